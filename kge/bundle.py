@@ -1,0 +1,301 @@
+"""A bundle: what leaves the training room, sealed.
+
+Takes trained arrays, gives a sealed folder of safetensors and Parquet and reads it back as numpy
+arrays; never imports torch or PyKEEN, since serving opens bundles too.
+
+    arrays.safetensors    vectors, bias, degree, translations, projections, priors, frame_rows
+    entities.parquet      id                                       row number = position
+
+Rows cover every entity of the snapshot that has at least one training triple. A type is a
+contiguous range of rows, sorted by id as in the snapshot.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from graphsvc.artifact import Artifact, ArtifactStore, Recipe
+from graphsvc.errors import ArtifactFormat
+from graphsvc.ids import digest_of_json
+from graphsvc.snapshot import RelationInfo, TypeRange
+from kge.errors import ShapeMismatch, UnknownRelation, UnknownType
+
+#: Layout of the payload and files; a bundle of another one is refused by name.
+BUNDLE_FORMAT = 1
+
+#: Which training signals the vectors hold; part of the frame.
+FACETS = ("all",)
+
+_ARRAYS = (
+    "vectors",
+    "bias",
+    "degree",
+    "translations",
+    "projections",
+    "priors",
+    "frame_rows",
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BundleArrays:
+    """What training hands over. N entities, T types, R relations, d and k dimensions."""
+
+    types: Sequence[TypeRange]
+    #: [N] the application's ids
+    ids: NDArray[np.object_]
+    #: [N, d] float32, the composed e_v
+    vectors: NDArray[np.float32]
+    #: [N] float32, tail bias b_t
+    bias: NDArray[np.float32]
+    #: [N] int32, training triples that touch the entity
+    degree: NDArray[np.int32]
+    relations: Sequence[RelationInfo]
+    #: [2R, k] float32; r = forward, r + R = reciprocal
+    translations: NDArray[np.float32]
+    #: [2R, k, d] float32
+    projections: NDArray[np.float32]
+    #: [T, d] float32, the vector of an entity of which nothing is known, by type
+    priors: NDArray[np.float32]
+    #: [F] int32, the rows that hold the frame
+    frame_rows: NDArray[np.int32]
+    #: multiplies -||.||^2; 1 where the projections carry it
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A sealed bundle, opened. Arrays are read when first asked for."""
+
+    artifact: Artifact
+
+    @property
+    def digest(self) -> str:
+        return self.artifact.digest
+
+    @property
+    def snapshot_digest(self) -> str:
+        return self.artifact.parents["snapshot"]
+
+    @property
+    def frame(self) -> str:
+        """Digest of the coordinate frame; a ranker reads vectors of its own frame only."""
+        return self.artifact.payload["frame"]
+
+    @property
+    def dim(self) -> int:
+        return self.artifact.payload["dim"]
+
+    @property
+    def scale(self) -> float:
+        return self.artifact.payload["scale"]
+
+    @cached_property
+    def types(self) -> dict[str, TypeRange]:
+        return {t["name"]: TypeRange(**t) for t in self.artifact.payload["types"]}
+
+    @cached_property
+    def relations(self) -> tuple[RelationInfo, ...]:
+        """In the snapshot's order; index r is forward, r + R reciprocal (tail to head)."""
+        return tuple(RelationInfo(**r) for r in self.artifact.payload["relations"])
+
+    @cached_property
+    def ids(self) -> NDArray[np.object_]:
+        table = pq.read_table(self.artifact.file("entities.parquet"))
+        return table.column("id").to_numpy()
+
+    @property
+    def vectors(self) -> NDArray[np.float32]:
+        return self._arrays["vectors"]
+
+    @property
+    def bias(self) -> NDArray[np.float32]:
+        return self._arrays["bias"]
+
+    @property
+    def degree(self) -> NDArray[np.int32]:
+        return self._arrays["degree"]
+
+    @property
+    def translations(self) -> NDArray[np.float32]:
+        return self._arrays["translations"]
+
+    @property
+    def projections(self) -> NDArray[np.float32]:
+        return self._arrays["projections"]
+
+    @property
+    def frame_rows(self) -> NDArray[np.int32]:
+        return self._arrays["frame_rows"]
+
+    @cached_property
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        return load_file(self.artifact.file("arrays.safetensors"))
+
+    @cached_property
+    def _lookup(self) -> dict[str, dict[str, int]]:
+        return {
+            t.name: {key: t.start + n for n, key in enumerate(self.ids[t.start : t.stop].tolist())}
+            for t in self.types.values()
+        }
+
+    def type_range(self, type_name: str) -> TypeRange:
+        """The rows of a type. Raises `UnknownType`."""
+        if type_name not in self.types:
+            raise UnknownType(
+                f"type should be one of {', '.join(self.types)}, received {type_name!r}"
+            )
+        return self.types[type_name]
+
+    def prior(self, type_name: str) -> Float[np.ndarray, "d"]:
+        """The vector of an entity of which nothing is known yet."""
+        self.type_range(type_name)
+        return self._arrays["priors"][list(self.types).index(type_name)]
+
+    def cold_bias(self, type_name: str) -> float:
+        """The tail bias of an entity that the bundle does not hold.
+
+        The mean over the rows of its type with the lowest degree; our design.
+        """
+        start, stop = self.type_range(type_name)[1:]
+        if start == stop:
+            return 0.0
+        degree = self.degree[start:stop]
+        return float(self.bias[start:stop][degree == degree.min()].mean())
+
+    def rows(self, type_name: str, ids: Sequence[str]) -> Int[np.ndarray, "n"]:
+        """Bundle rows of ids of one type, -1 where the bundle does not hold the id."""
+        known = self._lookup.get(type_name, {})
+        return np.fromiter((known.get(key, -1) for key in ids), dtype=np.int32, count=len(ids))
+
+    def relation_index(self, name: str) -> int:
+        """The forward index of a relation by name. Raises `UnknownRelation`."""
+        for index, relation in enumerate(self.relations):
+            if relation.name == name:
+                return index
+        raise UnknownRelation(
+            f"relation should be one of {', '.join(r.name for r in self.relations)}, "
+            f"received {name!r}"
+        )
+
+    def project(self, relation: int, vectors: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n k"]:
+        """`M_r e + r` for each row: where a head looks for its tails."""
+        return vectors @ self.projections[relation].T + self.translations[relation]
+
+    def score_tails(
+        self, relation: int, head_vectors: Float[np.ndarray, "b d"], tail_rows: Int[np.ndarray, "m"]
+    ) -> Float[np.ndarray, "b m"]:
+        """`scale * -||M_r h + r - M_r t||^2 + b_t` of every head against every tail row."""
+        return self.score_vectors(
+            relation, head_vectors, self.vectors[tail_rows], self.bias[tail_rows]
+        )
+
+    def score_vectors(
+        self,
+        relation: int,
+        head_vectors: Float[np.ndarray, "b d"],
+        tail_vectors: Float[np.ndarray, "m d"],
+        tail_bias: Float[np.ndarray, "m"],
+    ) -> Float[np.ndarray, "b m"]:
+        """`score_tails` for tails given by vector and bias, such as those folded in."""
+        # -||q - p||^2 = 2 q.p - |q|^2 - |p|^2: one matrix product instead of b x m differences.
+        q_bk = self.project(relation, head_vectors)
+        p_mk = tail_vectors @ self.projections[relation].T
+        scores_bm = q_bk @ p_mk.T
+        scores_bm *= 2.0 * self.scale
+        scores_bm += tail_bias - self.scale * np.einsum("mk,mk->m", p_mk, p_mk)
+        scores_bm -= self.scale * np.einsum("bk,bk->b", q_bk, q_bk)[:, None]
+        return scores_bm
+
+
+def seal_bundle(
+    store: ArtifactStore,
+    snapshot_digest: str,
+    arrays: BundleArrays,
+    *,
+    dials: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+) -> Bundle:
+    """Write trained arrays as a sealed bundle, child of the snapshot it was trained on."""
+    _check(arrays)
+    payload = {
+        "bundle_format": BUNDLE_FORMAT,
+        "frame": _frame(arrays),
+        "facets": list(FACETS),
+        "dim": int(arrays.vectors.shape[1]),
+        "relation_dim": int(arrays.translations.shape[1]),
+        "entities": len(arrays.ids),
+        "scale": float(arrays.scale),
+        "types": [t._asdict() for t in arrays.types],
+        "relations": [asdict(r) for r in arrays.relations],
+    }
+    with store.draft() as folder:
+        tensors = {name: np.ascontiguousarray(getattr(arrays, name)) for name in _ARRAYS}
+        save_file(tensors, folder / "arrays.safetensors")
+        ids = pa.array(arrays.ids, type=pa.string(), from_pandas=False)
+        pq.write_table(pa.table({"id": ids}), folder / "entities.parquet", compression="zstd")
+        recipe = Recipe(
+            kind="bundle",
+            parents={"snapshot": snapshot_digest},
+            dials=dials,
+            payload=payload,
+            metrics=metrics,
+        )
+        return Bundle(store.seal(folder, recipe))
+
+
+def open_bundle(store: ArtifactStore, digest: str) -> Bundle:
+    """Open a sealed bundle, every byte checked. Raises `ArtifactDamaged`, `ArtifactFormat`."""
+    artifact = store.open("bundle", digest)
+    if artifact.payload.get("bundle_format") != BUNDLE_FORMAT:
+        raise ArtifactFormat(
+            f"bundle {digest} has bundle_format {artifact.payload.get('bundle_format')!r}, "
+            f"this version reads {BUNDLE_FORMAT}; train again"
+        )
+    return Bundle(artifact)
+
+
+def _frame(arrays: BundleArrays) -> str:
+    """Digest over the frame anchors' ids, the facets and the run that placed them.
+
+    Without a frame loss every training lands in its own affine frame, so the run is named by what
+    it learned: two trainings share a frame only if they are equal to the last bit. Our design.
+    """
+    named = [
+        [t.name, [arrays.ids[row] for row in arrays.frame_rows.tolist() if t.start <= row < t.stop]]
+        for t in arrays.types
+    ]
+    run = hashlib.sha256()
+    for part in (arrays.vectors, arrays.translations, arrays.projections):
+        run.update(np.ascontiguousarray(part).tobytes())
+    return digest_of_json({"anchors": named, "facets": list(FACETS), "run": run.hexdigest()})
+
+
+def _check(arrays: BundleArrays) -> None:
+    count, dim = arrays.vectors.shape
+    width = arrays.translations.shape[1]
+    expected: dict[str, tuple[int, ...]] = {
+        "ids": (count,),
+        "bias": (count,),
+        "degree": (count,),
+        "translations": (2 * len(arrays.relations), width),
+        "projections": (2 * len(arrays.relations), width, dim),
+        "priors": (len(arrays.types), dim),
+    }
+    for name, shape in expected.items():
+        received = getattr(arrays, name).shape
+        if received != shape:
+            raise ShapeMismatch(f"{name} should have shape {shape}, received {received}")
+    if arrays.types and arrays.types[-1].stop != count:
+        raise ShapeMismatch(
+            f"types should cover {count} rows, received an end of {arrays.types[-1].stop}"
+        )

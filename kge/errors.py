@@ -1,0 +1,28 @@
+"""What can go wrong in this room. Each class's docstring is its default message."""
+
+
+class KgeError(Exception):
+    """The embedding could not do what was asked."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (self.__doc__ or "").strip())
+
+
+class ConfigError(KgeError):
+    """A dial has a value that makes no sense; correct the named field."""
+
+
+class TooFewTriples(KgeError):
+    """The snapshot holds no edge to learn from; post events that make edges first."""
+
+
+class UnknownType(KgeError):
+    """The bundle holds no entity of this type; ask for one of the types it names."""
+
+
+class UnknownRelation(KgeError):
+    """The bundle has no such relation; ask for one of the relations it names."""
+
+
+class ShapeMismatch(KgeError):
+    """Arrays that belong together have different lengths; pass columns of one table."""

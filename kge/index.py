@@ -1,0 +1,103 @@
+"""An index: exact nearest neighbors over a bundle's vectors, one FAISS index per entity type.
+
+Takes a sealed bundle, gives a sealed index and answers searches; never imports torch or PyKEEN.
+FAISS and torch bring two OpenMP runtimes: a process that uses both imports torch first.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import faiss
+import numpy as np
+from jaxtyping import Float, Int
+
+from graphsvc.artifact import Artifact, ArtifactStore, Recipe
+from graphsvc.errors import ArtifactFormat
+from graphsvc.snapshot import TypeRange
+from kge.bundle import Bundle
+from kge.errors import UnknownType
+
+#: Layout of the payload and files; an index of another one is refused by name.
+INDEX_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Index:
+    """A sealed index, opened. A type's FAISS file is read when it is first searched."""
+
+    artifact: Artifact
+
+    @property
+    def digest(self) -> str:
+        return self.artifact.digest
+
+    @property
+    def bundle_digest(self) -> str:
+        return self.artifact.parents["bundle"]
+
+    @cached_property
+    def types(self) -> dict[str, TypeRange]:
+        return {t["name"]: TypeRange(**t) for t in self.artifact.payload["types"]}
+
+    @cached_property
+    def _searchers(self) -> dict[str, Any]:
+        return {
+            name: faiss.read_index(str(self.artifact.file(_file_name(name)))) for name in self.types
+        }
+
+    def search(
+        self, type_name: str, vectors: Float[np.ndarray, "q d"], k: int
+    ) -> tuple[Float[np.ndarray, "q k"], Int[np.ndarray, "q k"]]:
+        """The k nearest entities of a type for each vector, nearest first.
+
+        Gives squared Euclidean distances (float32) and bundle rows (int64); where the type holds
+        fewer than k, rows are -1 and distances infinite. Exact. Raises `UnknownType`.
+        """
+        if type_name not in self.types:
+            raise UnknownType(
+                f"type should be one of {', '.join(self.types)}, received {type_name!r}"
+            )
+        queries = np.ascontiguousarray(vectors, dtype=np.float32)
+        distances, found = self._searchers[type_name].search(queries, k)
+        missing = found < 0
+        rows = found + self.types[type_name].start
+        rows[missing] = -1
+        distances[missing] = np.inf
+        return distances, rows
+
+
+def build_index(store: ArtifactStore, bundle: Bundle) -> Index:
+    """Build and seal an exact index of every type of a bundle."""
+    with store.draft() as folder:
+        for kind in bundle.types.values():
+            flat = faiss.IndexFlatL2(bundle.dim)
+            flat.add(np.ascontiguousarray(bundle.vectors[kind.start : kind.stop]))
+            faiss.write_index(flat, str(folder / _file_name(kind.name)))
+        recipe = Recipe(
+            kind="index",
+            parents={"bundle": bundle.digest},
+            dials={"kind": "flat", "metric": "squared_euclidean"},
+            payload={
+                "index_format": INDEX_FORMAT,
+                "dim": bundle.dim,
+                "types": [t._asdict() for t in bundle.types.values()],
+            },
+            metrics={"recall@10": 1.0},
+        )
+        return Index(store.seal(folder, recipe))
+
+
+def open_index(store: ArtifactStore, digest: str) -> Index:
+    """Open a sealed index, every byte checked. Raises `ArtifactDamaged`, `ArtifactFormat`."""
+    artifact = store.open("index", digest)
+    if artifact.payload.get("index_format") != INDEX_FORMAT:
+        raise ArtifactFormat(
+            f"index {digest} has index_format {artifact.payload.get('index_format')!r}, "
+            f"this version reads {INDEX_FORMAT}; build it again"
+        )
+    return Index(artifact)
+
+
+def _file_name(type_name: str) -> str:
+    return f"{type_name}.faiss"

@@ -1,0 +1,101 @@
+import dataclasses
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from graphsvc.artifact import ArtifactStore, Recipe
+from graphsvc.errors import ArtifactDamaged, ArtifactFormat
+from kge.bundle import Bundle, BundleArrays, open_bundle, seal_bundle
+from kge.errors import ShapeMismatch, UnknownRelation, UnknownType
+
+
+def test_what_was_sealed_opens_again(store: ArtifactStore, bundle: Bundle, arrays: BundleArrays):
+    again = open_bundle(store, bundle.digest)
+    for name in ("vectors", "bias", "degree", "translations", "projections", "frame_rows", "ids"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(arrays, name))
+    assert list(again.types.values()) == arrays.types
+    assert list(again.relations) == arrays.relations
+    assert (again.dim, again.scale, again.snapshot_digest) == (4, 1.0, "0" * 64)
+    assert again.artifact.dials == {"dim": 4}
+    assert again.artifact.metrics == {"loss": 1.5}
+    np.testing.assert_array_equal(again.prior("user"), arrays.priors[1])
+
+
+def test_sealing_the_same_twice_gives_the_same_digest(
+    store: ArtifactStore, bundle: Bundle, arrays: BundleArrays
+):
+    again = seal_bundle(store, "0" * 64, arrays, dials={"dim": 4}, metrics={"loss": 1.5})
+    assert again.digest == bundle.digest
+
+
+@pytest.mark.parametrize("name", ["arrays.safetensors", "entities.parquet"])
+def test_a_damaged_file_is_refused(store: ArtifactStore, bundle: Bundle, name: str):
+    file = bundle.artifact.file(name)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(ArtifactDamaged, match=name):
+        open_bundle(store, bundle.digest)
+
+
+def test_another_format_is_refused_by_name(store: ArtifactStore):
+    with store.draft() as folder:
+        artifact = store.seal(folder, Recipe(kind="bundle", payload={"bundle_format": 99}))
+    with pytest.raises(ArtifactFormat, match="bundle_format 99"):
+        open_bundle(store, artifact.digest)
+
+
+def test_rows_are_found_by_type_and_id(bundle: Bundle):
+    np.testing.assert_array_equal(bundle.rows("film", ["f6", "u0", "f0", "f6"]), [6, -1, 0, 6])
+    np.testing.assert_array_equal(bundle.rows("user", ["u0", "u4"]), [7, 11])
+    np.testing.assert_array_equal(bundle.rows("nothing", ["u0"]), [-1])
+    assert bundle.rows("user", []).shape == (0,)
+    with pytest.raises(UnknownType, match="nothing"):
+        bundle.prior("nothing")
+    with pytest.raises(UnknownRelation, match="buy"):
+        bundle.relation_index("buy")
+
+
+def test_scores_equal_the_formula_written_out(bundle: Bundle, arrays: BundleArrays):
+    heads, tails = arrays.vectors[7:10], np.array([4, 0, 6])
+    for relation in range(4):
+        matrix, shift = arrays.projections[relation], arrays.translations[relation]
+        expected = np.empty((3, 3))
+        for i, head in enumerate(heads):
+            for j, tail in enumerate(tails):
+                apart = matrix @ head + shift - matrix @ arrays.vectors[tail]
+                expected[i, j] = -(apart @ apart) + arrays.bias[tail]
+        found = bundle.score_tails(relation, heads, tails)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_two_trainings_do_not_share_a_frame(
+    store: ArtifactStore, bundle: Bundle, arrays: BundleArrays
+):
+    moved = dataclasses.replace(arrays, vectors=arrays.vectors + np.float32(1e-3))
+    other = seal_bundle(store, "0" * 64, moved, dials={"dim": 4}, metrics={})
+    same = seal_bundle(store, "1" * 64, arrays, dials={"dim": 4}, metrics={})
+    assert other.frame != bundle.frame
+    assert same.frame == bundle.frame
+
+
+def test_the_bias_of_a_cold_tail_is_that_of_the_least_connected(
+    bundle: Bundle, arrays: BundleArrays
+):
+    assert bundle.cold_bias("film") == pytest.approx(float(arrays.bias[:2].mean()))
+
+
+def test_arrays_that_do_not_fit_are_refused(store: ArtifactStore, arrays: BundleArrays):
+    short = dataclasses.replace(arrays, bias=arrays.bias[:-1])
+    with pytest.raises(ShapeMismatch, match="bias"):
+        seal_bundle(store, "0" * 64, short, dials={}, metrics={})
+
+
+def test_serving_doors_leave_torch_and_pykeen_out():
+    code = (
+        "import sys, kge.bundle, kge.foldin, kge.index; print({'torch', 'pykeen'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "set()", "")

@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+
+from graphsvc.artifact import ArtifactStore
+from graphsvc.errors import ArtifactDamaged
+from kge.bundle import Bundle
+from kge.errors import UnknownType
+from kge.index import build_index, open_index
+
+
+def test_search_equals_brute_force(store: ArtifactStore, bundle: Bundle):
+    index = open_index(store, build_index(store, bundle).digest)
+    queries = np.random.default_rng(1).normal(size=(6, bundle.dim)).astype(np.float32)
+    for name, start, stop in bundle.types.values():
+        distances, rows = index.search(name, queries, 3)
+        for query, found, near in zip(queries, rows, distances, strict=True):
+            every = ((bundle.vectors[start:stop] - query) ** 2).sum(1)
+            expected = np.argsort(every)[:3]
+            np.testing.assert_array_equal(found, expected + start)
+            np.testing.assert_allclose(near, every[expected], rtol=1e-4)
+        assert (distances.dtype, rows.dtype) == (np.float32, np.int64)
+
+
+def test_an_entity_is_its_own_nearest_neighbor(store: ArtifactStore, bundle: Bundle):
+    _, rows = build_index(store, bundle).search("user", bundle.vectors[7:12], 1)
+    np.testing.assert_array_equal(rows[:, 0], np.arange(7, 12))
+
+
+def test_a_type_with_fewer_than_k_pads_with_minus_one(store: ArtifactStore, bundle: Bundle):
+    distances, rows = build_index(store, bundle).search("user", bundle.vectors[:1], 9)
+    assert sorted(rows[0, :5]) == list(range(7, 12))
+    assert rows[0, 5:].tolist() == [-1] * 4
+    assert np.isinf(distances[0, 5:]).all()
+
+
+def test_an_index_names_its_bundle(store: ArtifactStore, bundle: Bundle):
+    index = build_index(store, bundle)
+    assert index.bundle_digest == bundle.digest
+    assert index.digest == build_index(store, bundle).digest
+    with pytest.raises(UnknownType, match="ghost"):
+        index.search("ghost", bundle.vectors[:1], 1)
+
+
+def test_a_damaged_index_is_refused(store: ArtifactStore, bundle: Bundle):
+    index = build_index(store, bundle)
+    file = index.artifact.file("film.faiss")
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    with pytest.raises(ArtifactDamaged, match=r"film\.faiss"):
+        open_index(store, index.digest)
