@@ -1,0 +1,176 @@
+"""A sealed artifact: an immutable folder that is named by the digest of its manifest.
+
+Takes a draft folder, gives a sealed one; never edits what is sealed. The bytes live under
+`<root>/<kind>/<digest>/`, the manifest holds the digest of every file, and the artifact's own
+digest is the digest of the manifest: two levels of a Merkle tree, so one wrong byte is found.
+Nothing in a manifest depends on the clock: the same inputs give the same digest.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from graphsvc.errors import ArtifactDamaged, ArtifactFormat, ArtifactMissing, GraphError
+from graphsvc.ids import DIGEST, canonical_json, digest_of_file, digest_of_json
+
+FORMAT = 1
+KINDS = ("snapshot", "bundle", "index", "ranker", "report")
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """What an artifact was made from: the part of a manifest that its maker chooses."""
+
+    kind: str
+    #: kind of parent -> digest, e.g. {"snapshot": "3f..."}.
+    parents: Mapping[str, str] = field(default_factory=dict)
+    #: Every dial that was used, so that the artifact is its own experiment record.
+    dials: Mapping[str, Any] = field(default_factory=dict)
+    #: What only the room that made it understands (shapes, names, watermark, frame).
+    payload: Mapping[str, Any] = field(default_factory=dict)
+    #: Measured quality, e.g. {"auc": 0.78}; shown in listings.
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """An opened artifact: where it lies and what its manifest says."""
+
+    kind: str
+    digest: str
+    path: Path
+    manifest: Mapping[str, Any]
+
+    @property
+    def parents(self) -> Mapping[str, str]:
+        return self.manifest["parents"]
+
+    @property
+    def dials(self) -> Mapping[str, Any]:
+        return self.manifest["dials"]
+
+    @property
+    def payload(self) -> Mapping[str, Any]:
+        return self.manifest["payload"]
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        return self.manifest["metrics"]
+
+    def file(self, name: str) -> Path:
+        """The path of one of its files; raises `ArtifactMissing` for a name it does not hold."""
+        if name not in self.manifest["files"]:
+            raise ArtifactMissing(f"{self.kind} {self.digest} holds no file {name!r}")
+        return self.path / name
+
+
+class ArtifactStore:
+    """The folder under which all artifacts lie."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @contextmanager
+    def draft(self) -> Iterator[Path]:
+        """A folder beside the artifacts to write into; gone afterwards unless it was sealed."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".draft-", dir=self.root))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def seal(self, draft: Path, recipe: Recipe) -> Artifact:
+        """Name a draft by its content and rename it into place. Sealing twice is harmless."""
+        _known_kind(recipe.kind)
+        manifest = {
+            "format": FORMAT,
+            "kind": recipe.kind,
+            "parents": dict(recipe.parents),
+            "dials": dict(recipe.dials),
+            "payload": dict(recipe.payload),
+            "metrics": dict(recipe.metrics),
+            "files": {
+                path.name: {"sha256": digest_of_file(path), "bytes": path.stat().st_size}
+                for path in sorted(draft.iterdir())
+            },
+        }
+        body = canonical_json(manifest)
+        digest = digest_of_json(manifest)
+        target = self.path(recipe.kind, digest)
+        if not target.exists():
+            (draft / MANIFEST).write_bytes(body)
+            _sync_folder(draft)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                draft.chmod(0o755)
+                draft.rename(target)
+            except OSError:
+                if not target.exists():  # else another process sealed the same content first
+                    raise
+            _sync(target.parent)
+        return self.open(recipe.kind, digest, verify=False)
+
+    def open(self, kind: str, digest: str, *, verify: bool = True) -> Artifact:
+        """Open by kind and digest.
+
+        `verify` reads every byte and compares; leave it on wherever bytes come from disk.
+        Raises `ArtifactMissing`, `ArtifactDamaged` or `ArtifactFormat`.
+        """
+        path = self.path(kind, digest)
+        if not (path / MANIFEST).is_file():
+            raise ArtifactMissing(f"no {kind} {digest} under {self.root.name}/")
+        try:
+            manifest = json.loads((path / MANIFEST).read_bytes())
+            same = digest_of_json(manifest) == digest
+        except ValueError:
+            same = False
+        if not same:
+            raise ArtifactDamaged(f"the manifest of {kind} {digest} does not match its digest")
+        if manifest["format"] != FORMAT:
+            raise ArtifactFormat(
+                f"{kind} {digest} has format {manifest['format']}, this version reads {FORMAT}"
+            )
+        if verify:
+            _verify_files(path, manifest["files"])
+        return Artifact(kind, digest, path, manifest)
+
+    def path(self, kind: str, digest: str) -> Path:
+        """Where an artifact lies, whether or not it exists."""
+        _known_kind(kind)
+        if not DIGEST.match(digest):
+            raise ArtifactMissing(f"digest should be 64 hexadecimal digits, received {digest!r}")
+        return self.root / kind / digest
+
+
+def _known_kind(kind: str) -> None:
+    if kind not in KINDS:
+        raise GraphError(f"kind should be one of {', '.join(KINDS)}, received {kind!r}")
+
+
+def _verify_files(path: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
+    for name, entry in files.items():
+        file = path / name
+        if not file.is_file() or digest_of_file(file) != entry["sha256"]:
+            raise ArtifactDamaged(f"{name} of {path.parent.name} {path.name} is missing or changed")
+
+
+def _sync_folder(folder: Path) -> None:
+    for path in folder.iterdir():
+        _sync(path)
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,52 @@
+"""The one place where ids and digests are minted.
+
+Takes names and bytes, gives ids; never stores anything.
+"""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+#: A sealed artifact's name: 64 lower-case hexadecimal digits of SHA-256.
+DIGEST = re.compile(r"^[0-9a-f]{64}$")
+
+#: Names of entity types, relations, events and attributes.
+NAME = re.compile(r"^[a-z][a-z0-9_]{0,63}$")
+
+#: Longest application id of an entity or event, in characters.
+MAX_ID_LENGTH = 256
+
+_BLOCK = 1 << 20
+
+
+class EntityId(NamedTuple):
+    """An entity as applications know it: its type and its own id within that type."""
+
+    type: str
+    id: str
+
+    def __str__(self) -> str:
+        return f"{self.type}/{self.id}"
+
+
+def canonical_json(value: Any) -> bytes:
+    """The one byte form of a JSON value: sorted keys, no spaces, UTF-8, no NaN."""
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    ).encode()
+
+
+def digest_of_json(value: Any) -> str:
+    """SHA-256 of the canonical form of a JSON value, as 64 hexadecimal digits."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def digest_of_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, read in blocks of 1 MiB."""
+    state = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            state.update(block)
+    return state.hexdigest()

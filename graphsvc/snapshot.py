@@ -1,0 +1,253 @@
+"""A snapshot: the graph and its interactions as columns, sealed at one watermark.
+
+Takes columns, gives a sealed folder of Parquet files and reads it back as numpy arrays; never
+touches the database. Entities are sorted by (type, id), so a type is a contiguous range of rows
+and the same log always gives the same bytes.
+
+    entities.parquet      type, id                                  row number = position
+    triples.parquet       head, relation, tail, weight, time        time = newest event
+    interactions.parquet  head, tail, event, time, label, span      every exposure and every outcome
+    attributes.parquet    row, name, value                          value is JSON text
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from enum import IntEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from graphsvc.artifact import Artifact, ArtifactStore, Recipe
+
+
+class Span(IntEnum):
+    """Which of four spans of time, one after the other, an interaction lies in.
+
+    The graph and all that is pretrained on it see GRAPH only; a ranker learns on TRAIN, is stopped
+    and calibrated on VALID and measured on TEST.
+    """
+
+    GRAPH = 0
+    TRAIN = 1
+    VALID = 2
+    TEST = 3
+
+
+class TypeRange(NamedTuple):
+    """Rows `start` up to, not including, `stop` are the entities of one type."""
+
+    name: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RelationInfo:
+    """A relation of the graph: its name, the types of its ends, and where its events come from."""
+
+    name: str
+    head: str
+    tail: str
+    #: onsite | offsite | structure
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InteractionInfo:
+    """What the interactions are: who was shown what, and which event afterwards counts as 1."""
+
+    head: str
+    tail: str
+    #: The event that shows something, code 0 in the column `event`.
+    exposure: str
+    #: The event that makes the label 1, code 1 in the column `event`.
+    outcome: str
+
+
+class Triples(NamedTuple):
+    """Edges as columns, sorted by (relation, head, tail)."""
+
+    head: NDArray[np.int32]
+    relation: NDArray[np.int16]
+    tail: NDArray[np.int32]
+    weight: NDArray[np.float32]
+    time: NDArray[np.int64]
+
+
+class Interactions(NamedTuple):
+    """Exposures and outcomes as columns, in the order of the log.
+
+    event: 0 exposure, 1 outcome. label: 1 or 0 for an exposure, -1 for an outcome.
+    span: a `Span`. time: seconds since 1970.
+    """
+
+    head: NDArray[np.int32]
+    tail: NDArray[np.int32]
+    event: NDArray[np.int8]
+    time: NDArray[np.int64]
+    label: NDArray[np.int8]
+    span: NDArray[np.int8]
+
+
+class Attributes(NamedTuple):
+    """Attributes in long form: entity row, name, JSON text."""
+
+    row: NDArray[np.int32]
+    name: NDArray[np.object_]
+    value: NDArray[np.object_]
+
+
+_SCHEMAS = {
+    "entities": pa.schema([("type", pa.string()), ("id", pa.string())]),
+    "triples": pa.schema(
+        [
+            ("head", pa.int32()),
+            ("relation", pa.int16()),
+            ("tail", pa.int32()),
+            ("weight", pa.float32()),
+            ("time", pa.int64()),
+        ]
+    ),
+    "interactions": pa.schema(
+        [
+            ("head", pa.int32()),
+            ("tail", pa.int32()),
+            ("event", pa.int8()),
+            ("time", pa.int64()),
+            ("label", pa.int8()),
+            ("span", pa.int8()),
+        ]
+    ),
+    "attributes": pa.schema([("row", pa.int32()), ("name", pa.string()), ("value", pa.string())]),
+}
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A sealed snapshot, opened. Columns are read when first asked for."""
+
+    artifact: Artifact
+
+    @property
+    def digest(self) -> str:
+        return self.artifact.digest
+
+    @property
+    def watermark(self) -> Mapping[str, int]:
+        """`{"seq": last log sequence, "as_of": event time}`."""
+        return self.artifact.payload["watermark"]
+
+    @property
+    def split(self) -> Mapping[str, Any]:
+        """How interactions were cut into spans: protocol, shares and times."""
+        return self.artifact.payload["split"]
+
+    @cached_property
+    def types(self) -> dict[str, TypeRange]:
+        return {t["name"]: TypeRange(**t) for t in self.artifact.payload["types"]}
+
+    @cached_property
+    def relations(self) -> tuple[RelationInfo, ...]:
+        """Relations in the order of their codes in `triples().relation`."""
+        return tuple(RelationInfo(**r) for r in self.artifact.payload["relations"])
+
+    @property
+    def interaction(self) -> InteractionInfo:
+        return InteractionInfo(**self.artifact.payload["interaction"])
+
+    @property
+    def attribute_kinds(self) -> Mapping[str, Mapping[str, str]]:
+        """Entity type -> attribute -> category | list | number | text."""
+        return self.artifact.payload["attributes"]
+
+    @property
+    def entity_count(self) -> int:
+        return max((t.stop for t in self.types.values()), default=0)
+
+    @cached_property
+    def ids(self) -> NDArray[np.object_]:
+        """The application's id of every row (unique within a type only)."""
+        return self._column("entities", "id")
+
+    def triples(self) -> Triples:
+        return Triples(*(self._column("triples", name) for name in Triples._fields))
+
+    def interactions(self) -> Interactions:
+        return Interactions(*(self._column("interactions", name) for name in Interactions._fields))
+
+    def attributes(self) -> Attributes:
+        return Attributes(*(self._column("attributes", name) for name in Attributes._fields))
+
+    def _column(self, table: str, name: str) -> NDArray[Any]:
+        file = self.artifact.file(f"{table}.parquet")
+        return pq.read_table(file, columns=[name]).column(0).to_numpy()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Layout:
+    """What a snapshot's manifest says beside its columns."""
+
+    types: Sequence[TypeRange]
+    relations: Sequence[RelationInfo]
+    interaction: InteractionInfo
+    attributes: Mapping[str, Mapping[str, str]]
+    watermark: Mapping[str, int]
+    split: Mapping[str, Any]
+
+    def payload(self) -> dict[str, Any]:
+        return {
+            "types": [t._asdict() for t in self.types],
+            "relations": [asdict(r) for r in self.relations],
+            "interaction": asdict(self.interaction),
+            "attributes": {t: dict(kinds) for t, kinds in self.attributes.items()},
+            "watermark": dict(self.watermark),
+            "split": dict(self.split),
+        }
+
+
+class SnapshotDraft:
+    """A snapshot being written, block by block; memory holds one block at a time."""
+
+    def __init__(self, folder: Path, writers: Mapping[str, pq.ParquetWriter]) -> None:
+        self.folder = folder
+        self.writers = writers
+
+    def write(self, table: str, columns: Mapping[str, Any]) -> None:
+        """Append one block to `entities`, `triples`, `interactions` or `attributes`."""
+        schema = _SCHEMAS[table]
+        arrays = [pa.array(columns[f.name], type=f.type, from_pandas=False) for f in schema]
+        self.writers[table].write_table(pa.Table.from_arrays(arrays, schema=schema))
+
+
+@contextmanager
+def draft_snapshot(store: ArtifactStore) -> Iterator[SnapshotDraft]:
+    """Open the four files of a new snapshot; close them before calling `seal_snapshot`."""
+    with store.draft() as folder, ExitStack() as stack:
+        writers = {
+            name: stack.enter_context(
+                pq.ParquetWriter(folder / f"{name}.parquet", schema, compression="zstd")
+            )
+            for name, schema in _SCHEMAS.items()
+        }
+        yield SnapshotDraft(folder, writers)
+
+
+def seal_snapshot(
+    store: ArtifactStore, draft: SnapshotDraft, layout: Layout, dials: Mapping[str, Any]
+) -> Snapshot:
+    """Close a draft's files and give it its digest."""
+    for writer in draft.writers.values():
+        writer.close()
+    recipe = Recipe(kind="snapshot", dials=dials, payload=layout.payload())
+    return Snapshot(store.seal(draft.folder, recipe))
+
+
+def open_snapshot(store: ArtifactStore, digest: str) -> Snapshot:
+    """Open a sealed snapshot, every byte checked against its digest."""
+    return Snapshot(store.open("snapshot", digest))
