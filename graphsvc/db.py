@@ -1,0 +1,128 @@
+"""The database of the house: SQLite by default, or PostgreSQL; and the only commit.
+
+Takes a URL, gives connections inside a transaction; never knows a table. On SQLite an
+acknowledged transaction survives a power cut (synchronous FULL) and writers take turns from their
+first statement (BEGIN IMMEDIATE), so none fails halfway because another was faster.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from graphsvc.errors import DatabaseUnavailable, GraphError
+
+__all__ = ["Connection", "Database", "wait_for_writers"]
+
+_BUSY_SECONDS = 30
+#: PostgreSQL's advisory lock of everything that appends to the log or promotes; any fixed number.
+_WRITERS = 0x67726170
+_WRITES = "graphsvc_writes"
+
+
+class Database:
+    """Connections to one database. Safe to share between threads."""
+
+    def __init__(self, url: str) -> None:
+        parsed = make_url(url)
+        if parsed.drivername in ("postgresql", "postgres"):
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        self.is_postgresql = parsed.get_backend_name() == "postgresql"
+        if not self.is_postgresql and (
+            parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:")
+        ):
+            raise GraphError(
+                "the database URL should begin with postgresql:// or name an SQLite file "
+                f"(sqlite:////folder/file), received {parsed.render_as_string()!r}"
+            )
+        self.url = parsed.render_as_string(hide_password=False)
+        self._engine: Engine = create_engine(
+            parsed, pool_size=10, max_overflow=30, pool_pre_ping=self.is_postgresql
+        )
+        if not self.is_postgresql:
+            event.listen(self._engine, "connect", _prepare_sqlite)
+            event.listen(self._engine, "begin", _begin_sqlite)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A connection whose changes are all kept when the block ends, or none if it raises."""
+        with _reported(), self._engine.connect() as plain:
+            connection = plain.execution_options(**{_WRITES: True})
+            with connection.begin() as transaction:
+                yield connection
+                transaction.commit()
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection that sees one moment of the database and cannot change it."""
+        options: dict[str, Any] = {}
+        if self.is_postgresql:
+            options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        with _reported(), self._engine.connect() as plain:
+            connection = plain.execution_options(**options)
+            with connection.begin() as transaction:
+                try:
+                    yield connection
+                finally:
+                    transaction.rollback()
+
+    def ping(self) -> None:
+        """Raise `DatabaseUnavailable` unless the database answers."""
+        with self.reading() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def dispose(self) -> None:
+        """Close every connection that is not in use."""
+        self._engine.dispose()
+
+
+def wait_for_writers(connection: Connection) -> None:
+    """Be the only writer of the log and the ledger until this transaction ends.
+
+    So the order of `seq` is the order of commits: whoever has read up to a seq misses nothing.
+    """
+    if not connection.get_execution_options().get(_WRITES):
+        raise GraphError("this needs Database.transaction(), received a connection for reading")
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITERS})
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    try:
+        yield
+    except (OperationalError, InterfaceError) as error:
+        # The driver's first line only: the statement's values may be personal.
+        cause = str(error.orig).strip().partition("\n")[0]
+        raise DatabaseUnavailable(f"the database does not answer: {cause}") from error
+    except PoolTimeout as error:
+        raise DatabaseUnavailable("all connections to the database are in use") from error
+
+
+def _prepare_sqlite(handle: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    handle.isolation_level = None  # transactions begin where we say, see below
+    # PostgreSQL's names, so that both databases run the same statements.
+    handle.create_function("power", 2, pow, deterministic=True)
+    handle.create_function("least", 2, min, deterministic=True)
+    handle.create_function("greatest", 2, max, deterministic=True)
+    cursor = handle.cursor()
+    for pragma in (
+        f"busy_timeout = {_BUSY_SECONDS * 1000}",
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        "cache_size = -65536",  # KiB
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes: Any = connection.get_execution_options().get(_WRITES)
+    connection.exec_driver_sql(f"PRAGMA query_only = {0 if writes else 1}")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,79 @@
+"""API keys: `gs_<public id>_<secret>`.
+
+Takes a name, gives the key once; never stores the secret, only the SHA-256 of its 256 random bits
+(a slow hash is for secrets that people choose).
+"""
+
+import hashlib
+import hmac
+import re
+import secrets
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from graphsvc.errors import KeyMissing
+from graphsvc.tables import api_keys
+
+_KEY = re.compile(r"gs_([0-9a-f]{16})_([0-9a-f]{64})")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyInfo:
+    """What is known of a key; the secret is not."""
+
+    id: str
+    name: str
+    created_at: int
+    last_used_at: int | None
+
+
+def create(connection: Connection, *, name: str, now: int) -> str:
+    """Make a key and give its plaintext, which nobody can read again."""
+    public_id, secret = secrets.token_hex(8), secrets.token_hex(32)
+    connection.execute(
+        insert(api_keys).values(id=public_id, hash=_hash(secret), name=name[:200], created_at=now)
+    )
+    return f"gs_{public_id}_{secret}"
+
+
+def verify(connection: Connection, presented: str, *, now: int) -> str | None:  # noqa: ARG001
+    """The id of the key that was presented, or None. Only reads; see `touch`."""
+    parts = _KEY.fullmatch(presented)
+    if parts is None:
+        return None
+    public_id, secret = parts.groups()
+    stored = connection.scalar(select(api_keys.c.hash).where(api_keys.c.id == public_id))
+    # An unknown id takes as long as a wrong secret.
+    same = hmac.compare_digest(_hash(secret), stored or "0" * 64)
+    return public_id if same and stored else None
+
+
+def touch(connection: Connection, key_id: str, *, now: int) -> None:
+    """Note that a key was used."""
+    connection.execute(update(api_keys).where(api_keys.c.id == key_id).values(last_used_at=now))
+
+
+def any_key(connection: Connection) -> bool:
+    """Whether a key exists."""
+    return connection.scalar(select(api_keys.c.id).limit(1)) is not None
+
+
+def list_keys(connection: Connection) -> list[KeyInfo]:
+    """All keys, oldest first."""
+    rows = connection.execute(
+        select(
+            api_keys.c.id, api_keys.c.name, api_keys.c.created_at, api_keys.c.last_used_at
+        ).order_by(api_keys.c.created_at, api_keys.c.id)
+    )
+    return [KeyInfo(*row) for row in rows]
+
+
+def revoke(connection: Connection, key_id: str) -> None:
+    """Delete a key; what presents it from now on is refused. Raises `KeyMissing`."""
+    if not connection.execute(delete(api_keys).where(api_keys.c.id == key_id)).rowcount:
+        raise KeyMissing(f"no API key has the id {key_id!r}")
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,0 +1,223 @@
+"""The ledger: which artifacts exist, where they came from, and which three are live.
+
+Takes digests, gives rows; never opens an artifact's files. Promotion is one transaction; rolling
+back is promoting what was live before.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, func, insert, or_, select, update
+
+from graphsvc.artifact import Artifact
+from graphsvc.db import wait_for_writers
+from graphsvc.errors import ArtifactMissing, CursorInvalid, PromotionRefused
+from graphsvc.ids import canonical_json
+from graphsvc.tables import artifacts as artifacts_table
+from graphsvc.tables import promotions
+
+_LONGEST_SUMMARY_VALUE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactRow:
+    """An artifact as the ledger knows it."""
+
+    digest: str
+    kind: str
+    parents: Mapping[str, str]
+    dials: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    #: The short values of the manifest's payload.
+    summary: Mapping[str, Any]
+    #: sealed | live | retired
+    state: str
+    job_id: str | None
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactPage:
+    """Some artifacts, newest first; `next` continues, None at the end."""
+
+    items: Sequence[ArtifactRow]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """The trio that is live, and since which generation."""
+
+    generation: int
+    bundle: str
+    index: str
+    ranker: str
+
+
+def record(connection: Connection, artifact: Artifact, *, job_id: str | None, now: int) -> None:
+    """Write an artifact's row. Recording the same digest again changes nothing."""
+    wait_for_writers(connection)
+    found = select(artifacts_table.c.digest).where(artifacts_table.c.digest == artifact.digest)
+    if connection.scalar(found):
+        return
+    summary = {
+        name: value
+        for name, value in artifact.payload.items()
+        if value is None or isinstance(value, bool | int | float | str)
+        if len(str(value)) <= _LONGEST_SUMMARY_VALUE
+    }
+    connection.execute(
+        insert(artifacts_table).values(
+            digest=artifact.digest,
+            kind=artifact.kind,
+            parents=_dump(artifact.parents),
+            dials=_dump(artifact.dials),
+            metrics=_dump(artifact.metrics),
+            summary=_dump(summary),
+            state="sealed",
+            job_id=job_id,
+            created_at=now,
+        )
+    )
+
+
+def artifact(connection: Connection, digest: str) -> ArtifactRow:
+    """One artifact's row. Raises `ArtifactMissing`."""
+    row = connection.execute(
+        select(artifacts_table).where(artifacts_table.c.digest == digest)
+    ).one_or_none()
+    if row is None:
+        raise ArtifactMissing(f"the ledger holds no artifact {digest}")
+    return _artifact_row(row)
+
+
+def artifacts(
+    connection: Connection, *, kind: str | None = None, limit: int = 100, after: str | None = None
+) -> ArtifactPage:
+    """Artifacts, newest first. `after` is the `next` of the page before."""
+    table = artifacts_table.c
+    query = select(artifacts_table).order_by(table.created_at.desc(), table.digest)
+    if kind is not None:
+        query = query.where(table.kind == kind)
+    if after is not None:
+        time, digest = _read_cursor(after)
+        query = query.where(
+            or_(table.created_at < time, and_(table.created_at == time, table.digest > digest))
+        )
+    rows = [_artifact_row(row) for row in connection.execute(query.limit(limit + 1))]
+    items = rows[:limit]
+    more = len(rows) > limit
+    return ArtifactPage(items, f"{items[-1].created_at}:{items[-1].digest}" if more else None)
+
+
+def trio_of(connection: Connection, ranker: str) -> tuple[str, str, str]:
+    """The bundle, index and ranker that belong together: the bundle that the ranker was trained on.
+
+    Of several indexes of that bundle, the newest. Raises `ArtifactMissing` or `PromotionRefused`.
+    """
+    row = _of_kind(connection, ranker, "ranker")
+    bundle = row.parents.get("bundle")
+    if bundle is None:
+        raise PromotionRefused(f"ranker {ranker} names no bundle as its parent")
+    table = artifacts_table.c
+    candidates = connection.execute(
+        select(table.digest, table.parents)
+        .where(table.kind == "index")
+        .order_by(table.created_at.desc(), table.digest)
+    )
+    for digest, parents in candidates:
+        if json.loads(parents).get("bundle") == bundle:
+            return bundle, digest, ranker
+    raise PromotionRefused(f"bundle {bundle} of ranker {ranker} has no index yet; build one")
+
+
+def promote(
+    connection: Connection, *, bundle: str, index: str, ranker: str, reason: str, now: int
+) -> Live:
+    """Make a trio live: what was live is retired, and the generation grows by one.
+
+    The index must be built over the bundle, and bundle and ranker must have the same frame.
+    Raises `ArtifactMissing`, or `PromotionRefused` naming both digests.
+    """
+    wait_for_writers(connection)
+    bundle_row = _of_kind(connection, bundle, "bundle")
+    index_row = _of_kind(connection, index, "index")
+    ranker_row = _of_kind(connection, ranker, "ranker")
+    if index_row.parents.get("bundle") != bundle:
+        raise PromotionRefused(
+            f"index {index} should be built over bundle {bundle}, "
+            f"it is built over {index_row.parents.get('bundle')}"
+        )
+    frames = bundle_row.summary.get("frame"), ranker_row.summary.get("frame")
+    if frames[0] is None or frames[0] != frames[1]:
+        raise PromotionRefused(
+            f"ranker {ranker} should have the frame of bundle {bundle} ({frames[0]}), "
+            f"it has {frames[1]}"
+        )
+    state, digest = artifacts_table.c.state, artifacts_table.c.digest
+    connection.execute(update(artifacts_table).where(state == "live").values(state="retired"))
+    connection.execute(
+        update(artifacts_table).where(digest.in_([bundle, index, ranker])).values(state="live")
+    )
+    next_generation = generation(connection) + 1
+    connection.execute(
+        insert(promotions).values(
+            generation=next_generation,
+            bundle=bundle,
+            index=index,
+            ranker=ranker,
+            reason=reason,
+            created_at=now,
+        )
+    )
+    return Live(next_generation, bundle, index, ranker)
+
+
+def live(connection: Connection) -> Live | None:
+    """The live trio, or None before the first promotion."""
+    table = promotions.c
+    row = connection.execute(
+        select(table.generation, table.bundle, table.index, table.ranker)
+        .order_by(table.generation.desc())
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else Live(*row)
+
+
+def generation(connection: Connection) -> int:
+    """How often something was promoted; servers poll this."""
+    return connection.scalar(select(func.coalesce(func.max(promotions.c.generation), 0))) or 0
+
+
+def _of_kind(connection: Connection, digest: str, kind: str) -> ArtifactRow:
+    row = artifact(connection, digest)
+    if row.kind != kind:
+        raise PromotionRefused(f"{digest} should be a {kind}, it is a {row.kind}")
+    return row
+
+
+def _artifact_row(row: Row[Any]) -> ArtifactRow:
+    return ArtifactRow(
+        digest=row.digest,
+        kind=row.kind,
+        parents=json.loads(row.parents),
+        dials=json.loads(row.dials),
+        metrics=json.loads(row.metrics),
+        summary=json.loads(row.summary),
+        state=row.state,
+        job_id=row.job_id,
+        created_at=row.created_at,
+    )
+
+
+def _read_cursor(after: str) -> tuple[int, str]:
+    time, _, digest = after.partition(":")
+    if not (time.isascii() and time.isdecimal() and len(time) <= 18):
+        raise CursorInvalid(f"cursor should be the `next` of a page, received {after[:80]!r}")
+    return int(time), digest
+
+
+def _dump(value: Mapping[str, Any]) -> str:
+    return canonical_json(dict(value)).decode()
