@@ -28,6 +28,7 @@ from graphsvc.errors import ArtifactFormat
 from graphsvc.ids import digest_of_json
 from graphsvc.snapshot import RelationInfo, TypeRange
 from kge.errors import ShapeMismatch, UnknownRelation, UnknownType
+from kge.ranks import distance_scores
 
 #: Layout of the payload and files; a bundle of another one is refused by name.
 BUNDLE_FORMAT = 1
@@ -172,7 +173,9 @@ class Bundle:
         degree = self.degree[start:stop]
         return float(self.bias[start:stop][degree == degree.min()].mean())
 
-    def rows(self, type_name: str, ids: Sequence[str]) -> Int[np.ndarray, "n"]:
+    def rows(
+        self, type_name: str, ids: Sequence[str] | NDArray[np.object_]
+    ) -> Int[np.ndarray, "n"]:
         """Bundle rows of ids of one type, -1 where the bundle does not hold the id."""
         known = self._lookup.get(type_name, {})
         return np.fromiter((known.get(key, -1) for key in ids), dtype=np.int32, count=len(ids))
@@ -207,14 +210,8 @@ class Bundle:
         tail_bias: Float[np.ndarray, "m"],
     ) -> Float[np.ndarray, "b m"]:
         """`score_tails` for tails given by vector and bias, such as those folded in."""
-        # -||q - p||^2 = 2 q.p - |q|^2 - |p|^2: one matrix product instead of b x m differences.
-        q_bk = self.project(relation, head_vectors)
-        p_mk = tail_vectors @ self.projections[relation].T
-        scores_bm = q_bk @ p_mk.T
-        scores_bm *= 2.0 * self.scale
-        scores_bm += tail_bias - self.scale * np.einsum("mk,mk->m", p_mk, p_mk)
-        scores_bm -= self.scale * np.einsum("bk,bk->b", q_bk, q_bk)[:, None]
-        return scores_bm
+        points = tail_vectors @ self.projections[relation].T
+        return distance_scores(self.project(relation, head_vectors), points, tail_bias, self.scale)
 
 
 def seal_bundle(

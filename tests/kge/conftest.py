@@ -1,3 +1,4 @@
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,11 @@ from graphsvc.snapshot import (
     seal_snapshot,
 )
 from kge.bundle import Bundle, BundleArrays, seal_bundle
+
+with warnings.catch_warnings():
+    # PyKEEN imports PyTorch Geometric, which calls what torch 2.13 has deprecated.
+    warnings.simplefilter("ignore")
+    import pykeen.models  # noqa: F401
 
 FILMS, USERS = 7, 5
 

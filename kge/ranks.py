@@ -1,0 +1,49 @@
+"""Scores and ranks of many queries against many candidates.
+
+Takes arrays, gives arrays; never knows which entity is which. numpy only: serving scores too.
+"""
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+
+# Dimensions: b queries, m candidates, k relation space, e known pairs.
+
+
+def distance_scores(
+    query_bk: Float[np.ndarray, "b k"],
+    point_mk: Float[np.ndarray, "m k"],
+    bias_m: Float[np.ndarray, "m"],
+    scale: float,
+) -> Float[np.ndarray, "b m"]:
+    """`-scale ||q - p||^2 + bias` by one matrix product: `-||q - p||^2 = 2 q.p - |q|^2 - |p|^2`."""
+    scores_bm = query_bk @ point_mk.T
+    scores_bm *= 2.0 * scale
+    scores_bm += bias_m - scale * np.einsum("mk,mk->m", point_mk, point_mk)
+    scores_bm -= scale * np.einsum("bk,bk->b", query_bk, query_bk)[:, None]
+    return scores_bm
+
+
+def spread(first: Int[np.ndarray, "b"], number: Int[np.ndarray, "b"]) -> Int[np.ndarray, "e"]:
+    """The ranges first_i, first_i + 1, ..., first_i + number_i - 1, one after the other."""
+    before = np.cumsum(number) - number
+    return np.arange(int(number.sum())) + np.repeat(first - before, number)
+
+
+def realistic_ranks(
+    scores_bm: Float[np.ndarray, "b m"],
+    own: Int[np.ndarray, "b"],
+    known: tuple[Int[np.ndarray, "e"], Int[np.ndarray, "e"]],
+) -> Float[np.ndarray, "b"]:
+    """Rank of candidate `own` in each row, 1 = best, without the `known` (row, candidate) pairs.
+
+    Realistic: the mean of the best and the worst place among equal scores. `own` itself always
+    stays. Overwrites the known scores.
+    """
+    rows = np.arange(len(scores_bm))
+    score: NDArray[np.floating] = scores_bm[rows, own].copy()
+    scores_bm[known] = -np.inf
+    scores_bm[rows, own] = score
+    above = (scores_bm > score[:, None]).sum(axis=1)
+    equal = (scores_bm == score[:, None]).sum(axis=1)
+    return above + (equal + 1) / 2
