@@ -1,0 +1,28 @@
+"""What can go wrong in this room. Each class's docstring is its default message."""
+
+
+class RankingError(Exception):
+    """The ranker could not do what was asked."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (self.__doc__ or "").strip())
+
+
+class ConfigError(RankingError):
+    """A dial has a value outside its range; correct the named field."""
+
+
+class NotEnoughRows(RankingError):
+    """Too few labelled rows to train or to judge a ranker; post more events first."""
+
+
+class StatesMismatch(RankingError):
+    """Heads and tails do not fit each other or the ranker; send one head, or as many as tails."""
+
+
+class FrameMismatch(RankingError):
+    """The ranker was trained in another frame than this bundle's; train a ranker on the bundle."""
+
+
+class RankerFormat(RankingError):
+    """The ranker has a format that this version does not read; train it again."""

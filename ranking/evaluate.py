@@ -1,0 +1,133 @@
+"""Rankers and their rivals, judged on TEST.
+
+Takes examples and each ranker's probabilities of the TEST rows, gives report rows with 95 %
+intervals; never chooses anything by what it sees here.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float64
+
+from graphsvc.report import Row
+from graphsvc.snapshot import Span
+from ranking.errors import StatesMismatch
+from ranking.examples import Examples
+from ranking.intervals import Judged, Resampled, interval, resample, user_weights
+from ranking.rivals import Rival, fit_rivals
+
+RIVALS = ("item_ctr", "user_item_mean")
+#: Differences between arms that are reported where both arms are there: (a, b) gives a - b.
+_ARM_PAIRS = (
+    ("ranker_frozen", "ranker_none"),
+    ("ranker_attention", "ranker_none"),
+    ("ranker_attention", "ranker_frozen"),
+)
+#: Slices by known outcomes of the head before the row: name, least, most.
+_HISTORY = (("0", 0, 0), ("1-4", 1, 4), ("5+", 5, np.iinfo(np.int64).max))
+#: Metric -> unit.
+_UNITS = {"auc": "share", "logloss": "nats", "ece": "probability", "gauc": "share"}
+
+
+def evaluate_rankers(
+    examples: Examples,
+    scores: Mapping[str, Float64[np.ndarray, "n"]],
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> list[Row]:
+    """AUC, log loss, ECE and gAUC of every model on TEST, and paired differences.
+
+    `scores`: name (`ranker_none`, `ranker_frozen`, `ranker_attention`, or any other) ->
+    calibrated probabilities of `examples.rows[Span.TEST]` in its order. The rivals of `rivals.py`
+    are fitted and judged beside them. Differences `a - b`: every ranker against item_ctr and
+    user_item_mean, and between arms. Intervals: bootstrap over users, the same draws for all.
+    Under the protocol global_time also by the head's known outcomes before the row. A slice without
+    both labels is left out. Raises `StatesMismatch` for scores of another length.
+    """
+    test = examples.rows[Span.TEST]
+    for name, values in scores.items():
+        if values.shape != test.labels.shape:
+            raise StatesMismatch(
+                f"scores of {name} should have shape {test.labels.shape}, received {values.shape}"
+            )
+    rivals = fit_rivals(examples)
+    models = {rival.name: rival.probabilities for rival in rivals} | dict(scores)
+    split = f"{examples.protocol}/test"
+    rows = list(_trial_rows(rivals, split))
+    everything = np.arange(len(test.labels))
+    rows += _judge(examples, models, (split, everything), (resamples, seed))
+    if examples.protocol == "global_time":
+        for name, least, most in _HISTORY:
+            known = test.heads.outcomes
+            chosen = np.flatnonzero((known >= least) & (known <= most))
+            part = (f"{split}/history={name}", chosen)
+            rows += _judge(examples, models, part, (resamples, seed))
+    return rows
+
+
+def _judge(
+    examples: Examples,
+    models: Mapping[str, Float64[np.ndarray, "n"]],
+    part: tuple[str, np.ndarray],
+    draws: tuple[int, int],
+) -> list[Row]:
+    split, chosen = part
+    test = examples.rows[Span.TEST]
+    judged = Judged(test.labels[chosen], test.cluster[chosen])
+    if len(np.unique(judged.labels)) < 2:
+        return []
+    users = len(np.unique(judged.cluster))
+    weights = user_weights(users, draws[0], np.random.default_rng(draws[1]))
+    figures = {name: resample(judged, values[chosen], weights) for name, values in models.items()}
+    rows = [_count(split, "rows", len(chosen)), _count(split, "users", users)]
+    gaps = {f"{a} - {b}": _differences(figures[a], figures[b]) for a, b in _pairs(list(models))}
+    for name, resampled in {**figures, **gaps}.items():
+        rows += _metric_rows(split, name, resampled)
+    return rows
+
+
+def _pairs(names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for name in names:
+        if name not in (*RIVALS, "constant"):
+            yield from ((name, rival) for rival in RIVALS)
+    yield from ((a, b) for a, b in _ARM_PAIRS if a in names and b in names)
+
+
+def _differences(a: Resampled, b: Resampled) -> Resampled:
+    return {metric: a[metric] - b[metric] for metric in a}
+
+
+def _metric_rows(split: str, model: str, figures: Resampled) -> Iterator[Row]:
+    """One row per metric; an undefined one (gAUC where no user has both labels) is left out."""
+    for metric, unit in _UNITS.items():
+        value, lo, hi = interval(figures[metric])
+        if math.isfinite(value):
+            yield Row(
+                metric=metric,
+                value=value,
+                lo=lo if math.isfinite(lo) else None,
+                hi=hi if math.isfinite(hi) else None,
+                unit=unit,
+                split=split,
+                model=model,
+            )
+
+
+def _trial_rows(rivals: Sequence[Rival], split: str) -> Iterator[Row]:
+    """What was chosen on VALID, so that the rivals can be rebuilt."""
+    for rival in rivals:
+        for side, value in rival.smoothing.items():
+            yield Row(
+                metric=f"smoothing_{side}",
+                value=value,
+                unit="exposures",
+                split=split,
+                model=rival.name,
+            )
+        yield _count(split, "trials", rival.trials, rival.name)
+
+
+def _count(split: str, metric: str, value: int, model: str = "all") -> Row:
+    return Row(metric=metric, value=float(value), unit="count", split=split, model=model)

@@ -1,0 +1,172 @@
+"""Rows become numbers: one function for training and for serving.
+
+Takes states of heads and tails, gives a `FeatureBatch`; never learns here what it applies. What
+has to be learned (vocabularies, scales) is in the `FeatureSpec`, learned on TRAIN by `spec.py`.
+
+Codes of a category or list element: 0 missing, 1 unknown, 2.. the vocabulary; all fields share
+one embedding table, each shifted to its own range. Row 0 of that table pads short lists.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Float64, Int64
+from torch import Tensor
+
+from ranking.errors import StatesMismatch
+from ranking.idtables.placement import Placement
+from ranking.spec import FeatureSpec, SideSpec, as_number, centered_rate, text_of
+from ranking.states import EntityStates
+
+_MISSING, _UNKNOWN, _FIRST = 0, 1, 2
+#: Fills a list up to its width; not a value, so it is left out of the mean.
+PADDING = 0
+#: Numbers per side that come from counters: centered rate, log exposures, log outcomes.
+COUNTERS = 3
+
+
+class FeatureBatch(NamedTuple):
+    """B rows as tensors. C categories, L lists of W elements, F dense numbers, d vector numbers."""
+
+    head_rows: Int64[Tensor, "B 2"]
+    tail_rows: Int64[Tensor, "B 2"]
+    categories: Int64[Tensor, "B C"]
+    lists: Int64[Tensor, "B L W"]
+    dense: Float32[Tensor, "B F"]
+    #: Logits of the two smoothed rates minus the base rate's: the additive path.
+    rates: Float32[Tensor, "B 2"]
+    #: Zero where no vector is known.
+    head_vector: Float32[Tensor, "B d"]
+    tail_vector: Float32[Tensor, "B d"]
+    known: Float32[Tensor, "B 2"]
+
+    def take(self, rows: Int64[Tensor, "m"]) -> "FeatureBatch":
+        """Some rows, in that order."""
+        return FeatureBatch(*(column[rows] for column in self))
+
+
+class _Side(NamedTuple):
+    rows: Int64[np.ndarray, "n 2"]
+    categories: Int64[np.ndarray, "n c"]
+    lists: Int64[np.ndarray, "n l w"]
+    dense: Float32[np.ndarray, "n f"]
+    rate: Float32[np.ndarray, "n"]
+    vector: Float32[np.ndarray, "n d"]
+    known: Float32[np.ndarray, "n"]
+
+
+class Encoder:
+    """A feature spec made ready: dictionaries are built once, rows are encoded by columns."""
+
+    def __init__(self, spec: FeatureSpec, heads: Placement, tails: Placement) -> None:
+        self.spec = spec
+        self._placements = (heads, tails)
+        self._codes: dict[tuple[int, str], tuple[int, dict[str, int]]] = {}
+        #: Rows of the shared embedding table: padding; missing, unknown and values of every field.
+        self.code_count = PADDING + 1
+        for number, side in enumerate((spec.head, spec.tail)):
+            for name, values in {**side.categories, **side.lists}.items():
+                codes = {value: code for code, value in enumerate(values, _FIRST)}
+                self._codes[number, name] = (self.code_count, codes)
+                self.code_count += _FIRST + len(values)
+
+    @property
+    def blank_codes(self) -> list[int]:
+        """Codes that TRAIN may never show: padding, and missing and unknown of every field."""
+        shifts = [first for first, _ in self._codes.values()]
+        return [PADDING, *(first + code for first in shifts for code in (_MISSING, _UNKNOWN))]
+
+    def encode(self, heads: EntityStates, tails: EntityStates) -> FeatureBatch:
+        """Features of n pairs; one head stands beside all tails.
+
+        Raises `StatesMismatch` unless there is one head, or as many as tails.
+        """
+        if len(heads) not in (1, len(tails)):
+            raise StatesMismatch(
+                f"heads should be 1 or {len(tails)} as the tails are, received {len(heads)}"
+            )
+        head, tail = self._encode_side(0, heads), self._encode_side(1, tails)
+        if len(heads) != len(tails):
+            head = _Side(*(np.repeat(column, len(tails), axis=0) for column in head))
+        columns = (
+            head.rows,
+            tail.rows,
+            np.concatenate([head.categories, tail.categories], axis=1),
+            np.concatenate([head.lists, tail.lists], axis=1),
+            np.concatenate([head.dense, tail.dense], axis=1),
+            np.stack([head.rate, tail.rate], axis=1),
+            head.vector,
+            tail.vector,
+            np.stack([head.known, tail.known], axis=1),
+        )
+        return FeatureBatch(*(torch.from_numpy(np.ascontiguousarray(c)) for c in columns))
+
+    def _encode_side(self, number: int, states: EntityStates) -> _Side:
+        side = (self.spec.head, self.spec.tail)[number]
+        count, width = len(states), self.spec.list_width
+        empty: list[None] = [None] * count
+        column = {name: states.attributes.get(name, empty) for name in side.attributes}
+        categories = [self._category(number, name, column[name]) for name in side.categories]
+        lists = [self._list(number, name, column[name]) for name in side.lists]
+        rate = centered_rate(states, side.smoothing, self.spec.base_rate)
+        dense = [
+            *(_number(column[name], scale) for name, scale in side.numbers.items()),
+            _counters(states, side, rate),
+        ]
+        known = states.known.astype(np.float32)
+        return _Side(
+            rows=self._placements[number].rows(states.ids),
+            categories=_stack(categories, (count, 0)),
+            lists=_stack(lists, (count, 0, width)),
+            dense=np.concatenate(dense, axis=1).astype(np.float32),
+            rate=rate.astype(np.float32),
+            vector=np.where(states.known[:, None], states.vectors, np.float32(0)),
+            known=known,
+        )
+
+    def _category(self, number: int, name: str, values: Sequence[Any]) -> Int64[np.ndarray, "n"]:
+        first, codes = self._codes[number, name]
+        return np.array([first + _code(codes, value) for value in values], dtype=np.int64)
+
+    def _list(self, number: int, name: str, values: Sequence[Any]) -> Int64[np.ndarray, "n w"]:
+        first, codes = self._codes[number, name]
+        width = self.spec.list_width
+        padded = np.full((len(values), width), PADDING, dtype=np.int64)
+        for row, value in enumerate(values):
+            if isinstance(value, list | tuple):
+                found = [first + _code(codes, element) for element in value[:width]]
+                padded[row, : len(found)] = found
+        return padded
+
+
+def _code(codes: Mapping[str, int], value: Any) -> int:
+    if value is None:
+        return _MISSING
+    return codes.get(text_of(value), _UNKNOWN)
+
+
+def _number(values: Sequence[Any], scale: tuple[float, float]) -> Float64[np.ndarray, "n 2"]:
+    """(value - mean) / deviation and a flag for missing; what is no finite number is missing."""
+    mean, deviation = scale
+    numbers = np.array([as_number(value) for value in values], dtype=np.float64).reshape(-1)
+    missing = np.isnan(numbers)
+    scaled = np.where(missing, 0.0, (numbers - mean) / deviation)
+    # A typing error of a million years should not drown the other features.
+    return np.stack([np.clip(scaled, -5.0, 5.0), missing.astype(np.float64)], axis=1)
+
+
+def _counters(
+    states: EntityStates, side: SideSpec, rate: Float64[np.ndarray, "n"]
+) -> Float64[np.ndarray, "n 3"]:
+    columns = [rate, np.log1p(states.exposures), np.log1p(states.outcomes)]
+    scaled = [
+        (column - mean) / deviation
+        for column, (mean, deviation) in zip(columns, side.counters, strict=True)
+    ]
+    return np.clip(np.stack(scaled, axis=1), -5.0, 5.0)
+
+
+def _stack(columns: list[np.ndarray], empty: tuple[int, ...]) -> np.ndarray:
+    return np.stack(columns, axis=1) if columns else np.zeros(empty, dtype=np.int64)

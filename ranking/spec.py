@@ -1,0 +1,191 @@
+"""What the features have to know: vocabularies and scales, learned on TRAIN and on nothing else.
+
+Takes the states of TRAIN rows, gives a `FeatureSpec` that goes to JSON and back; never sees a
+later row.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64, Int8
+from numpy.typing import NDArray
+
+from ranking.config import FeatureConfig
+from ranking.states import EntityStates
+
+#: The kinds of attributes that are read; text is not.
+_KINDS = ("category", "list", "number")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SideSpec:
+    """What is known about heads, or about tails."""
+
+    type: str
+    #: category -> its values, sorted.
+    categories: Mapping[str, tuple[str, ...]]
+    #: list attribute -> its elements, sorted.
+    lists: Mapping[str, tuple[str, ...]]
+    #: number -> (mean, deviation).
+    numbers: Mapping[str, tuple[float, float]]
+    #: (mean, deviation) of the centered rate, log exposures and log outcomes.
+    counters: tuple[tuple[float, float], ...]
+    #: Pseudo exposures at the base rate.
+    smoothing: float
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        return (*self.categories, *self.lists, *self.numbers)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FeatureSpec:
+    """What is known about both, and the share of outcomes in TRAIN."""
+
+    head: SideSpec
+    tail: SideSpec
+    base_rate: float
+    list_width: int
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def of_json(cls, value: Mapping[str, Any]) -> "FeatureSpec":
+        sides = {name: _side_of_json(value[name]) for name in ("head", "tail")}
+        return cls(**sides, base_rate=value["base_rate"], list_width=value["list_width"])
+
+    @property
+    def category_count(self) -> int:
+        return len(self.head.categories) + len(self.tail.categories)
+
+    @property
+    def list_count(self) -> int:
+        return len(self.head.lists) + len(self.tail.lists)
+
+    @property
+    def dense_count(self) -> int:
+        """Per side three counters, and per number its value and a flag for missing."""
+        return 6 + 2 * (len(self.head.numbers) + len(self.tail.numbers))
+
+
+def _side_of_json(value: Mapping[str, Any]) -> SideSpec:
+    return SideSpec(
+        type=value["type"],
+        categories={name: tuple(v) for name, v in value["categories"].items()},
+        lists={name: tuple(v) for name, v in value["lists"].items()},
+        numbers={name: (v[0], v[1]) for name, v in value["numbers"].items()},
+        counters=tuple((v[0], v[1]) for v in value["counters"]),
+        smoothing=value["smoothing"],
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SideRows:
+    """The TRAIN rows of one side: states, type, and the kinds of its attributes."""
+
+    states: EntityStates
+    type: str
+    #: attribute -> category | list | number | text; text is not read.
+    kinds: Mapping[str, str]
+
+
+def learn_spec(
+    heads: SideRows, tails: SideRows, labels: Int8[np.ndarray, "n"], config: FeatureConfig
+) -> FeatureSpec:
+    """Vocabularies and scales of TRAIN rows.
+
+    base rate = (outcomes + 1) / (rows + 2), so that it is never 0 or 1.
+    """
+    base_rate = (int(labels.sum()) + 1) / (len(labels) + 2)
+    return FeatureSpec(
+        head=_learn_side(heads, base_rate, config.head_smoothing, config),
+        tail=_learn_side(tails, base_rate, config.tail_smoothing, config),
+        base_rate=base_rate,
+        list_width=config.list_width,
+    )
+
+
+def _learn_side(
+    rows: SideRows, base_rate: float, smoothing: float, config: FeatureConfig
+) -> SideSpec:
+    states = rows.states
+    named = {kind: sorted(n for n, k in rows.kinds.items() if k == kind) for kind in _KINDS}
+    attributes = {name: states.attributes.get(name, ()) for name in rows.kinds}
+    counters = (
+        centered_rate(states, smoothing, base_rate),
+        np.log1p(states.exposures),
+        np.log1p(states.outcomes),
+    )
+    return SideSpec(
+        type=rows.type,
+        categories={
+            name: _vocabulary([(value,) for value in attributes[name]], config.min_rows)
+            for name in named["category"]
+        },
+        lists={
+            name: _vocabulary(
+                [v[: config.list_width] for v in attributes[name] if isinstance(v, list | tuple)],
+                config.min_rows,
+            )
+            for name in named["list"]
+        },
+        numbers={
+            name: _scale(np.array([as_number(v) for v in attributes[name]], dtype=np.float64))
+            for name in named["number"]
+        },
+        counters=tuple(_scale(column) for column in counters),
+        smoothing=smoothing,
+    )
+
+
+def _vocabulary(rows: Sequence[Sequence[Any]], min_rows: int) -> tuple[str, ...]:
+    counts: dict[str, int] = {}
+    for row in rows:
+        for key in {text_of(value) for value in row if value is not None}:
+            counts[key] = counts.get(key, 0) + 1
+    return tuple(sorted(key for key, n in counts.items() if n >= min_rows))
+
+
+def _scale(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Mean and deviation of the finite values; (0, 1) without any, deviation 1 for a constant."""
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return (0.0, 1.0)
+    deviation = float(finite.std())
+    return (float(finite.mean()), deviation if math.isfinite(deviation) and deviation > 0 else 1.0)
+
+
+def text_of(value: Any) -> str:
+    """The vocabulary's key of a JSON value: itself for text, else its canonical JSON."""
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def centered_rate(
+    states: EntityStates, smoothing: float, base_rate: float
+) -> Float64[np.ndarray, "n"]:
+    """How much likelier than usual an outcome was for an entity so far, as a difference of logits.
+
+    logit((outcomes + s p) / (exposures + s)) - logit(p),   p = base rate, s = smoothing
+
+    Our design. Zero for an entity without exposures. An outcome may come without its exposure
+    (offsite), so outcomes above exposures count as that many exposures.
+    """
+    exposures = np.maximum(states.exposures, states.outcomes)
+    rate = (states.outcomes + smoothing * base_rate) / (exposures + smoothing)
+    return np.log(rate / (1 - rate)) - math.log(base_rate / (1 - base_rate))
+
+
+def as_number(value: Any) -> float:
+    """A finite JSON number as float, NaN for everything else (true is no number)."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return math.nan
+    try:
+        number = float(value)
+    except OverflowError:
+        return math.nan
+    return number if math.isfinite(number) else math.nan

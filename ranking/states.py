@@ -1,0 +1,59 @@
+"""What a ranker is told about entities: ids, vectors, attributes and counters, as columns.
+
+Takes columns of equal length, gives them by row; never looks anything up. Training builds them
+from a snapshot, serving from the live graph: the features cannot tell which.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int64
+from numpy.typing import NDArray
+
+from ranking.errors import StatesMismatch
+
+
+@dataclass(frozen=True, slots=True)
+class EntityStates:
+    """n entities of one type at one moment each.
+
+    ids: object [n], the application's ids. vectors: float32 [n, d] in the bundle's space, from
+    the bundle, a fold-in or a type's prior. known: bool [n], False where there is no vector at all
+    (its numbers are then ignored). attributes: name -> n JSON values, None where unset; a missing
+    name reads as all None. exposures, outcomes: int64 [n], how often the entity was part of an
+    exposure or an outcome strictly before the moment of scoring.
+    Raises `StatesMismatch` if the lengths differ.
+    """
+
+    # Lengths are compared below, so that a caller gets a sentence and not a type error.
+    ids: NDArray[np.object_]
+    vectors: Float32[np.ndarray, "_ d"]
+    known: Bool[np.ndarray, "_"]
+    attributes: Mapping[str, Sequence[Any]]
+    exposures: Int64[np.ndarray, "_"]
+    outcomes: Int64[np.ndarray, "_"]
+
+    def __post_init__(self) -> None:
+        lengths = {f.name: len(getattr(self, f.name)) for f in fields(self)}
+        del lengths["attributes"]
+        lengths |= {f"attributes.{name}": len(column) for name, column in self.attributes.items()}
+        if len(set(lengths.values())) > 1:
+            raise StatesMismatch(f"columns should have one length, received {lengths}")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, rows: Int64[np.ndarray, "m"]) -> "EntityStates":
+        """The entities at some rows, in that order."""
+        return EntityStates(
+            ids=self.ids[rows],
+            vectors=self.vectors[rows],
+            known=self.known[rows],
+            attributes={
+                name: [column[row] for row in rows] for name, column in self.attributes.items()
+            },
+            exposures=self.exposures[rows],
+            outcomes=self.outcomes[rows],
+        )

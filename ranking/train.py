@@ -1,0 +1,168 @@
+"""The loop: examples become a trained ranker.
+
+Takes examples and dials, yields `Progress` after each epoch, gives a `TrainedRanker`; never reads
+a clock, writes a file or looks at TEST. Learns on TRAIN, stops and calibrates on VALID.
+"""
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from graphsvc.snapshot import Span
+from ranking.bundle import TrainedRanker
+from ranking.calibration import fit_platt
+from ranking.config import RankerConfig
+from ranking.examples import Examples, LabelledRows
+from ranking.features import Encoder, FeatureBatch
+from ranking.idtables.placement import Placement, rank_by_frequency
+from ranking.metrics import auc, log_loss
+from ranking.model import ModelShape, RankerModel, raw_scores
+from ranking.spec import SideRows, learn_spec
+
+
+class Progress(NamedTuple):
+    """What an epoch did. Losses are mean log losses; VALID's are after Platt scaling."""
+
+    epoch: int
+    epochs: int
+    train_loss: float
+    valid_loss: float
+    valid_auc: float
+    #: The epoch whose weights would be kept if the loop stopped now.
+    best_epoch: int
+
+
+def train(examples: Examples, config: RankerConfig) -> Generator[Progress, None, TrainedRanker]:
+    """Train one ranker: AdamW, ID tables at a share of the rate, early stop on VALID.
+
+    The same examples, dials and number of threads give the same weights. The epoch with the least
+    calibrated VALID log loss is kept.
+    """
+    rows = examples.rows[Span.TRAIN]
+    spec = learn_spec(
+        SideRows(states=rows.heads, type=examples.head_type, kinds=examples.head_kinds),
+        SideRows(states=rows.tails, type=examples.tail_type, kinds=examples.tail_kinds),
+        rows.labels,
+        config.features,
+    )
+    head_ids, tail_ids = (
+        Placement(rank_by_frequency(states.ids.tolist(), config.ids), config.ids.buckets)
+        for states in (rows.heads, rows.tails)
+    )
+    encoder = Encoder(spec, head_ids, tail_ids)
+    batch, valid = (
+        encoder.encode(examples.rows[s].heads, examples.rows[s].tails)
+        for s in (Span.TRAIN, Span.VALID)
+    )
+    shape = _shape(encoder, head_ids, tail_ids, examples)
+    with _seeded(config.seed):
+        model = RankerModel(shape, config, examples.maps)
+    with torch.no_grad():
+        model.codes.weight[encoder.blank_codes] = 0.0
+    model.learn_match_scale(batch)
+    optimizer = make_optimizer(model, config)
+    labels = torch.from_numpy(rows.labels.astype(np.float32))
+    trace: list[Progress] = []
+    best_loss, best_epoch, best_weights = float("inf"), 0, _copy(model)
+    for epoch in range(1, config.training.epochs + 1):
+        with _seeded(config.seed * 1_000_003 + epoch):
+            train_loss = _epoch(model, optimizer, (batch, labels), config)
+        valid_auc, valid_loss = _judge(model, valid, examples.rows[Span.VALID])
+        if valid_loss < best_loss:
+            best_loss, best_epoch, best_weights = valid_loss, epoch, _copy(model)
+        trace.append(
+            Progress(epoch, config.training.epochs, train_loss, valid_loss, valid_auc, best_epoch)
+        )
+        yield trace[-1]
+        if epoch - best_epoch >= config.training.patience:
+            break
+    model.load_state_dict(best_weights)
+    platt = fit_platt(raw_scores(model, valid), examples.rows[Span.VALID].labels)
+    return TrainedRanker(
+        model=model,
+        shape=shape,
+        spec=spec,
+        head_ids=head_ids,
+        tail_ids=tail_ids,
+        calibration=platt,
+        config=config,
+        relations=examples.maps.names,
+        trace=tuple(progress._asdict() for progress in trace),
+    )
+
+
+def make_optimizer(model: RankerModel, config: RankerConfig) -> torch.optim.Optimizer:
+    """AdamW in three groups: ID tables (slow, no decay), matrices (decay), the rest (no decay)."""
+    dials = config.training
+    tables = [model.head_table.weight, model.tail_table.weight]
+    taken = {id(p) for p in tables}
+    others = [p for p in model.parameters() if id(p) not in taken]
+    groups = [
+        {"params": tables, "lr": dials.learning_rate * dials.table_share, "weight_decay": 0.0},
+        {"params": [p for p in others if p.ndim > 1], "weight_decay": dials.weight_decay},
+        {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=dials.learning_rate)
+
+
+def _epoch(
+    model: RankerModel,
+    optimizer: torch.optim.Optimizer,
+    data: tuple[FeatureBatch, torch.Tensor],
+    config: RankerConfig,
+) -> float:
+    batch, labels = data
+    model.train()
+    total = 0.0
+    for chosen in torch.randperm(len(labels)).split(config.training.batch):
+        optimizer.zero_grad(set_to_none=True)
+        logits = model(batch.take(chosen))
+        loss = nn.functional.binary_cross_entropy_with_logits(logits, labels[chosen])
+        loss.backward()
+        optimizer.step()
+        total += float(loss.detach()) * len(chosen)
+    return total / len(labels)
+
+
+def _judge(model: RankerModel, batch: FeatureBatch, rows: LabelledRows) -> tuple[float, float]:
+    """AUC and log loss on VALID, the loss after Platt scaling.
+
+    An early stop should follow what the calibrated ranker will be worth, not how far the base rate
+    has drifted since TRAIN.
+    """
+    scores = raw_scores(model, batch)
+    probabilities = fit_platt(scores, rows.labels).probabilities(scores)
+    return auc(scores, rows.labels), log_loss(probabilities, rows.labels)
+
+
+def _shape(
+    encoder: Encoder, head_ids: Placement, tail_ids: Placement, examples: Examples
+) -> ModelShape:
+    relations, projected, vector = examples.maps.projections.shape
+    return ModelShape(
+        head_rows=head_ids.row_count,
+        tail_rows=tail_ids.row_count,
+        codes=encoder.code_count,
+        categories=encoder.spec.category_count,
+        lists=encoder.spec.list_count,
+        dense=encoder.spec.dense_count,
+        vector=vector,
+        projected=projected,
+        relations=relations,
+    )
+
+
+def _copy(model: RankerModel) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Torch's random numbers from a seed, inside only: the caller's stream is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

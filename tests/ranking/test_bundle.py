@@ -1,0 +1,149 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from graphsvc.errors import ArtifactDamaged, ArtifactMissing
+from graphsvc.snapshot import Span
+from ranking.bundle import config_of, open_ranker, seal_ranker
+from ranking.config import (
+    ExamplesConfig,
+    FeatureConfig,
+    IdTableConfig,
+    RankerConfig,
+    TrainingConfig,
+)
+from ranking.errors import FrameMismatch, StatesMismatch
+from ranking.examples import build_examples
+from ranking.features import Encoder
+from ranking.model import raw_scores
+from ranking.train import train
+
+SMALL = RankerConfig(
+    ids=IdTableConfig(dim=4, min_rows=20, buckets=8),
+    features=FeatureConfig(min_rows=2),
+    training=TrainingConfig(epochs=1, batch=128),
+)
+
+
+def run(generator):
+    while True:
+        try:
+            next(generator)
+        except StopIteration as stop:
+            return stop.value
+
+
+@pytest.fixture
+def examples(leaning):
+    return build_examples(leaning.snapshot, leaning.bundle, ExamplesConfig())
+
+
+@pytest.fixture
+def seal(leaning, examples):
+    def make(trained):
+        return seal_ranker(
+            leaning.store,
+            trained,
+            snapshot_digest=leaning.snapshot.digest,
+            bundle_digest=leaning.bundle.digest,
+            frame=leaning.bundle.frame,
+            metrics={"auc": 0.5},
+        )
+
+    return make
+
+
+@pytest.fixture
+def ranker(leaning, examples, seal):
+    sealed = seal(run(train(examples, SMALL)))
+    return open_ranker(leaning.store, sealed.digest, leaning.bundle)
+
+
+@pytest.mark.parametrize("arm", ["none", "frozen", "attention"])
+def test_training_and_serving_give_the_same_logit(leaning, examples, seal, arm):
+    trained = run(train(examples, dataclasses.replace(SMALL, arm=arm)))
+    rows = examples.rows[Span.TRAIN]
+    encoder = Encoder(trained.spec, trained.head_ids, trained.tail_ids)
+    training = raw_scores(trained.model, encoder.encode(rows.heads, rows.tails))
+    ranker = open_ranker(leaning.store, seal(trained).digest, leaning.bundle)
+    np.testing.assert_allclose(ranker.logits(rows.heads, rows.tails), training, atol=1e-6, rtol=0)
+    # One row at a time, and one head beside several tails, as a request comes.
+    for row in (0, 7):
+        here = np.array([row])
+        alone = ranker.logits(rows.heads.take(here), rows.tails.take(here))
+        np.testing.assert_allclose(alone, training[here], atol=1e-6, rtol=0)
+    tails = np.array([0, 7, 11])
+    beside = ranker.logits(rows.heads.take(np.array([7])), rows.tails.take(tails))
+    assert beside[1] == pytest.approx(training[7], abs=1e-6)
+    probabilities = ranker.score(rows.heads, rows.tails)
+    assert probabilities.dtype == np.float64
+    assert ((probabilities > 0) & (probabilities < 1)).all()
+    np.testing.assert_allclose(
+        probabilities, trained.calibration.probabilities(training), atol=1e-6
+    )
+
+
+def test_the_manifest_says_what_it_is(leaning, ranker):
+    assert ranker.artifact.parents == {
+        "snapshot": leaning.snapshot.digest,
+        "bundle": leaning.bundle.digest,
+    }
+    assert (ranker.arm, ranker.frame) == ("attention", leaning.bundle.frame)
+    assert ranker.bundle_digest == leaning.bundle.digest
+    assert ranker.snapshot_digest == leaning.snapshot.digest
+    assert ranker.artifact.metrics == {"auc": 0.5}
+    assert config_of(ranker.artifact.dials) == SMALL
+    assert ranker.head_attributes == ("lean", "age")
+    assert ranker.tail_attributes == ("lean", "tags", "year")
+
+
+def test_sealed_twice_is_the_same_digest(examples, seal):
+    assert seal(run(train(examples, SMALL))).digest == seal(run(train(examples, SMALL))).digest
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "ids.json", "manifest.json"])
+def test_damage_is_refused(leaning, ranker, name):
+    path = ranker.artifact.path / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ArtifactDamaged):
+        open_ranker(leaning.store, ranker.digest, leaning.bundle)
+
+
+def test_a_missing_ranker_is_named(leaning):
+    with pytest.raises(ArtifactMissing):
+        open_ranker(leaning.store, "0" * 64, leaning.bundle)
+
+
+def test_another_frame_is_refused(leaning, ranker, retrained):
+    other = retrained(leaning)
+    assert other.frame != leaning.bundle.frame
+    with pytest.raises(FrameMismatch, match=other.frame):
+        open_ranker(leaning.store, ranker.digest, other)
+
+
+def test_strangers_score_like_nobody_in_particular(ranker, states):
+    """Unseen ids, no vector, no attribute, nothing counted: a number near the base rate."""
+    vectors = np.zeros((3, 4), np.float32)
+    nobody = states(["who", "?", ""], vectors=vectors, known=[False] * 3)
+    probabilities = ranker.score(nobody, nobody)
+    assert np.isfinite(probabilities).all()
+    assert ((probabilities > 0.2) & (probabilities < 0.8)).all()
+
+
+def test_heads_have_to_fit_tails(ranker, states):
+    with pytest.raises(StatesMismatch):
+        ranker.score(states(["a", "b"]), states(["x", "y", "z"]))
+    assert ranker.score(states(["a"]), states([])).shape == (0,)
+
+
+def test_attention_explains_a_score(leaning, examples, ranker, seal):
+    rows = examples.rows[Span.TEST]
+    few = np.arange(5)
+    found = ranker.explain(rows.heads.take(few), rows.tails.take(few))
+    assert found.tokens == ("user", "film", "click", "save")
+    np.testing.assert_allclose(found.weights.sum(axis=2), np.ones((5, 2)), atol=1e-6)
+    plain = run(train(examples, dataclasses.replace(SMALL, arm="none")))
+    assert seal(plain).explain(rows.heads.take(few), rows.tails.take(few)) is None

@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from ranking.calibration import fit_platt
+from ranking.metrics import ece
+
+
+def distorted(count=40_000, seed=0):
+    """Logits l, outcomes with p = sigmoid(l), scores s = (l - 1) / 2: so l = 2 s + 1."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=count)
+    labels = (rng.random(count) < 1 / (1 + np.exp(-logits))).astype(np.int8)
+    return (logits - 1) / 2, labels
+
+
+def test_recovers_a_known_distortion():
+    scores, labels = distorted()
+    assert fit_platt(scores, labels) == pytest.approx((2.0, 1.0), abs=0.1)
+    assert ece(fit_platt(scores, labels).probabilities(scores), labels) < 0.01
+
+
+def test_equals_logistic_regression_up_to_the_smoothed_targets():
+    scores, labels = distorted()
+    peer = LogisticRegression(C=1e9).fit(scores[:, None], labels)
+    found = fit_platt(scores, labels)
+    assert found == pytest.approx((peer.coef_[0, 0], peer.intercept_[0]), abs=2e-3)
+
+
+def test_is_monotone():
+    scores, labels = distorted(500)
+    found = fit_platt(scores, labels).probabilities(np.linspace(-20, 20, 100))
+    assert (np.diff(found) >= 0).all()
+    assert ((found >= 0) & (found <= 1)).all()
+
+
+def test_scores_that_order_backwards_give_the_base_rate():
+    scores, labels = distorted()
+    found = fit_platt(-scores, labels)
+    assert found.slope == 0
+    assert found.probabilities(scores) == pytest.approx(labels.mean(), abs=1e-3)
+
+
+def test_separable_scores_keep_a_finite_slope():
+    """Targets of 10 ones and 10 zeros are 11/12 and 1/12: logits of +-log 11 at scores of +-1."""
+    scores, labels = np.repeat([1.0, -1.0], 10), np.repeat([1, 0], 10).astype(np.int8)
+    assert fit_platt(scores, labels) == pytest.approx((np.log(11), 0.0), abs=1e-6)
+
+
+def test_equal_scores_give_the_base_rate():
+    found = fit_platt(np.full(10, 3.0), np.array([1] * 4 + [0] * 6, dtype=np.int8))
+    # Targets: 4 of 5/6 and 6 of 1/8, mean (10/3 + 3/4) / 10.
+    assert found.probabilities(np.array([3.0])) == pytest.approx((10 / 3 + 0.75) / 10)

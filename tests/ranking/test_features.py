@@ -1,0 +1,146 @@
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from ranking.config import FeatureConfig
+from ranking.errors import StatesMismatch
+from ranking.features import PADDING, Encoder
+from ranking.idtables.placement import Placement
+from ranking.spec import FeatureSpec, SideRows, as_number, centered_rate, learn_spec
+
+USER_KINDS = {"job": "category", "age": "number"}
+FILM_KINDS = {"tags": "list", "title": "text"}
+
+
+@pytest.fixture
+def spec(states):
+    """Learned on four rows: ages 10 and 30 (mean 20, deviation 10), jobs and tags seen twice."""
+    heads = states(
+        ["a", "a", "b", "b"],
+        attributes={"job": ["cook", "cook", "spy", "spy"], "age": [10, 10, 30, 30]},
+        exposures=[0, 1, 0, 1],
+    )
+    tails = states(
+        ["x", "y", "x", "y"],
+        attributes={"tags": [["new", "odd"], ["new"], ["new", "odd"], None]},
+    )
+    return learn_spec(
+        SideRows(states=heads, type="user", kinds=USER_KINDS),
+        SideRows(states=tails, type="film", kinds=FILM_KINDS),
+        np.array([1, 0, 1, 0], dtype=np.int8),
+        FeatureConfig(min_rows=2, list_width=3),
+    )
+
+
+@pytest.fixture
+def encoder(spec):
+    return Encoder(spec, Placement(("a",), 4), Placement(("x",), 4))
+
+
+def test_the_spec_by_hand(spec):
+    assert spec.base_rate == 0.5
+    assert spec.head.categories == {"job": ("cook", "spy")}
+    assert spec.head.numbers == {"age": (20.0, 10.0)}
+    assert spec.tail.lists == {"tags": ("new", "odd")}
+    assert spec.dense_count == 8
+    # log(1 + exposures) is 0, log 2, 0, log 2; the constant columns keep a deviation of 1.
+    mean, deviation = spec.head.counters[1]
+    assert (mean, deviation) == pytest.approx((math.log(2) / 2, math.log(2) / 2))
+    assert spec.tail.counters == ((0.0, 1.0), (0.0, 1.0), (0.0, 1.0))
+
+
+def test_the_spec_survives_json(spec):
+    assert FeatureSpec.of_json(json.loads(json.dumps(spec.as_json()))) == spec
+
+
+def test_a_rare_value_gets_no_code_of_its_own(states):
+    rows = SideRows(
+        states=states(["a"] * 3, attributes={"job": ["cook", "cook", "spy"]}),
+        type="user",
+        kinds={"job": "category"},
+    )
+    learned = learn_spec(rows, rows, np.zeros(3, np.int8), FeatureConfig(min_rows=2))
+    assert learned.head.categories == {"job": ("cook",)}
+
+
+def test_categories_known_unknown_and_missing(encoder, states):
+    heads = states(["a"] * 5, attributes={"job": ["cook", "spy", "monk", None, {"a": [1]}]})
+    codes = encoder.encode(heads, states(["x"] * 5)).categories[:, 0]
+    # Row 0 pads lists; job has 1 missing, 2 unknown, 3 cook, 4 spy.
+    assert codes.tolist() == [3, 4, 2, 1, 2]
+
+
+def test_an_attribute_that_is_not_sent_is_missing(encoder, states):
+    batch = encoder.encode(states(["a"]), states(["x"]))
+    assert batch.categories.tolist() == [[1]]
+    assert batch.lists.tolist() == [[[PADDING] * 3]]
+    assert batch.dense[0, :2].tolist() == [0.0, 1.0]
+
+
+def test_lists_known_unknown_missing_and_too_long(encoder, states):
+    tags = [["odd", "new"], ["gone"], None, [], "new", ["new"] * 9]
+    lists = encoder.encode(states(["a"]), states(["x"] * 6, attributes={"tags": tags})).lists
+    # job took 1..4, so tags has 5 missing, 6 unknown, 7 new, 8 odd.
+    assert lists[:, 0].tolist() == [
+        [8, 7, 0],
+        [6, 0, 0],
+        [0, 0, 0],
+        [0, 0, 0],
+        [0, 0, 0],
+        [7, 7, 7],
+    ]
+
+
+def test_numbers_are_scaled_and_what_is_none_is_flagged(encoder, states):
+    ages = [30, 20.0, None, "30", True, float("nan"), 10**400, 10**9]
+    dense = encoder.encode(states(["a"] * 8, attributes={"age": ages}), states(["x"] * 8)).dense
+    assert dense[:, 0].tolist() == [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 5.0]
+    assert dense[:, 1].tolist() == [0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0]
+    assert math.isnan(as_number(True))
+
+
+def test_the_centered_rate_by_hand(states):
+    seen = states(["a", "b", "c"], exposures=[0, 10, 0], outcomes=[0, 10, 5])
+    # Nothing known: 0. 10 of 10 with 10 pseudo exposures at .5: 15 / 20, logit = log 3.
+    # 5 outcomes without exposure count as 5 of 5: 10 / 15, logit = log 2.
+    rate = centered_rate(seen, 10.0, 0.5)
+    np.testing.assert_allclose(rate, [0.0, math.log(3), math.log(2)], atol=1e-12)
+
+
+def test_ids_of_their_own_and_hashed_ones(encoder, states):
+    rows = encoder.encode(states(["a", "b", ""]), states(["x", "y", "z"])).head_rows
+    assert rows[0].tolist() == [0, 0]
+    assert ((rows[1:] >= 1) & (rows[1:] < 5)).all()
+
+
+def test_an_unknown_vector_is_zero_whatever_it_holds(encoder, states):
+    vectors = np.full((2, 4), np.nan, dtype=np.float32)
+    vectors[0] = [1, 2, 3, 4]
+    batch = encoder.encode(
+        states(["a", "b"], vectors=vectors, known=[True, False]), states(["x"] * 2)
+    )
+    assert batch.head_vector.tolist() == [[1, 2, 3, 4], [0, 0, 0, 0]]
+    assert batch.known.tolist() == [[1, 1], [0, 1]]
+
+
+def test_one_head_stands_beside_every_tail(encoder, states):
+    one = states(["a"], attributes={"job": ["spy"], "age": [30]}, exposures=[3], outcomes=[1])
+    many = one.take(np.zeros(3, dtype=np.int64))
+    tails = states(["x", "y", "z"], attributes={"tags": [["new"], None, ["odd"]]})
+    for left, right in zip(encoder.encode(one, tails), encoder.encode(many, tails), strict=True):
+        torch.testing.assert_close(left, right, rtol=0, atol=0)
+
+
+def test_heads_have_to_fit_tails(encoder, states):
+    with pytest.raises(StatesMismatch, match=r"heads should be 1 or 3 .* received 2"):
+        encoder.encode(states(["a", "b"]), states(["x", "y", "z"]))
+    with pytest.raises(StatesMismatch, match="one length"):
+        states(["a", "b"], exposures=[1])
+
+
+def test_no_tails_give_no_rows(encoder, states):
+    batch = encoder.encode(states(["a"]), states([]))
+    assert [len(column) for column in batch] == [0] * 9
