@@ -6,54 +6,95 @@ the log and its projections together or drops both.
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, text
+from sqlalchemy import Connection, delete, func, select
 
 from graphsvc.admission import Verdict, admit
+from graphsvc.bulk import Insert, rows_among
 from graphsvc.db import wait_for_writers
 from graphsvc.events import Event, dump_properties
 from graphsvc.ids import canonical_json
-from graphsvc.projection import Changes, Logged, project
+from graphsvc.projection import Changes, Logged, decay_rate, project
 from graphsvc.schema import SET_ATTRIBUTES, Schema
 from graphsvc.tables import attributes, counters, edges, entities, events
 
 __all__ = ["Verdict", "ingest", "rebuild"]
 
-#: Values in one IN list; SQLite takes 32,766 variables in a statement, older ones 999.
-_CHUNK = 900
 #: Events of the log replayed at a time.
 _REPLAYED = 10_000
 
-# Written out, because both databases run them as they stand (db.py gives SQLite the functions).
-# The smaller power is bounded: PostgreSQL calls 2^-1100 an error rather than 0.
-_ADD_TO_EDGE = text("""
-    INSERT INTO edges (head, relation, tail, decayed, count, first_time, last_time)
-    VALUES (:head, :relation, :tail, :decayed, :count, :first_time, :last_time)
-    ON CONFLICT (head, relation, tail) DO UPDATE SET
-        decayed = edges.decayed * power(2.0, greatest(-1000.0, least(0.0,
-                      (edges.last_time - excluded.last_time) * CAST(:rate AS double precision))))
-            + excluded.decayed * power(2.0, greatest(-1000.0, least(0.0,
-                      (excluded.last_time - edges.last_time) * CAST(:rate AS double precision)))),
-        count = edges.count + excluded.count,
-        first_time = least(edges.first_time, excluded.first_time),
-        last_time = greatest(edges.last_time, excluded.last_time)
-""")
-_ADD_TO_COUNTER = text("""
-    INSERT INTO counters (entity, event_name, n) VALUES (:entity, :event_name, :n)
-    ON CONFLICT (entity, event_name) DO UPDATE SET n = counters.n + excluded.n
-""")
-_SET_ATTRIBUTE = text("""
-    INSERT INTO attributes (entity, name, value, event_time, seq)
-    VALUES (:entity, :name, :value, :event_time, :seq)
-    ON CONFLICT (entity, name) DO UPDATE SET
-        value = excluded.value, event_time = excluded.event_time, seq = excluded.seq
-    WHERE (excluded.event_time, excluded.seq) > (attributes.event_time, attributes.seq)
-""")
+_EVENTS = Insert(
+    table="events",
+    columns={
+        "seq": "bigint",
+        "event_id": "text",
+        "event_name": "text",
+        "event_time": "bigint",
+        "action_source": "text",
+        "actor": "bigint",
+        "object": "bigint",
+        "value": "double precision",
+        "currency": "text",
+        "properties": "text",
+        "consent": "boolean",
+        "received_at": "bigint",
+    },
+)
+_ENTITIES = Insert(table="entities", columns={"key": "bigint", "type": "text", "id": "text"})
+_COUNTERS = Insert(
+    table="counters",
+    columns={"entity": "bigint", "event_name": "text", "n": "bigint"},
+    otherwise="ON CONFLICT (entity, event_name) DO UPDATE SET n = counters.n + excluded.n",
+)
+_ATTRIBUTES = Insert(
+    table="attributes",
+    columns={
+        "entity": "bigint",
+        "name": "text",
+        "value": "text",
+        "event_time": "bigint",
+        "seq": "bigint",
+    },
+    otherwise="""
+        ON CONFLICT (entity, name) DO UPDATE SET
+            value = excluded.value, event_time = excluded.event_time, seq = excluded.seq
+        WHERE (excluded.event_time, excluded.seq) > (attributes.event_time, attributes.seq)""",
+)
 
-_T = TypeVar("_T")
+
+def _edges(schema: Schema) -> Insert:
+    """Adding to edges: the sum with the older `last_time` is decayed to the newer one.
+
+    The exponent is bounded, because PostgreSQL calls 2^-1100 an error rather than 0.
+    """
+    rates = " ".join(
+        f"WHEN '{relation.name}' THEN CAST('{decay_rate(relation)!r}' AS double precision)"
+        for relation in schema.relations
+    )
+    rate = f"(CASE excluded.relation {rates} ELSE 0 END)" if rates else "0"
+    decay = "power(2.0, greatest(-1000.0, least(0.0, ({older} - {newer}) * {rate})))"
+    kept = decay.format(older="edges.last_time", newer="excluded.last_time", rate=rate)
+    added = decay.format(older="excluded.last_time", newer="edges.last_time", rate=rate)
+    return Insert(
+        table="edges",
+        columns={
+            "head": "bigint",
+            "relation": "text",
+            "tail": "bigint",
+            "decayed": "double precision",
+            "count": "bigint",
+            "first_time": "bigint",
+            "last_time": "bigint",
+        },
+        otherwise=f"""
+            ON CONFLICT (head, relation, tail) DO UPDATE SET
+                decayed = edges.decayed * {kept} + excluded.decayed * {added},
+                count = edges.count + excluded.count,
+                first_time = least(edges.first_time, excluded.first_time),
+                last_time = greatest(edges.last_time, excluded.last_time)""",
+    )
 
 
 def ingest(
@@ -68,7 +109,7 @@ def ingest(
     admitted = [event for event in outcomes if isinstance(event, Event)]
     fresh: list[Event] = []
     if admitted:
-        wait_for_writers(connection)
+        _begin(connection)
         known = _logged(connection, [event.event_id for event in admitted])
         for position, event in enumerate(outcomes):
             if isinstance(event, Event):
@@ -79,7 +120,7 @@ def ingest(
                     known.add(name_and_id)
                     fresh.append(event)
     if fresh:
-        _apply(connection, project(schema, _append(connection, fresh, now)))
+        _apply(connection, schema, project(schema, _append(connection, fresh, now)))
     return [outcome for outcome in outcomes if isinstance(outcome, Verdict)]
 
 
@@ -88,12 +129,12 @@ def rebuild(connection: Connection, schema: Schema) -> None:
 
     Gives the tables that ingest made, with the half-lives that the schema has now.
     """
-    wait_for_writers(connection)
+    _begin(connection)
     for table in (edges, counters, attributes):
         connection.execute(delete(table))
     last = -1
     while block := _read_log(connection, last):
-        _apply(connection, project(schema, block))
+        _apply(connection, schema, project(schema, block))
         last = block[-1].seq
 
 
@@ -116,41 +157,46 @@ def _read_log(connection: Connection, after: int) -> list[Logged]:
     ]
 
 
+def _begin(connection: Connection) -> None:
+    wait_for_writers(connection)
+    if connection.dialect.name == "postgresql":
+        # Rows are found by key here. A plan that was made and kept while a table was empty must
+        # not go on reading all of it when it is full.
+        connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+
+
 def _logged(connection: Connection, event_ids: list[str]) -> set[tuple[str, str]]:
-    found: set[tuple[str, str]] = set()
-    for chunk in _chunks(event_ids):
-        query = select(events.c.event_name, events.c.event_id).where(events.c.event_id.in_(chunk))
-        found.update((row[0], row[1]) for row in connection.execute(query))
-    return found
+    query = "SELECT event_name, event_id FROM events WHERE event_id {among}"
+    return {(name, id_) for name, id_ in rows_among(connection, query, event_ids)}
 
 
 def _append(connection: Connection, fresh: Sequence[Event], now: int) -> list[Logged]:
     keys = _keys(connection, fresh)
     last = connection.scalar(select(func.max(events.c.seq))) or 0
-    rows: list[Mapping[str, Any]] = []
+    rows: list[tuple[Any, ...]] = []
     logged: list[Logged] = []
     for seq, event in enumerate(fresh, start=last + 1):
+        name, time, properties = event.event_name, event.event_time, event.properties
         actor = keys[event.actor.type, event.actor.id]
         target = keys[event.object.type, event.object.id] if event.object else None
-        properties = event.properties
         rows.append(
-            {
-                "seq": seq,
-                "event_id": event.event_id,
-                "event_name": event.event_name,
-                "event_time": event.event_time,
-                "action_source": event.action_source,
-                "actor": actor,
-                "object": target,
-                "value": event.value,
-                "currency": event.currency,
-                "properties": None if properties is None else dump_properties(properties),
-                "consent": event.consent,
-                "received_at": now,
-            }
+            (
+                seq,
+                event.event_id,
+                name,
+                time,
+                event.action_source,
+                actor,
+                target,
+                event.value,
+                event.currency,
+                None if properties is None else dump_properties(properties),
+                event.consent,
+                now,
+            )
         )
-        logged.append(Logged(seq, event.event_name, event.event_time, actor, target, properties))
-    connection.execute(insert(events), rows)
+        logged.append(Logged(seq, name, time, actor, target, properties))
+    _EVENTS.run(connection, rows)
     return logged
 
 
@@ -165,62 +211,32 @@ def _keys(connection: Connection, fresh: Sequence[Event]) -> dict[tuple[str, str
     for type_, id_ in named:
         ids_by_type[type_].append(id_)
     keys: dict[tuple[str, str], int] = {}
+    query = "SELECT id, key FROM entities WHERE type = {value} AND id {among}"
     for type_, ids in ids_by_type.items():
-        for chunk in _chunks(ids):
-            query = select(entities.c.id, entities.c.key).where(
-                entities.c.type == type_, entities.c.id.in_(chunk)
-            )
-            keys.update(((type_, id_), key) for id_, key in connection.execute(query))
+        found = rows_among(connection, query, ids, where=(type_,))
+        keys.update(((type_, id_), key) for id_, key in found)
     new = [name for name in named if name not in keys]
     if new:
         last = connection.scalar(select(func.max(entities.c.key))) or 0
         made = {name: key for key, name in enumerate(new, start=last + 1)}
-        connection.execute(
-            insert(entities), [{"key": key, "type": t, "id": i} for (t, i), key in made.items()]
-        )
+        _ENTITIES.run(connection, [(key, type_, id_) for (type_, id_), key in made.items()])
         keys |= made
     return keys
 
 
-def _apply(connection: Connection, changes: Changes) -> None:
-    if changes.edges:
-        rows = [
-            {
-                "head": head,
-                "relation": relation,
-                "tail": tail,
-                "rate": change.rate,
-                "decayed": change.decayed,
-                "count": change.count,
-                "first_time": change.first_time,
-                "last_time": change.last_time,
-            }
-            for (head, relation, tail), change in changes.edges.items()
-        ]
-        connection.execute(_ADD_TO_EDGE, rows)
-    if changes.counters:
-        connection.execute(
-            _ADD_TO_COUNTER,
-            [
-                {"entity": e, "event_name": name, "n": n}
-                for (e, name), n in changes.counters.items()
-            ],
-        )
-    if changes.attributes:
-        rows = [
-            {
-                "entity": entity,
-                "name": name,
-                "value": canonical_json(change.value).decode(),
-                "event_time": change.event_time,
-                "seq": change.seq,
-            }
-            for (entity, name), change in changes.attributes.items()
-        ]
-        connection.execute(_SET_ATTRIBUTE, rows)
-
-
-def _chunks(items: Iterable[_T]) -> Iterator[list[_T]]:
-    remaining = iter(items)
-    while chunk := list(islice(remaining, _CHUNK)):
-        yield chunk
+def _apply(connection: Connection, schema: Schema, changes: Changes) -> None:
+    _edges(schema).run(
+        connection,
+        [
+            (*name, edge.decayed, edge.count, edge.first_time, edge.last_time)
+            for name, edge in changes.edges.items()
+        ],
+    )
+    _COUNTERS.run(connection, [(*name, n) for name, n in changes.counters.items()])
+    _ATTRIBUTES.run(
+        connection,
+        [
+            (*name, canonical_json(change.value).decode(), change.event_time, change.seq)
+            for name, change in changes.attributes.items()
+        ],
+    )

@@ -35,7 +35,9 @@ _Name = String(64)
 _ApplicationId = String(256)
 _Digest = String(64)
 
-# The projections (edges, counters, attributes) live in their primary key on SQLite.
+# The projections (edges, counters, attributes) can be rebuilt from the log at any time, so they do
+# without foreign keys, which would double the work of a write. On SQLite
+# they are stored in their primary key.
 
 #: Every entity that an event has named. `key` is this database's own short name for it.
 entities = Table(
@@ -75,9 +77,9 @@ events = Table(
 edges = Table(
     "edges",
     metadata,
-    Column("head", _Key, ForeignKey("entities.key"), primary_key=True),
+    Column("head", _Key, primary_key=True, autoincrement=False),
     Column("relation", _Name, primary_key=True),
-    Column("tail", _Key, ForeignKey("entities.key"), primary_key=True),
+    Column("tail", _Key, primary_key=True, autoincrement=False),
     #: Sum of 2^-((last_time - t) / half-life) over the events' times t.
     Column("decayed", Double, nullable=False),
     Column("count", BigInteger, nullable=False),
@@ -91,7 +93,7 @@ edges = Table(
 counters = Table(
     "counters",
     metadata,
-    Column("entity", _Key, ForeignKey("entities.key"), primary_key=True),
+    Column("entity", _Key, primary_key=True, autoincrement=False),
     Column("event_name", _Name, primary_key=True),
     Column("n", BigInteger, nullable=False),
     sqlite_with_rowid=False,
@@ -101,7 +103,7 @@ counters = Table(
 attributes = Table(
     "attributes",
     metadata,
-    Column("entity", _Key, ForeignKey("entities.key"), primary_key=True),
+    Column("entity", _Key, primary_key=True, autoincrement=False),
     Column("name", _Name, primary_key=True),
     Column("value", Text, nullable=False),
     Column("event_time", BigInteger, nullable=False),

@@ -69,39 +69,31 @@ def upgrade() -> None:
     )
     op.create_table(
         "attributes",
-        sa.Column("entity", KEY, nullable=False),
+        sa.Column("entity", KEY, autoincrement=False, nullable=False),
         sa.Column("name", sa.String(length=64), nullable=False),
         sa.Column("value", sa.Text(), nullable=False),
         sa.Column("event_time", sa.BigInteger(), nullable=False),
         sa.Column("seq", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["entity"], ["entities.key"], name=op.f("fk_attributes_entity_entities")
-        ),
         sa.PrimaryKeyConstraint("entity", "name", name=op.f("pk_attributes")),
         sqlite_with_rowid=False,
     )
     op.create_table(
         "counters",
-        sa.Column("entity", KEY, nullable=False),
+        sa.Column("entity", KEY, autoincrement=False, nullable=False),
         sa.Column("event_name", sa.String(length=64), nullable=False),
         sa.Column("n", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["entity"], ["entities.key"], name=op.f("fk_counters_entity_entities")
-        ),
         sa.PrimaryKeyConstraint("entity", "event_name", name=op.f("pk_counters")),
         sqlite_with_rowid=False,
     )
     op.create_table(
         "edges",
-        sa.Column("head", KEY, nullable=False),
+        sa.Column("head", KEY, autoincrement=False, nullable=False),
         sa.Column("relation", sa.String(length=64), nullable=False),
-        sa.Column("tail", KEY, nullable=False),
+        sa.Column("tail", KEY, autoincrement=False, nullable=False),
         sa.Column("decayed", sa.Double(), nullable=False),
         sa.Column("count", sa.BigInteger(), nullable=False),
         sa.Column("first_time", sa.BigInteger(), nullable=False),
         sa.Column("last_time", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(["head"], ["entities.key"], name=op.f("fk_edges_head_entities")),
-        sa.ForeignKeyConstraint(["tail"], ["entities.key"], name=op.f("fk_edges_tail_entities")),
         sa.PrimaryKeyConstraint("head", "relation", "tail", name=op.f("pk_edges")),
         sqlite_with_rowid=False,
     )

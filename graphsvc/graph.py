@@ -1,0 +1,285 @@
+"""Reading the graph: entities, edges, counts, and the states of many entities at once.
+
+Takes entity ids, gives what the log has said of them so far; never writes.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import exp2, isinf, log2
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, and_, func, literal, or_, select, tuple_, union_all
+from sqlalchemy.sql import Select
+
+from graphsvc.bulk import rows_among
+from graphsvc.errors import CursorInvalid, EntityMissing
+from graphsvc.ids import EntityId
+from graphsvc.projection import decay_rate
+from graphsvc.schema import EventType, Schema
+from graphsvc.tables import attributes, counters, entities, events
+from graphsvc.tables import edges as edges_table
+
+_DAY_SECONDS = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class EntityView:
+    """An entity, its attributes, and how often it was actor or object of each event."""
+
+    type: str
+    id: str
+    attributes: Mapping[str, Any]
+    counters: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeView:
+    """An edge seen from one of its ends: `out` if that end is the head."""
+
+    relation: str
+    direction: Literal["out", "in"]
+    other: EntityId
+    count: int
+    weight: float
+    first_time: int
+    last_time: int
+
+
+@dataclass(frozen=True, slots=True)
+class EdgePage:
+    """Some edges; `next` continues, None at the end."""
+
+    items: Sequence[EdgeView]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FoldEdge:
+    """An edge to solve a new entity's vector from; `inverse`: the new entity is the tail."""
+
+    relation: str
+    other: EntityId
+    inverse: bool
+    weight: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class EntityRows:
+    """Attributes and counters of many entities, in the order in which they were asked for.
+
+    attributes: name -> one value per entity, None where unknown. counters: event -> int64 [n].
+    found: bool [n], whether any event has named the entity.
+    """
+
+    attributes: Mapping[str, Sequence[Any]]
+    counters: Mapping[str, NDArray[np.int64]]
+    found: NDArray[np.bool_]
+
+
+def entity(connection: Connection, entity_id: EntityId) -> EntityView:
+    """One entity. Raises `EntityMissing`."""
+    key = _key(connection, entity_id)
+    found = connection.execute(
+        select(attributes.c.name, attributes.c.value)
+        .where(attributes.c.entity == key)
+        .order_by(attributes.c.name)
+    )
+    values = {name: json.loads(value) for name, value in found}
+    counted = connection.execute(
+        select(counters.c.event_name, counters.c.n)
+        .where(counters.c.entity == key)
+        .order_by(counters.c.event_name)
+    )
+    return EntityView(
+        type=entity_id.type,
+        id=entity_id.id,
+        attributes={name: value for name, value in values.items() if value is not None},
+        counters={name: n for name, n in counted},  # noqa: C416  (rows are not tuples to mypy)
+    )
+
+
+def edges(
+    connection: Connection,
+    schema: Schema,
+    entity_id: EntityId,
+    *,
+    as_of: int,
+    limit: int = 100,
+    after: str | None = None,
+) -> EdgePage:
+    """The edges of an entity, both directions, in a fixed order that new edges do not disturb.
+
+    weight = relation weight * log2(1 + decayed count at `as_of`); a time before the newest event
+    counts as the time of that event. Raises `EntityMissing` or `CursorInvalid`.
+    """
+    both = _both_directions(_key(connection, entity_id)).subquery()
+    place = tuple_(both.c.inverse, both.c.relation, both.c.other)
+    query = (
+        select(both, entities.c.type, entities.c.id)
+        .join(entities, entities.c.key == both.c.other)
+        .order_by(both.c.inverse, both.c.relation, both.c.other)
+        .limit(limit + 1)
+    )
+    if after is not None:
+        query = query.where(place > tuple_(*(literal(part) for part in _read_cursor(after))))
+    rows = list(connection.execute(query))
+    items = [
+        EdgeView(
+            relation=row.relation,
+            direction="in" if row.inverse else "out",
+            other=EntityId(row.type, row.id),
+            count=row.n,
+            weight=_weight(schema, row.relation, row.decayed, as_of - row.last_time),
+            first_time=row.first_time,
+            last_time=row.last_time,
+        )
+        for row in rows[:limit]
+    ]
+    if len(rows) <= limit:
+        return EdgePage(items, None)
+    last = rows[limit - 1]
+    return EdgePage(items, json.dumps([last.inverse, last.relation, last.other]))
+
+
+def fold_edges(
+    connection: Connection, schema: Schema, entity_id: EntityId, *, as_of: int, limit: int = 200
+) -> list[FoldEdge]:
+    """The most recent edges of an entity within their windows, newest first.
+
+    None if no event has named the entity yet: it has the prior of its type.
+    """
+    try:
+        key = _key(connection, entity_id)
+    except EntityMissing:
+        return []
+    both = _both_directions(key).subquery()
+    within = [
+        and_(both.c.relation == relation.name, both.c.last_time >= _window_start(relation, as_of))
+        for relation in schema.relations
+    ]
+    rows = connection.execute(
+        select(both, entities.c.type, entities.c.id)
+        .join(entities, entities.c.key == both.c.other)
+        .where(or_(*within))
+        .order_by(both.c.last_time.desc(), both.c.inverse, both.c.relation, both.c.other)
+        .limit(limit)
+    )
+    return [
+        FoldEdge(
+            relation=row.relation,
+            other=EntityId(row.type, row.id),
+            inverse=bool(row.inverse),
+            weight=_weight(schema, row.relation, row.decayed, as_of - row.last_time),
+            count=row.n,
+        )
+        for row in rows
+    ]
+
+
+def counts(connection: Connection) -> dict[str, Any]:
+    """Entities by type, edges by relation, events by name, and the log's last `seq`."""
+    counted = {
+        "entities": entities.c.type,
+        "edges": edges_table.c.relation,
+        "events": events.c.event_name,
+    }
+    found: dict[str, Any] = {
+        name: {key: n for key, n in connection.execute(_count_by(column))}  # noqa: C416
+        for name, column in counted.items()
+    }
+    found["seq"] = connection.scalar(select(func.max(events.c.seq))) or 0
+    return found
+
+
+def states(
+    connection: Connection, type_: str, ids: Sequence[str], names: Sequence[str]
+) -> EntityRows:
+    """Attributes `names` and all counters of many entities of one type, in two statements."""
+    wanted = sorted(set(names))
+    marks = ", ".join("{value}" for _ in wanted) or "NULL"
+    said = rows_among(
+        connection,
+        "SELECT e.id, a.name, a.value FROM entities e "  # noqa: S608  (marks are placeholders)
+        f"LEFT JOIN attributes a ON a.entity = e.key AND a.name IN ({marks}) "
+        "WHERE e.type = {value} AND e.id {among}",
+        list(ids),
+        where=(*wanted, type_),
+    )
+    counted = rows_among(
+        connection,
+        "SELECT e.id, c.event_name, c.n FROM entities e JOIN counters c ON c.entity = e.key "
+        "WHERE e.type = {value} AND e.id {among}",
+        list(ids),
+        where=(type_,),
+    )
+    known = {id_ for id_, _, _ in said}
+    values = {(id_, name): json.loads(value) for id_, name, value in said if name is not None}
+    numbers = {(id_, name): n for id_, name, n in counted}
+    return EntityRows(
+        attributes={name: [values.get((id_, name)) for id_ in ids] for name in names},
+        counters={
+            name: np.array([numbers.get((id_, name), 0) for id_ in ids], dtype=np.int64)
+            for name in sorted({name for _, name in numbers})
+        },
+        found=np.array([id_ in known for id_ in ids], dtype=bool),
+    )
+
+
+def _key(connection: Connection, entity_id: EntityId) -> int:
+    query = select(entities.c.key).where(
+        entities.c.type == entity_id.type, entities.c.id == entity_id.id
+    )
+    key = connection.scalar(query) if "\0" not in entity_id.id else None
+    if key is None:
+        raise EntityMissing(f"no event has named {entity_id.type} {entity_id.id!r} yet")
+    return int(key)
+
+
+def _both_directions(key: int) -> Any:
+    """The edges of an entity as (inverse 0 or 1, relation, other end, ...)."""
+    table = edges_table.c
+
+    def seen_from(own: Any, other: Any, inverse: int) -> Select[Any]:
+        return select(
+            literal(inverse).label("inverse"),
+            table.relation,
+            other.label("other"),
+            table.count.label("n"),
+            table.decayed,
+            table.first_time,
+            table.last_time,
+        ).where(own == key)
+
+    return union_all(seen_from(table.head, table.tail, 0), seen_from(table.tail, table.head, 1))
+
+
+def _weight(schema: Schema, relation: str, decayed: float, age: int) -> float:
+    declared = schema.events.get(relation)
+    if declared is None:  # an edge of an earlier schema
+        return 0.0
+    return declared.weight * log2(1.0 + decayed * exp2(-max(age, 0) * decay_rate(declared)))
+
+
+def _window_start(relation: EventType, as_of: int) -> int:
+    if isinf(relation.window_days):
+        return 0
+    return max(0, as_of - round(relation.window_days * _DAY_SECONDS))
+
+
+def _count_by(column: Any) -> Select[Any]:
+    return select(column, func.count()).group_by(column).order_by(column)
+
+
+def _read_cursor(after: str) -> tuple[int, str, int]:
+    try:
+        inverse, relation, other = json.loads(after)
+        place = int(inverse), str(relation), int(other)
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        place = (-1, "", -1)
+    if place[0] not in (0, 1) or not 0 <= place[2] < 2**63 or not place[1].isidentifier():
+        raise CursorInvalid(f"cursor should be the `next` of a page, received {after[:80]!r}")
+    return place

@@ -1,0 +1,130 @@
+"""Cutting time into four spans: GRAPH, TRAIN, VALID, TEST.
+
+Takes the exposures in the log, gives the last moment of each of the first three spans, for all
+alike or per user; never reads more than one row per user.
+"""
+
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, case, func, select
+from sqlalchemy.sql import ColumnElement
+
+from graphsvc.errors import GraphError, NotEnoughData
+from graphsvc.schema import Schema
+from graphsvc.snapshot import Span
+from graphsvc.tables import events
+
+# Shares are cut in whole billionths, so that both databases find exactly the same rank.
+_UNITS = 10**9
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Split:
+    """How interactions are cut into spans.
+
+    An exposure at t is past a cumulative share c if c <= (exposures before t) / (exposures):
+    equal times stay on one side. `global_time` counts all exposures together, as a service sees
+    them; `per_user_time` counts each user's own, for data whose users live briefly.
+    """
+
+    protocol: Literal["global_time", "per_user_time"] = "global_time"
+    #: Shares of exposures in GRAPH, TRAIN, VALID, TEST; their sum is 1.
+    shares: tuple[float, float, float, float] = (0.4, 0.2, 0.2, 0.2)
+
+    def __post_init__(self) -> None:
+        if self.protocol not in ("global_time", "per_user_time"):
+            raise GraphError(
+                f"protocol should be global_time or per_user_time, received {self.protocol!r}"
+            )
+        if (
+            len(self.shares) != len(Span)
+            or not all(share > 0 for share in self.shares)
+            or abs(sum(self.shares) - 1) > 1e-6
+        ):
+            raise GraphError(
+                f"shares should be four numbers above 0 whose sum is 1, received {self.shares!r}"
+            )
+
+    @property
+    def cumulated(self) -> tuple[int, ...]:
+        """The first three cumulated shares, in billionths."""
+        return tuple(round(share * _UNITS) for share in accumulate(self.shares[:3]))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cuts:
+    """The last exposure time of GRAPH, TRAIN and VALID: what happens later is in a later span.
+
+    `user` is sorted; None: the one row of `last` holds for everybody.
+    """
+
+    user: NDArray[np.int64] | None
+    last: NDArray[np.int64]  # [users or 1, 3]
+
+    @property
+    def as_of(self) -> int:
+        """The last exposure time of GRAPH, over all users."""
+        return int(self.last[:, 0].max())
+
+    def spans(self, users: NDArray[np.int64], times: NDArray[np.int64]) -> NDArray[np.int8]:
+        """The span of each (user key, time). A user without exposures is all GRAPH."""
+        past = times[:, None] > self._last_of(users)
+        return past.sum(axis=1, dtype=np.int8)
+
+    def in_graph(self, users: NDArray[np.int64], times: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether each (user key, time) lies in GRAPH."""
+        return times <= self._last_of(users)[:, 0]
+
+    def _last_of(self, users: NDArray[np.int64]) -> NDArray[np.int64]:
+        if self.user is None:
+            return np.broadcast_to(self.last, (len(users), 3))
+        place = np.searchsorted(self.user, users).clip(max=len(self.user) - 1)
+        known = self.user[place] == users
+        return np.where(known[:, None], self.last[place], np.iinfo(np.int64).max)
+
+
+def cut(connection: Connection, schema: Schema, split: Split, *, seq: int) -> Cuts:
+    """The cuts of the log up to `seq`. Raises `NotEnoughData` where nothing can be cut."""
+    exposed = (events.c.event_name == schema.label.exposure) & (events.c.seq <= seq)
+    n = connection.scalar(select(func.count()).select_from(events).where(exposed)) or 0
+    if n < len(Span):
+        raise NotEnoughData(
+            f"four spans need at least {len(Span)} {schema.label.exposure} events, "
+            f"the log holds {n}"
+        )
+    if split.protocol == "per_user_time":
+        return _per_user(connection, exposed, split)
+    ordered = select(events.c.event_time).where(exposed).order_by(events.c.event_time)
+    last = [
+        connection.scalar(ordered.limit(1).offset(-(-n * share // _UNITS) - 1))
+        for share in split.cumulated
+    ]
+    return Cuts(user=None, last=np.array([last], dtype=np.int64))
+
+
+def _per_user(connection: Connection, exposed: ColumnElement[bool], split: Split) -> Cuts:
+    user = events.c.actor
+    ranked = (
+        select(
+            user.label("user"),
+            events.c.event_time.label("time"),
+            func.row_number().over(partition_by=user, order_by=events.c.event_time).label("rank"),
+            func.count().over(partition_by=user).label("n"),
+        )
+        .where(exposed)
+        .subquery()
+    )
+    # The rank of the last exposure before the cut: ceil(n * share).
+    last = [
+        func.max(
+            case((ranked.c.rank == (ranked.c.n * share + (_UNITS - 1)) // _UNITS, ranked.c.time))
+        )
+        for share in split.cumulated
+    ]
+    query = select(ranked.c.user, *last).group_by(ranked.c.user).order_by(ranked.c.user)
+    table = np.array([tuple(row) for row in connection.execute(query)], dtype=np.int64)
+    return Cuts(user=table[:, 0], last=table[:, 1:])

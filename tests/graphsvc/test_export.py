@@ -1,0 +1,347 @@
+"""Export: a graph one can redo by hand, a slow twin, the same bytes everywhere, and no leak."""
+
+import json
+from collections import defaultdict
+from math import ceil, log2
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import delete
+
+from graphsvc.artifact import ArtifactStore
+from graphsvc.db import Database
+from graphsvc.errors import GraphError, NotEnoughData
+from graphsvc.export import Split, export_snapshot
+from graphsvc.ingest import ingest
+from graphsvc.schema import load_schema
+from graphsvc.snapshot import Snapshot, Span
+from graphsvc.tables import metadata
+
+ADS = load_schema("ads")
+DAY = 86_400
+START = 1_700_000_000
+NOW = START + 1000 * DAY
+PROTOCOLS = ("global_time", "per_user_time")
+
+
+def raw(name: str, time: int, actor: str, target: str, number: int = 0) -> dict[str, Any]:
+    declared = ADS.events[name]
+    return {
+        "event_id": f"{name}-{time}-{actor}-{target}-{number}",
+        "event_name": name,
+        "event_time": time,
+        "action_source": declared.source,
+        "actor": {"type": declared.head, "id": actor},
+        "object": {"type": declared.tail, "id": target},
+        "consent": True,
+    }
+
+
+def post(database: Database, log: list[dict[str, Any]]) -> None:
+    with database.transaction() as connection:
+        verdicts = ingest(connection, ADS, log, now=NOW)
+    assert {verdict.status for verdict in verdicts} <= {"accepted", "duplicate"}
+
+
+def seal(database: Database, folder: Path, split: Split) -> Snapshot:
+    with database.reading() as connection:
+        return export_snapshot(connection, ArtifactStore(folder), ADS, split)
+
+
+def named_triples(snapshot: Snapshot) -> list[tuple[str, str, str, float, int]]:
+    triples, ids = snapshot.triples(), snapshot.ids
+    return [
+        (ids[head], snapshot.relations[relation].name, ids[tail], weight, time)
+        for head, relation, tail, weight, time in zip(*(c.tolist() for c in triples), strict=True)
+    ]
+
+
+def named_interactions(snapshot: Snapshot) -> list[tuple[str, str, int, int, int, int]]:
+    columns, ids = snapshot.interactions(), snapshot.ids
+    return [
+        (ids[head], ids[tail], *rest)
+        for head, tail, *rest in zip(*(c.tolist() for c in columns), strict=True)
+    ]
+
+
+def hand_made_log() -> list[dict[str, Any]]:
+    """Five impressions of two users; u1 clicks on a1 twice, 14 days (a half-life) apart."""
+    return [
+        raw("ad_of_product", START + 99 * DAY, "a1", "p1"),  # timeless: its time does not matter
+        raw("impression", START, "u1", "a1"),
+        raw("click", START + 60, "u1", "a1"),
+        raw("impression", START + 14 * DAY, "u1", "a1"),
+        raw("click", START + 14 * DAY, "u1", "a1"),
+        raw("checkout", START + 14 * DAY + 1, "u1", "p1"),  # after GRAPH's last exposure
+        raw("impression", START + 20 * DAY, "u2", "a2"),
+        raw("click", START + 20 * DAY + 1801, "u2", "a2"),  # a second too late for the label
+        raw("impression", START + 21 * DAY, "u1", "a2"),
+        raw("impression", START + 22 * DAY, "u2", "a1"),
+        raw("click", START + 22 * DAY + 1800, "u2", "a1"),
+    ]
+
+
+def test_a_small_graph_by_hand(database: Database, tmp_path: Path) -> None:
+    post(database, hand_made_log())
+    snapshot = seal(database, tmp_path, Split(protocol="global_time"))
+    # 2 of 5 exposures are GRAPH's 40 %, then one each.
+    assert snapshot.watermark == {"seq": 11, "as_of": START + 14 * DAY}
+    decayed = 1 + 2 ** -((14 * DAY - 60) / (14 * DAY))
+    assert named_triples(snapshot) == [
+        ("u1", "click", "a1", pytest.approx(log2(1 + decayed)), START + 14 * DAY),
+        ("a1", "ad_of_product", "p1", 1.0, START + 99 * DAY),
+    ]
+    exposure, outcome = 0, 1
+    assert named_interactions(snapshot) == [
+        ("u1", "a1", exposure, START, 1, Span.GRAPH),
+        ("u1", "a1", outcome, START + 60, -1, Span.GRAPH),
+        ("u1", "a1", exposure, START + 14 * DAY, 1, Span.GRAPH),
+        ("u1", "a1", outcome, START + 14 * DAY, -1, Span.GRAPH),
+        ("u2", "a2", exposure, START + 20 * DAY, 0, Span.TRAIN),
+        ("u2", "a2", outcome, START + 20 * DAY + 1801, -1, Span.VALID),
+        ("u1", "a2", exposure, START + 21 * DAY, 0, Span.VALID),
+        ("u2", "a1", exposure, START + 22 * DAY, 1, Span.TEST),
+        ("u2", "a1", outcome, START + 22 * DAY + 1800, -1, Span.TEST),
+    ]
+    assert {name: (t.start, t.stop) for name, t in snapshot.types.items()} == {
+        "ad": (0, 2),
+        "advertiser": (2, 2),
+        "campaign": (2, 2),
+        "category": (2, 2),
+        "product": (2, 3),
+        "user": (3, 5),
+    }
+    assert snapshot.ids.tolist() == ["a1", "a2", "p1", "u1", "u2"]
+
+
+def test_per_user_cuts_by_hand(database: Database, tmp_path: Path) -> None:
+    log = [raw("impression", START + day, "u1", f"a{day}") for day in range(5)]
+    log += [raw("impression", START + 100 + day, "u2", f"a{day}") for day in (0, 0, 1)]
+    log[6]["event_id"] = "another of the same second"
+    log += [raw("click", START + time, "u1", "a9") for time in (1, 2)]
+    log += [raw("click", START + 500, "u3", "a9")]  # never shown anything: all of it is GRAPH
+    post(database, log)
+    snapshot = seal(database, tmp_path, Split(protocol="per_user_time"))
+    spans = {(row[0], row[3] - START): Span(row[5]) for row in named_interactions(snapshot)}
+    assert [spans["u1", day] for day in range(5)] == [
+        Span.GRAPH,
+        Span.GRAPH,
+        Span.TRAIN,
+        Span.VALID,
+        Span.TEST,
+    ]
+    # Of u2's three, the two of one second stay together; past them lie 2/3 >= 60 %.
+    assert (spans["u2", 100], spans["u2", 101]) == (Span.GRAPH, Span.VALID)
+    assert [(head, tail, time) for head, _, tail, _, time in named_triples(snapshot)] == [
+        ("u1", "a9", START + 1),
+        ("u3", "a9", START + 500),
+    ]
+    assert snapshot.watermark["as_of"] == START + 100
+
+
+def test_attributes_and_ids_are_sorted_by_code_point(
+    both_databases: tuple[Database, Database], tmp_path: Path
+) -> None:
+    users = ["a", "B", "Z", "é", "_", "10", "9", "\N{GRINNING FACE}", "\uffee", "a b", "aB"]
+    log = hand_made_log()
+    for user in users:
+        event = raw("click", START, user, "a1") | {"event_name": "set_attributes"}
+        event |= {"action_source": "structure", "object": None, "event_id": f"s-{user}"}
+        log.append(event | {"properties": {"interests": [user], "age": None, "country": "DE"}})
+    sealed = []
+    for number, database in enumerate(both_databases):
+        post(database, log)
+        sealed.append(seal(database, tmp_path / str(number), Split()))
+    assert sealed[0].digest == sealed[1].digest
+    found = sealed[0].types["user"]
+    assert sealed[0].ids[found.start : found.stop].tolist() == sorted([*users, "u1", "u2"])
+    rows, names, values = sealed[0].attributes()
+    assert set(names) == {"country", "interests"}  # null removes
+    assert [sealed[0].ids[row] for row in rows[names == "interests"]] == sorted(users)
+    assert [json.loads(v)[0] for v in values[names == "interests"]] == sorted(users)
+
+
+def test_only_the_most_recent_200_tails_of_a_head(database: Database, tmp_path: Path) -> None:
+    log = hand_made_log()
+    log += [raw("click", START - 300 + n, "u1", f"b{n:03}") for n in range(250)]
+    log += [raw("ad_of_product", START, "a1", f"p{n:03}") for n in range(250)]
+    post(database, log)
+    triples = named_triples(seal(database, tmp_path, Split()))
+    clicked = sorted(tail for _, relation, tail, *_ in triples if relation == "click")
+    assert clicked == ["a1", *(f"b{n:03}" for n in range(51, 250))]
+    assert sum(relation == "ad_of_product" for _, relation, *_ in triples) == 251
+
+
+def test_events_before_the_window_make_no_edge(database: Database, tmp_path: Path) -> None:
+    as_of = START + 14 * DAY
+    log = hand_made_log()
+    log.append(raw("click", as_of - 90 * DAY, "u1", "on time"))
+    log.append(raw("click", as_of - 90 * DAY - 1, "u1", "late"))
+    post(database, log)
+    tails = {tail for _, _, tail, *_ in named_triples(seal(database, tmp_path, Split()))}
+    assert "on time" in tails
+    assert "late" not in tails
+
+
+def test_progress_reaches_its_total(database: Database, tmp_path: Path) -> None:
+    post(database, hand_made_log())
+    told: list[tuple[int, int]] = []
+    with database.reading() as connection:
+        export_snapshot(
+            connection,
+            ArtifactStore(tmp_path),
+            ADS,
+            Split(),
+            progress=lambda done, total: told.append((done, total)),
+        )
+    # 4 clicks and the other 2 edges are read for the graph, 5 exposures and 4 outcomes as rows.
+    assert told[-1] == (15, 15)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_too_little_data_is_said_with_numbers(
+    database: Database, tmp_path: Path, protocol: Any
+) -> None:
+    with pytest.raises(NotEnoughData, match="at least 4 impression events, the log holds 0"):
+        seal(database, tmp_path, Split(protocol=protocol))
+    post(database, [raw("impression", START, "u1", f"a{n}") for n in range(5)])
+    with pytest.raises(NotEnoughData, match="GRAPH 5, TRAIN 0, VALID 0, TEST 0"):
+        seal(database, tmp_path, Split(protocol=protocol))
+    assert not list(tmp_path.glob("snapshot/*"))
+    assert not list(tmp_path.glob(".draft*"))
+
+
+@pytest.mark.parametrize("shares", [(0.4, 0.2, 0.2), (0.5, 0.5, 0.0, 0.0), (0.4, 0.2, 0.2, 0.3)])
+def test_shares_that_are_none(shares: Any) -> None:
+    with pytest.raises(GraphError):
+        Split(shares=shares)
+
+
+def twin(log: list[dict[str, Any]], split: Split) -> tuple[list[Any], list[Any]]:
+    """The triples and interactions of a log, slowly and obviously. All ids are unique."""
+    name, time = "event_name", "event_time"
+    exposures = [e for e in log if e[name] == "impression"]
+
+    def group(event: dict[str, Any]) -> str:
+        return event["actor"]["id"] if split.protocol == "per_user_time" else "all"
+
+    times = defaultdict(list)
+    for event in exposures:
+        times[group(event)].append(event[time])
+    ends = {}  # of GRAPH, TRAIN, VALID: the ceil(n * share)-th exposure time
+    for who, seen in times.items():
+        ranks = [ceil(round(len(seen) * sum(split.shares[: k + 1]), 6)) for k in range(3)]
+        ends[who] = [sorted(seen)[rank - 1] for rank in ranks]
+    as_of = max(end[0] for end in ends.values())
+
+    def span(event: dict[str, Any]) -> int:
+        return sum(event[time] > end for end in ends.get(group(event), ()))
+
+    rows = []
+    for event in log:
+        pair = (event["actor"], event["object"])
+        followed = any(
+            other[name] == "click"
+            and (other["actor"], other["object"]) == pair
+            and 0 <= other[time] - event[time] <= 1800
+            for other in log
+        )
+        if event[name] in ("impression", "click"):
+            shown = event[name] == "impression"
+            label = int(followed) if shown else -1
+            rows.append(
+                (pair[0]["id"], pair[1]["id"], int(not shown), event[time], label, span(event))
+            )
+    sums: dict[Any, float] = defaultdict(float)
+    newest: dict[Any, int] = {}
+    for event in log:
+        declared = ADS.events[event[name]]
+        timeless = declared.source == "structure"
+        old = event[time] < as_of - declared.window_days * DAY
+        late = not timeless and (old or span(event) > 0)
+        if declared.edge and not late:
+            edge = (declared.name, event["actor"]["id"], event["object"]["id"])
+            age = max(as_of - event[time], 0)
+            sums[edge] += 2 ** -(age / (declared.half_life_days * DAY))
+            newest[edge] = max(newest.get(edge, 0), event[time])
+    order = [relation.name for relation in ADS.relations]
+    triples = [
+        (edge[1], edge[0], edge[2], ADS.events[edge[0]].weight * log2(1 + sums[edge]), newest[edge])
+        for edge in sorted(sums, key=lambda edge: (order.index(edge[0]), edge[1:]))
+    ]
+    return triples, rows
+
+
+_NAMES = st.sampled_from(["impression"] * 6 + ["click"] * 4 + ["checkout", "hide", "ad_of_product"])
+_TIMES = st.one_of(st.integers(0, 40).map(lambda n: n * 600), st.integers(0, 120 * DAY))
+
+
+@st.composite
+def _logs(draw: st.DrawFn) -> list[dict[str, Any]]:
+    drawn = draw(
+        st.lists(st.tuples(_NAMES, _TIMES, st.integers(1, 3), st.integers(1, 3)), min_size=8)
+    )
+    return [
+        raw(name, START + time, f"x{actor}", f"y{target}", number)
+        for number, (name, time, actor, target) in enumerate(drawn)
+    ]
+
+
+@given(log=_logs(), protocol=st.sampled_from(PROTOCOLS), cut=st.integers(0, 8))
+@settings(
+    max_examples=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+def test_random_logs_equal_the_slow_twin_and_leak_nothing(
+    both_databases: tuple[Database, Database],
+    tmp_path: Path,
+    log: list[dict[str, Any]],
+    protocol: Any,
+    cut: int,
+) -> None:
+    split = Split(protocol=protocol)
+    digests = []
+    for number, database in enumerate(both_databases):
+        with database.transaction() as connection:
+            for table in reversed(metadata.sorted_tables):
+                connection.execute(delete(table))
+        post(database, log[:cut])
+        post(database, log[cut:])
+        try:
+            snapshot = seal(database, tmp_path / str(number), split)
+        except NotEnoughData:
+            digests.append("")
+            continue
+        digests += [snapshot.digest]
+        assert seal(database, tmp_path / f"again{number}", split).digest == snapshot.digest
+        triples, rows = twin(log, split)
+        found = named_triples(snapshot)
+        assert [t[:3] + t[4:] for t in found] == [t[:3] + t[4:] for t in triples]
+        np.testing.assert_allclose([t[3] for t in found], [t[3] for t in triples], rtol=1e-6)
+        assert named_interactions(snapshot) == rows
+        check_nothing_leaks(log, snapshot)
+    assert digests[0] == digests[1]
+
+
+def check_nothing_leaks(log: list[dict[str, Any]], snapshot: Snapshot) -> None:
+    """Every person's edge has an event in GRAPH that made it; nothing later has touched it."""
+    last = {}
+    for head, _, event, time, _, span in named_interactions(snapshot):
+        if event == 0 and span == Span.GRAPH:
+            last[head] = max(last.get(head, 0), time)
+    if snapshot.split["protocol"] == "global_time":
+        last = dict.fromkeys(snapshot.ids, max(last.values()))
+    later = {
+        (e["actor"]["id"], e["event_name"], e["object"]["id"], e["event_time"])
+        for e in log
+        if e["event_time"] > last.get(e["actor"]["id"], NOW)
+    }
+    for head, relation, tail, _, time in named_triples(snapshot):
+        if ADS.events[relation].source != "structure":
+            assert (head, relation, tail, time) not in later

@@ -1,0 +1,161 @@
+"""Reading the graph."""
+
+from math import log2
+
+import numpy as np
+import pytest
+
+from graphsvc import graph
+from graphsvc.db import Database
+from graphsvc.errors import CursorInvalid, EntityMissing
+from graphsvc.ids import EntityId
+from graphsvc.ingest import ingest
+from graphsvc.schema import load_schema
+
+ADS = load_schema("ads")
+DAY = 86_400
+NOW = 1_767_225_600
+U1, A1 = EntityId("user", "u1"), EntityId("ad", "a1")
+
+
+def post(database: Database, *events: tuple[str, str, str, int]) -> None:
+    """Events as (name, actor, object, days before now)."""
+    batch = [
+        {
+            "event_id": str(number),
+            "event_name": name,
+            "event_time": NOW - days * DAY,
+            "action_source": ADS.events[name].source,
+            "actor": {"type": ADS.events[name].head, "id": actor},
+            "object": {"type": ADS.events[name].tail, "id": target},
+            "consent": True,
+        }
+        for number, (name, actor, target, days) in enumerate(events)
+    ]
+    batch.append(
+        {
+            "event_id": "set",
+            "event_name": "set_attributes",
+            "event_time": NOW,
+            "action_source": "structure",
+            "actor": {"type": "user", "id": "u1"},
+            "properties": {"age": 30, "country": "DE", "gender": None},
+        }
+    )
+    with database.transaction() as connection:
+        assert {v.status for v in ingest(connection, ADS, batch, now=NOW)} == {"accepted"}
+
+
+def small(database: Database) -> None:
+    post(
+        database,
+        ("click", "u1", "a1", 14),
+        ("click", "u1", "a1", 0),
+        ("click", "u2", "a1", 95),
+        ("save", "u1", "a1", 0),
+        ("impression", "u1", "a1", 0),
+        ("checkout", "u1", "p1", 30),
+        ("ad_of_product", "a1", "p1", 400),
+    )
+
+
+def test_an_entity_has_attributes_and_counters(database: Database) -> None:
+    small(database)
+    with database.reading() as connection:
+        assert graph.entity(connection, U1) == graph.EntityView(
+            type="user",
+            id="u1",
+            attributes={"age": 30, "country": "DE"},
+            counters={"checkout": 1, "click": 2, "impression": 1, "save": 1, "set_attributes": 1},
+        )
+        assert graph.entity(connection, A1).counters["click"] == 3
+        for missing in (EntityId("user", "a1"), EntityId("user", "\0")):
+            with pytest.raises(EntityMissing):
+                graph.entity(connection, missing)
+
+
+def test_edges_in_both_directions_page_by_page(database: Database) -> None:
+    small(database)
+    seen, after = [], None
+    with database.reading() as connection:
+        while True:
+            page = graph.edges(connection, ADS, A1, as_of=NOW, limit=2, after=after)
+            seen += page.items
+            if (after := page.next) is None:
+                break
+        whole = graph.edges(connection, ADS, A1, as_of=NOW, limit=4)
+    assert (whole.items, whole.next) == (seen, None)
+    assert [(e.direction, e.relation, e.other.id, e.count) for e in seen] == [
+        ("out", "ad_of_product", "p1", 1),
+        ("in", "click", "u1", 2),
+        ("in", "click", "u2", 1),
+        ("in", "save", "u1", 1),
+    ]
+    click = seen[1]
+    assert (click.first_time, click.last_time) == (NOW - 14 * DAY, NOW)
+    # One click now and one a half-life ago; a save weighs 3.
+    assert click.weight == pytest.approx(log2(1 + 1.5))
+    assert seen[3].weight == pytest.approx(3.0)
+    assert seen[0].weight == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    "after", ["", "x", "[]", '[2, "click", 1]', '[0, "click", Infinity]', "9" * 99]
+)
+def test_a_cursor_of_nobody(database: Database, after: str) -> None:
+    small(database)
+    with database.reading() as connection, pytest.raises(CursorInvalid):
+        graph.edges(connection, ADS, U1, as_of=NOW, after=after)
+
+
+def test_edges_to_fold_in_are_recent_and_within_their_windows(database: Database) -> None:
+    small(database)
+    with database.reading() as connection:
+        found = graph.fold_edges(connection, ADS, A1, as_of=NOW)
+        newest = graph.fold_edges(connection, ADS, A1, as_of=NOW, limit=1)
+        none = graph.fold_edges(connection, ADS, EntityId("ad", "new"), as_of=NOW)
+    assert [(e.relation, e.other, e.inverse, e.count) for e in found] == [
+        ("click", U1, True, 2),
+        ("save", U1, True, 1),
+        ("ad_of_product", EntityId("product", "p1"), False, 1),  # structure has no window
+    ]
+    assert found[0].weight == pytest.approx(log2(1 + 1.5))
+    assert newest == found[:1]
+    assert none == []
+
+
+def test_counts(database: Database) -> None:
+    with database.reading() as connection:
+        assert graph.counts(connection) == {"entities": {}, "edges": {}, "events": {}, "seq": 0}
+    small(database)
+    with database.reading() as connection:
+        assert graph.counts(connection) == {
+            "entities": {"ad": 1, "product": 1, "user": 2},
+            "edges": {"ad_of_product": 1, "checkout": 1, "click": 2, "save": 1},
+            "events": {
+                "ad_of_product": 1,
+                "checkout": 1,
+                "click": 3,
+                "impression": 1,
+                "save": 1,
+                "set_attributes": 1,
+            },
+            "seq": 8,
+        }
+
+
+def test_states_come_in_the_order_asked_for(database: Database) -> None:
+    small(database)
+    ids = ["u2", "nobody", "u1", "u2", "%s {value}"]
+    with database.reading() as connection:
+        rows = graph.states(connection, "user", ids, ["country", "age", "interests"])
+        nothing = graph.states(connection, "user", [], [])
+    assert rows.found.tolist() == [True, False, True, True, False]
+    assert rows.attributes == {
+        "country": [None, None, "DE", None, None],
+        "age": [None, None, 30, None, None],
+        "interests": [None] * 5,
+    }
+    assert rows.counters["click"].tolist() == [1, 0, 2, 1, 0]
+    assert rows.counters["impression"].dtype == np.int64
+    assert nothing.found.shape == (0,)
