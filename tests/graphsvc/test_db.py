@@ -1,0 +1,129 @@
+"""The database: all or nothing, one writer of the log at a time, readers see one moment."""
+
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from sqlalchemy import func, insert, select, text
+from sqlalchemy.exc import DBAPIError
+
+from graphsvc.db import Database
+from graphsvc.errors import DatabaseUnavailable, GraphError
+from graphsvc.ingest import ingest
+from graphsvc.schema import load_schema
+from graphsvc.tables import api_keys, edges, events
+
+ADS = load_schema("ads")
+NOW = 1_767_225_600
+ROW = {"id": "k", "hash": "h", "name": "n", "created_at": 1}
+
+
+def clicks(writer: int, batch: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "event_id": f"{writer}-{batch}-{number}",
+            "event_name": "click",
+            "event_time": NOW,
+            "action_source": "onsite",
+            "actor": {"type": "user", "id": f"u{number}"},
+            "object": {"type": "ad", "id": f"a{writer}"},
+        }
+        for number in range(20)
+    ]
+
+
+def test_a_block_that_raises_leaves_nothing(database: Database) -> None:
+    with (  # noqa: PT012  (the point is what happens after the insert)
+        pytest.raises(KeyError),
+        database.transaction() as connection,
+    ):
+        connection.execute(insert(api_keys).values(ROW))
+        raise KeyError
+    with database.reading() as connection:
+        assert connection.scalar(select(func.count()).select_from(api_keys)) == 0
+
+
+def test_a_reader_cannot_write(database: Database) -> None:
+    with database.reading() as connection, pytest.raises((DBAPIError, DatabaseUnavailable)):
+        connection.execute(insert(api_keys).values(ROW))
+    with database.transaction() as connection:  # the connection is a writer's again
+        connection.execute(insert(api_keys).values(ROW))
+    with database.reading() as connection:
+        assert connection.scalar(select(api_keys.c.id)) == "k"
+
+
+def test_a_reader_sees_one_moment(database: Database) -> None:
+    count = select(func.count()).select_from(api_keys)
+    with database.reading() as reader:
+        assert reader.scalar(count) == 0
+        with database.transaction() as writer:
+            writer.execute(insert(api_keys).values(ROW))
+        assert reader.scalar(count) == 0
+    with database.reading() as reader:
+        assert reader.scalar(count) == 1
+
+
+def test_writers_take_turns_and_readers_miss_nothing(database: Database) -> None:
+    writers, batches = 4, 5
+    seen: list[int] = []
+    failed: list[Exception] = []
+
+    def write(writer: int) -> None:
+        try:
+            for batch in range(batches):
+                with database.transaction() as connection:
+                    ingest(connection, ADS, clicks(writer, batch), now=NOW)
+        except Exception as error:  # noqa: BLE001  (told to the test, whatever it is)
+            failed.append(error)
+
+    threads = [Thread(target=write, args=(writer,)) for writer in range(writers)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        # Whoever has read up to a seq has read all below it: a later commit never fills a gap.
+        with database.reading() as connection:
+            last = seen[-1] if seen else 0
+            query = select(events.c.seq).where(events.c.seq > last).order_by(events.c.seq)
+            seen += connection.scalars(query)
+    for thread in threads:
+        thread.join()
+    assert not failed
+    with database.reading() as connection:
+        assert connection.scalar(select(func.count()).select_from(events)) == 400
+        logged = connection.scalars(select(events.c.seq).order_by(events.c.seq)).all()
+        assert connection.scalar(select(func.sum(edges.c.count))) == 400
+    assert seen == logged[: len(seen)]
+    assert logged == list(range(1, 401))
+
+
+def test_ping(database: Database) -> None:
+    database.ping()
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite:////nowhere/at/all.sqlite", "postgresql://postgres@/x?host=/nowhere"]
+)
+def test_a_database_that_does_not_answer(url: str) -> None:
+    database = Database(url)
+    with pytest.raises(DatabaseUnavailable, match="does not answer"):
+        database.ping()
+    database.dispose()
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://u:secret@h/d"])
+def test_a_url_of_something_else(url: str) -> None:
+    with pytest.raises(GraphError, match="should begin with") as error:
+        Database(url)
+    assert "secret" not in str(error.value)
+
+
+def test_sqlite_is_durable_and_checks_references(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/new.sqlite")
+    with database.transaction() as connection:
+        pragmas = [
+            connection.scalar(text(f"PRAGMA {name}"))
+            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        ]
+    assert pragmas == ["wal", 2, 1, 30_000]
+    database.dispose()
