@@ -22,9 +22,6 @@ from graphsvc.tables import attributes, counters, edges, entities, events
 
 __all__ = ["Verdict", "ingest", "rebuild"]
 
-#: Events of the log replayed at a time.
-_REPLAYED = 10_000
-
 _EVENTS = Insert(
     table="events",
     columns={
@@ -124,8 +121,8 @@ def ingest(
     return [outcome for outcome in outcomes if isinstance(outcome, Verdict)]
 
 
-def rebuild(connection: Connection, schema: Schema) -> None:
-    """Wipe edges, counters and attributes and replay the log, in blocks.
+def rebuild(connection: Connection, schema: Schema, *, block: int = 10_000) -> None:
+    """Wipe edges, counters and attributes and replay the log, `block` events at a time.
 
     Gives the tables that ingest made, with the half-lives that the schema has now.
     """
@@ -133,12 +130,12 @@ def rebuild(connection: Connection, schema: Schema) -> None:
     for table in (edges, counters, attributes):
         connection.execute(delete(table))
     last = -1
-    while block := _read_log(connection, last):
-        _apply(connection, schema, project(schema, block))
-        last = block[-1].seq
+    while logged := _read_log(connection, last, block):
+        _apply(connection, schema, project(schema, logged))
+        last = logged[-1].seq
 
 
-def _read_log(connection: Connection, after: int) -> list[Logged]:
+def _read_log(connection: Connection, after: int, block: int) -> list[Logged]:
     rows = connection.execute(
         select(
             events.c.seq,
@@ -150,7 +147,7 @@ def _read_log(connection: Connection, after: int) -> list[Logged]:
         )
         .where(events.c.seq > after)
         .order_by(events.c.seq)
-        .limit(_REPLAYED)
+        .limit(block)
     )
     return [
         Logged(*row[:5], json.loads(row[5]) if row[1] == SET_ATTRIBUTES else None) for row in rows

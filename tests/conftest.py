@@ -229,5 +229,5 @@ def _sweep() -> None:
     """Remove what a killed run left behind."""
     for shelf in ("/dev/shm", "/tmp"):
         for owner in Path(shelf).glob(f"{_PREFIX}*/owner"):
-            if not Path(f"/proc/{owner.read_text() or 0}").exists():
+            if not Path("/proc", owner.read_text() or "self").exists():
                 shutil.rmtree(owner.parent, ignore_errors=True)

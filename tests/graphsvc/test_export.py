@@ -187,6 +187,19 @@ def test_events_before_the_window_make_no_edge(database: Database, tmp_path: Pat
     assert "late" not in tails
 
 
+def test_blocks_do_not_show(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = hand_made_log() + [raw("click", START + n % 7, "u1", f"b{n % 5}", n) for n in range(40)]
+    post(database, log)
+    whole = seal(database, tmp_path, Split())
+    monkeypatch.setattr("graphsvc.export._BLOCK", 3)
+    blocks = seal(database, tmp_path, Split())
+    assert named_triples(blocks) == named_triples(whole)
+    assert named_interactions(blocks) == named_interactions(whole)
+    assert blocks.ids.tolist() == whole.ids.tolist()
+
+
 def test_progress_reaches_its_total(database: Database, tmp_path: Path) -> None:
     post(database, hand_made_log())
     told: list[tuple[int, int]] = []

@@ -170,14 +170,17 @@ def _random_event(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-@given(batches=st.lists(st.lists(_random_event(), max_size=12), max_size=5))
+@given(
+    batches=st.lists(st.lists(_random_event(), max_size=12), max_size=5),
+    block=st.integers(1, 20),
+)
 @settings(
     max_examples=40,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_replaying_the_log_gives_the_same_tables(
-    database: Database, batches: list[list[dict[str, Any]]]
+    database: Database, batches: list[list[dict[str, Any]]], block: int
 ) -> None:
     with database.transaction() as connection:  # the fixture is shared by all examples
         for table in reversed(metadata.sorted_tables):
@@ -186,7 +189,7 @@ def test_replaying_the_log_gives_the_same_tables(
         post(database, *batch)
     before = [rows(database, table) for table in (edges, counters, attributes)]
     with database.transaction() as connection:
-        rebuild(connection, ADS)
+        rebuild(connection, ADS, block=block)
     after = [rows(database, table) for table in (edges, counters, attributes)]
     assert after[1:] == before[1:]
     assert [edge[:3] + edge[4:] for edge in after[0]] == [edge[:3] + edge[4:] for edge in before[0]]

@@ -1,5 +1,9 @@
 """Migrations lead to the tables of tables.py, from anywhere, and back."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -8,6 +12,8 @@ from sqlalchemy import inspect
 from graphsvc.db import Database
 from graphsvc.tables import metadata
 from migrations import downgrade, upgrade
+
+ROOT = Path(__file__).parents[2]
 
 
 def _tables(database: Database) -> set[str]:
@@ -46,3 +52,20 @@ def test_the_working_directory_does_not_matter(
     database = Database(empty_url)
     assert "events" in _tables(database)
     database.dispose()
+
+
+def test_several_processes_at_once(empty_url: str) -> None:
+    command = [sys.executable, "-c", f"from migrations import upgrade; upgrade({empty_url!r})"]
+    processes = [subprocess.Popen(command, cwd=ROOT) for _ in range(2)]
+    assert [process.wait(60) for process in processes] == [0, 0]
+    database = Database(empty_url)
+    assert "events" in _tables(database)
+    database.dispose()
+
+
+def test_the_alembic_command_for_people(empty_url: str) -> None:
+    alembic = [sys.executable, "-m", "alembic"]
+    subprocess.run([*alembic, "-x", f"url={empty_url}", "upgrade", "head"], cwd=ROOT, check=True)
+    without_url = subprocess.run([*alembic, "current"], cwd=ROOT, capture_output=True, text=True)
+    assert without_url.returncode
+    assert "say which database" in without_url.stdout
