@@ -297,7 +297,7 @@ _TIMES = st.one_of(st.integers(0, 40).map(lambda n: n * 600), st.integers(0, 120
 @st.composite
 def _logs(draw: st.DrawFn) -> list[dict[str, Any]]:
     drawn = draw(
-        st.lists(st.tuples(_NAMES, _TIMES, st.integers(1, 3), st.integers(1, 3)), min_size=8)
+        st.lists(st.tuples(_NAMES, _TIMES, st.integers(1, 3), st.integers(1, 3)), min_size=14)
     )
     return [
         raw(name, START + time, f"x{actor}", f"y{target}", number)
