@@ -3,6 +3,7 @@
 Takes a graph and dials, gives blocks drawn with a seed; never sees a vector or a score.
 """
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -67,12 +68,18 @@ class BlockSampler:
         self._cursor = [0] * (2 * count)
         self._order = [self._random.permutation(self._edges[s % count]) for s in range(2 * count)]
         self._pools = {t.name: _pool(graph, t, config) for t in graph.types}
-        sizes = np.array([min(config.block, max(1, len(edges))) for edges in self._edges])
+        # Mean block: the last one of a side's edges is smaller.
+        counts = [max(1, len(edges)) for edges in self._edges]
+        sizes = np.array([n / math.ceil(n / config.block) for n in counts])
         share = shares(graph, config)
         steps = np.tile(share / sizes, 2)
         self._step_share = steps / steps.sum()
         per_block = float((self._step_share * np.tile(sizes, 2)).sum())
-        self.total = max(1, round(config.epochs * 2 * len(graph.head) / per_block))
+        behavior = _behavior(graph)
+        seen = share[behavior].sum() if share[behavior].any() else 1.0
+        wanted = sum(len(edges) for edges, own in zip(self._edges, behavior, strict=True) if own)
+        positives = config.epochs * 2 * (wanted or len(graph.head)) / seen
+        self.total = max(1, round(positives / per_block))
 
     def __iter__(self) -> Iterator[Block]:
         sides = self._random.choice(len(self._step_share), size=self.total, p=self._step_share)
@@ -116,12 +123,29 @@ def shares(graph: Graph, config: TransRAConfig) -> NDArray[np.float64]:
     """
     edges = np.bincount(graph.relation, minlength=len(graph.relations)).astype(np.float64)
     tempered = np.where(edges > 0, edges, 0.0) ** config.tempering * (edges > 0)
-    behavior = np.array([r.source != "structure" for r in graph.relations])
+    behavior = _behavior(graph)
     inside, outside = tempered[behavior].sum(), tempered[~behavior].sum()
     if config.behavior_share is None or not inside or not outside:
         return tempered / tempered.sum()
     part = np.where(behavior, config.behavior_share / inside, (1 - config.behavior_share) / outside)
     return tempered * part
+
+
+def popularity(graph: Graph, config: TransRAConfig) -> NDArray[np.float64]:
+    """[N] how often each entity is the tail of a positive, relative to the mean of its type."""
+    edges = np.maximum(np.bincount(graph.relation, minlength=len(graph.relations)), 1)
+    per_edge = (shares(graph, config) / edges)[graph.relation]
+    size = graph.entity_count
+    often = np.bincount(graph.tail, weights=per_edge, minlength=size)
+    often += np.bincount(graph.head, weights=per_edge, minlength=size)
+    total = np.bincount(graph.type_code, weights=often, minlength=len(graph.types))
+    count = np.bincount(graph.type_code, minlength=len(graph.types))
+    return often / np.maximum(total / np.maximum(count, 1), 1e-12)[graph.type_code]
+
+
+def _behavior(graph: Graph) -> NDArray[np.bool_]:
+    """[R] which relations are what people do."""
+    return np.array([r.source != "structure" for r in graph.relations])
 
 
 def _pool(graph: Graph, kind: TypeRange, config: TransRAConfig) -> _Pool:

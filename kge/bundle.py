@@ -72,6 +72,18 @@ class BundleArrays:
     #: multiplies -||.||^2; 1 where the projections carry it
     scale: float = 1.0
 
+    @property
+    def dim(self) -> int:
+        return int(self.vectors.shape[1])
+
+    def type_range(self, type_name: str) -> TypeRange:
+        """The rows of a type. Raises `UnknownType`."""
+        return _type_range({t.name: t for t in self.types}, type_name)
+
+    def prior(self, type_name: str) -> Float[np.ndarray, "d"]:
+        """The vector of an entity of which nothing is known yet."""
+        return self.priors[[t.name for t in self.types].index(self.type_range(type_name).name)]
+
 
 @dataclass(frozen=True)
 class Bundle:
@@ -151,11 +163,7 @@ class Bundle:
 
     def type_range(self, type_name: str) -> TypeRange:
         """The rows of a type. Raises `UnknownType`."""
-        if type_name not in self.types:
-            raise UnknownType(
-                f"type should be one of {', '.join(self.types)}, received {type_name!r}"
-            )
-        return self.types[type_name]
+        return _type_range(self.types, type_name)
 
     def prior(self, type_name: str) -> Float[np.ndarray, "d"]:
         """The vector of an entity of which nothing is known yet."""
@@ -259,6 +267,12 @@ def open_bundle(store: ArtifactStore, digest: str) -> Bundle:
             f"this version reads {BUNDLE_FORMAT}; train again"
         )
     return Bundle(artifact)
+
+
+def _type_range(types: Mapping[str, TypeRange], type_name: str) -> TypeRange:
+    if type_name not in types:
+        raise UnknownType(f"type should be one of {', '.join(types)}, received {type_name!r}")
+    return types[type_name]
 
 
 def _frame(arrays: BundleArrays) -> str:

@@ -46,23 +46,26 @@ class TransRAConfig:
     negative_power: float = 0.5
     #: Positive edges per block (one relation, one direction).
     block: int = 1024
-    #: How often each edge is seen on average, each direction counted once.
-    epochs: float = 20.0
+    #: How often each edge of what people do is seen in each direction, on average; in a graph
+    #: without such edges, every edge.
+    epochs: float = 6.0
     #: Share of the positives that come from what people do (onsite and offsite relations), where
     #: a graph has both kinds; None = by count.
-    behavior_share: float | None = 0.5
+    behavior_share: float | None = 0.8
     #: Within each kind a relation of E edges gets positives ~ E^a; 1 = by count, 0 = all alike.
     tempering: float = 1.0
     #: Share of heads that are replaced by their type's prior, so that it learns to stand in.
     prior_share: float = 0.05
     #: Share of a head's coordinates that are dropped while training.
-    dropout: float = 0.1
+    dropout: float = 0.4
     #: Pull of own vectors towards 0 (per touch, relative to the learning rate).
     decay: float = 0.0
     #: Step size of entity vectors and bias at the start (row-wise Adagrad); falls to 0 linearly.
     learning_rate: float = 0.05
     #: Step size of r, M_r and anchors at the start (Adagrad); falls to 0 linearly.
     relation_learning_rate: float = 0.02
+    #: After training, give those who act (users, say) the vector that fold-in gives their edges.
+    settle: bool = True
     #: Seeds initial values and all sampling.
     seed: int = 0
 
@@ -81,7 +84,8 @@ class TransRAConfig:
             _share(field, getattr(self, field))
         if self.behavior_share is not None:
             _share("behavior_share", self.behavior_share)
-        _one_of("loss", self.loss, Loss)
+        if self.loss not in get_args(Loss):
+            raise ConfigError(f"loss should be one of {get_args(Loss)}, received {self.loss!r}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,7 +93,7 @@ class FoldInConfig:
     """How a vector is made for an entity that training never saw."""
 
     #: How many edges the type's prior counts for (edges); larger keeps new entities nearer to it.
-    prior_edges: float = 3.0
+    prior_edges: float = 2.0
     #: Longest vector that fold-in gives, as a multiple of the longest one that training gave.
     max_norm_ratio: float = 1.0
 
@@ -111,8 +115,3 @@ def _at_least(field: str, value: float, bound: float) -> None:
 def _share(field: str, value: float) -> None:
     if not 0.0 <= value <= 1.0:
         raise ConfigError(f"{field} should be from 0 to 1, received {value!r}")
-
-
-def _one_of(field: str, value: str, kind: object) -> None:
-    if value not in get_args(kind):
-        raise ConfigError(f"{field} should be one of {get_args(kind)}, received {value!r}")

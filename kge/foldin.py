@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
-from kge.bundle import Bundle
+from kge.bundle import Bundle, BundleArrays
 from kge.config import FoldInConfig
 from kge.errors import ShapeMismatch
 
@@ -66,7 +66,7 @@ class Queries(NamedTuple):
 class FoldIn:
     """Fold-in over one bundle; everything that does not depend on the edges is computed once."""
 
-    bundle: Bundle
+    bundle: Bundle | BundleArrays
     config: FoldInConfig
 
     def solve(self, type_name: str, count: int, edges: FoldInEdges) -> Float[np.ndarray, "n d"]:

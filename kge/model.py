@@ -7,6 +7,7 @@ trains and never touches a file.
 import math
 from typing import NamedTuple, cast
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from pykeen.models import ERModel
@@ -15,9 +16,13 @@ from pykeen.utils import NoRandomSeedNecessary
 from torch import Tensor, nn
 
 from kge.anchors import Anchors, build_anchors
+from kge.blocks import popularity
 from kge.config import TransRAConfig
 from kge.interaction import BiasedTransRAInteraction, TransRAInteraction
 from kge.triples import Graph
+
+#: Added to an entity's relative frequency before the logarithm: the rarest start at log 0.1.
+_RARE = 0.1
 
 
 def compose(
@@ -110,7 +115,9 @@ def clip_rows(rows: Float[Tensor, "n d"], max_norm: float) -> Float[Tensor, "n d
 def build_model(graph: Graph, config: TransRAConfig) -> ERModel:
     """Compose TransRA for a graph: entity vectors (and tail bias), r and M_r of both directions.
 
-    Relations are in PyKEEN's order: 2r forward, 2r + 1 reciprocal.
+    The bias starts at the log of how often an entity is a tail, so that vectors need not learn
+    popularity and do not lean on it; our design. Relations are in PyKEEN's order: 2r forward, then
+    2r + 1 reciprocal.
     """
     factory = graph.factory()
     count, dim, width = factory.num_relations, config.dim, config.relation_dim
@@ -122,7 +129,8 @@ def build_model(graph: Graph, config: TransRAConfig) -> ERModel:
     matrices = config.matrix_gain * (torch.eye(width, dim) + noise / math.sqrt(dim))
     entities: list[Representation] = [vectors]
     if config.bias:
-        entities.append(Table(torch.zeros(graph.entity_count)))
+        start = np.log(popularity(graph, config) + _RARE)
+        entities.append(Table(torch.from_numpy(start.astype(np.float32))))
     return ERModel(
         triples_factory=factory,
         interaction=BiasedTransRAInteraction() if config.bias else TransRAInteraction(),

@@ -22,10 +22,11 @@ from graphsvc.snapshot import Snapshot
 from kge.anchors import frame_rows
 from kge.blocks import Block, BlockSampler
 from kge.bundle import BundleArrays
-from kge.config import TransRAConfig
+from kge.config import FoldInConfig, TransRAConfig
 from kge.losses import Collisions, Scores, margin_ranking, sampled_softmax
 from kge.model import Parts, build_model, clip_rows, parts
 from kge.rowwise import Adagrad, RowwiseAdagrad
+from kge.settle import settle
 from kge.triples import Graph, graph_of_snapshot
 
 # Dimensions: b positives, m candidates, u distinct rows of a block, d and k as in TransRA.
@@ -52,12 +53,15 @@ class Trained:
     loss: float
 
     def arrays(self) -> BundleArrays:
-        """As numpy arrays for `kge.bundle.seal_bundle`; relations in the bundle's order."""
+        """As numpy arrays for `kge.bundle.seal_bundle`; relations in the bundle's order.
+
+        With `config.settle` those who act hold their fold-in vectors (`kge.settle`).
+        """
         graph, part = self.graph, parts(self.model)
         with torch.no_grad():
             vectors = part.vectors(None).numpy()
         # PyKEEN's 2r, 2r + 1 -> r, r + R
-        return BundleArrays(
+        arrays = BundleArrays(
             types=graph.types,
             ids=graph.ids,
             vectors=vectors,
@@ -71,6 +75,7 @@ class Trained:
             priors=_numpy(part.vectors.anchors)[: len(graph.types)].copy(),
             frame_rows=frame_rows(graph, self.config.frame_per_type),
         )
+        return settle(arrays, graph, FoldInConfig()) if self.config.settle else arrays
 
 
 def train(snapshot: Snapshot, config: TransRAConfig) -> Generator[Progress, None, Trained]:

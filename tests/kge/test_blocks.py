@@ -4,7 +4,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from kge.blocks import Block, BlockSampler, shares
+from kge.blocks import Block, BlockSampler, popularity, shares
 from kge.config import TransRAConfig
 from kge.triples import graph_of_snapshot
 
@@ -72,3 +72,23 @@ def test_shares_follow_the_formula(make_snapshot):
     np.testing.assert_allclose(shares(graph, root), [math.sqrt(7) / total, math.sqrt(2) / total])
     half = TransRAConfig(behavior_share=0.5)
     np.testing.assert_allclose(shares(graph, half), [0.5, 0.5])
+
+
+def test_popularity_is_the_share_of_positives_relative_to_the_type(make_snapshot):
+    graph = graph_of_snapshot(make_snapshot(EDGES))
+    found = popularity(graph, TransRAConfig(behavior_share=0.5))
+    # a film is a tail of clicks (7 edges, half of the positives) and, backwards, of genres
+    # (2 edges, the other half): f1 2/14 + 1/4, f2 1/14 + 1/4, the other four 1/14
+    films = np.array([2 / 14 + 1 / 4, 1 / 14 + 1 / 4, *[1 / 14] * 4])
+    np.testing.assert_allclose(found[:6], films / films.mean())
+    # users backwards: u1 6/14, u2 1/14
+    np.testing.assert_allclose(found[-2:], [12 / 7, 2 / 7])
+
+
+def test_an_epoch_sees_every_click_once_in_each_direction(make_snapshot):
+    graph = graph_of_snapshot(make_snapshot(EDGES))
+    seen = Counter()
+    for block in BlockSampler(graph, TransRAConfig(block=4, epochs=2000.0)):
+        seen[block.side] += len(block.head)
+    for side in (0, 2):
+        assert seen[side] / 7 == pytest.approx(2000, rel=0.1)

@@ -1,0 +1,36 @@
+import numpy as np
+
+from kge.bundle import BundleArrays
+from kge.config import FoldInConfig
+from kge.foldin import FoldIn, FoldInEdges
+from kge.settle import settle
+from kge.triples import Graph
+
+
+def test_users_get_the_fold_in_vector_of_their_edges_and_films_stay(arrays: BundleArrays):
+    """`click` is user to film and `sequel` film to film: only users never are a tail."""
+    graph = Graph(
+        head=np.array([7, 7, 9, 0]),
+        relation=np.array([0, 0, 0, 1]),
+        tail=np.array([2, 4, 1, 3]),
+        weight=np.array([1.0, 2.0, 1.0, 1.0], np.float32),
+        types=arrays.types,
+        relations=arrays.relations,
+        ids=arrays.ids,
+        snapshot_rows=np.arange(12, dtype=np.int32),
+    )
+    config = FoldInConfig(prior_edges=1.5)
+    found = settle(arrays, graph, config).vectors
+    np.testing.assert_array_equal(found[:7], arrays.vectors[:7])
+    for user, tails, weights in ((7, [2, 4], [1.0, 2.0]), (9, [1], [1.0])):
+        size = len(tails)
+        edges = FoldInEdges(
+            np.zeros(size, np.int32),
+            np.zeros(size, np.int16),
+            np.array(tails, np.int32),
+            np.zeros(size, bool),
+            np.array(weights, np.float32),
+        )
+        expected = FoldIn(arrays, config).solve("user", 1, edges)[0]
+        np.testing.assert_allclose(found[user], expected, rtol=1e-5)
+    np.testing.assert_allclose(found[8], arrays.priors[1])
