@@ -99,6 +99,14 @@ class Ranker:
         return str(self.artifact.payload["arm"])
 
     @property
+    def head_type(self) -> str:
+        return self.encoder.spec.head.type
+
+    @property
+    def tail_type(self) -> str:
+        return self.encoder.spec.tail.type
+
+    @property
     def head_attributes(self) -> tuple[str, ...]:
         """Attributes of heads that it reads; others may be left out of the states."""
         return self.encoder.spec.head.attributes

@@ -59,7 +59,7 @@ class IdTableConfig:
     """The ID tables of heads and tails."""
 
     #: Numbers per row.
-    dim: int = 16
+    dim: int = 32
     #: TRAIN rows an id needs for a row of its own; rarer ids share hashed rows.
     min_rows: int = 5
     #: Most rows that belong to one id alone; the most frequent ids get them.
@@ -101,9 +101,9 @@ class AttentionConfig:
     """The attention of ID rows over frozen KGE tokens."""
 
     #: Attention heads; must divide `width`.
-    heads: int = 2
+    heads: int = 4
     #: Numbers in all queries, keys and values of a token together.
-    width: int = 32
+    width: int = 64
     #: Numbers in the pooled dense context of the query.
     context: int = 16
     #: The gate's logit before training; sigmoid(-2) = .12 lets the ID row lead.
@@ -153,7 +153,10 @@ class RankerConfig:
     #: Hidden numbers of the MLP above the crossing layers.
     hidden: int = 64
     #: Share of inputs and hidden numbers set to 0 while training.
-    dropout: float = 0.2
+    dropout: float = 0.5
+    #: Share of heads and of tails whose ID row is hidden while training, so that the ranker learns
+    #: what to do about a stranger.
+    id_dropout: float = 0.5
     #: Initial weights, order of rows and dropout follow from it.
     seed: int = 0
     features: FeatureConfig = field(default_factory=FeatureConfig)
@@ -167,4 +170,5 @@ class RankerConfig:
         _positive_int("attribute_dim", self.attribute_dim)
         _positive_int("hidden", self.hidden)
         _share("dropout", self.dropout)
+        _share("id_dropout", self.id_dropout)
         _check(self.seed >= 0, "seed", "at least 0", self.seed)

@@ -75,6 +75,7 @@ class RankerModel(nn.Module):
         super().__init__()
         if config.arm not in ARMS:
             raise RankerFormat(f"arm should be one of {', '.join(ARMS)}, received {config.arm!r}")
+        self.id_dropout = config.id_dropout
         self.arm, self.match = config.arm, config.match and config.arm != "none"
         self.head_table = IdTable(shape.head_rows, config.ids.dim)
         self.tail_table = IdTable(shape.tail_rows, config.ids.dim)
@@ -121,6 +122,10 @@ class RankerModel(nn.Module):
         rows_B2E = torch.stack(
             [self.head_table(batch.head_rows), self.tail_table(batch.tail_rows)], dim=1
         )
+        if self.training:
+            # Not rescaled: a row that is there should mean the same in training and in serving.
+            shown = torch.rand(*rows_B2E.shape[:2], 1) >= self.id_dropout
+            rows_B2E = rows_B2E * shown
         weights = None
         fields = [
             self.codes(batch.categories).flatten(1),

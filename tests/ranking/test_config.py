@@ -21,7 +21,7 @@ from ranking.errors import ConfigError
         (lambda: IdTableConfig(buckets=0), "buckets should be a whole number of at least 1"),
         (lambda: CrossingConfig(kind="wide"), "kind should be ml_dcn or dcn_v2, received 'wide'"),
         (lambda: CrossingConfig(rank_share=1.5), "rank_share should be above 0 and at most 1"),
-        (lambda: AttentionConfig(heads=3), "width should be a multiple of 3, received 32"),
+        (lambda: AttentionConfig(heads=3), "width should be a multiple of 3, received 64"),
         (lambda: TrainingConfig(learning_rate=0.0), "learning_rate should be above 0"),
     ],
 )

@@ -23,6 +23,7 @@ from ranking.train import make_optimizer, train
 # A small world is learned quickly: larger steps, no dropout, tiny tables.
 QUICK = RankerConfig(
     dropout=0.0,
+    id_dropout=0.0,
     ids=IdTableConfig(dim=4, buckets=8),
     features=FeatureConfig(min_rows=2),
     training=TrainingConfig(epochs=12, batch=64, learning_rate=1e-2),
@@ -95,6 +96,15 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(examples):
         assert torch.equal(value, b.model.state_dict()[name]), name
     other, _ = finish(train(examples, dataclasses.replace(config, seed=1)))
     assert other != first
+
+
+def test_id_rows_are_hidden_while_training_only(examples):
+    """With all ID rows hidden in training, tables never learn: they stay at zero."""
+    config = dataclasses.replace(QUICK, arm="none", training=TrainingConfig(epochs=1))
+    _, shown = finish(train(examples, dataclasses.replace(config, id_dropout=0.0)))
+    _, hidden = finish(train(examples, dataclasses.replace(config, id_dropout=1 - 1e-9)))
+    assert shown.model.head_table.weight.abs().sum() > 0
+    assert hidden.model.head_table.weight.abs().sum() == 0
 
 
 def test_leaves_the_callers_random_numbers_alone(examples):
