@@ -1,0 +1,5 @@
+"""`python -m api` is `graphsvc`."""
+
+from api.cli import main
+
+main()

@@ -1,0 +1,106 @@
+"""The HTTP application: opens what lives long, mounts the routes, closes it all again.
+
+Takes settings, gives a FastAPI app; holds no route of its own.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from api import problems, threads
+from api.deps import Services
+from api.jobs.queue import JobQueue
+from api.live import Live
+from api.routes import KEYED, OPEN, KeyNeeded
+from api.routes.events import EventBatch
+from api.settings import Settings, read_settings
+from api.telemetry import Telemetry, TimedRequests
+from graphsvc.artifact import ArtifactStore
+from graphsvc.db import Database
+from graphsvc.schema import load_schema
+
+_DESCRIPTION = (
+    "Post events, ask for a retrain, get neighbors and scores. Errors are RFC 9457 problem "
+    "documents. Every path under /v1 needs the API key as a bearer token."
+)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application for these settings; nothing is opened before it starts."""
+    telemetry = Telemetry()
+    app = FastAPI(
+        title="graphsvc",
+        version=version("graphsvc"),
+        description=_DESCRIPTION,
+        lifespan=_lifespan(settings, telemetry),
+    )
+    app.add_middleware(TimedRequests, telemetry=telemetry)
+    problems.install(app)
+    for router in OPEN:
+        app.include_router(router)
+    for router in KEYED:
+        app.include_router(router, dependencies=[KeyNeeded], responses=problems.DOCUMENTED)
+    _document_raw_bodies(app)
+    return app
+
+
+def from_environment() -> FastAPI:
+    """The application for the environment's settings; what uvicorn's processes call."""
+    return create_app(read_settings())
+
+
+def _lifespan(
+    settings: Settings, telemetry: Telemetry
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        threads.cap(1)  # requests run side by side already
+        database = Database(settings.graph_url)
+        store = ArtifactStore(settings.artifacts_dir)
+        live = Live(
+            database=database,
+            store=store,
+            overlay_entities=settings.overlay_entities,
+            fold_in=settings.examples.fold_in,
+            on_swap=telemetry.generation.set,
+        )
+        telemetry.folded.set_function(lambda: live.folded)
+        jobs = JobQueue(settings.jobs_url, database)
+        app.state.services = Services(
+            settings=settings,
+            database=database,
+            schema=load_schema(settings.schema_name),
+            store=store,
+            live=live,
+            jobs=jobs,
+            telemetry=telemetry,
+        )
+        live.refresh()
+        live.follow(settings.poll_seconds)
+        try:
+            yield
+        finally:
+            live.stop()
+            jobs.close()
+            database.dispose()
+
+    return lifespan
+
+
+def _document_raw_bodies(app: FastAPI) -> None:
+    """Name the shape of bodies that routes read raw, for speed, in the OpenAPI document."""
+    made = app.openapi
+
+    def openapi() -> dict[str, object]:
+        if app.openapi_schema is None:
+            document = made()
+            shape = EventBatch.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas = document["components"]["schemas"]
+            schemas.update(shape.pop("$defs"))
+            schemas["EventBatch"] = shape
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

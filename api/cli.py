@@ -1,0 +1,379 @@
+"""The command line: one verb per arrow of the picture.
+
+Takes arguments, calls the functions that jobs and routes call, prints tables or JSON. Exit codes:
+0 done, 1 could not be done (the reason is on stderr), 2 wrong usage, 3 some events were rejected.
+"""
+
+import logging
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from time import time
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+from api.errors import ApiError
+from api.printing import Output, Ticker, out
+from api.settings import Settings, read_settings
+from graphsvc import keys, ledger
+from graphsvc.db import Database
+from graphsvc.errors import GraphError
+from graphsvc.ids import EntityId
+from kge.errors import KgeError
+from ranking.errors import RankingError
+
+app = typer.Typer(
+    help="graphsvc: events become a graph, embeddings, rankers and scores.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+key_app = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True)
+app.add_typer(key_app, name="key")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Seed = Annotated[int, typer.Option(help="Seed of every random choice.", min=0)]
+Digest = Annotated[str, typer.Argument(help="64 hexadecimal digits.")]
+
+_BATCH = 1000
+_SHOWN_REJECTIONS = 10
+SOME_REJECTED = 3
+
+
+@app.command()
+def init(*, as_json: AsJson = False) -> None:
+    """Create the databases, and a key that is shown once."""
+    from api.setup import prepare
+
+    settings = read_settings()
+    key = prepare(settings)
+    out(
+        Output(
+            {"data": str(settings.data_dir), "key": key},
+            note=None if key else "there is a key already; `graphsvc key create` makes another",
+        ),
+        as_json=as_json,
+    )
+
+
+@app.command()
+def up(*, as_json: AsJson = False) -> None:
+    """Run server and worker until Ctrl-C; prepares everything at the first start."""
+    from api.processes import run_pair
+    from api.setup import prepare
+
+    settings = read_settings()
+    key = prepare(settings)
+    where = f"http://{settings.host}:{settings.port}"
+    out(Output({"url": where, "docs": f"{where}/docs", "key": key}), as_json=as_json)
+    raise typer.Exit(run_pair(settings))
+
+
+@app.command()
+def serve() -> None:
+    """Run the HTTP server alone."""
+    import uvicorn
+
+    from api.setup import prepare
+
+    settings = read_settings()
+    key = prepare(settings)
+    if key:
+        sys.stdout.write(f"API key, shown this once: {key}\n")
+        sys.stdout.flush()
+    uvicorn.run(
+        "api.app:from_environment",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=settings.processes,
+        log_level="warning",
+        access_log=False,  # paths hold ids of people
+    )
+
+
+@app.command()
+def worker() -> None:
+    """Run the worker alone: it takes jobs from the queue, one at a time."""
+    from api.setup import prepare
+    from api.worker import run
+
+    settings = read_settings()
+    prepare(settings)
+    run(settings)
+
+
+@app.command()
+def ingest(
+    file: Annotated[Path, typer.Argument(help="One JSON event per line.", exists=True)],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Read events from a file of JSON lines into the graph."""
+    from api.reading import read_events
+
+    counts = {"accepted": 0, "duplicate": 0, "rejected": 0}
+    rejections: list[dict[str, Any]] = []
+    with Ticker("ingest", quiet=as_json) as ticker:
+        for batch in read_events(_database(), _settings(), file, batch=_BATCH):
+            for line, verdict in batch.verdicts:
+                counts[verdict.status] += 1
+                if verdict.status == "rejected" and len(rejections) < _SHOWN_REJECTIONS:
+                    rejections.append({"line": line, **verdict._asdict()})
+            ticker.tick(batch.bytes_read, batch.bytes_total, "bytes")
+    out(Output({**counts, "first_rejections": rejections}), as_json=as_json)
+    if counts["rejected"]:
+        raise typer.Exit(SOME_REJECTED)
+
+
+@app.command()
+def snapshot(
+    *,
+    split: Annotated[str, typer.Option(help="global_time or per_user_time")] = "global_time",
+    as_json: AsJson = False,
+) -> None:
+    """Seal the graph as it is now."""
+    from api.jobs import steps
+    from api.jobs.requests import RetrainRequest
+    from api.worker import open_workshop
+
+    request = RetrainRequest.model_validate({"split": split})
+    with Ticker("snapshot", quiet=as_json) as ticker:
+        digest = steps.snapshot(open_workshop(_settings()), request, ticker.tick)
+    out(Output({"snapshot": digest}), as_json=as_json)
+
+
+@app.command()
+def embed(snapshot: Digest, *, seed: Seed = 0, as_json: AsJson = False) -> None:
+    """Train TransRA on a snapshot."""
+    from api.jobs import steps
+    from api.worker import open_workshop
+
+    with Ticker("embed", quiet=as_json) as ticker:
+        digest = steps.embed(open_workshop(_settings()), snapshot, seed=seed, tick=ticker.tick)
+    out(Output({"bundle": digest}), as_json=as_json)
+
+
+@app.command()
+def index(bundle: Digest, *, as_json: AsJson = False) -> None:
+    """Build the FAISS index of a bundle."""
+    from api.jobs import steps
+    from api.worker import open_workshop
+
+    with Ticker("index", quiet=as_json) as ticker:
+        digest = steps.index(open_workshop(_settings()), bundle, ticker.tick)
+    out(Output({"index": digest}), as_json=as_json)
+
+
+@app.command()
+def rank(
+    snapshot: Digest,
+    bundle: Digest,
+    *,
+    arm: Annotated[str, typer.Option(help="none, frozen or attention")] = "attention",
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Train a ranker on a snapshot and a bundle."""
+    from api.jobs import steps
+    from api.worker import open_workshop
+
+    with Ticker(f"rank {arm}", quiet=as_json) as ticker:
+        digest = steps.rank(
+            open_workshop(_settings()), (snapshot, bundle), arm=arm, seed=seed, tick=ticker.tick
+        )
+    out(Output({"ranker": digest}), as_json=as_json)
+
+
+@app.command()
+def promote(
+    ranker: Digest,
+    *,
+    reason: Annotated[str, typer.Option(help="Kept with the promotion.")] = "by hand",
+    as_json: AsJson = False,
+) -> None:
+    """Make a ranker and its bundle and index live; an earlier one rolls back."""
+    from api.jobs.promotion import promote as promote_trio
+
+    live = promote_trio(_database(), ranker, reason=reason)
+    out(Output(asdict(live)), as_json=as_json)
+
+
+@app.command()
+def retrain(
+    *,
+    split: Annotated[str, typer.Option(help="global_time or per_user_time")] = "global_time",
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the worker for a whole retrain: snapshot to promotion."""
+    from api.jobs.queue import JobQueue
+    from api.jobs.requests import JobName, RetrainRequest
+
+    queue = JobQueue(_settings().jobs_url, _database())
+    request = RetrainRequest.model_validate({"split": split, "seed": seed})
+    out(Output({"job": queue.enqueue(JobName.RETRAIN, request)}), as_json=as_json)
+    queue.close()
+
+
+@app.command()
+def jobs(
+    job: Annotated[str | None, typer.Argument(help="A job's id, for its details.")] = None,
+    *,
+    limit: Annotated[int, typer.Option(min=1, max=100)] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List jobs, newest first; or show one."""
+    from api.jobs.queue import JobQueue
+    from api.routes.jobs import out_of
+
+    queue = JobQueue(_settings().jobs_url, _database())
+    if job:
+        out(Output(out_of(queue.get(job)).model_dump()), as_json=as_json)
+    else:
+        found = [out_of(item).model_dump() for item in queue.page(limit=limit, offset=0)]
+        columns = ("id", "name", "state", "step", "error", "updated_at")
+        out(Output({"jobs": found}, table=("jobs", columns)), as_json=as_json)
+    queue.close()
+
+
+@app.command()
+def neighbors(
+    type_: Annotated[str, typer.Argument(metavar="TYPE")],
+    id_: Annotated[str, typer.Argument(metavar="ID")],
+    *,
+    k: Annotated[int, typer.Option("-k", min=1, max=1000)] = 10,
+    wanted: Annotated[str | None, typer.Option("--type", help="by default TYPE")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The nearest entities of an entity, by the live bundle."""
+    from api.answers import open_answerer
+
+    answerer, trio = open_answerer(_settings())
+    found = answerer.neighbors(trio, EntityId(type_, id_), k=k, type_=wanted)
+    items = [{**n.entity._asdict(), "distance": round(n.distance, 4)} for n in found.items]
+    table = ("neighbors", ("type", "id", "distance"))
+    out(
+        Output({"neighbors": items, "state": found.of.state, **trio.versions}, table=table),
+        as_json=as_json,
+    )
+
+
+@app.command()
+def score(
+    type_: Annotated[str, typer.Argument(metavar="TYPE")],
+    id_: Annotated[str, typer.Argument(metavar="ID")],
+    candidates: Annotated[list[str], typer.Argument(help="Ids of candidates.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Score candidates for an entity, by the live ranker."""
+    from api.answers import open_answerer
+
+    answerer, trio = open_answerer(_settings())
+    found = answerer.score(trio, EntityId(type_, id_), candidates)
+    items = [asdict(item) for item in found.items]
+    table = ("scores", ("id", "score", "known"))
+    out(
+        Output({"scores": items, "state": found.head.state, **trio.versions}, table=table),
+        as_json=as_json,
+    )
+
+
+@app.command()
+def artifacts(
+    *,
+    kind: Annotated[
+        str | None, typer.Option(help="snapshot, bundle, index, ranker, report")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100)] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List what was sealed, newest first, and what is live."""
+    with _database().reading() as connection:
+        page = ledger.artifacts(connection, kind=kind, limit=limit, after=None)
+    columns = ("digest", "kind", "state", "created_at")
+    rows = [asdict(row) for row in page.items]
+    out(Output({"artifacts": rows}, table=("artifacts", columns)), as_json=as_json)
+
+
+@app.command()
+def demo(
+    *,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with the ml-100k files; else they are fetched.")
+    ] = None,
+    report: Annotated[Path, typer.Option(help="Where the report goes.")] = Path("report.json"),
+    as_json: AsJson = False,
+) -> None:
+    """Real events to a graph, embeddings, rankers and scores, measured, in minutes."""
+    from api.demo.run import run
+
+    run(data, report, as_json=as_json)
+
+
+@key_app.command("create")
+def key_create(
+    *,
+    name: Annotated[str, typer.Option(help="What it is for.")] = "unnamed",
+    as_json: AsJson = False,
+) -> None:
+    """Make a key; it is shown once and stored as a hash."""
+    with _database().transaction() as connection:
+        key = keys.create(connection, name=name, now=int(time()))
+    out(Output({"name": name, "key": key}), as_json=as_json)
+
+
+@key_app.command("list")
+def key_list(*, as_json: AsJson = False) -> None:
+    """List keys by their public id."""
+    with _database().reading() as connection:
+        rows = [asdict(key) for key in keys.list_keys(connection)]
+    out(Output({"keys": rows}, table=("keys", ("id", "name", "created_at"))), as_json=as_json)
+
+
+@key_app.command("revoke")
+def key_revoke(
+    key_id: Annotated[str, typer.Argument(metavar="ID")], *, as_json: AsJson = False
+) -> None:
+    """Make a key worthless from now on."""
+    with _database().transaction() as connection:
+        keys.revoke(connection, key_id)
+    out(Output({"revoked": key_id}), as_json=as_json)
+
+
+def _settings() -> Settings:
+    return read_settings()
+
+
+def _database() -> Database:
+    return Database(read_settings().graph_url)
+
+
+def main() -> None:
+    """Run the command line; a failure is one sentence on stderr, never a traceback."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
+    try:
+        app()
+    except (ApiError, GraphError, KgeError, RankingError) as error:
+        _fail(str(error))
+    except ValueError as error:  # a dial or a request that pydantic refused
+        _fail(_first_line_per_field(error))
+
+
+def _fail(sentence: str) -> None:
+    sys.stderr.write(f"error: {sentence}\n")
+    raise SystemExit(1)
+
+
+def _first_line_per_field(error: ValueError) -> str:
+    listed: Any = getattr(error, "errors", None)
+    if listed is None:
+        raise error
+    return "; ".join(
+        f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}, "
+        f"received {orjson.dumps(item.get('input'), default=str).decode()[:100]}"
+        for item in listed()
+    )

@@ -1,0 +1,1 @@
+"""The demo: an ordinary client of the service, on real data, that measures what it sees."""

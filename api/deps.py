@@ -1,0 +1,54 @@
+"""What a route needs, opened once per server process.
+
+Takes settings, gives `Services`; never creates anything per request.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from api.errors import BodyTooLarge
+from api.jobs.queue import JobQueue
+from api.live import Live
+from api.settings import Settings
+from api.telemetry import Telemetry
+from graphsvc.artifact import ArtifactStore
+from graphsvc.db import Database
+from graphsvc.schema import Schema
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Services:
+    """Everything that lives as long as the server."""
+
+    settings: Settings
+    database: Database
+    schema: Schema
+    store: ArtifactStore
+    live: Live
+    jobs: JobQueue
+    telemetry: Telemetry
+
+
+def services_of(request: Request) -> Services:
+    """The services of the app that a request came to."""
+    return request.app.state.services
+
+
+async def body_of(request: Request) -> bytes:
+    """The raw body, refused as soon as it grows beyond the bound."""
+    bound = services_of(request).settings.max_body_bytes
+    declared = request.headers.get("content-length", "0")
+    if declared.isdecimal() and int(declared) > bound:
+        raise BodyTooLarge(f"the body should be at most {bound} bytes, received {declared}")
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > bound:
+            raise BodyTooLarge(f"the body should be at most {bound} bytes")
+    return bytes(body)
+
+
+ServicesOf = Annotated[Services, Depends(services_of)]
+BodyOf = Annotated[bytes, Depends(body_of)]

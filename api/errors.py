@@ -1,0 +1,87 @@
+"""What can go wrong in this room, and the one table of HTTP statuses for all rooms.
+
+Each class's docstring is its default message. How an error looks over HTTP is in `api/problems.py`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from graphsvc.errors import (
+    ArtifactDamaged,
+    ArtifactFormat,
+    ArtifactMissing,
+    CursorInvalid,
+    DatabaseUnavailable,
+    EntityMissing,
+    GraphError,
+    KeyMissing,
+    NotEnoughData,
+    PromotionRefused,
+)
+from kge.errors import KgeError
+from ranking.errors import RankingError
+
+
+class ApiError(Exception):
+    """The request cannot be served as it stands."""
+
+    status = 400
+    title = "Bad request"
+
+    def __init__(
+        self, detail: str | None = None, *, errors: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
+        super().__init__(detail or (self.__doc__ or "").strip())
+        self.errors = list(errors)
+
+
+class Unauthorized(ApiError):
+    """A key is needed: `Authorization: Bearer <key>`; `graphsvc key create` makes one."""
+
+    status = 401
+    title = "Unauthorized"
+
+
+class BodyTooLarge(ApiError):
+    """The request body is larger than this server accepts; send smaller batches."""
+
+    status = 413
+    title = "Content too large"
+
+
+class NotLiveYet(ApiError):
+    """Nothing has been promoted yet; POST /v1/retrains and wait for the job to end."""
+
+    status = 409
+    title = "Nothing is live yet"
+
+
+class UnknownName(ApiError):
+    """The path names something that does not exist."""
+
+    status = 404
+    title = "Not found"
+
+
+class Invalid(ApiError):
+    """The request is well-formed, and a value in it cannot be used."""
+
+    status = 422
+    title = "Invalid request"
+
+
+#: The rooms' exceptions and their statuses; the first that fits counts.
+STATUS: tuple[tuple[type[Exception], int, str], ...] = (
+    (EntityMissing, 404, "Not found"),
+    (ArtifactMissing, 404, "Not found"),
+    (KeyMissing, 404, "Not found"),
+    (CursorInvalid, 422, "Invalid request"),
+    (PromotionRefused, 409, "Promotion refused"),
+    (NotEnoughData, 409, "Not enough data"),
+    (DatabaseUnavailable, 503, "Database unavailable"),
+    (ArtifactDamaged, 500, "Artifact damaged"),
+    (ArtifactFormat, 500, "Artifact of another format"),
+    (GraphError, 400, "Bad request"),
+    (KgeError, 400, "Bad request"),
+    (RankingError, 400, "Bad request"),
+)

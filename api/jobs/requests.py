@@ -1,0 +1,51 @@
+"""What a job may be asked to do.
+
+Takes JSON, gives checked requests; never holds a personal id, since job inputs are kept.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class JobName(StrEnum):
+    """The workflows that exist. A name that no worker knows would block the queue."""
+
+    RETRAIN = "retrain"
+
+
+class RetrainRequest(BaseModel):
+    """A retrain: snapshot, embed, index, rank, judge, promote."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    split: Literal["global_time", "per_user_time"] = Field(
+        default="global_time",
+        description="How exposures are cut into the spans graph, train, valid, test: at three "
+        "moments for all (what a service needs), or at three moments of each user (for data whose "
+        "users live briefly).",
+    )
+    shares: tuple[float, float, float, float] = Field(
+        default=(0.4, 0.2, 0.2, 0.2),
+        description="Share of the exposures in each span: graph, train, valid, test.",
+    )
+    arms: Annotated[
+        tuple[Literal["none", "frozen", "attention"], ...], Field(min_length=1, max_length=3)
+    ] = Field(
+        default=("none", "frozen", "attention"),
+        description="Rankers to train: without KGE, with frozen KGE, with attention-fine-tuned "
+        "KGE. The best on the valid span is promoted.",
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(
+        default=0, description="Seed of every random choice."
+    )
+    promote: bool = Field(default=True, description="Promote the best ranker's trio at the end.")
+
+    @model_validator(mode="after")
+    def _check(self) -> "RetrainRequest":
+        if any(share <= 0 for share in self.shares) or abs(sum(self.shares) - 1) > 1e-9:
+            raise ValueError(f"shares should be above 0 and sum to 1, received {self.shares}")
+        if len(set(self.arms)) != len(self.arms):
+            raise ValueError(f"arms should differ from one another, received {self.arms}")
+        return self

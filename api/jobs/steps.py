@@ -1,0 +1,187 @@
+"""The steps of a job as plain functions: open the parents, call one room, seal the child.
+
+Takes digests and dials, gives the digest of what was sealed; holds no logic of a room. Jobs and
+the command line call the same functions. Each step is idempotent: run twice, it seals the same
+artifact and writes the same ledger row.
+"""
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from time import time
+from typing import Any, TypeVar
+
+from api.jobs.requests import RetrainRequest
+from api.provenance import header
+from api.settings import Settings
+from graphsvc import ledger
+from graphsvc.artifact import Artifact, ArtifactStore, Recipe
+from graphsvc.db import Database
+from graphsvc.export import Split, export_snapshot
+from graphsvc.report import as_report
+from graphsvc.schema import Schema
+from graphsvc.snapshot import Span, open_snapshot
+from kge import heldout
+from kge.bundle import open_bundle, seal_bundle
+from kge.index import build_index
+from kge.train import train as train_transra
+from ranking.bundle import open_ranker, seal_ranker
+from ranking.evaluate import evaluate_rankers
+from ranking.examples import Examples, build_examples
+from ranking.train import train as train_ranker
+
+#: Told how far a step is: done, total, note.
+Tick = Callable[[int, int, str], None]
+
+Progress = TypeVar("Progress")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """All that steps need: the database, the artifacts and the dials."""
+
+    settings: Settings
+    database: Database
+    schema: Schema
+    store: ArtifactStore
+    #: The last examples built: three arms and the judge use the same ones.
+    _examples: dict[tuple[str, str], Examples] = field(default_factory=dict)
+
+    def record(self, artifact: Artifact, job_id: str | None) -> str:
+        """Write an artifact's row in the ledger and give its digest."""
+        with self.database.transaction() as connection:
+            ledger.record(connection, artifact, job_id=job_id, now=int(time()))
+        return artifact.digest
+
+    def examples(self, snapshot: str, bundle: str) -> Examples:
+        """The labelled rows of a snapshot under a bundle."""
+        key = (snapshot, bundle)
+        if key not in self._examples:
+            self._examples.clear()
+            self._examples[key] = build_examples(
+                open_snapshot(self.store, snapshot),
+                open_bundle(self.store, bundle),
+                self.settings.examples,
+            )
+        return self._examples[key]
+
+
+def snapshot(shop: Workshop, request: RetrainRequest, tick: Tick, job_id: str | None = None) -> str:
+    """Seal the graph and its interactions at the log's present end."""
+    with shop.database.reading() as connection:
+        sealed = export_snapshot(
+            connection,
+            shop.store,
+            shop.schema,
+            Split(protocol=request.split, shares=request.shares),
+            progress=lambda done, total: tick(done, total, "events"),
+        )
+    return shop.record(sealed.artifact, job_id)
+
+
+def embed(
+    shop: Workshop, snapshot: str, *, seed: int, tick: Tick, job_id: str | None = None
+) -> str:
+    """Train TransRA on a snapshot and seal the bundle."""
+    config = replace(shop.settings.transra, seed=seed)
+    source = open_snapshot(shop.store, snapshot)
+    trained = _drain(
+        train_transra(source, config), lambda told: tick(told.step, told.total, told.note)
+    )
+    bundle = seal_bundle(
+        shop.store,
+        snapshot,
+        trained.arrays(),
+        dials=asdict(config),
+        metrics={"loss": trained.loss},
+    )
+    return shop.record(bundle.artifact, job_id)
+
+
+def index(shop: Workshop, bundle: str, tick: Tick, job_id: str | None = None) -> str:
+    """Build the FAISS index of a bundle."""
+    built = build_index(shop.store, open_bundle(shop.store, bundle))
+    tick(1, 1, "exact, one index per entity type")
+    return shop.record(built.artifact, job_id)
+
+
+def rank(
+    shop: Workshop,
+    parents: tuple[str, str],
+    *,
+    arm: str,
+    seed: int,
+    tick: Tick,
+    job_id: str | None = None,
+) -> str:
+    """Train one arm of the ranker on (snapshot, bundle) and seal it."""
+    config = replace(shop.settings.ranker, arm=arm, seed=seed)
+    examples = shop.examples(*parents)
+    trained = _drain(
+        train_ranker(examples, config),
+        lambda told: tick(told.epoch, told.epochs, f"valid AUC {told.valid_auc:.4f}"),
+    )
+    kept = trained.trace[-1]["best_epoch"]
+    best = next(epoch for epoch in trained.trace if epoch["epoch"] == kept)
+    ranker = seal_ranker(
+        shop.store,
+        trained,
+        snapshot_digest=parents[0],
+        bundle_digest=parents[1],
+        frame=examples.frame,
+        metrics={name: best[name] for name in ("valid_auc", "valid_loss")},
+    )
+    return shop.record(ranker.artifact, job_id)
+
+
+def judge(
+    shop: Workshop,
+    parents: tuple[str, str],
+    rankers: Mapping[str, str],
+    *,
+    seed: int,
+    tick: Tick,
+    job_id: str | None = None,
+) -> str:
+    """Measure bundle and rankers on the test span, beside their rivals; seal the report."""
+    tick(0, 2, "link prediction on held-out edges")
+    source, bundle = open_snapshot(shop.store, parents[0]), open_bundle(shop.store, parents[1])
+    rows = heldout.evaluate(bundle, source, seed=seed)
+    tick(1, 2, "rankers and rivals")
+    examples = shop.examples(*parents)
+    test = examples.rows[Span.TEST]
+    scores = {
+        f"ranker_{arm}": open_ranker(shop.store, digest, bundle).score(test.heads, test.tails)
+        for arm, digest in rankers.items()
+    }
+    rows += evaluate_rankers(examples, scores, seed=seed)
+    tick(2, 2, "")
+    dials: dict[str, Any] = {"seed": seed, "split": dict(source.split)}
+    recipe = Recipe(
+        kind="report",
+        parents={
+            "snapshot": parents[0],
+            "bundle": parents[1],
+            **{f"ranker_{arm}": digest for arm, digest in rankers.items()},
+        },
+        dials=dials,
+        payload=as_report(rows, header(dials)),
+    )
+    with shop.store.draft() as draft:
+        return shop.record(shop.store.seal(draft, recipe), job_id)
+
+
+def best_on_valid(shop: Workshop, rankers: Sequence[str]) -> str:
+    """The ranker with the highest AUC on the valid span; the first of equals."""
+    opened = [shop.store.open("ranker", digest, verify=False) for digest in rankers]
+    return max(opened, key=lambda ranker: float(ranker.metrics["valid_auc"])).digest
+
+
+def _drain(training: Generator[Progress, None, Result], tell: Callable[[Progress], None]) -> Result:
+    """Run a training loop to its end, telling how far it is."""
+    while True:
+        try:
+            progress = next(training)
+        except StopIteration as finished:
+            return finished.value
+        tell(progress)

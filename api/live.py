@@ -1,0 +1,126 @@
+"""The trio that answers now: a bundle, its index and a ranker of the same frame.
+
+Takes promotions from the ledger, gives one immutable `Trio`; never edits what is live. A server
+loads the next trio beside the present one and swaps the reference: a request that has taken a
+trio keeps it until its answer is sent, so no answer mixes versions.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from api.errors import NotLiveYet
+from api.overlay import Overlay
+from graphsvc import ledger
+from graphsvc.artifact import ArtifactStore
+from graphsvc.db import Database
+from graphsvc.errors import GraphError
+from kge.bundle import Bundle, open_bundle
+from kge.config import FoldInConfig
+from kge.foldin import FoldIn
+from kge.index import Index, open_index
+from ranking.bundle import Ranker, open_ranker
+
+_log = logging.getLogger("graphsvc.live")
+
+
+@dataclass(frozen=True, slots=True)
+class Trio:
+    """What answers now, and the overlay of what the log has said since."""
+
+    generation: int
+    bundle: Bundle
+    index: Index
+    ranker: Ranker
+    foldin: FoldIn
+    overlay: Overlay
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """The digests that every answer carries."""
+        return {
+            "bundle": self.bundle.digest,
+            "index": self.index.digest,
+            "ranker": self.ranker.digest,
+        }
+
+
+@dataclass(slots=True)
+class Live:
+    """Holds the live trio of this process and follows the ledger's generation."""
+
+    database: Database
+    store: ArtifactStore
+    overlay_entities: int
+    #: The dials that training's fold-ins used; serving has to use the same.
+    fold_in: FoldInConfig
+    #: Told of each new generation; e.g. a gauge.
+    on_swap: Callable[[int], None] = lambda _generation: None
+    _trio: Trio | None = None
+    _failed_generation: int = 0
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def trio(self) -> Trio:
+        """The live trio; raises `NotLiveYet` before the first promotion."""
+        if self._trio is None:
+            raise NotLiveYet
+        return self._trio
+
+    @property
+    def generation(self) -> int:
+        return self._trio.generation if self._trio else 0
+
+    @property
+    def folded(self) -> int:
+        """How many entities the overlay holds."""
+        return len(self._trio.overlay) if self._trio else 0
+
+    def refresh(self) -> bool:
+        """Swap in what the ledger says is live. True if something changed."""
+        with self.database.reading() as connection:
+            if ledger.generation(connection) in (self.generation, self._failed_generation):
+                return False
+            live = ledger.live(connection)
+        if live is None:
+            return False
+        try:
+            trio = self._load(live)
+        except GraphError:
+            # Keep answering with what is live here; the health page shows the older generation.
+            self._failed_generation = live.generation
+            raise
+        self._trio = trio
+        self.on_swap(trio.generation)
+        return True
+
+    def follow(self, seconds: float) -> None:
+        """Start a thread that calls `refresh` every `seconds`, until `stop`."""
+
+        def poll() -> None:
+            while not self._stop.wait(seconds):
+                try:
+                    self.refresh()
+                except GraphError as error:
+                    _log.warning("cannot follow the ledger: %s", error)
+
+        self._thread = threading.Thread(target=poll, name="follow-ledger", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread of `follow`."""
+        self._stop.set()
+        if self._thread:
+            self._thread.join(timeout=5)
+
+    def _load(self, live: ledger.Live) -> Trio:
+        bundle = open_bundle(self.store, live.bundle)
+        return Trio(
+            generation=live.generation,
+            bundle=bundle,
+            index=open_index(self.store, live.index),
+            ranker=open_ranker(self.store, live.ranker, bundle),
+            foldin=FoldIn(bundle, self.fold_in),
+            overlay=Overlay(self.overlay_entities),
+        )

@@ -1,0 +1,106 @@
+"""What the command line shows: a table or lines for people, JSON for machines, and progress.
+
+Takes plain values, prints them; never computes any.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+#: Progress goes to stderr, so that stdout holds the answer alone.
+PROGRESS_CONSOLE = Console(stderr=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """An answer, and how people see it."""
+
+    values: Mapping[str, Any]
+    #: The name of a list in `values`, and the columns to show.
+    table: tuple[str, Sequence[str]] | None = None
+    note: str | None = None
+
+
+def out(output: Output, *, as_json: bool) -> None:
+    """Print an answer on stdout."""
+    if as_json:
+        sys.stdout.buffer.write(orjson.dumps(output.values, default=str) + b"\n")
+        sys.stdout.flush()
+        return
+    console = Console()
+    listed = output.table[0] if output.table else None
+    if output.table:
+        table = Table(*output.table[1])
+        for row in output.values[output.table[0]]:
+            table.add_row(*(_text(row.get(column)) for column in output.table[1]))
+        console.print(table)
+    for name, value in output.values.items():
+        if name != listed and value not in (None, []):
+            console.print(f"{name}: {_text(value)}", soft_wrap=True, highlight=False, markup=False)
+    if output.note:
+        console.print(output.note, highlight=False, markup=False)
+
+
+def progress_bars(*, quiet: bool) -> Progress:
+    """The bars that every long command shows."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description:<28}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=PROGRESS_CONSOLE,
+        disable=quiet,
+    )
+
+
+class Ticker:
+    """A progress bar for one thing, in the form that steps want."""
+
+    def __init__(self, title: str, *, quiet: bool) -> None:
+        self._progress = progress_bars(quiet=quiet)
+        self._task: TaskID = self._progress.add_task(title, total=None, note="")
+
+    def tick(self, done: int, total: int, note: str) -> None:
+        """Show `done` of `total`."""
+        self._progress.update(self._task, completed=done, total=total or None, note=note)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict | list | tuple):
+        return orjson.dumps(value, default=str).decode()
+    return str(value)

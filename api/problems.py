@@ -1,0 +1,129 @@
+"""Every error as a problem document (RFC 9457).
+
+Takes exceptions, gives `application/problem+json`; never shows a traceback.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from api.errors import STATUS, ApiError
+
+_log = logging.getLogger("graphsvc.api")
+_LONGEST_ECHO = 200
+
+#: What the OpenAPI document says of every route that needs a key.
+DOCUMENTED: dict[int | str, dict[str, Any]] = {
+    status: {
+        "description": title,
+        "content": {
+            "application/problem+json": {
+                "example": {
+                    "type": "about:blank",
+                    "title": title,
+                    "status": status,
+                    "detail": "A sentence that says what to do.",
+                }
+            }
+        },
+    }
+    for status, title in (
+        (401, "Unauthorized"),
+        (404, "Not found"),
+        (409, "Conflict"),
+        (413, "Content too large"),
+        (422, "Invalid request"),
+        (503, "Database unavailable"),
+    )
+}
+
+
+def problem(
+    status: int,
+    title: str,
+    detail: str,
+    *,
+    errors: Sequence[Mapping[str, Any]] = (),
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    """A problem document. `errors` names each field, the value received and what was expected."""
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "detail": detail,
+    }
+    if errors:
+        body["errors"] = list(errors)
+    return JSONResponse(
+        body,
+        status_code=status,
+        media_type="application/problem+json",
+        headers=dict(headers or {}),
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Answer every exception with a problem document."""
+    app.add_exception_handler(ApiError, _api_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    for kind, *_ in STATUS:
+        app.add_exception_handler(kind, _room_error)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def _api_error(_request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, ApiError):
+        raise error
+    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+    return problem(error.status, error.title, str(error), errors=error.errors, headers=headers)
+
+
+def _room_error(_request: Request, error: Exception) -> JSONResponse:
+    for kind, status, title in STATUS:
+        if isinstance(error, kind):
+            headers = {"Retry-After": "1"} if status == 503 else {}
+            return problem(status, title, str(error), headers=headers)
+    raise error
+
+
+def _validation_error(_request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    errors = [
+        {
+            "field": ".".join(str(part) for part in item["loc"]),
+            "value": _short(item.get("input")),
+            "expected": item["msg"],
+        }
+        for item in error.errors()
+    ]
+    first = errors[0]
+    detail = f"{first['field']}: {first['expected']}"
+    return problem(422, "Invalid request", detail, errors=errors)
+
+
+def _http_error(_request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, HTTPException):
+        raise error
+    return problem(error.status_code, str(error.detail), str(error.detail), headers=error.headers)
+
+
+def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    # The route's template, not its path: paths hold personal ids.
+    route = getattr(request.scope.get("route"), "path", "unknown route")
+    _log.error("unexpected error in %s %s", request.method, route, exc_info=error)
+    return problem(500, "Internal error", "Something went wrong here; the server's log says what.")
+
+
+def _short(value: Any) -> Any:
+    text = str(value)
+    if len(text) <= _LONGEST_ECHO and isinstance(value, str | int | float | bool | None):
+        return value
+    return text[:_LONGEST_ECHO]

@@ -1,0 +1,73 @@
+"""Server and worker side by side, and both stopped cleanly.
+
+Takes settings, runs two child processes; never does their work itself.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from types import FrameType
+
+from api.settings import Settings
+
+_GRACE_SECONDS = 10.0
+_POLL_SECONDS = 0.2
+
+
+class Pair:
+    """A server and a worker, each a process of its own."""
+
+    def __init__(self, settings: Settings, environment: Mapping[str, str] | None = None) -> None:
+        given = {**os.environ, **(environment or {})}
+        # Read when the numeric libraries are loaded, so it has to be set from outside.
+        self.server = _start("serve", {**given, "OMP_NUM_THREADS": "1"})
+        self.worker = _start("worker", {**given, "OMP_NUM_THREADS": str(settings.threads)})
+
+    def ended(self) -> str | None:
+        """The name of a process that has ended by itself, if one has."""
+        for name, process in (("server", self.server), ("worker", self.worker)):
+            if process.poll() is not None:
+                return f"{name} (exit code {process.returncode})"
+        return None
+
+    def stop(self) -> None:
+        """Ask both to end, and end them if they do not. Jobs are durable, so nothing is lost."""
+        for process in (self.server, self.worker):
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in (self.server, self.worker):
+            try:
+                process.wait(_GRACE_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def run_pair(settings: Settings) -> int:
+    """Run both until SIGTERM or SIGINT, or until one ends; gives the exit code."""
+    asked_to_stop = threading.Event()
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        asked_to_stop.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    pair = Pair(settings)
+    ended = None
+    while ended is None and not asked_to_stop.wait(_POLL_SECONDS):
+        ended = pair.ended()
+    pair.stop()
+    if ended and not asked_to_stop.is_set():
+        sys.stderr.write(f"error: the {ended} ended by itself; its log is above\n")
+        return 1
+    return 0
+
+
+def _start(verb: str, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+    # A session of its own: Ctrl-C in the terminal reaches the parent alone, which stops both.
+    return subprocess.Popen(  # noqa: S603  our own program
+        [sys.executable, "-m", "api", verb], env=dict(environment), start_new_session=True
+    )

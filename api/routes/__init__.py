@@ -1,0 +1,32 @@
+"""The routes under /v1, one file per noun; each holds its own request and answer shapes."""
+
+from fastapi import APIRouter
+
+from api.auth import KeyNeeded
+from api.routes import (
+    artifacts,
+    entities,
+    events,
+    graph,
+    health,
+    jobs,
+    metrics,
+    retrains,
+    scores,
+)
+
+#: Open to anyone who can connect: whether the server is up. It tells nothing else.
+OPEN: tuple[APIRouter, ...] = (health.router,)
+#: Everything else needs a key.
+KEYED: tuple[APIRouter, ...] = (
+    events.router,
+    entities.router,
+    graph.router,
+    scores.router,
+    retrains.router,
+    jobs.router,
+    artifacts.router,
+    metrics.router,
+)
+
+__all__ = ["KEYED", "OPEN", "KeyNeeded"]

@@ -1,0 +1,90 @@
+"""Jobs: what waits, what runs, how far it is, how it ended."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, Field
+
+from api.deps import ServicesOf
+from api.jobs.queue import Job
+from api.routes import cursors
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+
+class StepOut(BaseModel):
+    """A step of a job; `done` of `total` units, where the step counts."""
+
+    step: str = Field(examples=["embed"])
+    state: str = Field(examples=["running"])
+    done: int = Field(examples=[12])
+    total: int = Field(examples=[40])
+    note: str = Field(examples=["loss 2.31"])
+    updated_at: int = Field(examples=[1767225600])
+
+
+class JobOut(BaseModel):
+    """A job. `result` holds the digests of what it sealed; `error` says why it failed."""
+
+    id: str
+    name: str = Field(examples=["retrain"])
+    state: Literal["waiting", "running", "done", "failed", "cancelled"]
+    step: str | None = Field(examples=["embed"])
+    progress: list[StepOut]
+    request: Any
+    result: Any
+    error: str | None
+    created_at: int = Field(examples=[1767225600])
+    updated_at: int = Field(examples=[1767225600])
+
+
+class JobPage(BaseModel):
+    """A page of jobs, newest first; `next` is null at the end."""
+
+    items: list[JobOut]
+    next: str | None = Field(examples=[None])
+
+
+@router.get("", summary="Jobs, newest first")
+def get_jobs(
+    services: ServicesOf,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    cursor: Annotated[str | None, Query(max_length=100)] = None,
+) -> JobPage:
+    start = cursors.offset(cursor)
+    found = services.jobs.page(limit=limit + 1, offset=start)
+    more = str(start + limit) if len(found) > limit else None
+    return JobPage(items=[out_of(job) for job in found[:limit]], next=cursors.encode(more))
+
+
+@router.get("/{id}", summary="One job: state, step, progress, result or error")
+def get_job(
+    services: ServicesOf, id_: Annotated[str, Path(alias="id", min_length=1, max_length=200)]
+) -> JobOut:
+    return out_of(services.jobs.get(id_))
+
+
+def out_of(job: Job) -> JobOut:
+    """A job as it is shown."""
+    return JobOut(
+        id=job.id,
+        name=job.name,
+        state=job.state,
+        step=job.step,
+        progress=[
+            StepOut(
+                step=s.step,
+                state=s.state,
+                done=s.done,
+                total=s.total,
+                note=s.note,
+                updated_at=s.updated_at,
+            )
+            for s in job.progress
+        ],
+        request=job.request,
+        result=job.result,
+        error=job.error,
+        created_at=job.created_at,
+        updated_at=job.updated_at,
+    )

@@ -1,0 +1,34 @@
+"""POST /v1/retrains: ask for a new trio."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Response, status
+from pydantic import BaseModel, Field
+
+from api.deps import ServicesOf
+from api.jobs.requests import JobName, RetrainRequest
+
+router = APIRouter(prefix="/v1", tags=["jobs"])
+
+
+class Enqueued(BaseModel):
+    """The job that will do it; look at it under `/v1/jobs/{id}`."""
+
+    job: str = Field(examples=["7c1e4d62-6f0e-4f0e-9d5a-0c1b2a3f4e5d"])
+
+
+@router.post(
+    "/retrains",
+    status_code=status.HTTP_202_ACCEPTED,
+    summary="Ask for a retrain; an identical one that waits or runs is returned instead",
+)
+def post_retrain(
+    services: ServicesOf,
+    response: Response,
+    body: Annotated[
+        RetrainRequest, Body(examples=[{"split": "global_time", "arms": ["attention"]}])
+    ] = RetrainRequest(),  # noqa: B008  frozen, so one default serves all
+) -> Enqueued:
+    job = services.jobs.enqueue(JobName.RETRAIN, body)
+    response.headers["Location"] = f"/v1/jobs/{job}"
+    return Enqueued(job=job)

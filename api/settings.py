@@ -1,0 +1,80 @@
+"""The only reader of the environment.
+
+Takes `GRAPHSVC_*` variables (and `.env`), gives checked settings that nest the rooms' dials; never
+decides anything itself. Nested dials use two underscores: `GRAPHSVC_TRANSRA__DIM=32`.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from kge.config import TransRAConfig
+from ranking.config import ExamplesConfig, RankerConfig
+
+
+class Settings(BaseSettings):
+    """Where things lie, what listens where, and the rooms' dials."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="GRAPHSVC_",
+        env_nested_delimiter="__",
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+    )
+
+    #: Everything that is stored lies here, unless `database_url` points elsewhere.
+    data_dir: Path = Path("data")
+    #: Where the demo keeps the data it fetched.
+    cache_dir: Path = Path("~/.cache/graphsvc").expanduser()
+    #: Empty: an SQLite file under `data_dir`. Else e.g. postgresql://user@host/name.
+    database_url: str = ""
+    #: The graph's schema: `ads`, `film`, or a TOML file.
+    schema_name: str = Field(default="ads", validation_alias="GRAPHSVC_SCHEMA")
+    #: Loopback by default: nothing outside this machine can connect.
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    #: Server processes; each holds its own copy of the live trio.
+    processes: Annotated[int, Field(ge=1, le=64)] = 1
+    #: Threads that training uses in the worker. Servers use one per request.
+    threads: Annotated[int, Field(ge=1, le=256)] = 2
+    #: How often a server asks the ledger whether something was promoted, in seconds.
+    poll_seconds: Annotated[float, Field(gt=0, le=60)] = 0.25
+    #: Largest request body, in bytes.
+    max_body_bytes: Annotated[int, Field(ge=1024)] = 16 * 1024 * 1024
+    #: Most entities kept folded in between two promotions.
+    overlay_entities: Annotated[int, Field(ge=1)] = 10_000
+    #: Most recent edges that a fold-in looks at.
+    foldin_edges: Annotated[int, Field(ge=1, le=10_000)] = 200
+    #: Dials of the embedding.
+    transra: TransRAConfig = TransRAConfig()
+    #: Dials of the labelled rows: how people whom training never saw get a vector.
+    examples: ExamplesConfig = ExamplesConfig()
+    #: Dials of the rankers; the arm is chosen by the retrain request.
+    ranker: RankerConfig = RankerConfig()
+
+    @property
+    def graph_url(self) -> str:
+        """The database of the graph."""
+        return self.database_url or f"sqlite:///{(self.data_dir / 'graph.sqlite').absolute()}"
+
+    @property
+    def jobs_url(self) -> str:
+        """The database of the jobs: the same PostgreSQL, or a file beside the graph's.
+
+        SQLite has one writer at a time, so jobs must not wait for events there.
+        """
+        return self.database_url or f"sqlite:///{(self.data_dir / 'jobs.sqlite').absolute()}"
+
+    @property
+    def artifacts_dir(self) -> Path:
+        return self.data_dir / "artifacts"
+
+
+@lru_cache(maxsize=1)
+def read_settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()
