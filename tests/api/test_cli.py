@@ -1,0 +1,135 @@
+"""The command line does what routes and jobs do, with exit codes and JSON."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import orjson
+import pytest
+from planted import COMEDIES, START, click
+from running import SMALL
+
+
+@pytest.fixture
+def run(trained):
+    """Run `graphsvc` on the trained service's data: exit code, stdout, stderr."""
+    own = {
+        **SMALL,
+        "GRAPHSVC_DATA_DIR": str(trained.settings.data_dir),
+        "PATH": "/usr/bin:/bin",
+        "COLUMNS": "200",
+    }
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "api", *arguments],
+            env=own,
+            cwd=Path(__file__).resolve().parents[2],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return done.returncode, done.stdout, done.stderr
+
+    return call
+
+
+def test_the_walk_from_snapshot_to_promotion_verb_by_verb(run, trained) -> None:
+    def digest(kind: str, *arguments: str) -> str:
+        code, out, errors = run(*arguments, "--json")
+        assert code == 0, errors
+        return orjson.loads(out)[kind]
+
+    snapshot = digest("snapshot", "snapshot")
+    bundle = digest("bundle", "embed", snapshot, "--seed", "3")
+    index = digest("index", "index", bundle)
+    ranker = digest("ranker", "rank", snapshot, bundle, "--arm", "none", "--seed", "3")
+    code, out, _ = run("promote", ranker, "--json")
+    assert code == 0
+    live = orjson.loads(out)
+    assert (live["bundle"], live["index"], live["ranker"]) == (bundle, index, ranker)
+
+    code, out, _ = run("score", "user", "u2", "d3", "c3", "--json")
+    assert code == 0
+    scored = orjson.loads(out)
+    assert scored["ranker"] == ranker
+    assert {item["id"] for item in scored["scores"]} == {"d3", "c3"}
+    code, out, _ = run("neighbors", "film", "d1", "-k", "3", "--json")
+    assert len(orjson.loads(out)["neighbors"]) == 3
+
+    # Back to what the other tests look at.
+    assert run("promote", trained.rankers[-1])[0] == 0
+
+
+def test_the_same_scores_as_over_http(run, trained) -> None:
+    body = {"head": {"type": "user", "id": "u4"}, "candidates": COMEDIES[:3]}
+    online = trained.http.post("/v1/score", json=body).json()["scores"]
+    _, out, _ = run("score", "user", "u4", *COMEDIES[:3], "--json")
+    for ours, theirs in zip(orjson.loads(out)["scores"], online, strict=True):
+        assert ours["id"] == theirs["id"]
+        assert ours["score"] == pytest.approx(theirs["score"], abs=1e-9)
+
+
+def test_ingest_tells_which_lines_were_rejected(run, tmp_path: Path) -> None:
+    lines = [
+        orjson.dumps(click("cli", "d1", START, "cli-1")),
+        b"not json",
+        b"",
+        orjson.dumps(click("cli", "d2", START, "cli-2") | {"action_source": "offsite"}),
+        orjson.dumps(click("cli", "d1", START, "cli-1")),
+    ]
+    file = tmp_path / "events.ndjson"
+    file.write_bytes(b"\n".join(lines))
+    code, out, _ = run("ingest", str(file), "--json")
+    found = orjson.loads(out)
+    assert code == 3, "some were rejected"
+    assert (found["accepted"], found["duplicate"], found["rejected"]) == (1, 1, 2)
+    assert [r["line"] for r in found["first_rejections"]] == [2, 4]
+    assert found["first_rejections"][1]["field"] == "action_source"
+    file.write_bytes(lines[0])
+    assert run("ingest", str(file))[0] == 0
+
+
+def test_people_see_tables(run, trained) -> None:
+    code, out, _ = run("artifacts", "--kind", "ranker")
+    assert code == 0
+    assert trained.rankers[0] in out
+    code, out, _ = run("score", "user", "u2", "d3")
+    assert "d3" in out
+    assert trained.rankers[-1] in out
+    assert run("jobs")[0] == 0
+    assert "first" in run("key", "list")[1]
+
+
+def test_a_key_is_made_and_revoked(run, trained) -> None:
+    key = orjson.loads(run("key", "create", "--name", "from-cli", "--json")[1])["key"]
+    with trained.open() as http:
+        assert http.get("/v1/graph", headers={"X-API-Key": key}).status_code == 200
+        listed = orjson.loads(run("key", "list", "--json")[1])["keys"]
+        key_id = next(k["id"] for k in listed if k["name"] == "from-cli")
+        assert run("key", "revoke", key_id)[0] == 0
+        assert http.get("/v1/graph", headers={"X-API-Key": key}).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("promote", "0" * 64), 1, "0000"),
+        (("embed", "short"), 1, "64 hexadecimal digits"),
+        (("snapshot", "--split", "by_chance"), 1, "split"),
+        (("score", "film", "d1", "d2"), 1, "user"),
+        (("neighbors", "user", "nobody"), 1, "nobody"),
+        (("jobs", "none-such"), 1, "none-such"),
+        (("key", "revoke", "none-such"), 1, "none-such"),
+        (("ingest", "no-such-file"), 2, "no-such-file"),
+        (("rank", "0" * 64), 2, "BUNDLE"),
+    ],
+)
+def test_failures_are_one_sentence(run, arguments: tuple[str, ...], code: int, says: str) -> None:
+    found, out, errors = run(*arguments)
+    assert found == code, (out, errors)
+    assert says in errors
+    if code == 1:
+        assert errors.startswith("error: ")
+        assert len(errors.strip().splitlines()) == 1

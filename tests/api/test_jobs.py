@@ -1,0 +1,65 @@
+"""Retrains and jobs over HTTP, as far as no worker is needed."""
+
+import httpx
+import pytest
+
+
+def test_an_identical_request_that_waits_is_the_same_job(http: httpx.Client) -> None:
+    body = {"split": "per_user_time", "seed": 7}
+    first = http.post("/v1/retrains", json=body)
+    assert first.status_code == 202
+    job = first.json()["job"]
+    assert first.headers["location"] == f"/v1/jobs/{job}"
+    assert http.post("/v1/retrains", json=body).json()["job"] == job
+    # The same with its defaults written out, and another one.
+    full = {**body, "promote": True, "arms": ["none", "frozen", "attention"]}
+    assert http.post("/v1/retrains", json=full).json()["job"] == job
+    other = http.post("/v1/retrains", json={**body, "seed": 8}).json()["job"]
+    assert other != job
+
+    found = http.get(f"/v1/jobs/{job}").json()
+    assert (found["state"], found["step"], found["error"]) == ("waiting", None, None)
+    assert found["request"]["seed"] == 7
+
+
+def test_a_retrain_without_a_body_takes_the_defaults(http: httpx.Client) -> None:
+    asked = http.post("/v1/retrains")
+    assert asked.status_code == 202
+    request = http.get(f"/v1/jobs/{asked.json()['job']}").json()["request"]
+    assert (request["split"], request["promote"]) == ("global_time", True)
+
+
+def test_jobs_come_in_pages(http: httpx.Client) -> None:
+    made = {http.post("/v1/retrains", json={"seed": s}).json()["job"] for s in range(20, 25)}
+    seen, cursor = [], None
+    while True:
+        query = {"limit": 2} | ({"cursor": cursor} if cursor else {})
+        page = http.get("/v1/jobs", params=query).json()
+        seen += [job["id"] for job in page["items"]]
+        cursor = page["next"]
+        if cursor is None:
+            break
+    assert len(seen) == len(set(seen))
+    assert made <= set(seen)
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"split": "by_chance"}, "body.split"),
+        ({"shares": [0.5, 0.5, 0.5, 0.5]}, "body"),
+        ({"shares": [1, 0, 0, 0]}, "body"),
+        ({"arms": []}, "body.arms"),
+        ({"arms": ["none", "none"]}, "body"),
+        ({"arms": ["magic"]}, "body.arms.0"),
+        ({"seed": -1}, "body.seed"),
+        ({"speed": "fast"}, "body.speed"),
+    ],
+)
+def test_a_wrong_request_names_its_field(http, problem, body: dict, field: str) -> None:
+    refused = problem(http.post("/v1/retrains", json=body), 422)
+    assert refused["errors"][0]["field"] == field
+
+
+def test_an_unknown_job_is_not_found(http: httpx.Client, problem) -> None:
+    problem(http.get("/v1/jobs/none-such"), 404)

@@ -1,0 +1,64 @@
+"""POST /v1/score: order, versions, and clear refusals."""
+
+import httpx
+import pytest
+from planted import COMEDIES
+
+
+def ask(http: httpx.Client, user: str, candidates: list[str]) -> dict:
+    body = {"head": {"type": "user", "id": user}, "candidates": candidates}
+    answer = http.post("/v1/score", json=body)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_scores_are_probabilities_best_first(http: httpx.Client, trained) -> None:
+    candidates = [*COMEDIES, *(f"d{film}" for film in range(20))]
+    found = ask(http, "u2", candidates)
+    scores = [item["score"] for item in found["scores"]]
+    assert scores == sorted(scores, reverse=True)
+    assert all(0 <= score <= 1 for score in scores)
+    assert sorted(item["id"] for item in found["scores"]) == sorted(candidates)
+    # u2 likes drama: all twenty of them come before all comedies.
+    assert all(item["id"].startswith("d") for item in found["scores"][:20])
+    assert found["ranker"] == trained.rankers[-1]
+
+
+def test_a_candidate_scores_the_same_alone_and_in_company(http: httpx.Client) -> None:
+    alone = ask(http, "u2", ["d3"])["scores"][0]["score"]
+    company = ask(http, "u2", ["c1", "d3", "c2"])["scores"]
+    assert next(i["score"] for i in company if i["id"] == "d3") == pytest.approx(alone, abs=1e-6)
+
+
+def test_an_unknown_candidate_is_scored_and_says_so(http: httpx.Client) -> None:
+    found = {item["id"]: item for item in ask(http, "u2", ["d3", "never-seen"])["scores"]}
+    assert found["d3"]["known"]
+    assert not found["never-seen"]["known"]
+
+
+def test_the_same_candidate_twice_is_scored_twice(http: httpx.Client) -> None:
+    assert len(ask(http, "u2", ["d3", "d3"])["scores"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "body"),
+        ({"head": {"type": "user", "id": "u1"}, "candidates": []}, "body.candidates"),
+        ({"head": {"type": "user", "id": "u1"}, "candidates": ["x"] * 1001}, "body.candidates"),
+        ({"head": {"type": "user", "id": "u1"}, "candidates": [""]}, "body.candidates.0"),
+        ({"head": {"type": "user", "id": "u1"}, "candidates": [3]}, "body.candidates.0"),
+        ({"head": {"type": "user"}, "candidates": ["x"]}, "body.head.id"),
+        ({"head": {"type": "user", "id": "u1"}, "candidates": ["x"], "k": 1}, "body.k"),
+    ],
+)
+def test_a_wrong_request_names_its_field(http, problem, body: dict, field: str) -> None:
+    refused = problem(http.post("/v1/score", json=body), 422)
+    assert refused["errors"][0]["field"].startswith(field)
+
+
+def test_a_head_of_the_wrong_type_is_refused(http: httpx.Client, problem) -> None:
+    body = {"head": {"type": "film", "id": "d1"}, "candidates": ["d2"]}
+    refused = problem(http.post("/v1/score", json=body), 422)
+    assert "user" in refused["detail"]
+    assert "film" in refused["detail"]
