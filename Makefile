@@ -1,0 +1,47 @@
+# Two commands are all a newcomer needs: `make demo` and `make test`. Both set up what they need.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+TESTS ?= tests
+
+.PHONY: help setup demo up up-demo check test test-slow format clean
+
+help: ## What can be made
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP) ## Install everything into .venv
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("graphsvc needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch==2.13.0
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $(STAMP)
+
+demo: setup ## Real events to a graph, embeddings, rankers and scores, in minutes
+	$(BIN)/graphsvc demo $(if $(DATA),--data $(DATA))
+
+up: setup ## Server and worker on http://127.0.0.1:8080, until Ctrl-C
+	$(BIN)/graphsvc up
+
+up-demo: setup ## The same on what `make demo` left behind; prints a new key
+	@test -d .demo/data || { echo "run make demo first" >&2; exit 1; }
+	@GRAPHSVC_DATA_DIR=.demo/data GRAPHSVC_SCHEMA=film $(BIN)/graphsvc key create --name up-demo
+	GRAPHSVC_DATA_DIR=.demo/data GRAPHSVC_SCHEMA=film $(BIN)/graphsvc up
+
+format: setup ## Put every file into shape
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+check: setup ## Form, types, and who may import whom
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check ## The checks and every test; under 12 minutes on 2 cores
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile $(TESTS)
+
+clean: ## Remove what was made, but not your data
+	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build *.egg-info
