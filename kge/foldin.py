@@ -160,7 +160,7 @@ def foldin_as_of(
     if not len(queries.key):
         return np.empty((0, bundle.dim), np.float32), np.empty(0, np.int32)
     order = np.lexsort((history.time, history.key))
-    key, tail, time = (np.asarray(column)[order] for column in history)
+    key, tail, time = history.key[order], history.tail[order], history.time[order]
     times = np.unique(time)
     width = len(times) + 1
     keys = np.unique(np.concatenate([key, queries.key]))
