@@ -1,6 +1,7 @@
 """The dials of the room. Takes values, gives checked dataclasses; never reads the environment.
 
-Every default was chosen on the VALID span of MovieLens-100k, never on TEST.
+Defaults that were tried against others (dropout, ID rows, attention's width) were chosen on the
+VALID span of MovieLens-100k, never on TEST; the rest are our design.
 """
 
 from dataclasses import dataclass, field
