@@ -9,7 +9,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 from time import time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import typer
@@ -23,6 +23,9 @@ from graphsvc.errors import GraphError
 from graphsvc.ids import EntityId
 from kge.errors import KgeError
 from ranking.errors import RankingError
+
+if TYPE_CHECKING:
+    from api.jobs.steps import Workshop
 
 app = typer.Typer(
     help="graphsvc: events become a graph, embeddings, rankers and scores.",
@@ -137,11 +140,10 @@ def snapshot(
     """Seal the graph as it is now."""
     from api.jobs import steps
     from api.jobs.requests import RetrainRequest
-    from api.worker import open_workshop
 
     request = RetrainRequest.model_validate({"split": split})
     with Ticker("snapshot", quiet=as_json) as ticker:
-        digest = steps.snapshot(open_workshop(_settings()), request, ticker.tick)
+        digest = steps.snapshot(_workshop(), request, ticker.tick)
     out(Output({"snapshot": digest}), as_json=as_json)
 
 
@@ -149,10 +151,9 @@ def snapshot(
 def embed(snapshot: Digest, *, seed: Seed = 0, as_json: AsJson = False) -> None:
     """Train TransRA on a snapshot."""
     from api.jobs import steps
-    from api.worker import open_workshop
 
     with Ticker("embed", quiet=as_json) as ticker:
-        digest = steps.embed(open_workshop(_settings()), snapshot, seed=seed, tick=ticker.tick)
+        digest = steps.embed(_workshop(), snapshot, seed=seed, tick=ticker.tick)
     out(Output({"bundle": digest}), as_json=as_json)
 
 
@@ -160,10 +161,9 @@ def embed(snapshot: Digest, *, seed: Seed = 0, as_json: AsJson = False) -> None:
 def index(bundle: Digest, *, as_json: AsJson = False) -> None:
     """Build the FAISS index of a bundle."""
     from api.jobs import steps
-    from api.worker import open_workshop
 
     with Ticker("index", quiet=as_json) as ticker:
-        digest = steps.index(open_workshop(_settings()), bundle, ticker.tick)
+        digest = steps.index(_workshop(), bundle, ticker.tick)
     out(Output({"index": digest}), as_json=as_json)
 
 
@@ -178,11 +178,14 @@ def rank(
 ) -> None:
     """Train a ranker on a snapshot and a bundle."""
     from api.jobs import steps
-    from api.worker import open_workshop
 
     with Ticker(f"rank {arm}", quiet=as_json) as ticker:
         digest = steps.rank(
-            open_workshop(_settings()), (snapshot, bundle), arm=arm, seed=seed, tick=ticker.tick
+            _workshop(),
+            (snapshot, bundle),
+            arm=arm,
+            seed=seed,
+            tick=ticker.tick,
         )
     out(Output({"ranker": digest}), as_json=as_json)
 
@@ -346,6 +349,12 @@ def key_revoke(
 
 def _settings() -> Settings:
     return read_settings()
+
+
+def _workshop() -> "Workshop":
+    from api.jobs.steps import open_workshop  # torch takes a second to import
+
+    return open_workshop(_settings())
 
 
 def _database() -> Database:

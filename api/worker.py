@@ -15,33 +15,18 @@ from typing import TextIO
 
 from dbos import DBOS, DBOSConfig
 
-from api import threads
 from api.jobs.queue import APPLICATION, APPLICATION_VERSION, QUEUE, job_database
 from api.jobs.retrain import register
 from api.jobs.serializer import JsonSerializer, forbid_pickle
-from api.jobs.steps import Workshop
+from api.jobs.steps import open_workshop
 from api.settings import Settings
-from graphsvc.artifact import ArtifactStore
-from graphsvc.db import Database
 from graphsvc.errors import GraphError
-from graphsvc.schema import load_schema
 
 _GRACE_SECONDS = 3.0
 
 
 class WorkerRunning(GraphError):
     """Another worker already runs on this data folder; stop it first."""
-
-
-def open_workshop(settings: Settings) -> Workshop:
-    """Everything that steps need, for a worker or the command line."""
-    threads.cap(settings.threads)
-    return Workshop(
-        settings,
-        Database(settings.graph_url),
-        load_schema(settings.schema_name),
-        ArtifactStore(settings.artifacts_dir),
-    )
 
 
 def run(settings: Settings) -> None:

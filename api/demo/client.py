@@ -72,9 +72,20 @@ class Client:
         body = {"head": {"type": "user", "id": user}, "candidates": candidates}
         return self._call("POST", "/v1/score", content=orjson.dumps(body))
 
-    def _call(self, method: str, path: str, **options: Any) -> Mapping[str, Any]:
+    def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        content: bytes | None = None,
+        params: Mapping[str, int] | None = None,
+    ) -> Mapping[str, Any]:
         answer = self._http.request(
-            method, path, headers={"Content-Type": "application/json"}, **options
+            method,
+            path,
+            headers={"Content-Type": "application/json"},
+            content=content,
+            params=params,
         )
         body = orjson.loads(answer.content)
         if answer.is_error:

@@ -33,7 +33,7 @@ class JsonSerializer(Serializer):
 def forbid_pickle() -> None:
     """Make DBOS' default serializer refuse. Called by every process that opens the job database."""
 
-    def refuse(*_args: Any, **_kwargs: Any) -> NoReturn:
+    def refuse(*_args: Any) -> NoReturn:
         raise TypeError("pickle is switched off; rows are JSON")
 
     # A row's own column chooses the reader, so a doctored row would otherwise be unpickled.

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from time import time
 from typing import Any, TypeVar
 
+from api import threads
 from api.jobs.requests import RetrainRequest
 from api.provenance import header
 from api.settings import Settings
@@ -18,16 +19,14 @@ from graphsvc.artifact import Artifact, ArtifactStore, Recipe
 from graphsvc.db import Database
 from graphsvc.export import Split, export_snapshot
 from graphsvc.report import as_report
-from graphsvc.schema import Schema
+from graphsvc.schema import Schema, load_schema
 from graphsvc.snapshot import Span, open_snapshot
 from kge import heldout
 from kge.bundle import open_bundle, seal_bundle
 from kge.index import build_index
-from kge.train import train as train_transra
 from ranking.bundle import open_ranker, seal_ranker
 from ranking.evaluate import evaluate_rankers
 from ranking.examples import Examples, build_examples
-from ranking.train import train as train_ranker
 
 #: Told how far a step is: done, total, note.
 Tick = Callable[[int, int, str], None]
@@ -66,6 +65,17 @@ class Workshop:
         return self._examples[key]
 
 
+def open_workshop(settings: Settings) -> Workshop:
+    """Everything that steps need, for a worker or the command line."""
+    threads.cap(settings.threads)
+    return Workshop(
+        settings,
+        Database(settings.graph_url),
+        load_schema(settings.schema_name),
+        ArtifactStore(settings.artifacts_dir),
+    )
+
+
 def snapshot(shop: Workshop, request: RetrainRequest, tick: Tick, job_id: str | None = None) -> str:
     """Seal the graph and its interactions at the log's present end."""
     with shop.database.reading() as connection:
@@ -83,6 +93,8 @@ def embed(
     shop: Workshop, snapshot: str, *, seed: int, tick: Tick, job_id: str | None = None
 ) -> str:
     """Train TransRA on a snapshot and seal the bundle."""
+    from kge.train import train as train_transra  # PyKEEN takes seconds to import
+
     config = replace(shop.settings.transra, seed=seed)
     source = open_snapshot(shop.store, snapshot)
     trained = _drain(
@@ -115,6 +127,8 @@ def rank(
     job_id: str | None = None,
 ) -> str:
     """Train one arm of the ranker on (snapshot, bundle) and seal it."""
+    from ranking.train import train as train_ranker
+
     config = replace(shop.settings.ranker, arm=arm, seed=seed)
     examples = shop.examples(*parents)
     trained = _drain(

@@ -15,7 +15,10 @@ from graphsvc import graph
 from graphsvc.ids import MAX_ID_LENGTH, EntityId
 from graphsvc.schema import SET_ATTRIBUTES
 
-router = APIRouter(prefix="/v1/entities/{type}/{id}", tags=["entities"])
+router = APIRouter(prefix="/v1/entities/{type}", tags=["entities"])
+
+#: An id may hold slashes (%2F), so the routes below it are declared before the entity itself.
+_ENTITY = "/{id:path}"
 
 TypeOf = Annotated[str, Path(alias="type", max_length=64, examples=["user"])]
 IdOf = Annotated[str, Path(alias="id", min_length=1, max_length=MAX_ID_LENGTH, examples=["u1"])]
@@ -81,38 +84,7 @@ class NeighborsOut(BaseModel):
     ranker: str
 
 
-@router.get("", summary="One entity with its attributes and counters")
-def get_entity(services: ServicesOf, type_: TypeOf, id_: IdOf) -> EntityOut:
-    with services.database.reading() as connection:
-        found = graph.entity(connection, EntityId(type_, id_))
-    return EntityOut(
-        type=found.type,
-        id=found.id,
-        attributes=dict(found.attributes),
-        counters=dict(found.counters),
-    )
-
-
-@router.put("", summary="Set attributes; the entity is made if it is new")
-def put_attributes(services: ServicesOf, type_: TypeOf, id_: IdOf, body: AttributesIn) -> EntityOut:
-    """Attributes go through the log like every event, so a replay knows them too."""
-    event = {
-        "event_id": f"put-{time_ns()}-{type_}-{id_}"[:MAX_ID_LENGTH],
-        "event_name": SET_ATTRIBUTES,
-        "event_time": int(time()),
-        "action_source": "structure",
-        "actor": {"type": type_, "id": id_},
-        "properties": body.attributes,
-    }
-    verdict = accept(services, [event]).verdicts[0]
-    if verdict.status == "rejected":
-        field = (verdict.field or "").replace("properties", "attributes").replace("actor", "path")
-        error = {"field": field, "value": verdict.value, "expected": verdict.message}
-        raise Invalid(f"{field}: {verdict.message}", errors=[error])
-    return get_entity(services, type_, id_)
-
-
-@router.get("/edges", summary="The edges of an entity, in pages")
+@router.get(_ENTITY + "/edges", summary="The edges of an entity, in pages")
 def get_edges(
     services: ServicesOf,
     type_: TypeOf,
@@ -144,7 +116,7 @@ def get_edges(
     return EdgePage(items=items, next=cursors.encode(page.next))
 
 
-@router.get("/neighbors", summary="The nearest entities by embedding")
+@router.get(_ENTITY + "/neighbors", summary="The nearest entities by embedding")
 def get_neighbors(
     services: ServicesOf,
     type_: TypeOf,
@@ -166,3 +138,34 @@ def get_neighbors(
         edges=found.of.edges,
         **trio.versions,
     )
+
+
+@router.get(_ENTITY, summary="One entity with its attributes and counters")
+def get_entity(services: ServicesOf, type_: TypeOf, id_: IdOf) -> EntityOut:
+    with services.database.reading() as connection:
+        found = graph.entity(connection, EntityId(type_, id_))
+    return EntityOut(
+        type=found.type,
+        id=found.id,
+        attributes=dict(found.attributes),
+        counters=dict(found.counters),
+    )
+
+
+@router.put(_ENTITY, summary="Set attributes; the entity is made if it is new")
+def put_attributes(services: ServicesOf, type_: TypeOf, id_: IdOf, body: AttributesIn) -> EntityOut:
+    """Attributes go through the log like every event, so a replay knows them too."""
+    event = {
+        "event_id": f"put-{time_ns()}-{type_}-{id_}"[:MAX_ID_LENGTH],
+        "event_name": SET_ATTRIBUTES,
+        "event_time": int(time()),
+        "action_source": "structure",
+        "actor": {"type": type_, "id": id_},
+        "properties": body.attributes,
+    }
+    verdict = accept(services, [event]).verdicts[0]
+    if verdict.status == "rejected":
+        field = (verdict.field or "").replace("properties", "attributes").replace("actor", "path")
+        error = {"field": field, "value": verdict.value, "expected": verdict.message}
+        raise Invalid(f"{field}: {verdict.message}", errors=[error])
+    return get_entity(services, type_, id_)

@@ -15,10 +15,9 @@ from api.app import create_app
 from api.jobs import steps
 from api.jobs.promotion import promote
 from api.jobs.requests import RetrainRequest
-from api.jobs.steps import Workshop
+from api.jobs.steps import Workshop, open_workshop
 from api.settings import Settings
 from api.setup import prepare
-from api.worker import open_workshop
 
 SEEDS = (1, 2)
 

@@ -6,6 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from api.settings import Settings
+from kge.errors import KgeError
+from ranking.errors import RankingError
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +48,6 @@ def test_dials_nest(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_a_bad_value_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises((ValidationError, ValueError)) as refused:
+    with pytest.raises((ValidationError, KgeError, RankingError)) as refused:
         Settings()
     assert value in str(refused.value)

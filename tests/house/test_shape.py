@@ -42,9 +42,10 @@ def test_functions_are_short_and_take_few_things(path: Path) -> None:
     declares = {"register"}
     for function in functions(path):
         length = (function.end_lineno or 0) - function.lineno + 1
-        if function.name not in declares:
+        # A migration is a record of what was declared on its day.
+        if function.name not in declares and "versions" not in path.parts:
             assert length <= 60, f"{function.name} has {length} lines"
-        assert function.args.kwarg is None or path.match("api/*"), function.name
+        assert function.args.kwarg is None, function.name
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)

@@ -1,0 +1,95 @@
+"""Schemas: the built-in ones hold, decay defaults by source, and a mistake names its field."""
+
+import math
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from graphsvc.errors import SchemaError
+from graphsvc.schema import BUILT_IN, load_schema, parse_schema
+
+GOOD = """
+[entities.user]
+person = true
+attributes = { age = "number" }
+[entities.ad]
+[relations.click]
+head = "user"
+tail = "ad"
+source = "onsite"
+[relations.checkout]
+head = "user"
+tail = "ad"
+source = "offsite"
+half_life_days = 7
+[relations.twin]
+head = "ad"
+tail = "ad"
+source = "structure"
+[observations.impression]
+head = "user"
+tail = "ad"
+source = "onsite"
+[label]
+exposure = "impression"
+outcome = "click"
+"""
+
+
+def test_the_built_in_schemas_load() -> None:
+    for name in BUILT_IN:
+        schema = load_schema(name)
+        assert schema.name == name
+        assert schema.events[schema.label.exposure].edge is False
+        assert schema.events[schema.label.outcome].edge is True
+
+
+def test_the_ads_schema_keeps_consent_apart() -> None:
+    ads = load_schema("ads")
+    offsite = {event.name for event in ads.relations if event.source == "offsite"}
+    assert offsite == {"page_visit", "sign_up", "add_to_cart", "checkout"}
+    assert [e.name for e in ads.entities.values() if e.person] == ["user"]
+    assert "hide" not in {relation.name for relation in ads.relations}, "never an edge"
+
+
+def test_decay_follows_the_source_unless_it_is_said() -> None:
+    events = parse_schema(tomllib.loads(GOOD)).events
+    assert (events["click"].half_life_days, events["click"].window_days) == (14, 90)
+    assert (events["checkout"].half_life_days, events["checkout"].window_days) == (7, 90)
+    assert events["twin"].half_life_days == events["twin"].window_days == math.inf
+
+
+def test_a_file_may_be_named(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text(GOOD)
+    assert set(load_schema(str(tmp_path / "own.toml")).entities) == {"user", "ad"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('source = "onsite"', 'source = "inside"', r"relations\.click\.source.*'inside'"),
+        ('tail = "ad"', 'tail = "advert"', r"relations\.click\.tail.*'advert'"),
+        ('outcome = "click"', 'outcome = "clack"', r"label\.outcome.*'clack'"),
+        ('outcome = "click"', 'outcome = "twin"', "same head and tail"),
+        ("half_life_days = 7", "half_life_days = 0", r"checkout\.half_life_days.*0"),
+        ("half_life_days = 7", "half_life = 7", r"checkout\.half_life is unknown"),
+        ('age = "number"', 'age = "integer"', r"attributes\.age.*'integer'"),
+        ("person = true", 'person = "yes"', r"user\.person.*'yes'"),
+        ("[relations.twin]", "[relations.Twin]", "Twin"),
+        ("[observations.impression]", "[observations.click]", r"observations\.click.*taken"),
+        ("[relations.twin]", "[relations.set_attributes]", "taken"),
+        ("[label]", "[labels]", "labels is unknown"),
+    ],
+)
+def test_a_mistake_names_its_field(old: str, new: str, says: str) -> None:
+    with pytest.raises(SchemaError, match=says):
+        parse_schema(tomllib.loads(GOOD.replace(old, new, 1)))
+
+
+def test_what_is_no_schema_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SchemaError, match="ads, film"):
+        load_schema("nothing")
+    (tmp_path / "broken.toml").write_text("[entities")
+    with pytest.raises(SchemaError, match="TOML"):
+        load_schema(str(tmp_path / "broken.toml"))
