@@ -81,9 +81,14 @@ def test_another_format_is_refused_by_its_number(tmp_path: Path) -> None:
 
 def test_a_failed_draft_leaves_nothing(tmp_path: Path) -> None:
     store = ArtifactStore(tmp_path)
-    with pytest.raises(RuntimeError, match="on the way"), store.draft() as folder:
-        (folder / "half.txt").write_text("half")
-        raise RuntimeError("on the way")
+
+    def fail_halfway() -> None:
+        with store.draft() as folder:
+            (folder / "half.txt").write_text("half")
+            raise RuntimeError("on the way")
+
+    with pytest.raises(RuntimeError, match="on the way"):
+        fail_halfway()
     assert list(tmp_path.iterdir()) == []
 
 
