@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from graphsvc.datasets import movielens
 from rich.progress import Progress
 
 from api.demo import data
@@ -27,6 +26,7 @@ from api.processes import Pair
 from api.provenance import header
 from api.settings import Settings, read_settings
 from api.setup import prepare
+from graphsvc.datasets import MovieLensCounts, movielens
 from graphsvc.report import Row, as_report, rows_of
 
 FOLDER = Path(".demo")
@@ -51,9 +51,10 @@ def run(folder: Path | None, report: Path, *, as_json: bool) -> None:
     """Run the demo; write the report; print it as tables, or as JSON for machines."""
     started = time.monotonic()
     source = data.fetch(folder, read_settings().cache_dir)
-    events = list(movielens(source))
+    skipped = MovieLensCounts()
+    events = list(movielens(source, skipped))
     with _service(quiet=as_json) as session:
-        rows = _ingest(session, events)
+        rows = _ingest(session, events) + _skipped(skipped)
         jobs = _retrain(session)
         for job in jobs:
             rows += rows_of(session.client.report(job["result"]["report"]))
@@ -115,6 +116,14 @@ def _ingest(session: Session, events: Sequence[Mapping[str, Any]]) -> list[Row]:
     for kind in ("entities", "edges", "events"):
         rows += [_row(f"graph_{kind}", n, kind, model=name) for name, n in counts[kind].items()]
     return rows
+
+
+def _skipped(counts: MovieLensCounts) -> list[Row]:
+    """Triples of the files that are no events: the other direction, or ends of another type."""
+    return [
+        _row("triples_skipped", counts.skipped_relation, "triples", model="inverse or undeclared"),
+        _row("triples_skipped", counts.skipped_type, "triples", model="outside the catalog"),
+    ]
 
 
 def _retrain(session: Session) -> list[Mapping[str, Any]]:

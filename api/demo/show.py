@@ -16,6 +16,8 @@ from graphsvc.report import Row, rows_of
 
 _RETRIEVAL = ("mrr", "hits@10", "recall@50")
 _RANKING = ("auc", "logloss", "ece")
+#: Of all differences that a report holds, those that are put into words.
+_JUDGED = (*_RETRIEVAL, "auc")
 _TITLES = {
     "per_user_time": "(a) per user by time, the headline (item statistics see the global future)",
     "global_time": "(b) global time, as served (new users are folded in)",
@@ -27,50 +29,71 @@ def show(document: Mapping[str, Any], path: Path, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.buffer.write(orjson.dumps(document) + b"\n")
         return
-    console, rows = Console(width=110), rows_of(document)
-    _show_service(console, rows)
+    console, rows = Console(width=118, highlight=False), rows_of(document)
     for protocol, title in _TITLES.items():
-        console.rule(title)
         test = f"{protocol}/test"
+        console.print()
+        console.rule(title)
         console.print(_table(rows, test, _RETRIEVAL, "held-out user-film edges, filtered"))
-        console.print(_table(rows, test, _RANKING, "rankers and rivals, test span"))
-        console.print(_by_history(rows, protocol))
+        console.print(
+            _table(rows, test, _RANKING, "will the user like the film? rankers and rivals")
+        )
+        console.print("differences, with paired intervals:")
         for sentence in _verdicts(rows, test):
-            console.print(sentence, highlight=False)
-    near = document["neighbors"]
-    console.rule("neighbors")
-    console.print(f"nearest to {near['of']}: {', '.join(near['items'])}", highlight=False)
-    console.print(f"\nEvery figure is in {path}; the service's data is in .demo/data.")
-
-
-def _show_service(console: Console, rows: Sequence[Row]) -> None:
+            console.print(f"  {sentence}")
+        _show_history(console, rows, protocol)
+    console.print()
     console.rule("the service")
-    table = Table("metric", "of", "value", "unit")
+    for sentence in _service(rows):
+        console.print(f"  {sentence}")
+    near = document["neighbors"]
+    console.print(f"  nearest to {near['of']}: {'; '.join(near['items'])}")
+    console.print(f"\nEvery figure is in {path}. `make up-demo` serves what was trained here.")
+
+
+def _service(rows: Sequence[Row]) -> Iterable[str]:
+    """What the demo counted and timed, a line per metric."""
+    grouped: dict[str, list[Row]] = {}
     for row in rows:
         if row.split == "demo":
-            table.add_row(row.metric, row.model, f"{row.value:,.1f}".removesuffix(".0"), row.unit)
-    console.print(table)
+            grouped.setdefault(row.metric, []).append(row)
+    for metric, found in grouped.items():
+        total = sum(row.value for row in found)
+        if len(found) == 1:
+            yield f"{metric}: {_number(total)} {found[0].unit}"
+        else:
+            each = ", ".join(f"{row.model} {_number(row.value)}" for row in found)
+            yield f"{metric}: {each} {found[0].unit}"
 
 
-def _table(rows: Sequence[Row], split: str, metrics: Iterable[str], title: str) -> Table:
-    """Models down, metrics across, each with its 95 % interval; differences below."""
+def _table(rows: Sequence[Row], split: str, metrics: Sequence[str], title: str) -> Table:
+    """Models down, metrics across, each with its 95 % interval."""
+    wanted = [r for r in rows if r.split == split and r.metric in metrics and " - " not in r.model]
     table = Table("model", *metrics, title=title, title_justify="left")
-    wanted = [row for row in rows if row.split == split and row.metric in metrics]
-    models = dict.fromkeys(row.model for row in wanted)
-    for model in sorted(models, key=lambda name: " - " in name):
+    for model in dict.fromkeys(row.model for row in wanted):
         cells = {row.metric: _figure(row) for row in wanted if row.model == model}
         table.add_row(model, *(cells.get(metric, "") for metric in metrics))
     return table
 
 
-def _by_history(rows: Sequence[Row], protocol: str) -> Table | str:
+def _show_history(console: Console, rows: Sequence[Row], protocol: str) -> None:
     """The same by how many outcomes of the user were known before the row."""
     prefix = f"{protocol}/test/history="
-    wanted = [r for r in rows if r.split.startswith(prefix) and r.metric in ("auc", "mrr")]
+    wanted = [
+        row
+        for row in rows
+        if row.split.startswith(prefix) and row.metric in ("auc", "mrr") and " - " not in row.model
+    ]
     if not wanted:
-        return ""
+        return
     buckets = list(dict.fromkeys(row.split.removeprefix(prefix) for row in wanted))
-    table = Table("metric", "model", *(f"history {b}" for b in buckets), title_justify="left")
+    table = Table(
+        "metric",
+        "model",
+        *(f"history {bucket}" for bucket in buckets),
+        title="by the number of clicks known of the user before the row",
+        title_justify="left",
+    )
     for metric, model in dict.fromkeys((row.metric, row.model) for row in wanted):
         cells = {
             row.split.removeprefix(prefix): _figure(row)
@@ -78,29 +101,31 @@ def _by_history(rows: Sequence[Row], protocol: str) -> Table | str:
             if (row.metric, row.model) == (metric, model)
         }
         table.add_row(metric, model, *(cells.get(bucket, "") for bucket in buckets))
-    return table
+    console.print(table)
 
 
 def _verdicts(rows: Sequence[Row], split: str) -> Iterable[str]:
     """One sentence per difference: it counts when its interval excludes 0."""
     for row in rows:
-        if row.split != split or " - " not in row.model or row.metric not in ("mrr", "auc"):
+        if row.split != split or " - " not in row.model or row.metric not in _JUDGED:
             continue
         ours, rival = row.model.split(" - ")
+        figure = f"{row.metric} {_figure(row, signed=True)}"
         if row.lo is not None and row.lo > 0:
-            yield f"{ours} beats {rival} on {row.metric}: {_figure(row, signed=True)}"
+            yield f"{ours} beats {rival}: {figure}"
         elif row.hi is not None and row.hi < 0:
-            yield f"{ours} loses to {rival} on {row.metric}: {_figure(row, signed=True)}"
+            yield f"{ours} loses to {rival}: {figure}"
         else:
-            yield (
-                f"{ours} and {rival}: no difference shown on {row.metric}, "
-                f"{_figure(row, signed=True)}"
-            )
+            yield f"{ours} and {rival}: no difference shown, {figure}"
 
 
 def _figure(row: Row, *, signed: bool = False) -> str:
-    sign = "+" if signed or " - " in row.model else ""
+    sign = "+" if signed else ""
     text = f"{row.value:{sign}.4f}"
     if row.lo is None or row.hi is None:
         return text
     return f"{text} [{row.lo:{sign}.4f}, {row.hi:{sign}.4f}]"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

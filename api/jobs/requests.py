@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from graphsvc.export import Split
+
 
 class JobName(StrEnum):
     """The workflows that exist. A name that no worker knows would block the queue."""
@@ -27,8 +29,9 @@ class RetrainRequest(BaseModel):
         "users live briefly).",
     )
     shares: tuple[float, float, float, float] = Field(
-        default=(0.4, 0.2, 0.2, 0.2),
-        description="Share of the exposures in each span: graph, train, valid, test.",
+        default=Split().shares,
+        description="Share of the exposures in each span: graph, train, valid, test. The default "
+        "keeps 60 % for learning; three quarters of it go to the graph.",
     )
     arms: Annotated[
         tuple[Literal["none", "frozen", "attention"], ...], Field(min_length=1, max_length=3)

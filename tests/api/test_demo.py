@@ -62,8 +62,8 @@ def test_what_is_printed_is_what_the_rows_say(capsys: pytest.CaptureFixture[str]
     show({**as_report(rows, header), "neighbors": near}, Path("report.json"), as_json=False)
     shown = " ".join(capsys.readouterr().out.split())
     assert "0.7800 [0.7700, 0.7900]" in shown
-    assert "ranker_frozen beats item_ctr on auc: +0.0100 [+0.0050, +0.0150]" in shown
-    assert "ranker_frozen and ranker_none: no difference shown on auc" in shown
-    assert "transra loses to click_count on mrr" in shown
+    assert "ranker_frozen beats item_ctr: auc +0.0100 [+0.0050, +0.0150]" in shown
+    assert "ranker_frozen and ranker_none: no difference shown, auc" in shown
+    assert "transra loses to click_count: mrr" in shown
     assert "6,000" in shown
     assert "nearest to Star Wars: Empire Strikes Back" in shown
