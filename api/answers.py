@@ -43,7 +43,7 @@ class Located:
 
 @dataclass(frozen=True, slots=True)
 class Neighbor:
-    """An entity and its squared Euclidean distance."""
+    """An entity and its cosine distance, from 0 (same direction) to 2."""
 
     entity: EntityId
     distance: float
@@ -112,9 +112,16 @@ class Answerer:
         with self.database.reading() as connection:
             located = self.locate(trio, connection, head)
             heads = self._states(
-                trio, connection, head.type, [head.id], vectors=located.vector[None, :]
+                trio,
+                connection,
+                head.type,
+                [head.id],
+                attributes=ranker.head_attributes,
+                vectors=located.vector[None, :],
             )
-            tails = self._states(trio, connection, ranker.tail_type, candidates)
+            tails = self._states(
+                trio, connection, ranker.tail_type, candidates, attributes=ranker.tail_attributes
+            )
         probabilities = ranker.score(heads, tails)
         order = np.argsort(-probabilities, kind="stable")
         return Scores(
@@ -168,16 +175,18 @@ class Answerer:
         type_: str,
         ids: Sequence[str],
         *,
+        attributes: Sequence[str],
         vectors: NDArray[np.float32] | None = None,
     ) -> EntityStates:
         """Attributes and counters as of now, and vectors, in the order of `ids`."""
-        read = {
-            trio.ranker.head_type: trio.ranker.head_attributes,
-            trio.ranker.tail_type: trio.ranker.tail_attributes,
-        }
-        rows = graph.states(connection, type_, ids, list(read[type_]))
-        none = np.zeros(len(ids), dtype=np.int64)
         label = self.schema.label
+        rows = graph.states(
+            connection,
+            type_,
+            ids,
+            attributes=attributes,
+            events=(label.exposure, label.outcome),
+        )
         if vectors is None:
             places = trio.bundle.rows(type_, ids)
             known = places >= 0
@@ -189,8 +198,8 @@ class Answerer:
             vectors=vectors,
             known=known,
             attributes=rows.attributes,
-            exposures=rows.counters.get(label.exposure, none),
-            outcomes=rows.counters.get(label.outcome, none),
+            exposures=rows.counters[label.exposure],
+            outcomes=rows.counters[label.outcome],
         )
 
     def _check_type(self, type_: str) -> None:

@@ -57,4 +57,4 @@ def rows_among(
         statement = query.format(among=_AMONG_POSTGRESQL, value="%s")
     else:
         statement = query.format(among="IN (SELECT value FROM json_each(?))", value="?")
-    return list(connection.exec_driver_sql(statement, (*where, json.dumps(values))))
+    return list(connection.exec_driver_sql(statement, (*where, json.dumps(values))).fetchall())

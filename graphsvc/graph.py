@@ -196,36 +196,47 @@ def counts(connection: Connection) -> dict[str, Any]:
 
 
 def states(
-    connection: Connection, type_: str, ids: Sequence[str], names: Sequence[str]
+    connection: Connection,
+    type_: str,
+    ids: Sequence[str],
+    *,
+    attributes: Sequence[str],
+    events: Sequence[str],
 ) -> EntityRows:
-    """Attributes `names` and all counters of many entities of one type, in two statements."""
-    wanted = sorted(set(names))
-    marks = ", ".join("{value}" for _ in wanted) or "NULL"
-    said = rows_among(
+    """Some attributes and counters of many entities of one type, in one statement.
+
+    One row per entity, a join per attribute and event: scoring asks this for every request.
+    """
+    joins = [
+        f"LEFT JOIN attributes a{n} ON a{n}.entity = e.key AND a{n}.name = {{value}} "
+        for n in range(len(attributes))
+    ]
+    joins += [
+        f"LEFT JOIN counters c{n} ON c{n}.entity = e.key AND c{n}.event_name = {{value}} "
+        for n in range(len(events))
+    ]
+    columns = [f"a{n}.value" for n in range(len(attributes))]
+    columns += [f"c{n}.n" for n in range(len(events))]
+    rows = rows_among(
         connection,
-        "SELECT e.id, a.name, a.value FROM entities e "  # noqa: S608  (marks are placeholders)
-        f"LEFT JOIN attributes a ON a.entity = e.key AND a.name IN ({marks}) "
-        "WHERE e.type = {value} AND e.id {among}",
+        f"SELECT {', '.join(['e.id', *columns])} FROM entities e "  # noqa: S608  (our own names)
+        f"{''.join(joins)}WHERE e.type = {{value}} AND e.id {{among}}",
         list(ids),
-        where=(*wanted, type_),
+        where=(*attributes, *events, type_),
     )
-    counted = rows_among(
-        connection,
-        "SELECT e.id, c.event_name, c.n FROM entities e JOIN counters c ON c.entity = e.key "
-        "WHERE e.type = {value} AND e.id {among}",
-        list(ids),
-        where=(type_,),
-    )
-    known = {id_ for id_, _, _ in said}
-    values = {(id_, name): json.loads(value) for id_, name, value in said if name is not None}
-    numbers = {(id_, name): n for id_, name, n in counted}
+    by_id = {row[0]: row for row in rows}
+    nothing = (None,) * (1 + len(columns))
+    ordered = [by_id.get(id_, nothing) for id_ in ids]
     return EntityRows(
-        attributes={name: [values.get((id_, name)) for id_ in ids] for name in names},
-        counters={
-            name: np.array([numbers.get((id_, name), 0) for id_ in ids], dtype=np.int64)
-            for name in sorted({name for _, name in numbers})
+        attributes={
+            name: [None if row[n] is None else json.loads(row[n]) for row in ordered]
+            for n, name in enumerate(attributes, start=1)
         },
-        found=np.array([id_ in known for id_ in ids], dtype=bool),
+        counters={
+            name: np.array([row[n] or 0 for row in ordered], dtype=np.int64)
+            for n, name in enumerate(events, start=1 + len(attributes))
+        },
+        found=np.array([id_ in by_id for id_ in ids], dtype=bool),
     )
 
 

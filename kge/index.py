@@ -1,5 +1,8 @@
 """An index: exact nearest neighbors over a bundle's vectors, one FAISS index per entity type.
 
+Near means a small angle: entities with few edges have short vectors, and by straight distance they
+would all lie near everything.
+
 Takes a sealed bundle, gives a sealed index and answers searches; never imports torch or PyKEEN.
 FAISS and torch bring two OpenMP runtimes: a process that uses both imports torch first.
 """
@@ -24,7 +27,7 @@ INDEX_FORMAT = 1
 
 @dataclass(frozen=True)
 class Index:
-    """A sealed index, opened. A type's FAISS file is read when it is first searched."""
+    """A sealed index, opened. The FAISS files are read at the first search."""
 
     artifact: Artifact
 
@@ -51,15 +54,15 @@ class Index:
     ) -> tuple[Float[np.ndarray, "q k"], Int[np.ndarray, "q k"]]:
         """The k nearest entities of a type for each vector, nearest first.
 
-        Gives squared Euclidean distances (float32) and bundle rows (int64); where the type holds
-        fewer than k, rows are -1 and distances infinite. Exact. Raises `UnknownType`.
+        Gives cosine distances 1 - cos (float32, from 0 to 2) and bundle rows (int64); where the
+        type holds fewer than k, rows are -1 and distances infinite. Exact. Raises `UnknownType`.
         """
         if type_name not in self.types:
             raise UnknownType(
                 f"type should be one of {', '.join(self.types)}, received {type_name!r}"
             )
-        queries = np.ascontiguousarray(vectors, dtype=np.float32)
-        distances, found = self._searchers[type_name].search(queries, k)
+        cosines, found = self._searchers[type_name].search(_directions(vectors), k)
+        distances = 1.0 - cosines
         missing = found < 0
         rows = found + self.types[type_name].start
         rows[missing] = -1
@@ -71,13 +74,13 @@ def build_index(store: ArtifactStore, bundle: Bundle) -> Index:
     """Build and seal an exact index of every type of a bundle."""
     with store.draft() as folder:
         for kind in bundle.types.values():
-            flat = faiss.IndexFlatL2(bundle.dim)
-            flat.add(np.ascontiguousarray(bundle.vectors[kind.start : kind.stop]))
+            flat = faiss.IndexFlatIP(bundle.dim)
+            flat.add(_directions(bundle.vectors[kind.start : kind.stop]))
             faiss.write_index(flat, str(folder / _file_name(kind.name)))
         recipe = Recipe(
             kind="index",
             parents={"bundle": bundle.digest},
-            dials={"kind": "flat", "metric": "squared_euclidean"},
+            dials={"kind": "flat", "metric": "cosine"},
             payload={
                 "index_format": INDEX_FORMAT,
                 "dim": bundle.dim,
@@ -97,6 +100,13 @@ def open_index(store: ArtifactStore, digest: str) -> Index:
             f"this version reads {INDEX_FORMAT}; build it again"
         )
     return Index(artifact)
+
+
+def _directions(vectors: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
+    """Each vector at length 1; a zero vector stays zero, at distance 1 from everything."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return np.ascontiguousarray(unit, dtype=np.float32)
 
 
 def _file_name(type_name: str) -> str:

@@ -66,7 +66,7 @@ class EdgePage(BaseModel):
 
 
 class NeighborOut(Ref):
-    """A near entity; `distance` is squared Euclidean, smaller is nearer."""
+    """A near entity; `distance` is 1 - cosine: 0 is the same direction, 2 the opposite one."""
 
     distance: float = Field(examples=[0.31])
 

@@ -148,8 +148,14 @@ def test_states_come_in_the_order_asked_for(database: Database) -> None:
     small(database)
     ids = ["u2", "nobody", "u1", "u2", "%s {value}"]
     with database.reading() as connection:
-        rows = graph.states(connection, "user", ids, ["country", "age", "interests"])
-        nothing = graph.states(connection, "user", [], [])
+        rows = graph.states(
+            connection,
+            "user",
+            ids,
+            attributes=["country", "age", "interests"],
+            events=["click", "impression"],
+        )
+        nothing = graph.states(connection, "user", [], attributes=[], events=[])
     assert rows.found.tolist() == [True, False, True, True, False]
     assert rows.attributes == {
         "country": [None, None, "DE", None, None],

@@ -14,11 +14,23 @@ def test_search_equals_brute_force(store: ArtifactStore, bundle: Bundle):
     for name, start, stop in bundle.types.values():
         distances, rows = index.search(name, queries, 3)
         for query, found, near in zip(queries, rows, distances, strict=True):
-            every = ((bundle.vectors[start:stop] - query) ** 2).sum(1)
+            every = [
+                1 - (v @ query) / (np.linalg.norm(v) * np.linalg.norm(query))
+                for v in bundle.vectors[start:stop]
+            ]
             expected = np.argsort(every)[:3]
             np.testing.assert_array_equal(found, expected + start)
-            np.testing.assert_allclose(near, every[expected], rtol=1e-4)
+            np.testing.assert_allclose(near, np.array(every)[expected], atol=1e-6)
         assert (distances.dtype, rows.dtype) == (np.float32, np.int64)
+
+
+def test_length_does_not_matter_and_zero_is_near_nothing(store: ArtifactStore, bundle: Bundle):
+    index = build_index(store, bundle)
+    one, _ = index.search("film", bundle.vectors[:2], 2)
+    thrice, _ = index.search("film", 3 * bundle.vectors[:2], 2)
+    np.testing.assert_allclose(one, thrice, atol=1e-6)
+    zero, _ = index.search("film", np.zeros((1, bundle.dim), np.float32), 2)
+    np.testing.assert_array_equal(zero, [[1.0, 1.0]])
 
 
 def test_an_entity_is_its_own_nearest_neighbor(store: ArtifactStore, bundle: Bundle):
