@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from api import problems, threads
 from api.deps import Services
@@ -30,7 +31,9 @@ _DESCRIPTION = (
 def create_app(settings: Settings) -> FastAPI:
     """The application for these settings; nothing is opened before it starts."""
     telemetry = Telemetry()
-    app = FastAPI(
+    # The documentation page's scripts come from this server, not from a stranger's.
+    app = FastAPIOffline(
+        redoc_url=None,
         title="graphsvc",
         version=version("graphsvc"),
         description=_DESCRIPTION,
@@ -77,7 +80,6 @@ def _lifespan(
             jobs=jobs,
             telemetry=telemetry,
         )
-        live.refresh()
         live.follow(settings.poll_seconds)
         try:
             yield

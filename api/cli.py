@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import typer
+from pydantic import ValidationError
 
 from api.errors import ApiError
 from api.printing import Output, Ticker, out
@@ -368,8 +369,8 @@ def main() -> None:
         app()
     except (ApiError, GraphError, KgeError, RankingError) as error:
         _fail(str(error))
-    except ValueError as error:  # a dial or a request that pydantic refused
-        _fail(_first_line_per_field(error))
+    except ValidationError as error:  # a dial or a request
+        _fail(_one_line(error))
 
 
 def _fail(sentence: str) -> None:
@@ -377,12 +378,9 @@ def _fail(sentence: str) -> None:
     raise SystemExit(1)
 
 
-def _first_line_per_field(error: ValueError) -> str:
-    listed: Any = getattr(error, "errors", None)
-    if listed is None:
-        raise error
+def _one_line(error: ValidationError) -> str:
     return "; ".join(
         f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}, "
         f"received {orjson.dumps(item.get('input'), default=str).decode()[:100]}"
-        for item in listed()
+        for item in error.errors()
     )

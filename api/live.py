@@ -15,7 +15,6 @@ from api.overlay import Overlay
 from graphsvc import ledger
 from graphsvc.artifact import ArtifactStore
 from graphsvc.db import Database
-from graphsvc.errors import GraphError
 from kge.bundle import Bundle, open_bundle
 from kge.config import FoldInConfig
 from kge.foldin import FoldIn
@@ -58,7 +57,6 @@ class Live:
     #: Told of each new generation; e.g. a gauge.
     on_swap: Callable[[int], None] = lambda _generation: None
     _trio: Trio | None = None
-    _failed_generation: int = 0
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -80,32 +78,38 @@ class Live:
     def refresh(self) -> bool:
         """Swap in what the ledger says is live. True if something changed."""
         with self.database.reading() as connection:
-            if ledger.generation(connection) in (self.generation, self._failed_generation):
+            if ledger.generation(connection) == self.generation:
                 return False
             live = ledger.live(connection)
         if live is None:
             return False
-        try:
-            trio = self._load(live)
-        except GraphError:
-            # Keep answering with what is live here; the health page shows the older generation.
-            self._failed_generation = live.generation
-            raise
-        self._trio = trio
-        self.on_swap(trio.generation)
+        self._trio = self._load(live)
+        self.on_swap(live.generation)
         return True
 
     def follow(self, seconds: float) -> None:
-        """Start a thread that calls `refresh` every `seconds`, until `stop`."""
+        """Refresh now, and every `seconds` in a thread until `stop`.
+
+        Where that fails, what is live here keeps answering, and `/health/ready` shows its older
+        generation. The reason is logged once, and the next poll tries again.
+        """
+        told: set[str] = set()
 
         def poll() -> None:
-            while not self._stop.wait(seconds):
-                try:
-                    self.refresh()
-                except GraphError as error:
+            try:
+                if self.refresh():
+                    told.clear()
+            except Exception as error:  # noqa: BLE001  whatever it was, the next poll tries again
+                if str(error) not in told:
+                    told.add(str(error))
                     _log.warning("cannot follow the ledger: %s", error)
 
-        self._thread = threading.Thread(target=poll, name="follow-ledger", daemon=True)
+        def keep_polling() -> None:
+            while not self._stop.wait(seconds):
+                poll()
+
+        poll()
+        self._thread = threading.Thread(target=keep_polling, name="follow-ledger", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:

@@ -96,7 +96,6 @@ def post_promote(
     if kind != "ranker":
         raise Invalid(f"digest should be a ranker's, received a {kind}'s")
     live = promotion.promote(services.database, digest, reason=body.reason)
-    services.live.refresh()
     return PromotionOut(
         generation=live.generation, bundle=live.bundle, index=live.index, ranker=live.ranker
     )

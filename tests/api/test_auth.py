@@ -1,6 +1,7 @@
 """Every route but health needs a key; keys are kept as hashes and stay out of logs."""
 
 import logging
+import re
 import subprocess
 import sys
 from time import time
@@ -82,6 +83,16 @@ def test_the_key_is_nowhere_in_clear(trained, caplog: pytest.LogCaptureFixture) 
 
 def test_the_data_folder_is_its_owners(trained) -> None:
     assert trained.settings.data_dir.stat().st_mode & 0o077 == 0
+
+
+def test_the_documentation_page_asks_no_stranger(trained) -> None:
+    with trained.open() as http:
+        page = http.get("/docs").text
+        assets = re.findall(r'(?:src|href)="([^"]+)"', page)
+        assert len(assets) >= 3
+        for asset in assets:
+            assert asset.startswith("/"), f"{asset} is on another host"
+            assert http.get(asset).status_code == 200
 
 
 def test_an_unknown_path_is_a_problem_document(http: httpx.Client, problem) -> None:
