@@ -7,9 +7,11 @@ Nothing in a manifest depends on the clock: the same inputs give the same digest
 """
 
 import json
+import math
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +24,7 @@ from graphsvc.ids import DIGEST, canonical_json, digest_of_file, digest_of_json
 FORMAT = 1
 KINDS = ("snapshot", "bundle", "index", "ranker", "report")
 MANIFEST = "manifest.json"
+_DRAFT = ".draft-"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,14 +84,31 @@ class ArtifactStore:
     def draft(self) -> Iterator[Path]:
         """A folder beside the artifacts to write into; gone afterwards unless it was sealed."""
         self.root.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".draft-", dir=self.root))
+        folder = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=self.root))
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def sweep(self, older_than_seconds: float) -> int:
+        """Remove the drafts of processes that were killed: their number.
+
+        A draft's age counts from the last change to its folder or to a file in it; the caller
+        says what is older than any draft that is still being written.
+        """
+        newest = time.time() - older_than_seconds
+        left_behind = [
+            folder for folder in self.root.glob(f"{_DRAFT}*") if _last_change(folder) < newest
+        ]
+        for folder in left_behind:
+            shutil.rmtree(folder, ignore_errors=True)
+        return sum(not folder.exists() for folder in left_behind)
+
     def seal(self, draft: Path, recipe: Recipe) -> Artifact:
-        """Name a draft by its content and rename it into place. Sealing twice is harmless."""
+        """Name a draft by its content and rename it into place.
+
+        Sealing twice is harmless, also by two processes at once; it repairs what was damaged.
+        """
         _known_kind(recipe.kind)
         manifest = {
             "format": FORMAT,
@@ -104,18 +124,10 @@ class ArtifactStore:
         }
         body = canonical_json(manifest)
         digest = digest_of_json(manifest)
-        target = self.path(recipe.kind, digest)
-        if not target.exists():
+        if not self._is_whole(recipe.kind, digest):
             (draft / MANIFEST).write_bytes(body)
             _sync_folder(draft)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                draft.chmod(0o755)
-                draft.rename(target)
-            except OSError:
-                if not target.exists():  # else another process sealed the same content first
-                    raise
-            _sync(target.parent)
+            _put(draft, self.path(recipe.kind, digest))
         return self.open(recipe.kind, digest, verify=False)
 
     def open(self, kind: str, digest: str, *, verify: bool = True) -> Artifact:
@@ -149,6 +161,13 @@ class ArtifactStore:
             raise ArtifactMissing(f"digest should be 64 hexadecimal digits, received {digest!r}")
         return self.root / kind / digest
 
+    def _is_whole(self, kind: str, digest: str) -> bool:
+        try:
+            self.open(kind, digest)
+        except (ArtifactMissing, ArtifactDamaged):
+            return False
+        return True
+
 
 def _known_kind(kind: str) -> None:
     if kind not in KINDS:
@@ -160,6 +179,32 @@ def _verify_files(path: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
         file = path / name
         if not file.is_file() or digest_of_file(file) != entry["sha256"]:
             raise ArtifactDamaged(f"{name} of {path.parent.name} {path.name} is missing or changed")
+
+
+def _put(draft: Path, target: Path) -> None:
+    """Move a draft to its name, or its files into the folder that has the name already.
+
+    Such a folder is damaged, or another process has just made it. Its files should have the very
+    bytes of the draft's, so each is replaced in one step, whoever else does so or reads them.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft.chmod(0o755)
+    try:
+        draft.rename(target)
+    except OSError:
+        if not target.is_dir():
+            raise
+        for path in sorted(draft.iterdir(), key=lambda path: path.name == MANIFEST):
+            path.replace(target / path.name)
+        _sync(target)
+    _sync(target.parent)
+
+
+def _last_change(folder: Path) -> float:
+    try:
+        return max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
+    except OSError:  # it is being removed
+        return math.inf
 
 
 def _sync_folder(folder: Path) -> None:

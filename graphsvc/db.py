@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
+from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from graphsvc.errors import DatabaseUnavailable, GraphError
+from graphsvc.errors import DatabaseUnavailable, GraphError, ValueUnusable
 
 __all__ = ["Connection", "Database", "wait_for_writers"]
 
@@ -42,8 +42,13 @@ class Database:
             )
         self.url = parsed.render_as_string(hide_password=False)
         self._engine: Engine = create_engine(
-            parsed, pool_size=10, max_overflow=30, pool_pre_ping=self.is_postgresql
+            parsed,
+            pool_size=10,
+            max_overflow=30,
+            pool_pre_ping=self.is_postgresql,
+            hide_parameters=True,  # ids are personal: none reaches a log or a traceback
         )
+        event.listen(self._engine, "handle_error", _keep_first_line)
         if not self.is_postgresql:
             event.listen(self._engine, "connect", _prepare_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
@@ -100,8 +105,20 @@ def _reported() -> Iterator[None]:
         # The driver's first line only: the statement's values may be personal.
         cause = str(error.orig).strip().partition("\n")[0]
         raise DatabaseUnavailable(f"the database does not answer: {cause}") from error
+    except (DataError, UnicodeEncodeError):
+        raise ValueUnusable from None  # the driver's own words may quote the value
     except PoolTimeout as error:
         raise DatabaseUnavailable("all connections to the database are in use") from error
+
+
+def _keep_first_line(context: ExceptionContext) -> None:
+    """Drop what PostgreSQL adds to its errors (DETAIL, CONTEXT): it quotes values."""
+    original, wrapped = context.original_exception, context.sqlalchemy_exception
+    if isinstance(wrapped, DBAPIError):
+        whole = str(original)
+        first = whole.strip().partition("\n")[0]
+        original.args = (first,)
+        wrapped.args = (str(wrapped.args[0]).replace(whole, first),)
 
 
 def _prepare_sqlite(handle: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:

@@ -12,6 +12,10 @@ class SchemaError(GraphError):
     """The schema file is not valid; correct the named field and load it again."""
 
 
+class SchemaMismatch(GraphError):
+    """The graph was filled under another schema; set GRAPHSVC_SCHEMA to that one."""
+
+
 class ArtifactMissing(GraphError):
     """No such artifact is stored; list the artifacts to see which exist."""
 
@@ -38,6 +42,10 @@ class PromotionRefused(GraphError):
 
 class DatabaseUnavailable(GraphError):
     """The database does not answer; check that it runs and that the URL is right."""
+
+
+class ValueUnusable(GraphError):
+    """The database cannot hold a value, such as a text with a null byte; correct it."""
 
 
 class CursorInvalid(GraphError):

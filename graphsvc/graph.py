@@ -15,8 +15,8 @@ from sqlalchemy import Connection, and_, func, literal, or_, select, tuple_, uni
 from sqlalchemy.sql import Select
 
 from graphsvc.bulk import rows_among
-from graphsvc.errors import CursorInvalid, EntityMissing
-from graphsvc.ids import EntityId
+from graphsvc.errors import CursorInvalid, EntityMissing, SchemaMismatch
+from graphsvc.ids import NAME, EntityId, is_storable
 from graphsvc.projection import decay_rate
 from graphsvc.schema import EventType, Schema
 from graphsvc.tables import attributes, counters, entities, events
@@ -195,6 +195,17 @@ def counts(connection: Connection) -> dict[str, Any]:
     return found
 
 
+def check_schema(connection: Connection, schema: Schema) -> None:
+    """Raise `SchemaMismatch` if the graph holds entities of a type that the schema lacks."""
+    held = set(connection.scalars(select(entities.c.type).distinct()))
+    if unknown := sorted(held - set(schema.entities)):
+        raise SchemaMismatch(
+            f"the graph holds entities of type {', '.join(unknown)}, and schema {schema.name!r} "
+            f"declares {', '.join(schema.entities)}; set GRAPHSVC_SCHEMA to the schema it was "
+            "filled under"
+        )
+
+
 def states(
     connection: Connection,
     type_: str,
@@ -217,13 +228,13 @@ def states(
     ]
     columns = [f"a{n}.value" for n in range(len(attributes))]
     columns += [f"c{n}.n" for n in range(len(events))]
-    rows = rows_among(
-        connection,
+    query = (
         f"SELECT {', '.join(['e.id', *columns])} FROM entities e "  # noqa: S608  (our own names)
-        f"{''.join(joins)}WHERE e.type = {{value}} AND e.id {{among}}",
-        list(ids),
-        where=(*attributes, *events, type_),
+        f"{''.join(joins)}WHERE e.type = {{value}} AND e.id {{among}}"
     )
+    where = (*attributes, *events, type_)
+    askable = [id_ for id_ in ids if is_storable(id_)] if is_storable(type_) else []
+    rows = rows_among(connection, query, askable, where=where) if askable else []
     by_id = {row[0]: row for row in rows}
     nothing = (None,) * (1 + len(columns))
     ordered = [by_id.get(id_, nothing) for id_ in ids]
@@ -241,10 +252,13 @@ def states(
 
 
 def _key(connection: Connection, entity_id: EntityId) -> int:
-    query = select(entities.c.key).where(
-        entities.c.type == entity_id.type, entities.c.id == entity_id.id
+    if not (is_storable(entity_id.type) and is_storable(entity_id.id)):
+        raise EntityMissing("no entity has a null byte or half a surrogate pair in its type or id")
+    key = connection.scalar(
+        select(entities.c.key).where(
+            entities.c.type == entity_id.type, entities.c.id == entity_id.id
+        )
     )
-    key = connection.scalar(query) if "\0" not in entity_id.id else None
     if key is None:
         raise EntityMissing(f"no event has named {entity_id.type} {entity_id.id!r} yet")
     return int(key)
@@ -291,6 +305,6 @@ def _read_cursor(after: str) -> tuple[int, str, int]:
         place = int(inverse), str(relation), int(other)
     except (ValueError, TypeError, OverflowError, RecursionError):
         place = (-1, "", -1)
-    if place[0] not in (0, 1) or not 0 <= place[2] < 2**63 or not place[1].isidentifier():
+    if place[0] not in (0, 1) or not 0 <= place[2] < 2**63 or not NAME.fullmatch(place[1]):
         raise CursorInvalid(f"cursor should be the `next` of a page, received {after[:80]!r}")
     return place

@@ -15,10 +15,14 @@ DIGEST = re.compile(r"^[0-9a-f]{64}$")
 #: Names of entity types, relations, events and attributes.
 NAME = re.compile(r"^[a-z][a-z0-9_]{0,63}$")
 
+#: Application ids: anything but control characters.
+ID_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]+$"
+
 #: Longest application id of an entity or event, in characters.
 MAX_ID_LENGTH = 256
 
 _BLOCK = 1 << 20
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class EntityId(NamedTuple):
@@ -29,6 +33,14 @@ class EntityId(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.type}/{self.id}"
+
+
+def is_storable(text: str) -> bool:
+    """Whether both databases can hold a text: it has no null byte and no half surrogate pair.
+
+    What cannot be stored was never stored, so whoever looks it up need not ask.
+    """
+    return _UNSTORABLE.search(text) is None
 
 
 def canonical_json(value: Any) -> bytes:

@@ -10,9 +10,11 @@ import re
 import secrets
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select
 
+from graphsvc.db import wait_for_writers
 from graphsvc.errors import KeyMissing
+from graphsvc.ids import is_storable
 from graphsvc.tables import api_keys
 
 _KEY = re.compile(r"gs_([0-9a-f]{16})_([0-9a-f]{64})")
@@ -25,7 +27,6 @@ class KeyInfo:
     id: str
     name: str
     created_at: int
-    last_used_at: int | None
 
 
 def create(connection: Connection, *, name: str, now: int) -> str:
@@ -37,8 +38,14 @@ def create(connection: Connection, *, name: str, now: int) -> str:
     return f"gs_{public_id}_{secret}"
 
 
-def verify(connection: Connection, presented: str, *, now: int) -> str | None:  # noqa: ARG001
-    """The id of the key that was presented, or None. Only reads; see `touch`."""
+def create_first(connection: Connection, *, name: str, now: int) -> str | None:
+    """Make a key if there is none; of several callers at once, one gets it and the others None."""
+    wait_for_writers(connection)
+    return None if any_key(connection) else create(connection, name=name, now=now)
+
+
+def verify(connection: Connection, presented: str) -> str | None:
+    """The id of the key that was presented, or None. Only reads."""
     parts = _KEY.fullmatch(presented)
     if parts is None:
         return None
@@ -49,11 +56,6 @@ def verify(connection: Connection, presented: str, *, now: int) -> str | None:  
     return public_id if same and stored else None
 
 
-def touch(connection: Connection, key_id: str, *, now: int) -> None:
-    """Note that a key was used."""
-    connection.execute(update(api_keys).where(api_keys.c.id == key_id).values(last_used_at=now))
-
-
 def any_key(connection: Connection) -> bool:
     """Whether a key exists."""
     return connection.scalar(select(api_keys.c.id).limit(1)) is not None
@@ -62,16 +64,17 @@ def any_key(connection: Connection) -> bool:
 def list_keys(connection: Connection) -> list[KeyInfo]:
     """All keys, oldest first."""
     rows = connection.execute(
-        select(
-            api_keys.c.id, api_keys.c.name, api_keys.c.created_at, api_keys.c.last_used_at
-        ).order_by(api_keys.c.created_at, api_keys.c.id)
+        select(api_keys.c.id, api_keys.c.name, api_keys.c.created_at).order_by(
+            api_keys.c.created_at, api_keys.c.id
+        )
     )
     return [KeyInfo(*row) for row in rows]
 
 
 def revoke(connection: Connection, key_id: str) -> None:
     """Delete a key; what presents it from now on is refused. Raises `KeyMissing`."""
-    if not connection.execute(delete(api_keys).where(api_keys.c.id == key_id)).rowcount:
+    this_key = delete(api_keys).where(api_keys.c.id == key_id)
+    if not (is_storable(key_id) and connection.execute(this_key).rowcount):
         raise KeyMissing(f"no API key has the id {key_id!r}")
 
 

@@ -14,11 +14,12 @@ from sqlalchemy import Connection, Row, and_, func, insert, or_, select, update
 from graphsvc.artifact import Artifact
 from graphsvc.db import wait_for_writers
 from graphsvc.errors import ArtifactMissing, CursorInvalid, PromotionRefused
-from graphsvc.ids import canonical_json
+from graphsvc.ids import DIGEST, canonical_json, is_storable
 from graphsvc.tables import artifacts as artifacts_table
 from graphsvc.tables import promotions
 
 _LONGEST_SUMMARY_VALUE = 256
+_LONGEST_ECHO = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,10 @@ def record(connection: Connection, artifact: Artifact, *, job_id: str | None, no
 
 def artifact(connection: Connection, digest: str) -> ArtifactRow:
     """One artifact's row. Raises `ArtifactMissing`."""
+    if not DIGEST.fullmatch(digest):
+        raise ArtifactMissing(
+            f"digest should be 64 hexadecimal digits, received {digest[:_LONGEST_ECHO]!r}"
+        )
     row = connection.execute(
         select(artifacts_table).where(artifacts_table.c.digest == digest)
     ).one_or_none()
@@ -96,7 +101,9 @@ def artifact(connection: Connection, digest: str) -> ArtifactRow:
 def artifacts(
     connection: Connection, *, kind: str | None = None, limit: int = 100, after: str | None = None
 ) -> ArtifactPage:
-    """Artifacts, newest first. `after` is the `next` of the page before."""
+    """Artifacts, newest first. `after` is the `next` of the page before. Raises `CursorInvalid`."""
+    if kind is not None and not is_storable(kind):
+        return ArtifactPage([], None)
     table = artifacts_table.c
     query = select(artifacts_table).order_by(table.created_at.desc(), table.digest)
     if kind is not None:
@@ -214,8 +221,11 @@ def _artifact_row(row: Row[Any]) -> ArtifactRow:
 
 def _read_cursor(after: str) -> tuple[int, str]:
     time, _, digest = after.partition(":")
-    if not (time.isascii() and time.isdecimal() and len(time) <= 18):
-        raise CursorInvalid(f"cursor should be the `next` of a page, received {after[:80]!r}")
+    is_time = time.isascii() and time.isdecimal() and len(time) <= 18
+    if not is_time or not DIGEST.fullmatch(digest):
+        raise CursorInvalid(
+            f"cursor should be the `next` of a page, received {after[:_LONGEST_ECHO]!r}"
+        )
     return int(time), digest
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select, text
 
-from graphsvc.ids import canonical_json
+from graphsvc.ids import canonical_json, is_storable
 from graphsvc.tables import job_progress
 
 _WRITE = text("""
@@ -69,6 +69,8 @@ def write(  # noqa: PLR0913  (one row, one value per column)
 
 def read(connection: Connection, job_id: str) -> list[StepProgress]:
     """The steps of a job in their order; none if it has not begun."""
+    if not is_storable(job_id):
+        return []
     rows = connection.execute(
         select(job_progress)
         .where(job_progress.c.job_id == job_id)

@@ -20,6 +20,8 @@ Source = Literal["onsite", "offsite", "structure"]
 SOURCES = ("onsite", "offsite", "structure")
 ATTRIBUTE_KINDS = ("category", "list", "number", "text")
 BUILT_IN = ("ads", "film")
+#: Attributes of one entity type: scoring reads each by a join, and SQLite joins at most 64 tables.
+MAX_ATTRIBUTES = 32
 
 #: The event that sets attributes of its actor; part of every schema, so no schema may declare it.
 SET_ATTRIBUTES = "set_attributes"
@@ -129,6 +131,10 @@ def _entity(name: str, entry: Any) -> EntityType:
     if not isinstance(person, bool):
         raise SchemaError(f"{where}.person should be true or false, received {person!r}")
     attributes = _table(entry, "attributes", where, needed=False)
+    if len(attributes) > MAX_ATTRIBUTES:
+        raise SchemaError(
+            f"{where} should have at most {MAX_ATTRIBUTES} attributes, received {len(attributes)}"
+        )
     for attribute, kind in attributes.items():
         _check_name(attribute, f"{where}.attributes")
         if kind not in ATTRIBUTE_KINDS:
@@ -178,6 +184,10 @@ def _label(entry: Mapping[str, Any], events: Mapping[str, EventType]) -> Label:
                 f"label.{part} should be a declared event, received {entry.get(part)!r}"
             )
     exposure, outcome = events[entry["exposure"]], events[entry["outcome"]]
+    if not outcome.edge:
+        raise SchemaError(
+            f"label.outcome should be a relation, received the observation {outcome.name!r}"
+        )
     if (exposure.head, exposure.tail) != (outcome.head, outcome.tail):
         raise SchemaError("label: exposure and outcome should have the same head and tail types")
     return Label(

@@ -149,7 +149,6 @@ api_keys = Table(
     Column("hash", String(64), nullable=False),
     Column("name", String(200), nullable=False),
     Column("created_at", BigInteger, nullable=False),
-    Column("last_used_at", BigInteger),
 )
 
 #: How far each step of a job is, for those who watch.

@@ -2,6 +2,10 @@
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,17 @@ from graphsvc.artifact import MANIFEST, Artifact, ArtifactStore, Recipe
 from graphsvc.errors import ArtifactDamaged, ArtifactFormat, ArtifactMissing, GraphError
 from graphsvc.ids import canonical_json
 
+ROOT = Path(__file__).parents[2]
+SEAL_MANY = """
+import sys
+from pathlib import Path
+from graphsvc.artifact import ArtifactStore, Recipe
+store = ArtifactStore(Path(sys.argv[1]))
+for text in sys.argv[2:]:
+    with store.draft() as folder:
+        (folder / "data.txt").write_text(text)
+        print(store.seal(folder, Recipe(kind="bundle")).digest)
+"""
 RECIPE = Recipe(kind="bundle", parents={"snapshot": "0" * 64}, dials={"dim": 2})
 
 
@@ -90,6 +105,66 @@ def test_a_failed_draft_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="on the way"):
         fail_halfway()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_sweeping_removes_what_a_killed_process_left(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path / "store")
+    assert store.sweep(0) == 0  # no folder yet
+    sealed = seal(store)
+    hour_ago = time.time() - 3600
+
+    def leave(name: str) -> Path:
+        folder = store.root / name
+        folder.mkdir()
+        (folder / "half.txt").write_text("half")
+        return folder
+
+    old, busy, young = leave(".draft-old"), leave(".draft-busy"), leave(".draft-young")
+    for path in (old / "half.txt", old, busy, sealed.path):  # busy: a file is still written
+        os.utime(path, (hour_ago, hour_ago))
+    assert store.sweep(1800) == 1
+    assert not old.exists()
+    assert busy.exists()
+    assert young.exists()
+    assert store.open("bundle", sealed.digest) == sealed
+    assert store.sweep(1800) == 0
+
+
+@pytest.mark.parametrize("damage", ["changed", "missing", "manifest changed", "manifest missing"])
+def test_sealing_again_repairs(tmp_path: Path, damage: str) -> None:
+    store = ArtifactStore(tmp_path)
+    sealed = seal(store)
+    path = sealed.path / (MANIFEST if "manifest" in damage else "data.txt")
+    if "missing" in damage:
+        path.unlink()
+    else:
+        path.write_text("{}")
+    assert seal(store) == sealed
+    assert store.open("bundle", sealed.digest).file("data.txt").read_text() == "hello"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_sealing_again_leaves_what_is_whole(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    before = (seal(store).path / "data.txt").stat().st_ino
+    assert (seal(store).path / "data.txt").stat().st_ino == before
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_processes_that_seal_the_same_content_at_once(tmp_path: Path, damaged: bool) -> None:
+    store = ArtifactStore(tmp_path)
+    texts = [str(number) for number in range(40)]
+    if damaged:
+        for text in texts:
+            (seal(store, text, Recipe(kind="bundle")).path / "data.txt").write_text("x")
+    command = [sys.executable, "-c", SEAL_MANY, str(tmp_path), *texts]
+    processes = [subprocess.Popen(command, cwd=ROOT, text=True, stdout=-1) for _ in range(2)]
+    outputs = [process.communicate(timeout=60)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert outputs[0] == outputs[1]
+    for text, digest in zip(texts, outputs[0].split(), strict=True):
+        assert store.open("bundle", digest).file("data.txt").read_text() == text
+    assert [entry.name for entry in tmp_path.iterdir()] == ["bundle"]
 
 
 @pytest.mark.parametrize("digest", ["", "short", "../" * 20 + "x" * 4, "A" * 64, "0" * 64])

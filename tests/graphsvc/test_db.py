@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from threading import Thread
+from traceback import format_exception
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from sqlalchemy import func, insert, select, text
 from sqlalchemy.exc import DBAPIError
 
 from graphsvc.db import Database
-from graphsvc.errors import DatabaseUnavailable, GraphError
+from graphsvc.errors import DatabaseUnavailable, GraphError, ValueUnusable
 from graphsvc.ingest import ingest
 from graphsvc.schema import load_schema
 from graphsvc.tables import api_keys, edges, events
@@ -95,6 +96,42 @@ def test_writers_take_turns_and_readers_miss_nothing(database: Database) -> None
         assert connection.scalar(select(func.sum(edges.c.count))) == 400
     assert seen == logged[: len(seen)]
     assert logged == list(range(1, 401))
+
+
+def test_no_value_reaches_a_log_or_a_traceback(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    personal = "someone@example.org"
+    row = ROW | {"id": personal}
+    broken = {"body": f'{{"{personal}"'}
+    cast = "CAST(:body AS json)" if database.is_postgresql else "json_extract(:body, '$.a')"
+    for failing, values in (
+        (insert(api_keys), row),  # not unique; PostgreSQL's DETAIL quotes the key
+        (text(f"SELECT {cast}"), broken),  # its CONTEXT quotes the document
+        (text("SELECT * FROM nowhere WHERE id = :id"), {"id": personal}),
+    ):
+        with (  # noqa: PT012  (the second time fails)
+            caplog.at_level("DEBUG"),
+            pytest.raises((DBAPIError, GraphError)) as error,
+            database.transaction() as connection,
+        ):
+            connection.execute(failing, values)
+            connection.execute(failing, values)
+        told = "".join(format_exception(error.value))
+        assert personal not in told + caplog.text
+
+
+@pytest.mark.parametrize("value", ["a\0b", "\ud800"])
+def test_a_value_that_cannot_be_stored(both_databases: Any, value: str) -> None:
+    """SQLite can store a null byte; the ways in do not let one pass."""
+    sqlite, postgresql = both_databases
+    for database in [postgresql] if "\0" in value else [sqlite, postgresql]:
+        with (
+            pytest.raises(ValueUnusable) as error,
+            database.transaction() as connection,
+        ):
+            connection.execute(insert(api_keys).values(ROW | {"name": value}))
+        assert str(error.value) == ValueUnusable.__doc__
 
 
 def test_ping(database: Database) -> None:

@@ -25,6 +25,8 @@ ADS = load_schema("ads")
 DAY = 86_400
 START = 1_700_000_000
 NOW = START + 1000 * DAY
+#: Five exposures are cut into 2, 1, 1 and 1.
+SHARES = (0.4, 0.2, 0.2, 0.2)
 PROTOCOLS = ("global_time", "per_user_time")
 
 
@@ -87,7 +89,7 @@ def hand_made_log() -> list[dict[str, Any]]:
 
 def test_a_small_graph_by_hand(database: Database, tmp_path: Path) -> None:
     post(database, hand_made_log())
-    snapshot = seal(database, tmp_path, Split(protocol="global_time"))
+    snapshot = seal(database, tmp_path, Split(protocol="global_time", shares=SHARES))
     # 2 of 5 exposures are GRAPH's 40 %, then one each.
     assert snapshot.watermark == {"seq": 11, "as_of": START + 14 * DAY}
     decayed = 1 + 2 ** -((14 * DAY - 60) / (14 * DAY))
@@ -125,7 +127,7 @@ def test_per_user_cuts_by_hand(database: Database, tmp_path: Path) -> None:
     log += [raw("click", START + time, "u1", "a9") for time in (1, 2)]
     log += [raw("click", START + 500, "u3", "a9")]  # never shown anything: all of it is GRAPH
     post(database, log)
-    snapshot = seal(database, tmp_path, Split(protocol="per_user_time"))
+    snapshot = seal(database, tmp_path, Split(protocol="per_user_time", shares=SHARES))
     spans = {(row[0], row[3] - START): Span(row[5]) for row in named_interactions(snapshot)}
     assert [spans["u1", day] for day in range(5)] == [
         Span.GRAPH,
@@ -155,7 +157,7 @@ def test_attributes_and_ids_are_sorted_by_code_point(
     sealed = []
     for number, database in enumerate(both_databases):
         post(database, log)
-        sealed.append(seal(database, tmp_path / str(number), Split()))
+        sealed.append(seal(database, tmp_path / str(number), Split(shares=SHARES)))
     assert sealed[0].digest == sealed[1].digest
     found = sealed[0].types["user"]
     assert sealed[0].ids[found.start : found.stop].tolist() == sorted([*users, "u1", "u2"])
@@ -170,7 +172,7 @@ def test_only_the_most_recent_200_tails_of_a_head(database: Database, tmp_path: 
     log += [raw("click", START - 300 + n, "u1", f"b{n:03}") for n in range(250)]
     log += [raw("ad_of_product", START, "a1", f"p{n:03}") for n in range(250)]
     post(database, log)
-    triples = named_triples(seal(database, tmp_path, Split()))
+    triples = named_triples(seal(database, tmp_path, Split(shares=SHARES)))
     clicked = sorted(tail for _, relation, tail, *_ in triples if relation == "click")
     assert clicked == ["a1", *(f"b{n:03}" for n in range(51, 250))]
     assert sum(relation == "ad_of_product" for _, relation, *_ in triples) == 251
@@ -182,7 +184,9 @@ def test_events_before_the_window_make_no_edge(database: Database, tmp_path: Pat
     log.append(raw("click", as_of - 90 * DAY, "u1", "on time"))
     log.append(raw("click", as_of - 90 * DAY - 1, "u1", "late"))
     post(database, log)
-    tails = {tail for _, _, tail, *_ in named_triples(seal(database, tmp_path, Split()))}
+    tails = {
+        tail for _, _, tail, *_ in named_triples(seal(database, tmp_path, Split(shares=SHARES)))
+    }
     assert "on time" in tails
     assert "late" not in tails
 
@@ -192,9 +196,9 @@ def test_blocks_do_not_show(
 ) -> None:
     log = hand_made_log() + [raw("click", START + n % 7, "u1", f"b{n % 5}", n) for n in range(40)]
     post(database, log)
-    whole = seal(database, tmp_path, Split())
+    whole = seal(database, tmp_path, Split(shares=SHARES))
     monkeypatch.setattr("graphsvc.export._BLOCK", 3)
-    blocks = seal(database, tmp_path, Split())
+    blocks = seal(database, tmp_path, Split(shares=SHARES))
     assert named_triples(blocks) == named_triples(whole)
     assert named_interactions(blocks) == named_interactions(whole)
     assert blocks.ids.tolist() == whole.ids.tolist()
@@ -208,7 +212,7 @@ def test_progress_reaches_its_total(database: Database, tmp_path: Path) -> None:
             connection,
             ArtifactStore(tmp_path),
             ADS,
-            Split(),
+            Split(shares=SHARES),
             progress=lambda done, total: told.append((done, total)),
         )
     # 4 clicks and the other 2 edges are read for the graph, 5 exposures and 4 outcomes as rows.

@@ -15,6 +15,7 @@ from graphsvc.schema import load_schema
 ADS = load_schema("ads")
 DAY = 86_400
 NOW = 1_767_225_600
+ODD_CURSORS = [f'[0, "{relation}", 1]' for relation in ("\0", "a\\u0000", "\\ud800", "a\\n")]
 U1, A1 = EntityId("user", "u1"), EntityId("ad", "a1")
 
 
@@ -100,7 +101,47 @@ def test_edges_in_both_directions_page_by_page(database: Database) -> None:
 
 
 @pytest.mark.parametrize(
-    "after", ["", "x", "[]", '[2, "click", 1]', '[0, "click", Infinity]', "9" * 99]
+    "odd",
+    [
+        EntityId("user", "\0"),
+        EntityId("user", "u1\0"),
+        EntityId("user", "\ud800"),
+        EntityId("user", "\udfffu1"),
+        EntityId("\0", "u1"),
+        EntityId("user\ud800", "u1"),
+        EntityId("user\n", "u1"),
+    ],
+)
+def test_what_cannot_be_stored_is_not_known(database: Database, odd: EntityId) -> None:
+    small(database)
+    with database.reading() as connection:
+        with pytest.raises(EntityMissing) as missing:
+            graph.entity(connection, odd)
+        str(missing.value).encode()
+        with pytest.raises(EntityMissing):
+            graph.edges(connection, ADS, odd, as_of=NOW)
+        assert graph.fold_edges(connection, ADS, odd, as_of=NOW) == []
+        rows = graph.states(
+            connection, odd.type, [odd.id, "u1"], attributes=["age"], events=["click"]
+        )
+        assert rows.found.tolist() == [False, odd.type == "user"]
+        assert rows.attributes == {"age": [None, 30 if odd.type == "user" else None]}
+        assert rows.counters["click"].tolist() == [0, 2 if odd.type == "user" else 0]
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        "",
+        "x",
+        "[]",
+        '[2, "click", 1]',
+        '[0, "click", Infinity]',
+        "9" * 99,
+        "\0",
+        "\ud800",
+        *ODD_CURSORS,
+    ],
 )
 def test_a_cursor_of_nobody(database: Database, after: str) -> None:
     small(database)

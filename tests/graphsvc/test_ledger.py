@@ -73,8 +73,39 @@ def test_pages_are_newest_first_and_complete(database: Database) -> None:
     with database.reading() as connection:
         rankers = ledger.artifacts(connection, kind="ranker", limit=10)
         assert [row.digest[0] for row in rankers.items] == ["c", "d"]
-        with pytest.raises(CursorInvalid):
-            ledger.artifacts(connection, after="yesterday")
+        assert ledger.artifacts(connection, kind="\0").items == []
+        assert ledger.artifacts(connection, kind="\ud800").items == []
+
+
+D = "b" * 64
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        "",
+        "yesterday",
+        "1",
+        "1:",
+        "1:\0",
+        "1:\ud800",
+        f"1:{D}0",
+        f"1:{D}\n",
+        f"1:{D.upper()}",
+        f"\0:{D}",
+    ],
+)
+def test_a_cursor_of_nobody(database: Database, after: str) -> None:
+    with database.reading() as connection, pytest.raises(CursorInvalid) as invalid:
+        ledger.artifacts(connection, after=after)
+    str(invalid.value).encode()
+
+
+@pytest.mark.parametrize("digest", ["", "\0", "\ud800", "b" * 63 + "\0", D + "\n", "x" * 1000])
+def test_what_is_no_digest_names_no_artifact(database: Database, digest: str) -> None:
+    with database.reading() as connection, pytest.raises(ArtifactMissing) as missing:
+        ledger.artifact(connection, digest)
+    str(missing.value).encode()
 
 
 def test_promotion_swaps_the_trio_and_rollback_is_promotion(database: Database) -> None:

@@ -21,6 +21,7 @@ def test_the_last_word_on_each_step_in_the_order_of_steps(database: Database) ->
             )
     with database.reading() as connection:
         assert progress.read(connection, "another") == []
+        assert progress.read(connection, "job\0") == progress.read(connection, "\ud800") == []
         assert progress.read(connection, "job") == [
             progress.StepProgress("export", 0, "running", 9, 10, "epoch 4", {"loss": 0.5}, 109),
             progress.StepProgress("train", 1, "running", 4, 10, "epoch 4", {"loss": 0.5}, 104),

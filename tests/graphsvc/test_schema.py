@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from graphsvc import graph
+from graphsvc.db import Database
 from graphsvc.errors import SchemaError
-from graphsvc.schema import BUILT_IN, load_schema, parse_schema
+from graphsvc.schema import BUILT_IN, Schema, load_schema, parse_schema
 
 GOOD = """
 [entities.user]
@@ -72,6 +74,7 @@ def test_a_file_may_be_named(tmp_path: Path) -> None:
         ('tail = "ad"', 'tail = "advert"', r"relations\.click\.tail.*'advert'"),
         ('outcome = "click"', 'outcome = "clack"', r"label\.outcome.*'clack'"),
         ('outcome = "click"', 'outcome = "twin"', "same head and tail"),
+        ('outcome = "click"', 'outcome = "impression"', r"label\.outcome.*'impression'"),
         ("half_life_days = 7", "half_life_days = 0", r"checkout\.half_life_days.*0"),
         ("half_life_days = 7", "half_life = 7", r"checkout\.half_life is unknown"),
         ('age = "number"', 'age = "integer"', r"attributes\.age.*'integer'"),
@@ -85,6 +88,25 @@ def test_a_file_may_be_named(tmp_path: Path) -> None:
 def test_a_mistake_names_its_field(old: str, new: str, says: str) -> None:
     with pytest.raises(SchemaError, match=says):
         parse_schema(tomllib.loads(GOOD.replace(old, new, 1)))
+
+
+def test_a_type_has_as_many_attributes_as_one_statement_reads(database: Database) -> None:
+    def schema(count: int) -> Schema:
+        names = ", ".join(f'a{number} = "number"' for number in range(count))
+        return parse_schema(tomllib.loads(GOOD.replace('age = "number"', names)))
+
+    most = schema(32)
+    with database.reading() as connection:
+        rows = graph.states(
+            connection,
+            "user",
+            ["u1"],
+            attributes=list(most.entities["user"].attributes),
+            events=list(most.events),
+        )
+    assert rows.found.tolist() == [False]
+    with pytest.raises(SchemaError, match=r"entities\.user.*at most 32.*33"):
+        schema(33)
 
 
 def test_what_is_no_schema_is_refused(tmp_path: Path) -> None:
