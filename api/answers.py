@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from api.errors import Invalid
 from api.live import Live, Trio
+from api.opening import open_database
 from api.overlay import Folded
 from api.settings import Settings
 from graphsvc import graph
@@ -94,7 +95,8 @@ class Answerer:
             located = self.locate(trio, connection, entity)
         if located.state == "unknown":
             raise EntityMissing(
-                f"{entity.type} {entity.id!r} has no edge yet, so nothing is near it; post one"
+                f"{entity.type} {entity.id!r} has no edge to anything that training knows, "
+                "so nothing is near it"
             )
         distances, rows = trio.index.search(wanted, located.vector[None, :], k + 1)
         items = [
@@ -110,7 +112,7 @@ class Answerer:
         if head.type != ranker.head_type:
             raise Invalid(f"head.type should be {ranker.head_type!r}, received {head.type!r}")
         with self.database.reading() as connection:
-            located = self.locate(trio, connection, head)
+            located = self.locate(trio, connection, head, scoring=True)
             heads = self._states(
                 trio,
                 connection,
@@ -132,39 +134,61 @@ class Answerer:
             ],
         )
 
-    def locate(self, trio: Trio, connection: Connection, entity: EntityId) -> Located:
-        """A learned vector; else one folded in from present edges; else the prior of the type."""
+    def locate(
+        self, trio: Trio, connection: Connection, entity: EntityId, *, scoring: bool = False
+    ) -> Located:
+        """A learned vector; else one folded in from present edges; else the prior of the type.
+
+        For scoring only outcomes count, each as one: what the ranker saw of cold heads in training.
+        """
         row = int(trio.bundle.rows(entity.type, [entity.id])[0])
         if row >= 0:
             return Located(trio.bundle.vectors[row], row, "learned", 0)
         found = graph.fold_edges(
             connection, self.schema, entity, as_of=int(time()), limit=self.foldin_edges
         )
-        folded = self._fold(trio, entity, found)
+        if scoring:
+            outcome = self.schema.label.outcome
+            found = [edge for edge in found if edge.relation == outcome and not edge.inverse]
+        folded = self._fold(trio, entity, found, each_counts=scoring)
         return Located(folded.vector, -1, "cold" if folded.edges else "unknown", folded.edges)
 
-    def _fold(self, trio: Trio, entity: EntityId, found: Sequence[graph.FoldEdge]) -> Folded:
-        """Solve for a new entity's vector, or take it from the overlay."""
+    def _fold(
+        self,
+        trio: Trio,
+        entity: EntityId,
+        found: Sequence[graph.FoldEdge],
+        *,
+        each_counts: bool,
+    ) -> Folded:
+        """Solve for a new entity's vector, or take it from the overlay.
+
+        `each_counts`: every event is an edge of weight 1; else an edge has its decayed weight.
+        """
         # Weights decay by the second; what identifies the edges is who they lead to, how often.
-        stamp = hash(tuple((e.relation, e.other, e.inverse, e.count) for e in found))
+        seen = tuple((e.relation, e.other, e.inverse, e.count) for e in found)
+        stamp = hash((each_counts, seen))
         remembered = trio.overlay.get(entity, stamp)
         if remembered:
             return remembered
         codes = {relation.name: code for code, relation in enumerate(trio.bundle.relations)}
         known = [e for e in found if e.relation in codes]
-        others = np.array(
-            [trio.bundle.rows(e.other.type, [e.other.id])[0] for e in known], dtype=np.int32
-        )
-        usable = others >= 0
+        others = np.full(len(known), -1, dtype=np.int32)
+        for type_ in {edge.other.type for edge in known}:
+            places = [n for n, edge in enumerate(known) if edge.other.type == type_]
+            others[places] = trio.bundle.rows(type_, [known[n].other.id for n in places])
+        times = [edge.count if each_counts else 1 for edge in known]
+        weights = [1.0 if each_counts else edge.weight for edge in known]
+        usable = np.repeat(np.flatnonzero(others >= 0), np.array(times, dtype=int)[others >= 0])
         edges = FoldInEdges(
-            owner=np.zeros(int(usable.sum()), dtype=np.int32),
+            owner=np.zeros(len(usable), dtype=np.int32),
             relation=np.array([codes[e.relation] for e in known], dtype=np.int16)[usable],
             other=others[usable],
             inverse=np.array([e.inverse for e in known], dtype=bool)[usable],
-            weight=np.array([e.weight for e in known], dtype=np.float32)[usable],
+            weight=np.array(weights, dtype=np.float32)[usable],
         )
         vector = trio.foldin.solve(entity.type, 1, edges)[0]
-        folded = Folded(vector, stamp, int(usable.sum()))
+        folded = Folded(vector, stamp, int((others >= 0).sum()))
         trio.overlay.put(entity, folded)
         return folded
 
@@ -211,12 +235,11 @@ class Answerer:
 
 def open_answerer(settings: Settings) -> tuple[Answerer, Trio]:
     """An answerer and the trio that is live now, for the command line."""
-    database = Database(settings.graph_url)
+    database = open_database()
     live = Live(
         database=database,
         store=ArtifactStore(settings.artifacts_dir),
         overlay_entities=settings.overlay_entities,
-        fold_in=settings.examples.fold_in,
     )
     live.refresh()
     schema = load_schema(settings.schema_name)

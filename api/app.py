@@ -8,9 +8,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 
 from api import problems, threads
+from api.bounds import BoundedBodies
 from api.deps import Services
 from api.jobs.queue import JobQueue
 from api.live import Live
@@ -39,12 +41,14 @@ def create_app(settings: Settings) -> FastAPI:
         description=_DESCRIPTION,
         lifespan=_lifespan(settings, telemetry),
     )
+    app.add_middleware(BoundedBodies, most_bytes=settings.max_body_bytes)
     app.add_middleware(TimedRequests, telemetry=telemetry)
     problems.install(app)
     for router in OPEN:
         app.include_router(router)
     for router in KEYED:
         app.include_router(router, dependencies=[KeyNeeded], responses=problems.DOCUMENTED)
+    app.add_api_route("/", lambda: RedirectResponse("/docs"), include_in_schema=False)
     _document_raw_bodies(app)
     return app
 
@@ -66,7 +70,6 @@ def _lifespan(
             database=database,
             store=store,
             overlay_entities=settings.overlay_entities,
-            fold_in=settings.examples.fold_in,
             on_swap=telemetry.generation.set,
         )
         telemetry.folded.set_function(lambda: live.folded)

@@ -8,18 +8,19 @@ import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from time import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import typer
 from pydantic import ValidationError
 
-from api.errors import ApiError
-from api.printing import Output, Ticker, out
-from api.settings import Settings, read_settings
-from graphsvc import keys, ledger
-from graphsvc.db import Database
+from api.cli_keys import key_app
+from api.errors import ApiError, Invalid
+from api.opening import open_database
+from api.printing import AsJson, Output, Ticker, out
+from api.settings import read_settings
+from graphsvc import ledger
+from graphsvc.artifact import KINDS
 from graphsvc.errors import GraphError
 from graphsvc.ids import EntityId
 from kge.errors import KgeError
@@ -34,10 +35,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-key_app = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True)
 app.add_typer(key_app, name="key")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Seed = Annotated[int, typer.Option(help="Seed of every random choice.", min=0)]
 Digest = Annotated[str, typer.Argument(help="64 hexadecimal digits.")]
 
@@ -101,11 +100,11 @@ def serve() -> None:
 @app.command()
 def worker() -> None:
     """Run the worker alone: it takes jobs from the queue, one at a time."""
-    from api.setup import prepare
+    from api.setup import migrate
     from api.worker import run
 
     settings = read_settings()
-    prepare(settings)
+    migrate(settings)  # the key is the server's to make and to show
     run(settings)
 
 
@@ -121,7 +120,7 @@ def ingest(
     counts = {"accepted": 0, "duplicate": 0, "rejected": 0}
     rejections: list[dict[str, Any]] = []
     with Ticker("ingest", quiet=as_json) as ticker:
-        for batch in read_events(_database(), _settings(), file, batch=_BATCH):
+        for batch in read_events(open_database(), read_settings(), file, batch=_BATCH):
             for line, verdict in batch.verdicts:
                 counts[verdict.status] += 1
                 if verdict.status == "rejected" and len(rejections) < _SHOWN_REJECTIONS:
@@ -201,7 +200,7 @@ def promote(
     """Make a ranker and its bundle and index live; an earlier one rolls back."""
     from api.jobs.promotion import promote as promote_trio
 
-    live = promote_trio(_database(), ranker, reason=reason)
+    live = promote_trio(open_database(), ranker, reason=reason)
     out(Output(asdict(live)), as_json=as_json)
 
 
@@ -216,7 +215,8 @@ def retrain(
     from api.jobs.queue import JobQueue
     from api.jobs.requests import JobName, RetrainRequest
 
-    queue = JobQueue(_settings().jobs_url, _database())
+    database = open_database()
+    queue = JobQueue(read_settings().jobs_url, database)
     request = RetrainRequest.model_validate({"split": split, "seed": seed})
     out(Output({"job": queue.enqueue(JobName.RETRAIN, request)}), as_json=as_json)
     queue.close()
@@ -233,7 +233,8 @@ def jobs(
     from api.jobs.queue import JobQueue
     from api.routes.jobs import out_of
 
-    queue = JobQueue(_settings().jobs_url, _database())
+    database = open_database()
+    queue = JobQueue(read_settings().jobs_url, database)
     if job:
         out(Output(out_of(queue.get(job)).model_dump()), as_json=as_json)
     else:
@@ -255,7 +256,7 @@ def neighbors(
     """The nearest entities of an entity, by the live bundle."""
     from api.answers import open_answerer
 
-    answerer, trio = open_answerer(_settings())
+    answerer, trio = open_answerer(read_settings())
     found = answerer.neighbors(trio, EntityId(type_, id_), k=k, type_=wanted)
     items = [{**n.entity._asdict(), "distance": round(n.distance, 4)} for n in found.items]
     table = ("neighbors", ("type", "id", "distance"))
@@ -276,7 +277,7 @@ def score(
     """Score candidates for an entity, by the live ranker."""
     from api.answers import open_answerer
 
-    answerer, trio = open_answerer(_settings())
+    answerer, trio = open_answerer(read_settings())
     found = answerer.score(trio, EntityId(type_, id_), candidates)
     items = [asdict(item) for item in found.items]
     table = ("scores", ("id", "score", "known"))
@@ -296,10 +297,12 @@ def artifacts(
     as_json: AsJson = False,
 ) -> None:
     """List what was sealed, newest first, and what is live."""
-    with _database().reading() as connection:
+    if kind not in (None, *KINDS):
+        raise Invalid(f"kind should be one of {', '.join(KINDS)}, received {kind!r}")
+    with open_database().reading() as connection:
         page = ledger.artifacts(connection, kind=kind, limit=limit, after=None)
-    columns = ("digest", "kind", "state", "created_at")
-    rows = [asdict(row) for row in page.items]
+    columns = ("digest", "kind", "state", "about", "created_at")
+    rows = [{**asdict(row), "about": _about(row)} for row in page.items]
     out(Output({"artifacts": rows}, table=("artifacts", columns)), as_json=as_json)
 
 
@@ -318,48 +321,18 @@ def demo(
     run(data, report, as_json=as_json)
 
 
-@key_app.command("create")
-def key_create(
-    *,
-    name: Annotated[str, typer.Option(help="What it is for.")] = "unnamed",
-    as_json: AsJson = False,
-) -> None:
-    """Make a key; it is shown once and stored as a hash."""
-    with _database().transaction() as connection:
-        key = keys.create(connection, name=name, now=int(time()))
-    out(Output({"name": name, "key": key}), as_json=as_json)
-
-
-@key_app.command("list")
-def key_list(*, as_json: AsJson = False) -> None:
-    """List keys by their public id."""
-    with _database().reading() as connection:
-        rows = [asdict(key) for key in keys.list_keys(connection)]
-    out(Output({"keys": rows}, table=("keys", ("id", "name", "created_at"))), as_json=as_json)
-
-
-@key_app.command("revoke")
-def key_revoke(
-    key_id: Annotated[str, typer.Argument(metavar="ID")], *, as_json: AsJson = False
-) -> None:
-    """Make a key worthless from now on."""
-    with _database().transaction() as connection:
-        keys.revoke(connection, key_id)
-    out(Output({"revoked": key_id}), as_json=as_json)
-
-
-def _settings() -> Settings:
-    return read_settings()
-
-
 def _workshop() -> "Workshop":
     from api.jobs.steps import open_workshop  # torch takes a second to import
 
-    return open_workshop(_settings())
+    open_database().dispose()  # refuses in one sentence what cannot be opened
+    return open_workshop(read_settings())
 
 
-def _database() -> Database:
-    return Database(read_settings().graph_url)
+def _about(row: ledger.ArtifactRow) -> str:
+    """What tells an artifact from its siblings: its arm, and how good it is."""
+    arm = row.summary.get("arm")
+    figures = [f"{name} {value:.4g}" for name, value in row.metrics.items()]
+    return ", ".join([f"arm {arm}", *figures] if arm else figures)
 
 
 def main() -> None:

@@ -8,7 +8,6 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from api.errors import BodyTooLarge
 from api.jobs.queue import JobQueue
 from api.live import Live
 from api.settings import Settings
@@ -37,17 +36,8 @@ def services_of(request: Request) -> Services:
 
 
 async def body_of(request: Request) -> bytes:
-    """The raw body, refused as soon as it grows beyond the bound."""
-    bound = services_of(request).settings.max_body_bytes
-    declared = request.headers.get("content-length", "0")
-    if declared.isdecimal() and int(declared) > bound:
-        raise BodyTooLarge(f"the body should be at most {bound} bytes, received {declared}")
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > bound:
-            raise BodyTooLarge(f"the body should be at most {bound} bytes")
-    return bytes(body)
+    """The raw body; the app bounds its size."""
+    return await request.body()
 
 
 ServicesOf = Annotated[Services, Depends(services_of)]

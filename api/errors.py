@@ -17,6 +17,7 @@ from graphsvc.errors import (
     KeyMissing,
     NotEnoughData,
     PromotionRefused,
+    ValueUnusable,
 )
 from kge.errors import KgeError
 from ranking.errors import RankingError
@@ -42,18 +43,25 @@ class Unauthorized(ApiError):
     title = "Unauthorized"
 
 
-class BodyTooLarge(ApiError):
-    """The request body is larger than this server accepts; send smaller batches."""
-
-    status = 413
-    title = "Content too large"
-
-
 class NotLiveYet(ApiError):
     """Nothing has been promoted yet; POST /v1/retrains and wait for the job to end."""
 
     status = 409
     title = "Nothing is live yet"
+
+
+class NothingHere(ApiError):
+    """There is no graph here yet; `graphsvc init` makes one."""
+
+    status = 503
+    title = "Not prepared"
+
+
+class PortTaken(ApiError):
+    """Something else listens on this port; set GRAPHSVC_PORT to another."""
+
+    status = 503
+    title = "Port taken"
 
 
 class UnknownName(ApiError):
@@ -76,6 +84,7 @@ STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (ArtifactMissing, 404, "Not found"),
     (KeyMissing, 404, "Not found"),
     (CursorInvalid, 422, "Invalid request"),
+    (ValueUnusable, 422, "Invalid request"),
     (PromotionRefused, 409, "Promotion refused"),
     (NotEnoughData, 409, "Not enough data"),
     (DatabaseUnavailable, 503, "Database unavailable"),

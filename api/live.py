@@ -16,8 +16,7 @@ from graphsvc import ledger
 from graphsvc.artifact import ArtifactStore
 from graphsvc.db import Database
 from kge.bundle import Bundle, open_bundle
-from kge.config import FoldInConfig
-from kge.foldin import FoldIn
+from kge.foldin import NO_EDGES, FoldIn
 from kge.index import Index, open_index
 from ranking.bundle import Ranker, open_ranker
 
@@ -52,11 +51,10 @@ class Live:
     database: Database
     store: ArtifactStore
     overlay_entities: int
-    #: The dials that training's fold-ins used; serving has to use the same.
-    fold_in: FoldInConfig
     #: Told of each new generation; e.g. a gauge.
     on_swap: Callable[[int], None] = lambda _generation: None
     _trio: Trio | None = None
+    _refreshing: threading.Lock = field(default_factory=threading.Lock)
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -77,15 +75,16 @@ class Live:
 
     def refresh(self) -> bool:
         """Swap in what the ledger says is live. True if something changed."""
-        with self.database.reading() as connection:
-            if ledger.generation(connection) == self.generation:
+        with self._refreshing:  # two loads side by side could end in the wrong order
+            with self.database.reading() as connection:
+                if ledger.generation(connection) == self.generation:
+                    return False
+                live = ledger.live(connection)
+            if live is None:
                 return False
-            live = ledger.live(connection)
-        if live is None:
-            return False
-        self._trio = self._load(live)
-        self.on_swap(live.generation)
-        return True
+            self._trio = self._load(live)
+            self.on_swap(live.generation)
+            return True
 
     def follow(self, seconds: float) -> None:
         """Refresh now, and every `seconds` in a thread until `stop`.
@@ -120,11 +119,12 @@ class Live:
 
     def _load(self, live: ledger.Live) -> Trio:
         bundle = open_bundle(self.store, live.bundle)
-        return Trio(
-            generation=live.generation,
-            bundle=bundle,
-            index=open_index(self.store, live.index),
-            ranker=open_ranker(self.store, live.ranker, bundle),
-            foldin=FoldIn(bundle, self.fold_in),
-            overlay=Overlay(self.overlay_entities),
-        )
+        index = open_index(self.store, live.index)
+        ranker = open_ranker(self.store, live.ranker, bundle)
+        foldin = FoldIn(bundle, ranker.fold_in)
+        # What is read or computed at first use is so before the swap, not in somebody's request.
+        bundle.rows(ranker.head_type, [])
+        foldin.solve(ranker.head_type, 1, NO_EDGES)
+        for kind in bundle.types.values():
+            index.search(kind.name, bundle.vectors[kind.start : kind.stop][:1], 1)
+        return Trio(live.generation, bundle, index, ranker, foldin, Overlay(self.overlay_entities))

@@ -7,9 +7,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import orjson
+import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -22,6 +23,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+
+#: The option of every command that answers.
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 #: Progress goes to stderr, so that stdout holds the answer alone.
 PROGRESS_CONSOLE = Console(stderr=True)
@@ -46,7 +50,9 @@ def out(output: Output, *, as_json: bool) -> None:
     console = Console()
     listed = output.table[0] if output.table else None
     if output.table:
-        table = Table(*output.table[1])
+        table = Table()
+        for column in output.table[1]:
+            table.add_column(column, overflow="fold")  # an id that is cut cannot be copied
         for row in output.values[output.table[0]]:
             table.add_row(*(_text(row.get(column)) for column in output.table[1]))
         console.print(table)
@@ -70,6 +76,12 @@ def progress_bars(*, quiet: bool) -> Progress:
         console=PROGRESS_CONSOLE,
         disable=quiet,
     )
+
+
+def announce(what: str) -> None:
+    """Say what begins, where nobody sees bars move: in a pipe or a log."""
+    if not PROGRESS_CONSOLE.is_terminal:
+        PROGRESS_CONSOLE.print(f"... {what}")
 
 
 class Ticker:

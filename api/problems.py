@@ -4,6 +4,7 @@ Takes exceptions, gives `application/problem+json`; never shows a traceback.
 """
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from api.errors import STATUS, ApiError
 
 _log = logging.getLogger("graphsvc.api")
 _LONGEST_ECHO = 200
+_LARGEST_ECHO = 1e15
 
 #: What the OpenAPI document says of every route that needs a key.
 DOCUMENTED: dict[int | str, dict[str, Any]] = {
@@ -93,9 +95,13 @@ def _room_error(_request: Request, error: Exception) -> JSONResponse:
     raise error
 
 
-def _validation_error(_request: Request, error: Exception) -> JSONResponse:
+def _validation_error(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, RequestValidationError):
         raise error
+    kind = request.headers.get("content-type", "none")
+    if "json" not in kind and any(item["loc"] == ("body",) for item in error.errors()):
+        detail = f"Content-Type should be application/json, received {kind}"
+        return problem(422, "Invalid request", detail)
     errors = [
         {
             "field": ".".join(str(part) for part in item["loc"]),
@@ -123,7 +129,9 @@ def _unexpected(request: Request, error: Exception) -> JSONResponse:
 
 
 def _short(value: Any) -> Any:
-    text = str(value)
-    if len(text) <= _LONGEST_ECHO and isinstance(value, str | int | float | bool | None):
+    if isinstance(value, bool | None):
         return value
-    return text[:_LONGEST_ECHO]
+    if isinstance(value, int | float) and math.isfinite(value) and abs(value) < _LARGEST_ECHO:
+        return value
+    text = str(value)[:_LONGEST_ECHO]
+    return text.encode(errors="replace").decode()  # half pairs have no bytes

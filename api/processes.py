@@ -5,12 +5,14 @@ Takes settings, runs two child processes; never does their work itself.
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Mapping
 from types import FrameType
 
+from api.errors import PortTaken
 from api.settings import Settings
 
 _GRACE_SECONDS = 10.0
@@ -46,8 +48,21 @@ class Pair:
                 process.wait()
 
 
+def check_port(settings: Settings) -> None:
+    """Raise `PortTaken` unless the server's port is free, before anything is made or shown."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            raise PortTaken(
+                f"{settings.host}:{settings.port} cannot be listened on ({error.strerror}); "
+                "set GRAPHSVC_PORT to another port"
+            ) from error
+
+
 def run_pair(settings: Settings) -> int:
-    """Run both until SIGTERM or SIGINT, or until one ends; gives the exit code."""
+    """Run both until SIGTERM, SIGINT or SIGHUP, or until one ends; gives the exit code."""
     asked_to_stop = threading.Event()
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
@@ -55,6 +70,7 @@ def run_pair(settings: Settings) -> int:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGHUP, stop)  # the terminal was closed
     pair = Pair(settings)
     ended = None
     while ended is None and not asked_to_stop.wait(_POLL_SECONDS):

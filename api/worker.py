@@ -23,6 +23,8 @@ from api.settings import Settings
 from graphsvc.errors import GraphError
 
 _GRACE_SECONDS = 3.0
+#: Older drafts were left behind by a step that was killed; no step takes a day.
+_DRAFT_SECONDS = 86_400.0
 
 
 class WorkerRunning(GraphError):
@@ -43,6 +45,7 @@ def run(settings: Settings) -> None:
     signal.signal(signal.SIGINT, stop)
     with _alone(settings) as lock:
         _launch(settings)
+        lock.truncate(0)
         lock.write("ready\n")  # for people who look, and for tests
         lock.flush()
         asked_to_stop.wait()
@@ -62,10 +65,13 @@ def _launch(settings: Settings) -> None:
         "executor_id": "worker-0",
         "application_version": APPLICATION_VERSION,
         "serializer": JsonSerializer(),
-        "log_level": "WARNING",
+        # A failed step says why in one line of ours, see api/jobs/retrain.py.
+        "log_level": "CRITICAL",
     }
     DBOS(config=config)
-    register(open_workshop(settings))
+    shop = open_workshop(settings)
+    shop.store.sweep(_DRAFT_SECONDS)
+    register(shop)
     DBOS.launch()
     DBOS.register_queue(
         QUEUE,
@@ -79,7 +85,7 @@ def _launch(settings: Settings) -> None:
 @contextmanager
 def _alone(settings: Settings) -> Iterator[TextIO]:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    with (settings.data_dir / "worker.lock").open("w") as lock:
+    with (settings.data_dir / "worker.lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

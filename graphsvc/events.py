@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from graphsvc.ids import MAX_ID_LENGTH
+from graphsvc.ids import ID_PATTERN, MAX_ID_LENGTH
 
 #: The last second of the year 9999.
 LATEST_TIME = 253_402_300_799
@@ -26,9 +26,7 @@ _LARGEST_INTEGER = 2**63 - 1
 # Line breaks and tabs are part of texts; the other control characters and half pairs are not.
 _NOT_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
-_Id = Annotated[
-    str, Field(min_length=1, max_length=MAX_ID_LENGTH, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")
-]
+_Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH, pattern=ID_PATTERN)]
 _Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 
 

@@ -47,6 +47,16 @@ class FoldInEdges(NamedTuple):
     weight: NDArray[np.float32]
 
 
+#: Nothing to fold in: gives the prior.
+NO_EDGES = FoldInEdges(
+    owner=np.empty(0, np.int32),
+    relation=np.empty(0, np.int16),
+    other=np.empty(0, np.int32),
+    inverse=np.empty(0, np.bool_),
+    weight=np.empty(0, np.float32),
+)
+
+
 class History(NamedTuple):
     """What heads did and when, as columns; `tail` is a bundle row, -1 where unknown."""
 

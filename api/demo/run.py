@@ -21,7 +21,7 @@ from rich.progress import Progress
 from api.demo import data
 from api.demo.client import Client, ServiceFailed
 from api.demo.show import show
-from api.printing import progress_bars
+from api.printing import announce, progress_bars
 from api.processes import Pair
 from api.provenance import header
 from api.settings import Settings, read_settings
@@ -63,7 +63,15 @@ def run(folder: Path | None, report: Path, *, as_json: bool) -> None:
         rows += _memory(session)
     rows.append(_row("demo_seconds", time.monotonic() - started, "s"))
     dials = {"data": "MovieLens-100k + Freebase", "protocols": PROTOCOLS, "jobs": _chosen(jobs)}
-    document = {**as_report(rows, header(dials)), "neighbors": near}
+    chosen = jobs[-1]["result"]
+    promoted = next(
+        arm for arm, ranker in chosen["rankers"].items() if ranker == chosen["promoted"]["ranker"]
+    )
+    document = {
+        **as_report(rows, header(dials)),
+        "neighbors": near,
+        "promoted": {"arm": promoted, **chosen["promoted"]},
+    }
     report.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
     show(document, report, as_json=as_json)
 
@@ -97,6 +105,7 @@ def _service(*, quiet: bool) -> Iterator[Session]:
 
 def _ingest(session: Session, events: Sequence[Mapping[str, Any]]) -> list[Row]:
     """Post every event in batches and take the rate over the whole stream."""
+    announce("events over REST")
     task = session.progress.add_task("events", total=len(events), note="over REST")
     accepted, started = 0, time.perf_counter()
     for first in range(0, len(events), _BATCH):
@@ -145,6 +154,7 @@ def _follow(session: Session, job_id: str, protocol: str) -> Mapping[str, Any]:
         for step in job["progress"]:
             if step["step"] not in bars:
                 title = f"{protocol} {step['step']}"
+                announce(title)
                 bars[step["step"]] = session.progress.add_task(title, total=None, note="")
             session.progress.update(
                 bars[step["step"]],

@@ -46,6 +46,7 @@ def show(document: Mapping[str, Any], path: Path, *, as_json: bool) -> None:
     console.rule("the service")
     for sentence in _service(rows):
         console.print(f"  {sentence}")
+    console.print(f"  promoted: ranker_{document['promoted']['arm']}, the best on valid")
     near = document["neighbors"]
     console.print(f"  nearest to {near['of']}: {'; '.join(near['items'])}")
     console.print(f"\nEvery figure is in {path}. `make up-demo` serves what was trained here.")
@@ -60,7 +61,8 @@ def _service(rows: Sequence[Row]) -> Iterable[str]:
     for metric, found in grouped.items():
         total = sum(row.value for row in found)
         if len(found) == 1:
-            yield f"{metric}: {_number(total)} {found[0].unit}"
+            of = "" if found[0].model == "graphsvc" else f" of {found[0].model}"
+            yield f"{metric}{of}: {_number(total)} {found[0].unit}"
         else:
             each = ", ".join(f"{row.model} {_number(row.value)}" for row in found)
             yield f"{metric}: {each} {found[0].unit}"

@@ -17,6 +17,9 @@ class JobName(StrEnum):
     RETRAIN = "retrain"
 
 
+Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+
+
 class RetrainRequest(BaseModel):
     """A retrain: snapshot, embed, index, rank, judge, promote."""
 
@@ -28,7 +31,7 @@ class RetrainRequest(BaseModel):
         "moments for all (what a service needs), or at three moments of each user (for data whose "
         "users live briefly).",
     )
-    shares: tuple[float, float, float, float] = Field(
+    shares: tuple[Share, Share, Share, Share] = Field(
         default=Split().shares,
         description="Share of the exposures in each span: graph, train, valid, test. The default "
         "keeps 60 % for learning; three quarters of it go to the graph.",
@@ -47,8 +50,8 @@ class RetrainRequest(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> "RetrainRequest":
-        if any(share <= 0 for share in self.shares) or abs(sum(self.shares) - 1) > 1e-9:
-            raise ValueError(f"shares should be above 0 and sum to 1, received {self.shares}")
+        if abs(sum(self.shares) - 1) > 1e-9:
+            raise ValueError(f"shares should sum to 1, received {self.shares}")
         if len(set(self.arms)) != len(self.arms):
             raise ValueError(f"arms should differ from one another, received {self.arms}")
         return self

@@ -4,6 +4,7 @@ Takes a retrain request, gives digests; holds no logic of its own. A worker that
 behind the last finished step.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic, time
@@ -17,6 +18,7 @@ from api.jobs.requests import JobName, RetrainRequest
 from api.jobs.steps import Tick, Workshop
 from graphsvc import progress
 
+_log = logging.getLogger("graphsvc.jobs")
 _SECONDS_BETWEEN_WRITES = 0.5
 
 
@@ -130,5 +132,6 @@ def _told(shop: Workshop, step: str, position: int) -> Iterator[Tick]:
         yield tick
     except Exception as error:
         write("failed", 0, 0, str(error)[:500])
+        _log.warning("job %s failed at %s: %s", job_id, step, error)
         raise
     write("done", 1, 1, "")

@@ -1,10 +1,12 @@
 """The steps of a job as plain functions: open the parents, call one room, seal the child.
 
 Takes digests and dials, gives the digest of what was sealed; holds no logic of a room. Jobs and
-the command line call the same functions. Each step is idempotent: run twice, it seals the same
-artifact and writes the same ledger row.
+the command line call the same functions. Each step may be run twice: from the same parents it
+seals the same artifact and writes the same ledger row. A snapshot has the log for a parent, so one
+that is taken again holds what has come since, and its job goes on with that one.
 """
 
+import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from time import time
@@ -93,7 +95,9 @@ def embed(
     shop: Workshop, snapshot: str, *, seed: int, tick: Tick, job_id: str | None = None
 ) -> str:
     """Train TransRA on a snapshot and seal the bundle."""
-    from kge.train import train as train_transra  # PyKEEN takes seconds to import
+    # PyKEEN makes folders when it is imported, by default in the home folder.
+    os.environ.setdefault("PYSTOW_HOME", str(shop.settings.cache_dir / "pystow"))
+    from kge.train import train as train_transra  # takes seconds
 
     config = replace(shop.settings.transra, seed=seed)
     source = open_snapshot(shop.store, snapshot)
@@ -160,7 +164,7 @@ def judge(
     """Measure bundle and rankers on the test span, beside their rivals; seal the report."""
     tick(0, 2, "link prediction on held-out edges")
     source, bundle = open_snapshot(shop.store, parents[0]), open_bundle(shop.store, parents[1])
-    rows = heldout.evaluate(bundle, source, seed=seed)
+    rows = heldout.evaluate(bundle, source, seed=seed, foldin=shop.settings.examples.fold_in)
     tick(1, 2, "rankers and rivals")
     examples = shop.examples(*parents)
     test = examples.rows[Span.TEST]
@@ -179,7 +183,7 @@ def judge(
             **{f"ranker_{arm}": digest for arm, digest in rankers.items()},
         },
         dials=dials,
-        payload=as_report(rows, header(dials)),
+        payload=as_report([replace(row, seed=seed) for row in rows], header(dials)),
     )
     with shop.store.draft() as draft:
         return shop.record(shop.store.seal(draft, recipe), job_id)

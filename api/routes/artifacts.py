@@ -49,7 +49,13 @@ class PromotionIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    reason: str = Field(default="by hand", min_length=1, max_length=500)
+    reason: str = Field(
+        default="by hand",
+        min_length=1,
+        max_length=500,
+        pattern=r"^[^\x00]+$",
+        examples=["better on valid"],
+    )
 
 
 class PromotionOut(BaseModel):

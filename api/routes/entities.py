@@ -7,12 +7,12 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.answers import Answerer
-from api.deps import ServicesOf
-from api.errors import Invalid
+from api.deps import Services, ServicesOf
+from api.errors import Invalid, UnknownName
 from api.routes import cursors
 from api.routes.events import accept
 from graphsvc import graph
-from graphsvc.ids import MAX_ID_LENGTH, EntityId
+from graphsvc.ids import ID_PATTERN, MAX_ID_LENGTH, NAME, EntityId
 from graphsvc.schema import SET_ATTRIBUTES
 
 router = APIRouter(prefix="/v1/entities/{type}", tags=["entities"])
@@ -20,8 +20,11 @@ router = APIRouter(prefix="/v1/entities/{type}", tags=["entities"])
 #: An id may hold slashes (%2F), so the routes below it are declared before the entity itself.
 _ENTITY = "/{id:path}"
 
-TypeOf = Annotated[str, Path(alias="type", max_length=64, examples=["user"])]
-IdOf = Annotated[str, Path(alias="id", min_length=1, max_length=MAX_ID_LENGTH, examples=["u1"])]
+TypeOf = Annotated[str, Path(alias="type", pattern=NAME.pattern, examples=["user"])]
+IdOf = Annotated[
+    str,
+    Path(alias="id", min_length=1, max_length=MAX_ID_LENGTH, pattern=ID_PATTERN, examples=["u1"]),
+]
 
 
 class Ref(BaseModel):
@@ -78,7 +81,9 @@ class NeighborsOut(BaseModel):
     state: Literal["learned", "cold"] = Field(
         description="learned in training, or folded in from the edges it has now (cold)"
     )
-    edges: int = Field(examples=[0], description="edges that a cold entity was folded in from")
+    folded_edges: int = Field(
+        examples=[0], description="edges that a cold entity was folded in from"
+    )
     bundle: str
     index: str
     ranker: str
@@ -92,6 +97,7 @@ def get_edges(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     cursor: Annotated[str | None, Query(max_length=1000)] = None,
 ) -> EdgePage:
+    _check_type(services, type_)
     with services.database.reading() as connection:
         page = graph.edges(
             connection,
@@ -123,7 +129,8 @@ def get_neighbors(
     id_: IdOf,
     k: Annotated[int, Query(ge=1, le=1000)] = 10,
     wanted: Annotated[
-        str | None, Query(alias="type", max_length=64, description="by default its own type")
+        str | None,
+        Query(alias="type", pattern=NAME.pattern, description="by default its own type"),
     ] = None,
 ) -> NeighborsOut:
     trio = services.live.trio()
@@ -135,13 +142,14 @@ def get_neighbors(
             for n in found.items
         ],
         state="learned" if found.of.state == "learned" else "cold",
-        edges=found.of.edges,
+        folded_edges=found.of.edges,
         **trio.versions,
     )
 
 
 @router.get(_ENTITY, summary="One entity with its attributes and counters")
 def get_entity(services: ServicesOf, type_: TypeOf, id_: IdOf) -> EntityOut:
+    _check_type(services, type_)
     with services.database.reading() as connection:
         found = graph.entity(connection, EntityId(type_, id_))
     return EntityOut(
@@ -166,6 +174,13 @@ def put_attributes(services: ServicesOf, type_: TypeOf, id_: IdOf, body: Attribu
     verdict = accept(services, [event]).verdicts[0]
     if verdict.status == "rejected":
         field = (verdict.field or "").replace("properties", "attributes").replace("actor", "path")
-        error = {"field": field, "value": verdict.value, "expected": verdict.message}
-        raise Invalid(f"{field}: {verdict.message}", errors=[error])
+        says = (verdict.message or "").replace("properties", "attributes")
+        error = {"field": field, "value": verdict.value, "expected": says}
+        raise Invalid(says, errors=[error])
     return get_entity(services, type_, id_)
+
+
+def _check_type(services: Services, type_: str) -> None:
+    known = services.schema.entities
+    if type_ not in known:
+        raise UnknownName(f"type should be one of {', '.join(known)}, received {type_!r}")

@@ -22,7 +22,7 @@ class Ready(BaseModel):
 
 
 @router.get("/live", summary="Whether the process answers")
-def live() -> Alive:
+async def live() -> Alive:  # async: it must answer while all threads wait for the database
     return Alive(status="alive")
 
 

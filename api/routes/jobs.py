@@ -59,7 +59,7 @@ def get_jobs(
 
 @router.get("/{id}", summary="One job: state, step, progress, result or error")
 def get_job(
-    services: ServicesOf, id_: Annotated[str, Path(alias="id", min_length=1, max_length=200)]
+    services: ServicesOf, id_: Annotated[str, Path(alias="id", pattern=r"^[A-Za-z0-9_-]{1,200}$")]
 ) -> JobOut:
     return out_of(services.jobs.get(id_))
 

@@ -7,13 +7,15 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.answers import Answerer
 from api.deps import ServicesOf
-from api.routes.entities import Ref
-from graphsvc.ids import MAX_ID_LENGTH, EntityId
+from graphsvc.events import EntityRef
+from graphsvc.ids import ID_PATTERN, MAX_ID_LENGTH, EntityId
 
 router = APIRouter(prefix="/v1", tags=["scores"])
 
 MOST_CANDIDATES = 1000
-CandidateId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_LENGTH)]
+CandidateId = Annotated[
+    str, StringConstraints(min_length=1, max_length=MAX_ID_LENGTH, pattern=ID_PATTERN)
+]
 
 
 class ScoreRequest(BaseModel):
@@ -26,7 +28,7 @@ class ScoreRequest(BaseModel):
         },
     )
 
-    head: Ref
+    head: EntityRef
     candidates: list[CandidateId] = Field(min_length=1, max_length=MOST_CANDIDATES)
 
 
@@ -46,7 +48,7 @@ class ScoresOut(BaseModel):
         description="the head's vector: learned in training, folded in from the edges it has now "
         "(cold), or the prior of its type (unknown)"
     )
-    edges: int = Field(examples=[0], description="edges that a cold head was folded in from")
+    folded_edges: int = Field(examples=[0], description="edges that a cold head was folded in from")
     bundle: str
     index: str
     ranker: str
@@ -60,6 +62,6 @@ def post_score(services: ServicesOf, body: ScoreRequest) -> ScoresOut:
     return ScoresOut(
         scores=[ScoreOut(id=s.id, score=s.score, known=s.known) for s in found.items],
         state=found.head.state,
-        edges=found.head.edges,
+        folded_edges=found.head.edges,
         **trio.versions,
     )

@@ -40,13 +40,22 @@ class Trained:
         return httpx.Client(base_url=self.http.base_url, timeout=30)
 
 
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def trained(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Trained]:
     """The planted world, ingested over HTTP and trained twice; the second trio is live."""
+    url = ""
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres").create()
     with pytest.MonkeyPatch.context() as patch:
         for name, value in SMALL.items():
             patch.setenv(name, value)
-        settings = Settings(data_dir=tmp_path_factory.mktemp("service") / "data", port=free_port())
+        settings = Settings(
+            data_dir=tmp_path_factory.mktemp("service") / "data",
+            database_url=url,
+            port=free_port(),
+        )
     key = prepare(settings)
     assert key
     with serving(settings) as http:

@@ -69,7 +69,7 @@ def test_the_key_is_nowhere_in_clear(trained, caplog: pytest.LogCaptureFixture) 
     search = (
         "import sys; from pathlib import Path; "
         "files = [f for f in Path(sys.argv[1]).rglob('*') if f.is_file()]; "
-        "print('graph.sqlite' in [f.name for f in files], "
+        "print('manifest.json' in [f.name for f in files], "
         "any(sys.argv[2].encode() in f.read_bytes() for f in files))"
     )
     found = subprocess.run(

@@ -16,6 +16,7 @@ def run(trained):
     own = {
         **SMALL,
         "GRAPHSVC_DATA_DIR": str(trained.settings.data_dir),
+        "GRAPHSVC_DATABASE_URL": trained.settings.database_url,
         "PATH": "/usr/bin:/bin",
         "COLUMNS": "200",
     }

@@ -59,11 +59,14 @@ def test_what_is_printed_is_what_the_rows_say(capsys: pytest.CaptureFixture[str]
     ]
     header = {"machine": {}, "commit": "abc", "dials": {}}
     near = {"of": "Star Wars", "items": ["Empire Strikes Back"]}
-    show({**as_report(rows, header), "neighbors": near}, Path("report.json"), as_json=False)
+    promoted = {"arm": "frozen", "ranker": "0" * 64, "generation": 1}
+    document = {**as_report(rows, header), "neighbors": near, "promoted": promoted}
+    show(document, Path("report.json"), as_json=False)
     shown = " ".join(capsys.readouterr().out.split())
     assert "0.7800 [0.7700, 0.7900]" in shown
     assert "ranker_frozen beats item_ctr: auc +0.0100 [+0.0050, +0.0150]" in shown
     assert "ranker_frozen and ranker_none: no difference shown, auc" in shown
     assert "transra loses to click_count: mrr" in shown
     assert "6,000" in shown
+    assert "promoted: ranker_frozen" in shown
     assert "nearest to Star Wars: Empire Strikes Back" in shown

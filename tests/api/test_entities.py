@@ -112,7 +112,7 @@ def test_a_new_entity_has_neighbors_from_its_first_edge(http: httpx.Client) -> N
     events = [click("fresh", f"c{film}", START, f"fresh-{film}") for film in range(3)]
     http.post("/v1/events", json={"events": events})
     found = http.get("/v1/entities/user/fresh/neighbors", params={"k": 5}).json()
-    assert (found["state"], found["edges"]) == ("cold", 3)
+    assert (found["state"], found["folded_edges"]) == ("cold", 3)
     # u1, u3, ... click comedies, and so does this one.
     assert all(int(item["id"][1:]) % 2 == 1 for item in found["items"])
 

@@ -48,7 +48,7 @@ def test_jobs_come_in_pages(http: httpx.Client) -> None:
     [
         ({"split": "by_chance"}, "body.split"),
         ({"shares": [0.5, 0.5, 0.5, 0.5]}, "body"),
-        ({"shares": [1, 0, 0, 0]}, "body"),
+        ({"shares": [1, 0, 0, 0]}, "body.shares.0"),
         ({"arms": []}, "body.arms"),
         ({"arms": ["none", "none"]}, "body"),
         ({"arms": ["magic"]}, "body.arms.0"),

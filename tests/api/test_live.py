@@ -25,7 +25,7 @@ def test_what_cannot_be_opened_is_not_swapped_in(
     damaged = store.path("bundle", bundle) / "arrays.safetensors"
     whole = damaged.read_bytes()
     damaged.write_bytes(whole[:-1])
-    live = Live(database, store, 10, trained.settings.examples.fold_in)
+    live = Live(database, store, 10)
     caplog.set_level(logging.WARNING)
     live.follow(0.02)
     eventually("the reason is logged", lambda: bundle in caplog.text, seconds=5)

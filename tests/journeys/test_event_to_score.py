@@ -50,7 +50,7 @@ def test_the_withheld_edge_comes_first(database_url: str, tmp_path: Path) -> Non
             now = int(time.time())
             post_all(http, [click("newcomer", f"d{film}", now) for film in range(1, 5)])
             cold = http.post("/v1/score", json=_ask("newcomer")).json()
-            assert (cold["state"], cold["edges"]) == ("cold", 4)
+            assert (cold["state"], cold["folded_edges"]) == ("cold", 4)
             assert cold["scores"][0]["id"] == WITHHELD_FILM
 
             near = http.get("/v1/entities/film/d1/neighbors", params={"k": 5}).json()

@@ -1,0 +1,24 @@
+"""Opening what a command needs, or saying in one sentence why it cannot be opened.
+
+Takes settings, gives a database that answers and fits the schema; never creates one.
+"""
+
+from api.errors import NothingHere
+from api.settings import read_settings
+from graphsvc import graph
+from graphsvc.db import Database
+from graphsvc.schema import load_schema
+
+
+def open_database() -> Database:
+    """The graph's database. Raises `NothingHere`, `DatabaseUnavailable` or `SchemaMismatch`."""
+    settings = read_settings()
+    if not settings.database_url and not (settings.data_dir / "graph.sqlite").is_file():
+        raise NothingHere(
+            f"{settings.data_dir}/ holds no graph; `graphsvc init` makes one, "
+            "or GRAPHSVC_DATA_DIR should name the folder that has it"
+        )
+    database = Database(settings.graph_url)
+    with database.reading() as connection:
+        graph.check_schema(connection, load_schema(settings.schema_name))
+    return database
