@@ -23,6 +23,19 @@ def test_every_line_is_covered_here() -> None:
     assert set(LINES) == {*MAKE, *CURL}
 
 
+def test_the_events_of_the_readme_are_accepted(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```json\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    with service(tmp_path, GRAPHSVC_SCHEMA="ads") as running:
+        running.start("serve")
+        running.wait_ready()
+        with running.client() as http:
+            found = http.post("/v1/events", content=block).json()
+            assert (found["accepted"], found["rejected"]) == (5, 0), found
+            without = http.post("/v1/events", content=block.replace('"consent": true, ', "")).json()
+            assert [v["status"] for v in without["verdicts"]].count("rejected") == 1
+            assert {v["code"] for v in without["verdicts"]} >= {"consent_required"}
+
+
 @pytest.mark.parametrize("line", MAKE)
 def test_make_knows_the_target(line: str) -> None:
     done = subprocess.run(
