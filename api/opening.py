@@ -7,6 +7,7 @@ from api.errors import NothingHere
 from api.settings import read_settings
 from graphsvc import graph
 from graphsvc.db import Database
+from graphsvc.errors import GraphError
 from graphsvc.schema import load_schema
 
 
@@ -19,6 +20,10 @@ def open_database() -> Database:
             "or GRAPHSVC_DATA_DIR should name the folder that has it"
         )
     database = Database(settings.graph_url)
-    with database.reading() as connection:
-        graph.check_schema(connection, load_schema(settings.schema_name))
+    try:
+        with database.reading() as connection:
+            graph.check_schema(connection, load_schema(settings.schema_name))
+    except GraphError:
+        database.dispose()
+        raise
     return database

@@ -21,9 +21,11 @@ def migrate(settings: Settings) -> None:
     upgrade(settings.graph_url)
     migrate_jobs(settings.jobs_url)
     database = Database(settings.graph_url)
-    with database.reading() as connection:
-        graph.check_schema(connection, schema)
-    database.dispose()
+    try:
+        with database.reading() as connection:
+            graph.check_schema(connection, schema)
+    finally:
+        database.dispose()
 
 
 def prepare(settings: Settings) -> str | None:

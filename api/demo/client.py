@@ -47,6 +47,14 @@ class Client:
             time.sleep(_POLL_SECONDS)
         raise ServiceFailed(f"the server was not ready after {_READY_SECONDS:.0f} s")
 
+    def wait_generation(self, generation: int) -> None:
+        """Wait until the server answers with a promotion: it polls the ledger, then loads."""
+        until = time.monotonic() + _READY_SECONDS
+        while self._call("GET", "/health/ready")["generation"] < generation:
+            if time.monotonic() > until:
+                raise ServiceFailed(f"generation {generation} was promoted and never served")
+            time.sleep(_POLL_SECONDS)
+
     def post_events(self, events: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
         """Post up to 1000 events; the answer holds the verdicts."""
         return self._call("POST", "/v1/events", content=orjson.dumps({"events": events}))

@@ -58,6 +58,7 @@ def run(folder: Path | None, report: Path, *, as_json: bool) -> None:
         jobs = _retrain(session)
         for job in jobs:
             rows += rows_of(session.client.report(job["result"]["report"]))
+        session.client.wait_generation(jobs[-1]["result"]["promoted"]["generation"])
         rows += _latencies(session, events)
         near = _near(session, events)
         rows += _memory(session)

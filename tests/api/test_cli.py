@@ -9,6 +9,9 @@ import pytest
 from planted import COMEDIES, START, click
 from running import SMALL
 
+#: The routes run on both databases; each command takes seconds to start, and calls what they call.
+pytestmark = pytest.mark.parametrize("trained", ["sqlite"], indirect=True)
+
 
 @pytest.fixture
 def run(trained):

@@ -7,7 +7,7 @@ import pytest
 
 from graphsvc import graph
 from graphsvc.db import Database
-from graphsvc.errors import CursorInvalid, EntityMissing
+from graphsvc.errors import CursorInvalid, EntityMissing, SchemaMismatch
 from graphsvc.ids import EntityId
 from graphsvc.ingest import ingest
 from graphsvc.schema import load_schema
@@ -206,3 +206,11 @@ def test_states_come_in_the_order_asked_for(database: Database) -> None:
     assert rows.counters["click"].tolist() == [1, 0, 2, 1, 0]
     assert rows.counters["impression"].dtype == np.int64
     assert nothing.found.shape == (0,)
+
+
+def test_a_graph_of_another_schema_is_noticed(database: Database) -> None:
+    small(database)
+    with database.reading() as connection:
+        graph.check_schema(connection, load_schema("ads"))
+        with pytest.raises(SchemaMismatch, match=r"type ad, product, and.*'film'"):
+            graph.check_schema(connection, load_schema("film"))
