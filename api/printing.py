@@ -6,6 +6,7 @@ Takes plain values, prints them; never computes any.
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Annotated, Any, Self
 
@@ -31,6 +32,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")
 PROGRESS_CONSOLE = Console(stderr=True)
 
 
+#: Room for a digest beside what is said of it.
+_TABLE_WIDTH = 130
+
+
 @dataclass(frozen=True, slots=True)
 class Output:
     """An answer, and how people see it."""
@@ -48,13 +53,16 @@ def out(output: Output, *, as_json: bool) -> None:
         sys.stdout.flush()
         return
     console = Console()
+    if output.table:  # the terminal may fold a long line; a table that is squeezed loses its ids
+        console.width = max(console.width, _TABLE_WIDTH)
     listed = output.table[0] if output.table else None
     if output.table:
         table = Table()
         for column in output.table[1]:
-            table.add_column(column, overflow="fold")  # an id that is cut cannot be copied
+            # An id that is cut or folded cannot be copied.
+            table.add_column(column, overflow="fold", no_wrap=column in ("digest", "id"))
         for row in output.values[output.table[0]]:
-            table.add_row(*(_text(row.get(column)) for column in output.table[1]))
+            table.add_row(*(_cell(column, row.get(column)) for column in output.table[1]))
         console.print(table)
     for name, value in output.values.items():
         if name != listed and value not in (None, []):
@@ -106,6 +114,12 @@ class Ticker:
         _trace: TracebackType | None,
     ) -> None:
         self._progress.stop()
+
+
+def _cell(column: str, value: Any) -> str:
+    if column.endswith("_at") and isinstance(value, int):
+        return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return _text(value)
 
 
 def _text(value: Any) -> str:

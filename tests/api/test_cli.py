@@ -21,7 +21,7 @@ def run(trained):
         "GRAPHSVC_DATA_DIR": str(trained.settings.data_dir),
         "GRAPHSVC_DATABASE_URL": trained.settings.database_url,
         "PATH": "/usr/bin:/bin",
-        "COLUMNS": "200",
+        "COLUMNS": "80",
     }
 
     def call(*arguments: str) -> tuple[int, str, str]:
@@ -104,6 +104,14 @@ def test_people_see_tables(run, trained) -> None:
     assert trained.rankers[-1] in out
     assert run("jobs")[0] == 0
     assert "first" in run("key", "list")[1]
+
+
+def test_ids_stay_whole_in_a_narrow_terminal(run, trained) -> None:
+    code, out, _ = run("artifacts", "--kind", "ranker")
+    assert code == 0
+    assert all(ranker in out for ranker in trained.rankers)
+    assert "arm frozen" in out
+    assert "UTC" in out
 
 
 def test_a_key_is_made_and_revoked(run, trained) -> None:
