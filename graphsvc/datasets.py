@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from graphsvc.builtin import SET_ATTRIBUTES
 from graphsvc.errors import DatasetMissing
-from graphsvc.schema import SET_ATTRIBUTES, load_schema
+from graphsvc.schema import load_schema
 
 #: A rating of at least this is also a click.
 LIKED = 4.0

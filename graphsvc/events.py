@@ -93,14 +93,16 @@ class Event(BaseModel):
 
     #: The application's own id; the same name and id again is a duplicate.
     event_id: _Id
-    #: A relation or observation of the schema, or `set_attributes`.
+    #: A relation or observation of the schema, or a built-in one (`builtin.py`).
     event_name: _Name
     #: When it happened, in whole seconds since 1970.
     event_time: Annotated[int, Field(ge=0, le=LATEST_TIME)]
     action_source: Literal["onsite", "offsite", "structure"]
     actor: EntityRef
-    #: Absent for `set_attributes` only.
+    #: Absent for built-in events about one entity, e.g. `set_attributes`.
     object: EntityRef | None = None
+    #: For `retract`: the relation of which an event is taken back.
+    relation: _Name | None = None
     #: An amount, e.g. of a purchase, in `currency`.
     value: Annotated[float, Field(ge=-1e15, le=1e15, allow_inf_nan=False)] | None = None
     #: ISO 4217, e.g. EUR.
@@ -109,3 +111,9 @@ class Event(BaseModel):
     properties: Annotated[dict[str, Any], AfterValidator(_bounded)] | None = None
     #: Whether the person agreed to offsite events being used.
     consent: bool | None = None
+    #: The `request_id` of the answer that it belongs to.
+    request_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = None
+    #: Place in what was shown, from 0.
+    position: Annotated[int, Field(ge=0, le=100_000)] | None = None
+    #: Share of such events that are posted, e.g. 0.1 where nine of ten impressions are dropped.
+    sampling_rate: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None

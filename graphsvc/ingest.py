@@ -1,239 +1,272 @@
 """Append events to the log once, and apply their changes in the same transaction.
 
 Takes raw JSON values, gives a verdict for each; never commits, so the caller's transaction keeps
-the log and its projections together or drops both.
+the log and its projections together or drops both. What needs no database comes first, so that the
+time in which nobody else can write is short.
 """
 
-import json
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, select
 
-from graphsvc.admission import Verdict, admit
-from graphsvc.bulk import Insert, rows_among
+from graphsvc import journal_postgresql, journal_sqlite
+from graphsvc.admission import Late, Rules, admit
+from graphsvc.apply import apply_changes
+from graphsvc.builtin import CONSENTS, MERGE, SET_ATTRIBUTES
 from graphsvc.db import wait_for_writers
+from graphsvc.dedupe import body_of, digest_of, expiry_of
+from graphsvc.effects import apply_effects
+from graphsvc.entry import Entry, Known, Written
+from graphsvc.errors import SchemaOutdated
 from graphsvc.events import Event, dump_properties
-from graphsvc.ids import canonical_json
-from graphsvc.projection import Changes, Logged, decay_rate, project
-from graphsvc.schema import SET_ATTRIBUTES, Schema
-from graphsvc.tables import attributes, counters, edges, entities, events
+from graphsvc.gate import refused
+from graphsvc.logread import merged, read_log, straightened
+from graphsvc.projection import Logged, project
+from graphsvc.schema import Schema
+from graphsvc.tables import attributes, consents, counters, edges, retractions, schemas
+from graphsvc.verdict import STATUSES, Status, Verdict
 
-__all__ = ["Verdict", "ingest", "rebuild"]
+__all__ = [
+    "STATUSES",
+    "Batch",
+    "Rules",
+    "Status",
+    "Verdict",
+    "append",
+    "ingest",
+    "prepare",
+    "rebuild",
+]
 
-_EVENTS = Insert(
-    table="events",
-    columns={
-        "seq": "bigint",
-        "event_id": "text",
-        "event_name": "text",
-        "event_time": "bigint",
-        "action_source": "text",
-        "actor": "bigint",
-        "object": "bigint",
-        "value": "double precision",
-        "currency": "text",
-        "properties": "text",
-        "consent": "boolean",
-        "received_at": "bigint",
-    },
-)
-_ENTITIES = Insert(table="entities", columns={"key": "bigint", "type": "text", "id": "text"})
-_COUNTERS = Insert(
-    table="counters",
-    columns={"entity": "bigint", "event_name": "text", "n": "bigint"},
-    otherwise="ON CONFLICT (entity, event_name) DO UPDATE SET n = counters.n + excluded.n",
-)
-_ATTRIBUTES = Insert(
-    table="attributes",
-    columns={
-        "entity": "bigint",
-        "name": "text",
-        "value": "text",
-        "event_time": "bigint",
-        "seq": "bigint",
-    },
-    otherwise="""
-        ON CONFLICT (entity, name) DO UPDATE SET
-            value = excluded.value, event_time = excluded.event_time, seq = excluded.seq
-        WHERE (excluded.event_time, excluded.seq) > (attributes.event_time, attributes.seq)""",
-)
+#: After one of these, what the next event may do can be different.
+_ENDS_A_SEGMENT = CONSENTS | {MERGE}
 
 
-def _edges(schema: Schema) -> Insert:
-    """Adding to edges: the sum with the older `last_time` is decayed to the newer one.
+@dataclass(slots=True)
+class Batch:
+    """Raw events that were checked, and the rows that they become; nothing is written yet."""
 
-    The exponent is bounded, because PostgreSQL calls 2^-1100 an error rather than 0.
-    """
-    rates = " ".join(
-        f"WHEN '{relation.name}' THEN CAST('{decay_rate(relation)!r}' AS double precision)"
-        for relation in schema.relations
-    )
-    rate = f"(CASE excluded.relation {rates} ELSE 0 END)" if rates else "0"
-    decay = "power(2.0, greatest(-1000.0, least(0.0, ({older} - {newer}) * {rate})))"
-    kept = decay.format(older="edges.last_time", newer="excluded.last_time", rate=rate)
-    added = decay.format(older="excluded.last_time", newer="edges.last_time", rate=rate)
-    return Insert(
-        table="edges",
-        columns={
-            "head": "bigint",
-            "relation": "text",
-            "tail": "bigint",
-            "decayed": "double precision",
-            "count": "bigint",
-            "first_time": "bigint",
-            "last_time": "bigint",
-        },
-        otherwise=f"""
-            ON CONFLICT (head, relation, tail) DO UPDATE SET
-                decayed = edges.decayed * {kept} + excluded.decayed * {added},
-                count = edges.count + excluded.count,
-                first_time = least(edges.first_time, excluded.first_time),
-                last_time = greatest(edges.last_time, excluded.last_time)""",
-    )
+    #: By place: the verdict, where it is known already.
+    verdicts: list[Verdict | None]
+    #: One per distinct name and id, in their order.
+    entries: list[Entry] = field(default_factory=list)
+    #: Name and id again within the batch: (place, place of the first, body).
+    repeats: list[tuple[int, int, int]] = field(default_factory=list)
+    #: Too old, unless they were seen in time: (place, digest, body, verdict).
+    late: list[tuple[int, bytes, int, Verdict]] = field(default_factory=list)
+    #: Place -> what `set_attributes` sets.
+    properties: dict[int, Any] = field(default_factory=dict)
 
 
 def ingest(
-    connection: Connection, schema: Schema, raw_events: Sequence[Any], *, now: int
+    connection: Connection,
+    schema: Schema,
+    raw_events: Sequence[Any],
+    *,
+    now: int,
+    rules: Rules = Rules(),  # noqa: B008  frozen
 ) -> list[Verdict]:
-    """Append what is new; one verdict per event, in their order.
+    """`prepare` and `append` in one call, for whoever does not mind the longer transaction."""
+    batch = prepare(schema, raw_events, now=now, rules=rules)
+    return append(connection, schema, batch, now=now)
 
-    `now` is in seconds since 1970. A bad event never affects its neighbors. The same name and id
-    again, in this batch or in the log, is a duplicate and changes nothing.
+
+def prepare(
+    schema: Schema,
+    raw_events: Sequence[Any],
+    *,
+    now: int,
+    rules: Rules = Rules(),  # noqa: B008  frozen
+) -> Batch:
+    """Check raw events and make rows of them; `now` is in seconds since 1970.
+
+    A bad event never affects its neighbors.
     """
-    outcomes = [admit(schema, raw, now) for raw in raw_events]
-    admitted = [event for event in outcomes if isinstance(event, Event)]
-    fresh: list[Event] = []
-    if admitted:
-        _begin(connection)
-        known = _logged(connection, [event.event_id for event in admitted])
-        for position, event in enumerate(outcomes):
-            if isinstance(event, Event):
-                name_and_id = (event.event_name, event.event_id)
-                is_new = name_and_id not in known
-                outcomes[position] = Verdict(event.event_id, "accepted" if is_new else "duplicate")
-                if is_new:
-                    known.add(name_and_id)
-                    fresh.append(event)
-    if fresh:
-        _apply(connection, schema, project(schema, _append(connection, fresh, now)))
-    return [outcome for outcome in outcomes if isinstance(outcome, Verdict)]
+    batch = Batch(verdicts=[None] * len(raw_events))
+    first: dict[bytes, int] = {}
+    for place, raw in enumerate(raw_events):
+        admitted = admit(schema, raw, now, rules)
+        if isinstance(admitted, Verdict):
+            batch.verdicts[place] = admitted
+            continue
+        event = admitted.event if isinstance(admitted, Late) else admitted
+        text = None if event.properties is None else dump_properties(event.properties)
+        digest = digest_of(event.event_name, event.event_id)
+        body = body_of(event, text)
+        if isinstance(admitted, Late):
+            batch.late.append((place, digest, body, admitted.verdict))
+        elif digest in first:
+            batch.repeats.append((place, first[digest], body))
+        else:
+            first[digest] = place
+            expires_at = expiry_of(event, now=now, late_seconds=rules.late_seconds)
+            batch.entries.append(_entry(place, digest, body, expires_at, event, text))
+            if event.event_name == SET_ATTRIBUTES:
+                batch.properties[place] = event.properties
+    return batch
+
+
+def append(connection: Connection, schema: Schema, batch: Batch, *, now: int) -> list[Verdict]:
+    """Append what is new; one verdict per raw event, in their order.
+
+    The same name and id again, in this batch or in the log, is a duplicate if it says the same and
+    a conflict if not; neither changes anything. Raises `SchemaOutdated` if the schema has changed
+    since the batch was prepared.
+    """
+    verdicts = batch.verdicts
+    postgresql = connection.dialect.name == "postgresql"
+    segments = list(_segments(batch.entries))
+    if postgresql and len(segments) == 1:
+        journal_postgresql.stage(connection, segments[0])
+    _begin(connection, schema)
+    bodies: dict[int, int | None] = {}  # what is known now of each entry
+    for segment in segments:
+        wrong = refused(connection, schema, segment)
+        allowed = [entry for entry in segment if entry.n not in wrong] if wrong else segment
+        if postgresql:
+            if wrong or len(segments) > 1:
+                journal_postgresql.stage(connection, allowed)
+            outcomes = journal_postgresql.append(connection, now=now)
+        else:
+            outcomes = journal_sqlite.append(connection, allowed, now=now)
+        for entry in allowed:
+            outcome = outcomes[entry.n]
+            new = isinstance(outcome, Written)
+            bodies[entry.n] = outcome.body if isinstance(outcome, Known) else entry.body
+            verdicts[entry.n] = (
+                Verdict(entry.event_id, "accepted")
+                if new
+                else _again(entry.event_id, entry.body, bodies[entry.n])
+            )
+        for place, verdict in wrong.items():
+            verdicts[place] = verdict
+        _project(connection, schema, batch, allowed, outcomes)
+    _settle(connection, batch, bodies, now)
+    return [verdict for verdict in verdicts if verdict is not None]
 
 
 def rebuild(connection: Connection, schema: Schema, *, block: int = 10_000) -> None:
-    """Wipe edges, counters and attributes and replay the log, `block` events at a time.
+    """Wipe the projections and replay the log, `block` events at a time.
 
     Gives the tables that ingest made, with the half-lives that the schema has now.
     """
-    _begin(connection)
-    for table in (edges, counters, attributes):
+    _begin(connection, schema)
+    for table in (edges, counters, attributes, retractions, consents):
         connection.execute(delete(table))
+    merges = merged(connection)
     last = -1
-    while logged := _read_log(connection, last, block):
-        _apply(connection, schema, project(schema, logged))
-        last = logged[-1].seq
+    while logged := read_log(connection, schema, after=last, block=block, merges=merges):
+        last = max(event.seq for event in logged)
+        apply_changes(connection, schema, project(schema, logged))
+        apply_effects(connection, schema, logged)
 
 
-def _read_log(connection: Connection, after: int, block: int) -> list[Logged]:
-    rows = connection.execute(
-        select(
-            events.c.seq,
-            events.c.event_name,
-            events.c.event_time,
-            events.c.actor,
-            events.c.object,
-            events.c.properties,
-        )
-        .where(events.c.seq > after)
-        .order_by(events.c.seq)
-        .limit(block)
-    )
-    return [
-        Logged(*row[:5], json.loads(row[5]) if row[1] == SET_ATTRIBUTES else None) for row in rows
-    ]
-
-
-def _begin(connection: Connection) -> None:
+def _begin(connection: Connection, schema: Schema) -> None:
     wait_for_writers(connection)
     if connection.dialect.name == "postgresql":
         # Rows are found by key here. A plan that was made and kept while a table was empty must
         # not go on reading all of it when it is full.
         connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+    if schema.version and connection.scalar(select(func.max(schemas.c.version))) != schema.version:
+        raise SchemaOutdated
 
 
-def _logged(connection: Connection, event_ids: list[str]) -> set[tuple[str, str]]:
-    query = "SELECT event_name, event_id FROM events WHERE event_id {among}"
-    return {(name, id_) for name, id_ in rows_among(connection, query, event_ids)}
+def _segments(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
+    """Cut a batch behind each event that changes what may follow; as a rule there is none."""
+    number = 0
+    numbers = []
+    for entry in entries:
+        numbers.append(number)
+        number += entry.event_name in _ENDS_A_SEGMENT
+    if not number:
+        if entries:
+            yield list(entries)
+        return
+    for _, group in groupby(zip(numbers, entries, strict=True), key=lambda pair: pair[0]):
+        yield [entry for _, entry in group]
 
 
-def _append(connection: Connection, fresh: Sequence[Event], now: int) -> list[Logged]:
-    keys = _keys(connection, fresh)
-    last = connection.scalar(select(func.max(events.c.seq))) or 0
-    rows: list[tuple[Any, ...]] = []
-    logged: list[Logged] = []
-    for seq, event in enumerate(fresh, start=last + 1):
-        name, time, properties = event.event_name, event.event_time, event.properties
-        actor = keys[event.actor.type, event.actor.id]
-        target = keys[event.object.type, event.object.id] if event.object else None
-        rows.append(
-            (
-                seq,
-                event.event_id,
-                name,
-                time,
-                event.action_source,
-                actor,
-                target,
-                event.value,
-                event.currency,
-                None if properties is None else dump_properties(properties),
-                event.consent,
-                now,
+def _project(
+    connection: Connection,
+    schema: Schema,
+    batch: Batch,
+    entries: Sequence[Entry],
+    outcomes: dict[int, Written | Known],
+) -> None:
+    logged = []
+    for entry in entries:
+        row = outcomes[entry.n]
+        if isinstance(row, Written):
+            logged.append(
+                Logged(
+                    row.seq,
+                    entry.event_name,
+                    entry.event_time,
+                    row.actor,
+                    row.object,
+                    entry.relation,
+                    entry.event_id,
+                    batch.properties.get(entry.n),
+                )
             )
-        )
-        logged.append(Logged(seq, name, time, actor, target, properties))
-    _EVENTS.run(connection, rows)
-    return logged
+    if logged:
+        logged = straightened(connection, schema, logged)
+        apply_changes(connection, schema, project(schema, logged))
+        apply_effects(connection, schema, logged)
 
 
-def _keys(connection: Connection, fresh: Sequence[Event]) -> dict[tuple[str, str], int]:
-    """The key of every entity that the events name; entities not seen before get the next ones."""
-    named: dict[tuple[str, str], None] = {}  # a dict keeps the order of first mention
-    for event in fresh:
-        named[event.actor.type, event.actor.id] = None
-        if event.object:
-            named[event.object.type, event.object.id] = None
-    ids_by_type = defaultdict(list)
-    for type_, id_ in named:
-        ids_by_type[type_].append(id_)
-    keys: dict[tuple[str, str], int] = {}
-    query = "SELECT id, key FROM entities WHERE type = {value} AND id {among}"
-    for type_, ids in ids_by_type.items():
-        found = rows_among(connection, query, ids, where=(type_,))
-        keys.update(((type_, id_), key) for id_, key in found)
-    new = [name for name in named if name not in keys]
-    if new:
-        last = connection.scalar(select(func.max(entities.c.key))) or 0
-        made = {name: key for key, name in enumerate(new, start=last + 1)}
-        _ENTITIES.run(connection, [(key, type_, id_) for (type_, id_), key in made.items()])
-        keys |= made
-    return keys
+def _settle(connection: Connection, batch: Batch, bodies: dict[int, int | None], now: int) -> None:
+    """The verdicts of what depends on another event: repetitions, and late ones that are known."""
+    verdicts = batch.verdicts
+    for place, first, body in batch.repeats:
+        before = verdicts[first]
+        if before is None or first not in bodies:
+            verdicts[place] = before
+        else:
+            verdicts[place] = _again(before.event_id or "", body, bodies[first])
+    if batch.late:
+        digests = [digest for _, digest, _, _ in batch.late]
+        journal = journal_postgresql if connection.dialect.name == "postgresql" else journal_sqlite
+        known = journal.bodies(connection, digests, now=now)
+        for place, digest, body, verdict in batch.late:
+            seen = digest in known
+            event_id = verdict.event_id or ""
+            verdicts[place] = _again(event_id, body, known[digest]) if seen else verdict
 
 
-def _apply(connection: Connection, schema: Schema, changes: Changes) -> None:
-    _edges(schema).run(
-        connection,
-        [
-            (*name, edge.decayed, edge.count, edge.first_time, edge.last_time)
-            for name, edge in changes.edges.items()
-        ],
-    )
-    _COUNTERS.run(connection, [(*name, n) for name, n in changes.counters.items()])
-    _ATTRIBUTES.run(
-        connection,
-        [
-            (*name, canonical_json(change.value).decode(), change.event_time, change.seq)
-            for name, change in changes.attributes.items()
-        ],
+def _again(event_id: str, body: int, before: int | None) -> Verdict:
+    if before is None or before == body:
+        return Verdict(event_id, "duplicate")
+    message = "event_id should be new, or the event the same as before: it came with other content"
+    return Verdict(event_id, "conflict", "conflict", "event_id", message, event_id)
+
+
+def _entry(
+    place: int, digest: bytes, body: int, expires_at: int, event: Event, text: str | None
+) -> Entry:
+    target = event.object
+    return Entry(
+        place,
+        digest,
+        body,
+        expires_at,
+        event.event_id,
+        event.event_name,
+        event.event_time,
+        event.action_source,
+        event.actor.type,
+        event.actor.id,
+        target.type if target else None,
+        target.id if target else None,
+        event.relation,
+        event.value,
+        event.currency,
+        text,
+        event.consent,
+        event.request_id,
+        event.position,
+        event.sampling_rate,
     )

@@ -9,9 +9,14 @@ from dataclasses import dataclass, field
 from math import exp2
 from typing import Any, NamedTuple
 
-from graphsvc.schema import SET_ATTRIBUTES, EventType, Schema
+from graphsvc.builtin import RETRACT, SET_ATTRIBUTES
+from graphsvc.schema import EventType, Schema
 
 _DAY_SECONDS = 86_400.0
+
+
+#: (head key, relation, tail key)
+Pair = tuple[int, str, int]
 
 
 class Logged(NamedTuple):
@@ -22,7 +27,10 @@ class Logged(NamedTuple):
     event_time: int
     actor: int
     object: int | None
-    #: Needed for `set_attributes` only.
+    #: Needed for `retract` only.
+    relation: str | None = None
+    #: Needed for `set_attributes` only, and its properties.
+    event_id: str = ""
     properties: Mapping[str, Any] | None = None
 
 
@@ -35,6 +43,8 @@ class EdgeChange:
     """
 
     rate: float
+    #: False: however many events, the edge counts as one, as old as the newest.
+    adds_up: bool = True
     decayed: float = 0.0
     count: int = 0
     first_time: int = 0
@@ -50,13 +60,15 @@ class EdgeChange:
         self.decayed += exp2((time - self.last_time) * self.rate)
         self.first_time = min(self.first_time, time)
         self.count += 1
+        if not self.adds_up:
+            self.count, self.decayed = 1, 1.0
 
 
 class AttributeChange(NamedTuple):
-    """A value and who wrote it: the greatest (event_time, seq) wins. None removes."""
+    """A value and who wrote it: the greatest (event_time, event_id) wins. None removes."""
 
     event_time: int
-    seq: int
+    event_id: str
     value: Any
 
 
@@ -64,12 +76,13 @@ class AttributeChange(NamedTuple):
 class Changes:
     """The changes of some events, summed per row of the projected tables."""
 
-    #: (head key, relation, tail key)
-    edges: dict[tuple[int, str, int], EdgeChange] = field(default_factory=dict)
+    edges: dict[Pair, EdgeChange] = field(default_factory=dict)
     #: (entity key, event name) -> how many more
     counters: dict[tuple[int, str], int] = field(default_factory=dict)
     #: (entity key, attribute)
     attributes: dict[tuple[int, str], AttributeChange] = field(default_factory=dict)
+    #: Edges of which an event was taken back: they have to be summed anew.
+    retracted: set[Pair] = field(default_factory=set)
 
 
 def decay_rate(event_type: EventType) -> float:
@@ -80,7 +93,10 @@ def decay_rate(event_type: EventType) -> float:
 def project(schema: Schema, logged: Iterable[Logged]) -> Changes:
     """Sum the changes of some events. An entity at both ends of an event is counted once."""
     changes = Changes()
-    rates = {relation.name: decay_rate(relation) for relation in schema.relations}
+    kinds = {
+        relation.name: (decay_rate(relation), relation.parallel) for relation in schema.relations
+    }
+    loops = {relation.name for relation in schema.relations if relation.self_loops}
     counters, edges = changes.counters, changes.edges
     for event in logged:
         name, actor, target = event.event_name, event.actor, event.object
@@ -91,18 +107,43 @@ def project(schema: Schema, logged: Iterable[Logged]) -> Changes:
             continue
         if target != actor:
             counters[target, name] = counters.get((target, name), 0) + 1
-        rate = rates.get(name)
-        if rate is not None:
+        elif (event.relation or name) not in loops:
+            continue  # its ends became one by a merge
+        if name == RETRACT and event.relation:
+            changes.retracted.add((actor, event.relation, target))
+        elif name in kinds:
             edge = edges.get((actor, name, target))
             if edge is None:
-                edge = edges[actor, name, target] = EdgeChange(rate)
+                edge = edges[actor, name, target] = EdgeChange(*kinds[name])
             edge.add(event.event_time)
     return changes
 
 
+def empty_edge(relation: EventType) -> EdgeChange:
+    """An edge of a relation before its first event."""
+    return EdgeChange(decay_rate(relation), relation.parallel)
+
+
+def standing(events: Iterable[tuple[int, bool, str]], *, adds_up: bool) -> list[int]:
+    """The times of the events of one edge that still stand, from (time, is retraction, event id).
+
+    A retraction takes back the most recent event before it that stands; where events do not add up,
+    all of them. One that finds nothing changes nothing. Of the same second, events come first.
+    """
+    times: list[int] = []
+    for time, is_retraction, _event_id in sorted(events):
+        if not is_retraction:
+            times.append(time)
+        elif not adds_up:
+            times.clear()
+        elif times:
+            times.pop()
+    return times
+
+
 def _set_attributes(changes: Changes, event: Logged) -> None:
     for name, value in (event.properties or {}).items():
-        change = AttributeChange(event.event_time, event.seq, value)
+        change = AttributeChange(event.event_time, event.event_id, value)
         present = changes.attributes.get((event.actor, name))
         if present is None or change[:2] > present[:2]:
             changes.attributes[event.actor, name] = change

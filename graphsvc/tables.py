@@ -12,11 +12,13 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 metadata = MetaData(
@@ -35,9 +37,18 @@ _Name = String(64)
 _ApplicationId = String(256)
 _Digest = String(64)
 
-# The projections (edges, counters, attributes) can be rebuilt from the log at any time, so they do
-# without foreign keys, which would double the work of a write. On SQLite
-# they are stored in their primary key.
+# The projections (edges, counters, attributes, retractions, consents) can be rebuilt from the log
+# at any time, so they do without foreign keys, which would double the work of a write; so does the
+# log, whose keys ingest hands out itself. On SQLite they are stored in their primary key.
+
+#: The last number given to an event and to an entity. Only ever grows: rows of the log may go.
+sequences = Table(
+    "sequences",
+    metadata,
+    #: event | entity
+    Column("name", _Name, primary_key=True),
+    Column("last", BigInteger, nullable=False),
+)
 
 #: Every entity that an event has named. `key` is this database's own short name for it.
 entities = Table(
@@ -47,10 +58,30 @@ entities = Table(
     Column("key", _Key, primary_key=True, autoincrement=False),
     Column("type", _Name, nullable=False),
     Column("id", _ApplicationId, nullable=False),
+    #: The log row that named it first: at an earlier watermark it was not there.
+    Column("first_seq", BigInteger, nullable=False),
+    #: Out of answers, kept for labels; `retired_time` is when it was last retired or restored.
+    Column("retired", Boolean, nullable=False, server_default=false()),
+    Column("retired_time", BigInteger),
+    #: The key of the entity that this id was merged into; never one that is merged itself.
+    Column("merged_into", _Key),
     UniqueConstraint("type", "id"),
 )
+Index(
+    "ix_entities_merged_into",
+    entities.c.merged_into,
+    postgresql_where=entities.c.merged_into.is_not(None),
+    sqlite_where=entities.c.merged_into.is_not(None),
+)
+Index(
+    "ix_entities_retired",
+    entities.c.type,
+    postgresql_where=entities.c.retired,
+    sqlite_where=entities.c.retired,
+)
 
-#: The log. Rows are only ever appended; `seq` is their order, and the order of commits.
+#: The log. Rows are appended, and taken out when a person opts out; `seq` is their order, and the
+#: order of commits. A number is never given twice.
 events = Table(
     "events",
     metadata,
@@ -59,18 +90,43 @@ events = Table(
     Column("event_name", _Name, nullable=False),
     Column("event_time", BigInteger, nullable=False),
     Column("action_source", String(16), nullable=False),
-    Column("actor", _Key, ForeignKey("entities.key"), nullable=False),
-    #: Empty for `set_attributes` only.
-    Column("object", _Key, ForeignKey("entities.key")),
+    #: Keys of entities as the event named them; merges are applied when the log is read.
+    Column("actor", _Key, nullable=False),
+    #: Empty for events about one entity, e.g. `set_attributes`.
+    Column("object", _Key),
+    #: For `retract`: the relation of which an event is taken back.
+    Column("relation", _Name),
     Column("value", Double),
     Column("currency", String(3)),
     Column("properties", Text),
     Column("consent", Boolean),
+    #: Of an exposure: the answer that it was shown for, where in it, and how likely it was logged.
+    Column("request_id", String(64)),
+    Column("position", Integer),
+    Column("sampling_rate", Double),
     Column("received_at", BigInteger, nullable=False),
-    # The id comes first: ingest asks for a batch of ids, whatever their names.
-    UniqueConstraint("event_id", "event_name"),
     Index(None, "event_name", "event_time"),
-    Index(None, "actor", "object", "event_time"),
+    Index(None, "actor", "event_time"),
+)
+Index(
+    "ix_events_request_id",
+    events.c.request_id,
+    postgresql_where=events.c.request_id.is_not(None),
+    sqlite_where=events.c.request_id.is_not(None),
+)
+
+#: Which events were seen: what makes one a duplicate, and the same id with other content a
+#: conflict. Narrow, since every batch asks it for every event.
+seen = Table(
+    "seen",
+    metadata,
+    #: The first 16 bytes of a digest of (event_name, event_id).
+    Column("digest", LargeBinary(16), primary_key=True),
+    #: 8 bytes of a digest of the rest of the event; empty where it is not known.
+    Column("body", BigInteger),
+    #: From here on the event counts as never seen, and the row may go.
+    Column("expires_at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 #: The graph: one row per (head, relation, tail), a projection of the log.
@@ -89,6 +145,31 @@ edges = Table(
     sqlite_with_rowid=False,
 )
 
+#: The edges of which something was ever retracted: they are summed anew from the log, in order of
+#: time, whenever an event touches them. A projection of the log.
+retractions = Table(
+    "retractions",
+    metadata,
+    Column("head", _Key, primary_key=True, autoincrement=False),
+    Column("relation", _Name, primary_key=True),
+    Column("tail", _Key, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
+)
+
+#: What a person has said of offsite events, last; a projection of the log.
+consents = Table(
+    "consents",
+    metadata,
+    Column("entity", _Key, primary_key=True, autoincrement=False),
+    #: in | out
+    Column("state", String(8), nullable=False),
+    #: When the person said so.
+    Column("time", BigInteger, nullable=False),
+    #: Offsite events of an earlier time are not kept.
+    Column("barrier", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 #: How often an entity was the actor or the object of each event; a projection of the log.
 counters = Table(
     "counters",
@@ -99,7 +180,8 @@ counters = Table(
     sqlite_with_rowid=False,
 )
 
-#: What is known of an entity: the last writer by (event_time, seq) wins; a projection of the log.
+#: What is known of an entity: the last writer by (event_time, event_id) wins; a projection of the
+#: log.
 attributes = Table(
     "attributes",
     metadata,
@@ -107,8 +189,55 @@ attributes = Table(
     Column("name", _Name, primary_key=True),
     Column("value", Text, nullable=False),
     Column("event_time", BigInteger, nullable=False),
-    Column("seq", BigInteger, nullable=False),
+    Column("event_id", _ApplicationId, nullable=False),
     sqlite_with_rowid=False,
+)
+
+#: The versions of the schema; the last one holds.
+schemas = Table(
+    "schemas",
+    metadata,
+    Column("version", _Key, primary_key=True, autoincrement=False),
+    Column("document", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+#: What was answered to a score request, for joining with what people did; bounded by rows and age.
+answers = Table(
+    "answers",
+    metadata,
+    Column("request_id", String(64), primary_key=True),
+    Column("asked_at", BigInteger, nullable=False),
+    Column("head_type", _Name, nullable=False),
+    Column("head_id", _ApplicationId, nullable=False),
+    Column("tail_type", _Name, nullable=False),
+    #: learned | cold | unknown
+    Column("state", String(16), nullable=False),
+    Column("bundle", _Digest, nullable=False),
+    Column("index", _Digest, nullable=False),
+    Column("ranker", _Digest, nullable=False),
+    #: JSON [[candidate id, score], ...] in the order of the answer.
+    Column("items", Text, nullable=False),
+    Index(None, "asked_at"),
+    Index(None, "head_type", "head_id"),
+)
+
+#: Answers to POSTs that carried an Idempotency-Key, so that a repetition gets the same one.
+idempotency = Table(
+    "idempotency",
+    metadata,
+    #: The id of the API key that asked, and what it called the request.
+    Column("api_key", String(32), primary_key=True),
+    Column("name", String(255), primary_key=True),
+    #: Of method, path and body.
+    Column("request", _Digest, nullable=False),
+    #: Empty while the request is under way.
+    Column("status", Integer),
+    Column("media_type", String(100)),
+    Column("answer", LargeBinary),
+    Column("created_at", BigInteger, nullable=False),
+    Index(None, "created_at"),
 )
 
 #: The ledger: which artifacts exist.

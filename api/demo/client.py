@@ -57,7 +57,9 @@ class Client:
 
     def post_events(self, events: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
         """Post up to 1000 events; the answer holds the verdicts."""
-        return self._call("POST", "/v1/events", content=orjson.dumps({"events": events}))
+        return self._call(
+            "POST", "/v1/events?backfill=true", content=orjson.dumps({"events": events})
+        )
 
     def retrain(self, request: Mapping[str, Any]) -> str:
         """Ask for a retrain; gives the job's id."""

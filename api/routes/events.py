@@ -1,17 +1,18 @@
 """POST /v1/events: the front door. A verdict per event, and what is accepted is on disk."""
 
 import json
+from collections import Counter
 from time import time
-from typing import Any, Literal
+from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.deps import BodyOf, Services, ServicesOf
 from api.errors import Invalid
 from graphsvc.events import Event
-from graphsvc.ingest import ingest
+from graphsvc.ingest import STATUSES, Rules, Status, Verdict, append, prepare
 
 router = APIRouter(prefix="/v1", tags=["events"])
 
@@ -40,10 +41,13 @@ class EventBatch(BaseModel):
 
 
 class VerdictOf(BaseModel):
-    """What became of one event. `field` and `message` say what to correct if it was rejected."""
+    """What became of one event. `field` and `message` say what to correct if it was not accepted."""
 
     event_id: str | None
-    status: Literal["accepted", "duplicate", "rejected"]
+    status: Status = Field(
+        description="accepted: it is stored. duplicate: it was stored before. conflict: another "
+        "event came with this name and id before. rejected: see code, field and message."
+    )
     code: str | None = None
     field: str | None = None
     value: Any = None
@@ -55,13 +59,24 @@ class Verdicts(BaseModel):
 
     accepted: int = Field(examples=[1])
     duplicate: int = Field(examples=[0])
+    conflict: int = Field(examples=[0])
     rejected: int = Field(examples=[0])
     verdicts: list[VerdictOf]
+
+
+Backfill = Annotated[
+    bool,
+    Query(
+        description="Take events of any age, to fill the graph with the past; else those that "
+        "happened more than the late window (7 days) ago are rejected."
+    ),
+]
 
 
 @router.post(
     "/events",
     summary="Post 1 to 1000 events; each gets a verdict of its own",
+    response_model=Verdicts,
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -74,34 +89,34 @@ class Verdicts(BaseModel):
         }
     },
 )
-def post_events(services: ServicesOf, body: BodyOf) -> Verdicts:
+def post_events(services: ServicesOf, body: BodyOf, *, backfill: Backfill = False) -> Response:
     """An accepted event is durable when the answer is sent. Posting it again is harmless."""
-    return accept(services, _events_in(body))
-
-
-def accept(services: Services, events: list[Any]) -> Verdicts:
-    """Ingest raw events in one transaction and count their verdicts."""
-    with services.database.transaction() as connection:
-        verdicts = ingest(connection, services.schema, events, now=int(time()))
-    counts = {"accepted": 0, "duplicate": 0, "rejected": 0}
+    verdicts = accept(services, _events_in(body), backfill=backfill)
+    counts = {status: 0 for status in STATUSES}
     for verdict in verdicts:
         counts[verdict.status] += 1
-    for status, count in counts.items():
+    # Verdicts are made here, so nothing is gained by checking and copying a thousand of them.
+    answer = {**counts, "verdicts": [as_json(verdict) for verdict in verdicts]}
+    return Response(orjson.dumps(answer), media_type="application/json")
+
+
+def accept(services: Services, events: list[Any], *, backfill: bool = False) -> list[Verdict]:
+    """Ingest raw events in one transaction and count their verdicts."""
+    now = int(time())
+    rules = Rules(late_seconds=services.settings.late_seconds, backfill=backfill)
+    batch = prepare(services.schema, events, now=now, rules=rules)
+    with services.database.transaction() as connection:
+        verdicts = append(connection, services.schema, batch, now=now)
+    for status, count in Counter(verdict.status for verdict in verdicts).items():
         services.telemetry.events.labels(status).inc(count)
-    return Verdicts(
-        **counts,
-        verdicts=[
-            VerdictOf.model_construct(
-                event_id=v.event_id,
-                status=v.status,
-                code=v.code,
-                field=v.field,
-                value=v.value,
-                message=v.message,
-            )
-            for v in verdicts
-        ],
-    )
+    return verdicts
+
+
+def as_json(verdict: Verdict) -> dict[str, Any]:
+    """A verdict as it is answered: what needs no correction has no code, field, value, message."""
+    if verdict.code is None:
+        return {"event_id": verdict.event_id, "status": verdict.status}
+    return verdict._asdict()
 
 
 def _events_in(body: bytes) -> list[Any]:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from graphsvc.admission import Verdict, admit
+from graphsvc.admission import Late, Rules, admit
+from graphsvc.verdict import Verdict
 from graphsvc.db import Database
 from graphsvc.events import Event
 from graphsvc.ingest import ingest

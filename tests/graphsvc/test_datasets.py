@@ -7,7 +7,7 @@ import pytest
 from graphsvc.datasets import MovieLensCounts, movielens
 from graphsvc.db import Database
 from graphsvc.errors import DatasetMissing
-from graphsvc.ingest import ingest
+from graphsvc.ingest import Rules, ingest
 from graphsvc.schema import load_schema
 
 FILES = {

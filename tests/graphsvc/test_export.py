@@ -16,7 +16,7 @@ from graphsvc.artifact import ArtifactStore
 from graphsvc.db import Database
 from graphsvc.errors import GraphError, NotEnoughData
 from graphsvc.export import Split, export_snapshot
-from graphsvc.ingest import ingest
+from graphsvc.ingest import Rules, ingest
 from graphsvc.schema import load_schema
 from graphsvc.snapshot import Snapshot, Span
 from graphsvc.tables import metadata
@@ -45,7 +45,7 @@ def raw(name: str, time: int, actor: str, target: str, number: int = 0) -> dict[
 
 def post(database: Database, log: list[dict[str, Any]]) -> None:
     with database.transaction() as connection:
-        verdicts = ingest(connection, ADS, log, now=NOW)
+        verdicts = ingest(connection, ADS, log, now=NOW, rules=Rules(backfill=True))
     assert {verdict.status for verdict in verdicts} <= {"accepted", "duplicate"}
 
 

@@ -5,11 +5,11 @@ from math import log2
 import numpy as np
 import pytest
 
-from graphsvc import graph
+from graphsvc import graph, tail
 from graphsvc.db import Database
 from graphsvc.errors import CursorInvalid, EntityMissing, SchemaMismatch
 from graphsvc.ids import EntityId
-from graphsvc.ingest import ingest
+from graphsvc.ingest import Rules, ingest
 from graphsvc.schema import load_schema
 
 ADS = load_schema("ads")
@@ -44,7 +44,9 @@ def post(database: Database, *events: tuple[str, str, str, int]) -> None:
         }
     )
     with database.transaction() as connection:
-        assert {v.status for v in ingest(connection, ADS, batch, now=NOW)} == {"accepted"}
+        assert {
+            v.status for v in ingest(connection, ADS, batch, now=NOW, rules=Rules(backfill=True))
+        } == {"accepted"}
 
 
 def small(database: Database) -> None:
@@ -120,7 +122,7 @@ def test_what_cannot_be_stored_is_not_known(database: Database, odd: EntityId) -
         str(missing.value).encode()
         with pytest.raises(EntityMissing):
             graph.edges(connection, ADS, odd, as_of=NOW)
-        assert graph.fold_edges(connection, ADS, odd, as_of=NOW) == []
+        assert tail.named(connection, odd) is None
         rows = graph.states(
             connection, odd.type, [odd.id, "u1"], attributes=["age"], events=["click"]
         )
@@ -147,22 +149,6 @@ def test_a_cursor_of_nobody(database: Database, after: str) -> None:
     small(database)
     with database.reading() as connection, pytest.raises(CursorInvalid):
         graph.edges(connection, ADS, U1, as_of=NOW, after=after)
-
-
-def test_edges_to_fold_in_are_recent_and_within_their_windows(database: Database) -> None:
-    small(database)
-    with database.reading() as connection:
-        found = graph.fold_edges(connection, ADS, A1, as_of=NOW)
-        newest = graph.fold_edges(connection, ADS, A1, as_of=NOW, limit=1)
-        none = graph.fold_edges(connection, ADS, EntityId("ad", "new"), as_of=NOW)
-    assert [(e.relation, e.other, e.inverse, e.count) for e in found] == [
-        ("click", U1, True, 2),
-        ("save", U1, True, 1),
-        ("ad_of_product", EntityId("product", "p1"), False, 1),  # structure has no window
-    ]
-    assert found[0].weight == pytest.approx(log2(1 + 1.5))
-    assert newest == found[:1]
-    assert none == []
 
 
 def test_counts(database: Database) -> None:

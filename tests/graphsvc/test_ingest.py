@@ -10,7 +10,7 @@ from sqlalchemy import delete, select
 
 from graphsvc.db import Database
 from graphsvc.errors import GraphError
-from graphsvc.ingest import Verdict, ingest, rebuild
+from graphsvc.ingest import Rules, Verdict, ingest, rebuild
 from graphsvc.schema import load_schema
 from graphsvc.tables import attributes, counters, edges, entities, events, metadata
 
@@ -43,9 +43,9 @@ def attributes_of(user: str, values: Mapping[str, Any], **changes: Any) -> dict[
     return event | changes
 
 
-def post(database: Database, *raw: Any) -> list[Verdict]:
+def post(database: Database, *raw: Any, backfill: bool = True, now: int = NOW) -> list[Verdict]:
     with database.transaction() as connection:
-        return ingest(connection, ADS, raw, now=NOW)
+        return ingest(connection, ADS, raw, now=now, rules=Rules(backfill=backfill))
 
 
 def rows(database: Database, table: Any) -> list[tuple[Any, ...]]:
@@ -58,10 +58,14 @@ def rows(database: Database, table: Any) -> list[tuple[Any, ...]]:
 def test_an_accepted_event_is_in_the_log_and_in_the_graph(database: Database) -> None:
     event = click(1, value=2.5, currency="EUR", properties={"b": [1, "x"], "a": None}, consent=True)
     assert post(database, event) == [Verdict("c1", "accepted")]
-    assert rows(database, entities) == [(1, "user", "u1"), (2, "ad", "a1")]
+    assert [row[:5] for row in rows(database, entities)] == [
+        (1, "user", "u1", 1, False),
+        (2, "ad", "a1", 1, False),
+    ]
     properties = '{"a":null,"b":[1,"x"]}'
+    ends, asked = (1, 2, None), (None, None, None)
     assert rows(database, events) == [
-        (1, "c1", "click", NOW, "onsite", 1, 2, 2.5, "EUR", properties, True, NOW)
+        (1, "c1", "click", NOW, "onsite", *ends, 2.5, "EUR", properties, True, *asked, NOW)
     ]
     assert rows(database, edges) == [(1, "click", 2, 1.0, 1, NOW, NOW)]
     assert rows(database, counters) == [(1, "click", 1), (2, "click", 1)]
@@ -95,7 +99,7 @@ def test_duplicates_within_a_batch_and_against_the_log(database: Database) -> No
         "accepted",
     ]
     changed = click(1, event_time=NOW - 1)
-    assert [v.status for v in post(database, changed, click(2))] == ["duplicate", "accepted"]
+    assert [v.status for v in post(database, changed, click(2))] == ["conflict", "accepted"]
     assert [row[0] for row in rows(database, events)] == [1, 2, 3]
     assert rows(database, edges)[0][4] == 2
 

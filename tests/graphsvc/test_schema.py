@@ -9,7 +9,7 @@ import pytest
 from graphsvc import graph
 from graphsvc.db import Database
 from graphsvc.errors import SchemaError
-from graphsvc.schema import BUILT_IN, Schema, load_schema, parse_schema
+from graphsvc.schema import BUILT_IN_SCHEMAS, Schema, load_schema, parse_schema
 
 GOOD = """
 [entities.user]
@@ -40,7 +40,7 @@ outcome = "click"
 
 
 def test_the_built_in_schemas_load() -> None:
-    for name in BUILT_IN:
+    for name in BUILT_IN_SCHEMAS:
         schema = load_schema(name)
         assert schema.name == name
         assert schema.events[schema.label.exposure].edge is False

@@ -97,7 +97,7 @@ def post_all(http: httpx.Client, events: list[dict[str, Any]]) -> None:
     """Post events in batches; every one has to be accepted."""
     for first in range(0, len(events), 1000):
         batch = events[first : first + 1000]
-        answer = http.post("/v1/events", json={"events": batch}).json()
+        answer = http.post("/v1/events", params={"backfill": True}, json={"events": batch}).json()
         assert answer["accepted"] == len(batch), answer
 
 

@@ -1,0 +1,67 @@
+"""What makes an event the same event: its name and id; and what makes it the same content.
+
+Takes events, gives digests; and forgets, in the table `seen`, what can no longer be asked for.
+Never looks at the log. Our design: 128 bits identify an event, 64 bits its content, so a row is
+some 40 bytes however long ids are.
+"""
+
+from hashlib import blake2b
+from typing import Final
+
+import orjson
+from sqlalchemy import Connection, delete
+
+from graphsvc.builtin import CONSENTS
+from graphsvc.events import Event
+from graphsvc.tables import seen
+
+#: An id is remembered for the late window and this long after it: a repetition that comes later is
+#: refused as late in any case.
+SLACK_SECONDS: Final = 7 * 86_400
+#: The ids of events without a late rule are remembered for ever.
+NEVER: Final = 2**62
+
+
+def digest_of(event_name: str, event_id: str) -> bytes:
+    """16 bytes that stand for the name and id of an event."""
+    return blake2b(f"{event_name}\n{event_id}".encode(), digest_size=16).digest()
+
+
+def body_of(event: Event, properties: str | None) -> int:
+    """A signed 64-bit number that stands for all else that an event says.
+
+    `properties` is their canonical JSON, so neither the order of fields nor 1 for 1.0 matters.
+    """
+    target = event.object
+    content = orjson.dumps(
+        (
+            event.event_time,
+            event.action_source,
+            event.actor.type,
+            event.actor.id,
+            target and target.type,
+            target and target.id,
+            event.relation,
+            event.value,
+            event.currency,
+            properties,
+            event.consent,
+            event.request_id,
+            event.position,
+            event.sampling_rate,
+        )
+    )
+    return int.from_bytes(blake2b(content, digest_size=8).digest(), signed=True)
+
+
+def expiry_of(event: Event, *, now: int, late_seconds: int) -> int:
+    """From when on an event that arrives `now` counts as never seen."""
+    # Consent has no late rule either: an old opt-in must not come back to life.
+    if event.action_source == "structure" or event.event_name in CONSENTS:
+        return NEVER
+    return now + late_seconds + SLACK_SECONDS
+
+
+def forget(connection: Connection, *, now: int) -> int:
+    """Delete what has expired and give how many rows that was; whoever cleans up calls it."""
+    return connection.execute(delete(seen).where(seen.c.expires_at <= now)).rowcount

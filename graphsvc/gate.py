@@ -1,0 +1,47 @@
+"""What the graph as it is now forbids, though the event by itself is well.
+
+Takes entries that were admitted, gives rejections; never writes. Called while nobody else writes.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection
+
+from graphsvc.consent import barriers
+from graphsvc.entry import Entry
+from graphsvc.schema import Schema
+from graphsvc.verdict import Verdict
+
+_EXPECTED = "absent: the person has opted out of offsite events"
+
+
+def refused(connection: Connection, schema: Schema, entries: Sequence[Entry]) -> dict[int, Verdict]:
+    """The verdicts on the entries that may not be logged, by their place in the batch."""
+    return _opted_out(connection, schema, entries)
+
+
+def _opted_out(
+    connection: Connection, schema: Schema, entries: Sequence[Entry]
+) -> dict[int, Verdict]:
+    persons = {kind.name for kind in schema.entities.values() if kind.person}
+    asked: list[tuple[Entry, list[tuple[str, str]]]] = []
+    for entry in entries:
+        if entry.action_source == "offsite":
+            ends = [(entry.actor_type, entry.actor_id)]
+            if entry.object_type and entry.object_id:
+                ends.append((entry.object_type, entry.object_id))
+            asked.append((entry, [end for end in ends if end[0] in persons]))
+    if not asked:
+        return {}
+    held = barriers(connection, {end for _, ends in asked for end in ends})
+    return {
+        entry.n: Verdict(
+            entry.event_id,
+            "rejected",
+            "opted_out",
+            "event",
+            f"event should be {_EXPECTED}, or has since agreed again",
+        )
+        for entry, ends in asked
+        if any(entry.event_time < held.get(end, 0) for end in ends)
+    }

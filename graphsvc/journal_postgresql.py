@@ -1,0 +1,115 @@
+"""Appending to the log on PostgreSQL: one COPY, and one statement for all the rest.
+
+Takes entries, gives for each the new row or what was known of it; never projects.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection
+
+from graphsvc.bulk import Staging
+from graphsvc.entry import Entry, Known, Written
+
+_INCOMING = Staging(
+    table="incoming",
+    columns={
+        "n": "integer",
+        "digest": "bytea",
+        "body": "bigint",
+        "expires_at": "bigint",
+        "event_id": "text",
+        "event_name": "text",
+        "event_time": "bigint",
+        "action_source": "text",
+        "actor_type": "text",
+        "actor_id": "text",
+        "object_type": "text",
+        "object_id": "text",
+        "relation": "text",
+        "value": "double precision",
+        "currency": "text",
+        "properties": "text",
+        "consent": "boolean",
+        "request_id": "text",
+        "position": "integer",
+        "sampling_rate": "double precision",
+    },
+)
+
+# Read top down: what was seen, what is new, the entities that it names, the keys that they have or
+# get, the rows of the log. Everything in it sees the tables as they were before it.
+_APPEND = """
+WITH start AS MATERIALIZED (
+    SELECT (SELECT last FROM sequences WHERE name = 'event') AS seq,
+           (SELECT last FROM sequences WHERE name = 'entity') AS key
+), known AS MATERIALIZED (
+    SELECT i.n, s.body FROM incoming i JOIN seen s ON s.digest = i.digest
+    WHERE s.expires_at > %(now)s
+), fresh AS MATERIALIZED (
+    SELECT i.*, row_number() OVER (ORDER BY i.n) AS rank FROM incoming i
+    WHERE NOT EXISTS (SELECT 1 FROM known k WHERE k.n = i.n)
+), noted AS (
+    INSERT INTO seen SELECT digest, body, expires_at FROM fresh
+    ON CONFLICT (digest) DO UPDATE SET body = excluded.body, expires_at = excluded.expires_at
+), names AS (
+    SELECT type, id, min(rank) AS rank, min(place) AS place FROM (
+        SELECT actor_type AS type, actor_id AS id, rank, 2 * rank AS place FROM fresh
+        UNION ALL
+        SELECT object_type, object_id, rank, 2 * rank + 1 FROM fresh WHERE object_id IS NOT NULL
+    ) ends GROUP BY type, id
+), held AS MATERIALIZED (
+    SELECT names.*, e.key, coalesce(e.merged_into, e.key) AS canonical
+    FROM names LEFT JOIN entities e ON e.type = names.type AND e.id = names.id
+), made AS (
+    INSERT INTO entities (key, type, id, first_seq)
+    SELECT start.key + row_number() OVER (ORDER BY held.place), type, id, start.seq + rank
+    FROM held, start WHERE held.key IS NULL
+    RETURNING key, type, id
+), keys AS MATERIALIZED (
+    SELECT type, id, key, canonical FROM held WHERE key IS NOT NULL
+    UNION ALL SELECT type, id, key, key FROM made
+), keyed AS MATERIALIZED (
+    SELECT f.*, start.seq + f.rank AS seq, a.key AS actor, a.canonical AS head,
+           o.key AS object, o.canonical AS tail
+    FROM start, fresh f
+    JOIN keys a ON a.type = f.actor_type AND a.id = f.actor_id
+    LEFT JOIN keys o ON o.type = f.object_type AND o.id = f.object_id
+), logged AS (
+    INSERT INTO events (seq, event_id, event_name, event_time, action_source, actor, object,
+        relation, value, currency, properties, consent, request_id, position, sampling_rate,
+        received_at)
+    SELECT seq, event_id, event_name, event_time, action_source, actor, object,
+        relation, value, currency, properties, consent, request_id, position, sampling_rate,
+        %(now)s
+    FROM keyed ORDER BY seq
+), counted AS (
+    UPDATE sequences SET last = last + CASE name
+        WHEN 'event' THEN (SELECT count(*) FROM fresh)
+        ELSE (SELECT count(*) FROM held WHERE key IS NULL) END
+)
+SELECT n, NULL AS body, seq, head, tail FROM keyed
+UNION ALL
+SELECT n, body, NULL, NULL, NULL FROM known"""
+
+
+def stage(connection: Connection, entries: Sequence[Entry]) -> None:
+    """Send entries to the database; needs no lock, so it comes before one is taken."""
+    _INCOMING.fill(connection, entries)
+
+
+def append(connection: Connection, *, now: int) -> dict[int, Written | Known]:
+    """Write what is staged; by place in the batch, what became of each entry."""
+    rows = connection.exec_driver_sql(_APPEND, {"now": now})
+    return {
+        n: Known(body) if seq is None else Written(seq, head, tail)
+        for n, body, seq, head, tail in rows
+    }
+
+
+def bodies(
+    connection: Connection, digests: Sequence[bytes], *, now: int
+) -> dict[bytes, int | None]:
+    """What is known of some digests."""
+    query = "SELECT digest, body FROM seen WHERE digest = ANY(%s) AND expires_at > %s"
+    rows = connection.exec_driver_sql(query, (list(digests), now))
+    return {bytes(digest): body for digest, body in rows}
