@@ -1,0 +1,141 @@
+"""The verbs that train and promote: one step of a retrain each, or a whole one.
+
+Takes digests and dials, prints the digest of what was sealed, or the job that will seal it.
+"""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from api.opening import open_database
+from api.printing import AsJson, Output, Ticker, out
+from api.settings import read_settings
+
+if TYPE_CHECKING:
+    from api.jobs.steps import Workshop
+
+jobs_app = typer.Typer()
+
+Seed = Annotated[int, typer.Option(help="Seed of every random choice.", min=0)]
+Digest = Annotated[str, typer.Argument(help="64 hexadecimal digits.")]
+
+
+@jobs_app.command()
+def snapshot(
+    *,
+    split: Annotated[str, typer.Option(help="global_time or per_user_time")] = "global_time",
+    as_json: AsJson = False,
+) -> None:
+    """Seal the graph as it is now."""
+    from api.jobs import steps
+    from api.jobs.requests import RetrainRequest
+
+    request = RetrainRequest.model_validate({"split": split})
+    with Ticker("snapshot", quiet=as_json) as ticker:
+        digest = steps.snapshot(_workshop(), request, ticker.tick)
+    out(Output({"snapshot": digest}), as_json=as_json)
+
+
+@jobs_app.command()
+def embed(snapshot: Digest, *, seed: Seed = 0, as_json: AsJson = False) -> None:
+    """Train TransRA on a snapshot."""
+    from api.jobs import steps
+
+    with Ticker("embed", quiet=as_json) as ticker:
+        digest = steps.embed(_workshop(), snapshot, seed=seed, tick=ticker.tick)
+    out(Output({"bundle": digest}), as_json=as_json)
+
+
+@jobs_app.command()
+def index(bundle: Digest, *, as_json: AsJson = False) -> None:
+    """Build the FAISS index of a bundle."""
+    from api.jobs import steps
+
+    with Ticker("index", quiet=as_json) as ticker:
+        digest = steps.index(_workshop(), bundle, ticker.tick)
+    out(Output({"index": digest}), as_json=as_json)
+
+
+@jobs_app.command()
+def rank(
+    snapshot: Digest,
+    bundle: Digest,
+    *,
+    arm: Annotated[str, typer.Option(help="none, frozen or attention")] = "attention",
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Train a ranker on a snapshot and a bundle."""
+    from api.jobs import steps
+
+    with Ticker(f"rank {arm}", quiet=as_json) as ticker:
+        digest = steps.rank(
+            _workshop(),
+            (snapshot, bundle),
+            arm=arm,
+            seed=seed,
+            tick=ticker.tick,
+        )
+    out(Output({"ranker": digest}), as_json=as_json)
+
+
+@jobs_app.command()
+def promote(
+    ranker: Digest,
+    *,
+    reason: Annotated[str, typer.Option(help="Kept with the promotion.")] = "by hand",
+    as_json: AsJson = False,
+) -> None:
+    """Make a ranker and its bundle and index live; an earlier one rolls back."""
+    from api.jobs.promotion import promote as promote_trio
+
+    live = promote_trio(open_database(), ranker, reason=reason)
+    out(Output(asdict(live)), as_json=as_json)
+
+
+@jobs_app.command()
+def retrain(
+    *,
+    split: Annotated[str, typer.Option(help="global_time or per_user_time")] = "global_time",
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the worker for a whole retrain: snapshot to promotion."""
+    from api.jobs.queue import JobQueue
+    from api.jobs.requests import JobName, RetrainRequest
+
+    database = open_database()
+    queue = JobQueue(read_settings().jobs_url, database)
+    request = RetrainRequest.model_validate({"split": split, "seed": seed})
+    out(Output({"job": queue.enqueue(JobName.RETRAIN, request)}), as_json=as_json)
+    queue.close()
+
+
+@jobs_app.command()
+def jobs(
+    job: Annotated[str | None, typer.Argument(help="A job's id, for its details.")] = None,
+    *,
+    limit: Annotated[int, typer.Option(min=1, max=100)] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List jobs, newest first; or show one."""
+    from api.jobs.queue import JobQueue
+    from api.routes.jobs import out_of
+
+    database = open_database()
+    queue = JobQueue(read_settings().jobs_url, database)
+    if job:
+        out(Output(out_of(queue.get(job)).model_dump()), as_json=as_json)
+    else:
+        found = [out_of(item).model_dump() for item in queue.page(limit=limit, offset=0)]
+        columns = ("id", "name", "state", "step", "error", "updated_at")
+        out(Output({"jobs": found}, table=("jobs", columns)), as_json=as_json)
+    queue.close()
+
+
+def _workshop() -> "Workshop":
+    from api.jobs.steps import open_workshop  # torch takes a second to import
+
+    open_database().dispose()  # refuses in one sentence what cannot be opened
+    return open_workshop(read_settings())
