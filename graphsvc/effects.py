@@ -8,14 +8,22 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from graphsvc.builtin import CONSENTS
+from graphsvc.builtin import CONSENTS, MERGE, RESTORE, RETIRE
 from graphsvc.consent import apply_consents
+from graphsvc.lifecycle import apply_lifecycle
+from graphsvc.merging import apply_merges
 from graphsvc.projection import Logged
 from graphsvc.schema import Schema
 
 
 def apply_effects(connection: Connection, schema: Schema, logged: Sequence[Logged]) -> None:
-    """Do what consents ask for."""
+    """Do what consents, retirements, restorations and merges ask for."""
+    lives = [event for event in logged if event.event_name in (RETIRE, RESTORE)]
+    if lives:
+        apply_lifecycle(connection, lives)
+    merges = [event for event in logged if event.event_name == MERGE]
+    if merges:
+        apply_merges(connection, schema, merges)
     persons = {event.actor for event in logged if event.event_name in CONSENTS}
     if persons:
         apply_consents(connection, schema, persons)

@@ -1,5 +1,8 @@
 """What can go wrong in this room. Each class's docstring is its default message."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 
 class GraphError(Exception):
     """The graph could not do what was asked."""
@@ -16,6 +19,37 @@ class SchemaMismatch(GraphError):
     """The graph was filled under another schema; set GRAPHSVC_SCHEMA to that one."""
 
 
+class SchemaOutdated(GraphError):
+    """The schema has changed meanwhile; read it again and repeat."""
+
+
+class SchemaMissing(GraphError):
+    """The database holds no schema yet; `graphsvc init` puts one there."""
+
+
+class ChangedMeanwhile(GraphError):
+    """It is not as you have seen it; read it again and repeat the change."""
+
+
+class SchemaChanged(ChangedMeanwhile):
+    """The schema has another version than you have seen; read it again and repeat the change."""
+
+
+class SchemaRefused(GraphError):
+    """The change would orphan what is stored; add new names instead."""
+
+    def __init__(
+        self, message: str | None = None, *, errors: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
+        super().__init__(message)
+        #: One per name: `field`, what was `expected`, and how much is stored.
+        self.errors = list(errors)
+
+
+class ReplayTooLong(GraphError):
+    """The change replays many events while nothing can be written; ask for it expressly."""
+
+
 class ArtifactMissing(GraphError):
     """No such artifact is stored; list the artifacts to see which exist."""
 
@@ -30,6 +64,10 @@ class ArtifactFormat(GraphError):
 
 class EntityMissing(GraphError):
     """No event has named this entity yet; post one, or put its attributes."""
+
+
+class EntityRetired(GraphError):
+    """This entity is retired, so it is in no answer; restore it first."""
 
 
 class NotEnoughData(GraphError):

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from graphsvc.consent import barriers
 from graphsvc.entry import Entry
+from graphsvc.merging import circular
 from graphsvc.schema import Schema
 from graphsvc.verdict import Verdict
 
@@ -17,7 +18,7 @@ _EXPECTED = "absent: the person has opted out of offsite events"
 
 def refused(connection: Connection, schema: Schema, entries: Sequence[Entry]) -> dict[int, Verdict]:
     """The verdicts on the entries that may not be logged, by their place in the batch."""
-    return _opted_out(connection, schema, entries)
+    return _opted_out(connection, schema, entries) | circular(connection, entries)
 
 
 def _opted_out(

@@ -1,31 +1,39 @@
 """What may be in the graph: entity types, relations, observations, and which event is a label.
 
-Takes a TOML file, gives a checked `Schema`; never looks at an event. Two schemas come with the
-package: `ads` (the default) and `film`.
+Takes a document (of a TOML file, or JSON of the same shape), gives a checked `Schema`, and the
+document of one; never looks at an event. Two schemas come with the package: `ads` (the default)
+and `film`.
 """
 
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Set as AbstractSet
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
+from graphsvc.builtin import BUILT_IN
 from graphsvc.errors import SchemaError
 from graphsvc.ids import NAME
 
 Source = Literal["onsite", "offsite", "structure"]
 SOURCES = ("onsite", "offsite", "structure")
 ATTRIBUTE_KINDS = ("category", "list", "number", "text")
-BUILT_IN = ("ads", "film")
+BUILT_IN_SCHEMAS = ("ads", "film")
 #: Attributes of one entity type: scoring reads each by a join, and SQLite joins at most 64 tables.
 MAX_ATTRIBUTES = 32
+#: Every statement that adds to edges names each relation, so there is a bound.
+MAX_ENTITY_TYPES, MAX_EVENT_TYPES = 100, 200
+MAX_SCHEMA_NAME = 100
+#: Bounds of its numbers, so that sums of what they make are finite.
+_LEAST, _MOST = 1e-9, 1e9
+_LONGEST_ECHO = 100
 
-#: The event that sets attributes of its actor; part of every schema, so no schema may declare it.
-SET_ATTRIBUTES = "set_attributes"
-
+_EVENT_FIELDS = frozenset({"head", "tail", "source", "self_loops"})
+_EDGE_FIELDS = frozenset({"weight", "half_life_days", "window_days", "parallel", "directed"})
 #: (half-life, window) in days where a relation names none; our design.
 _DECAY_DAYS = {"onsite": (14.0, 90.0), "offsite": (30.0, 90.0), "structure": (math.inf, math.inf)}
 
@@ -57,6 +65,12 @@ class EventType:
     half_life_days: float = math.inf
     #: Events older than this at the snapshot's time make no edge; inf = all do.
     window_days: float = math.inf
+    #: Whether an entity may be related to itself.
+    self_loops: bool = True
+    #: True: events between the same two add up. False: the edge is there or it is not.
+    parallel: bool = True
+    #: False: actor and object are alike; the log has the one with the smaller id as actor.
+    directed: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +80,8 @@ class Label:
     exposure: str
     outcome: str
     window_minutes: float = 30.0
+    #: An event within the window that makes it a 0 whatever else follows; never a relation.
+    negative: str | None = None
 
 
 @dataclass(frozen=True)
@@ -76,22 +92,39 @@ class Schema:
     entities: Mapping[str, EntityType]
     events: Mapping[str, EventType]
     label: Label
+    #: Its place among the versions in the database; 0: it comes from a file.
+    version: int = 0
 
     @cached_property
     def relations(self) -> tuple[EventType, ...]:
         """The events that make edges, in the order in which the schema declares them."""
         return tuple(event for event in self.events.values() if event.edge)
 
+    @cached_property
+    def named(self) -> frozenset[str]:
+        """Every name that an event may have, those that no schema declares included."""
+        return BUILT_IN | self.events.keys()
+
+    @cached_property
+    def undirected(self) -> frozenset[str]:
+        """Names of the relations whose two ends are alike."""
+        return frozenset(relation.name for relation in self.relations if not relation.directed)
+
+    @cached_property
+    def single(self) -> frozenset[str]:
+        """Names of the relations whose events do not add up."""
+        return frozenset(relation.name for relation in self.relations if not relation.parallel)
+
 
 def load_schema(name_or_path: str) -> Schema:
     """A built-in schema by name, or the one in a TOML file. Raises `SchemaError`."""
-    if name_or_path in BUILT_IN:
+    if name_or_path in BUILT_IN_SCHEMAS:
         text = (files("graphsvc") / "schemas" / f"{name_or_path}.toml").read_text()
     else:
         path = Path(name_or_path)
         if not path.is_file():
             raise SchemaError(
-                f"schema should be one of {', '.join(BUILT_IN)} or a TOML file, "
+                f"schema should be one of {', '.join(BUILT_IN_SCHEMAS)} or a TOML file, "
                 f"received {name_or_path!r}"
             )
         text = path.read_text()
@@ -102,34 +135,80 @@ def load_schema(name_or_path: str) -> Schema:
 
 
 def parse_schema(document: Mapping[str, Any]) -> Schema:
-    """Check a schema that was read from TOML. Raises `SchemaError` naming the field."""
+    """Check a schema that was read from TOML or JSON. Raises `SchemaError` naming the field.
+
+    Where a number of days may be infinite, JSON says "inf".
+    """
     _only(document, {"name", "entities", "relations", "observations", "label"}, "schema")
+    title = document.get("name", "unnamed")
+    if (
+        not isinstance(title, str)
+        or not title.isprintable()
+        or not 1 <= len(title) <= MAX_SCHEMA_NAME
+    ):
+        raise SchemaError(
+            f"name should be 1 to {MAX_SCHEMA_NAME} printable characters, received {_shown(title)}"
+        )
     entities = {
         name: _entity(name, entry) for name, entry in _table(document, "entities", "schema").items()
     }
     events: dict[str, EventType] = {}
     for section, edge in (("relations", True), ("observations", False)):
         for name, entry in _table(document, section, "schema").items():
-            if name in events or name == SET_ATTRIBUTES:
+            if name in events or name in BUILT_IN:
                 raise SchemaError(f"{section}.{name}: the name is taken")
             events[name] = _event(f"{section}.{name}", name, entry, edge, entities)
+    if len(entities) > MAX_ENTITY_TYPES or len(events) > MAX_EVENT_TYPES:
+        raise SchemaError(
+            f"a schema should have at most {MAX_ENTITY_TYPES} entity types and {MAX_EVENT_TYPES} "
+            f"relations and observations, received {len(entities)} and {len(events)}"
+        )
     return Schema(
-        name=str(document.get("name", "unnamed")),
+        name=title,
         entities=entities,
         events=events,
         label=_label(_table(document, "label", "schema"), events),
     )
 
 
+def to_document(schema: Schema) -> dict[str, Any]:
+    """The document that `parse_schema` reads as this schema: every field said, plain JSON."""
+    relations, observations = (
+        {event.name: _described(event) for event in schema.events.values() if event.edge is edge}
+        for edge in (True, False)
+    )
+    label = {key: value for key, value in asdict(schema.label).items() if value is not None}
+    return {
+        "name": schema.name,
+        "entities": {
+            kind.name: {"person": kind.person, "attributes": dict(kind.attributes)}
+            for kind in schema.entities.values()
+        },
+        "relations": relations,
+        "observations": observations,
+        "label": {key: _plain(value) for key, value in label.items()},
+    }
+
+
+def _described(event: EventType) -> dict[str, Any]:
+    said = asdict(event)
+    known = _EVENT_FIELDS | _EDGE_FIELDS if event.edge else _EVENT_FIELDS
+    return {key: _plain(value) for key, value in said.items() if key in known}
+
+
+def _plain(value: Any) -> Any:
+    return "inf" if isinstance(value, float) and math.isinf(value) else value
+
+
 def _entity(name: str, entry: Any) -> EntityType:
     where = f"entities.{name}"
     _check_name(name, where)
     if not isinstance(entry, Mapping):
-        raise SchemaError(f"{where} should be a table, received {entry!r}")
+        raise SchemaError(f"{where} should be a table, received {_shown(entry)}")
     _only(entry, {"person", "attributes"}, where)
     person = entry.get("person", False)
     if not isinstance(person, bool):
-        raise SchemaError(f"{where}.person should be true or false, received {person!r}")
+        raise SchemaError(f"{where}.person should be true or false, received {_shown(person)}")
     attributes = _table(entry, "attributes", where, needed=False)
     if len(attributes) > MAX_ATTRIBUTES:
         raise SchemaError(
@@ -140,7 +219,7 @@ def _entity(name: str, entry: Any) -> EntityType:
         if kind not in ATTRIBUTE_KINDS:
             raise SchemaError(
                 f"{where}.attributes.{attribute} should be one of "
-                f"{', '.join(ATTRIBUTE_KINDS)}, received {kind!r}"
+                f"{', '.join(ATTRIBUTE_KINDS)}, received {_shown(kind)}"
             )
     return EntityType(name=name, person=person, attributes=dict(attributes))
 
@@ -150,20 +229,24 @@ def _event(
 ) -> EventType:
     _check_name(name, where)
     if not isinstance(entry, Mapping):
-        raise SchemaError(f"{where} should be a table, received {entry!r}")
-    dials = {"weight", "half_life_days", "window_days"} if edge else set()
-    _only(entry, {"head", "tail", "source"} | dials, where)
+        raise SchemaError(f"{where} should be a table, received {_shown(entry)}")
+    _only(entry, _EVENT_FIELDS | _EDGE_FIELDS if edge else _EVENT_FIELDS, where)
     for end in ("head", "tail"):
-        if entry.get(end) not in entities:
+        if not isinstance(entry.get(end), str) or entry[end] not in entities:
             raise SchemaError(
-                f"{where}.{end} should be a declared entity type, received {entry.get(end)!r}"
+                f"{where}.{end} should be a declared entity type, received {_shown(entry.get(end))}"
             )
     source = entry.get("source")
     if source not in SOURCES:
         raise SchemaError(
-            f"{where}.source should be one of {', '.join(SOURCES)}, received {source!r}"
+            f"{where}.source should be one of {', '.join(SOURCES)}, received {_shown(source)}"
         )
     half_life, window = _DECAY_DAYS[source]
+    directed = _flag(entry, "directed", where)
+    if not directed and entry["head"] != entry["tail"]:
+        raise SchemaError(
+            f"{where}.directed should be true where head and tail are of different types"
+        )
     return EventType(
         name=name,
         head=entry["head"],
@@ -173,15 +256,18 @@ def _event(
         weight=_positive(entry, "weight", 1.0, where),
         half_life_days=_positive(entry, "half_life_days", half_life, where),
         window_days=_positive(entry, "window_days", window, where),
+        self_loops=_flag(entry, "self_loops", where),
+        parallel=_flag(entry, "parallel", where),
+        directed=directed,
     )
 
 
 def _label(entry: Mapping[str, Any], events: Mapping[str, EventType]) -> Label:
-    _only(entry, {"exposure", "outcome", "window_minutes"}, "label")
-    for part in ("exposure", "outcome"):
-        if entry.get(part) not in events:
+    _only(entry, {"exposure", "outcome", "window_minutes", "negative"}, "label")
+    for part in ("exposure", "outcome", "negative")[: 3 if "negative" in entry else 2]:
+        if not isinstance(entry.get(part), str) or entry[part] not in events:
             raise SchemaError(
-                f"label.{part} should be a declared event, received {entry.get(part)!r}"
+                f"label.{part} should be a declared event, received {_shown(entry.get(part))}"
             )
     exposure, outcome = events[entry["exposure"]], events[entry["outcome"]]
     if not outcome.edge:
@@ -190,10 +276,21 @@ def _label(entry: Mapping[str, Any], events: Mapping[str, EventType]) -> Label:
         )
     if (exposure.head, exposure.tail) != (outcome.head, outcome.tail):
         raise SchemaError("label: exposure and outcome should have the same head and tail types")
+    negative = events[entry["negative"]] if "negative" in entry else None
+    if negative and (
+        negative.edge
+        or negative.name == exposure.name
+        or (negative.head, negative.tail) != (exposure.head, exposure.tail)
+    ):
+        raise SchemaError(
+            "label.negative should be an observation beside the exposure, with the same head and "
+            f"tail types, received {negative.name!r}"
+        )
     return Label(
         exposure=exposure.name,
         outcome=outcome.name,
         window_minutes=_positive(entry, "window_minutes", 30.0, "label"),
+        negative=negative.name if negative else None,
     )
 
 
@@ -206,21 +303,40 @@ def _table(
     return value
 
 
-def _only(entry: Mapping[str, Any], known: set[str], where: str) -> None:
+def _only(entry: Mapping[str, Any], known: AbstractSet[str], where: str) -> None:
     for key in entry:
         if key not in known:
-            raise SchemaError(f"{where}.{key} is unknown; known are {', '.join(sorted(known))}")
+            named = f"{where}.{str(key)[:64]}"
+            raise SchemaError(f"{named} is unknown; known are {', '.join(sorted(known))}")
 
 
 def _positive(entry: Mapping[str, Any], key: str, default: float, where: str) -> float:
     value = entry.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise SchemaError(f"{where}.{key} should be a number above 0, received {value!r}")
+    if key.endswith("_days") and value in ("inf", math.inf):
+        return math.inf
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not _LEAST <= value <= _MOST:
+        most = f'{_MOST:g}, or "inf"' if key.endswith("_days") else f"{_MOST:g}"
+        raise SchemaError(
+            f"{where}.{key} should be a number from {_LEAST:g} to {most}, received {_shown(value)}"
+        )
     return float(value)
 
 
+def _flag(entry: Mapping[str, Any], key: str, where: str) -> bool:
+    value = entry.get(key, True)
+    if not isinstance(value, bool):
+        raise SchemaError(f"{where}.{key} should be true or false, received {_shown(value)}")
+    return value
+
+
 def _check_name(name: str, where: str) -> None:
-    if not NAME.match(name):
+    if not NAME.fullmatch(name):
         raise SchemaError(
-            f"{where}: a name should be lower-case letters, digits and _, received {name!r}"
+            f"{where}: a name should be lower-case letters, digits and _, received {_shown(name)}"
         )
+
+
+def _shown(value: Any) -> str:
+    """A value in an error: in one line, and not all of it if it is long."""
+    return repr(value)[:_LONGEST_ECHO]

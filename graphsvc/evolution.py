@@ -1,0 +1,78 @@
+"""Changing the schema under a log that goes on.
+
+Takes the next schema, gives the version that holds afterwards; never accepts a change that would
+leave something stored without a meaning (see `orphans.py`).
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, select
+
+from graphsvc.db import wait_for_writers
+from graphsvc.errors import ReplayTooLong, SchemaChanged, SchemaRefused
+from graphsvc.ingest import rebuild
+from graphsvc.orphans import orphans, replay_needed
+from graphsvc.schema import Schema
+from graphsvc.tables import events
+from graphsvc.versions import current, store, text_of
+
+__all__ = ["MOST_REPLAYED", "Change", "change"]
+
+#: A change that replays more events than this has to be asked for: writers wait meanwhile.
+MOST_REPLAYED = 1_000_000
+#: A low guess of how many events are replayed per second, for what people are told.
+_REPLAYED_PER_SECOND = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The schema that holds now, and how many events were replayed for it."""
+
+    schema: Schema
+    replayed: int
+
+
+def change(
+    connection: Connection,
+    schema: Schema,
+    *,
+    reason: str,
+    now: int,
+    expected: int | None = None,
+    patient: bool = False,
+) -> Change:
+    """Make `schema` the next version; the same as the present one makes none.
+
+    Where half-lives or the way of counting change, edges are summed anew from the log in the same
+    transaction. `expected` is the version that the caller thinks holds; `patient` accepts a replay
+    of more than a million events. Raises `SchemaChanged`, `SchemaRefused` or `ReplayTooLong`.
+    """
+    wait_for_writers(connection)
+    present = current(connection)
+    if expected is not None and expected != present.version:
+        raise SchemaChanged(
+            f"the schema should be at version {expected}, and it is at {present.version}; "
+            "read it again and repeat the change"
+        )
+    if text_of(schema) == text_of(present):
+        return Change(present, 0)
+    if lost := orphans(connection, present, schema):
+        named = ", ".join(orphan.field for orphan in lost)
+        raise SchemaRefused(
+            f"the change would orphan what is stored under {named}; add new names instead",
+            errors=[orphan.as_error() for orphan in lost],
+        )
+    replay = _log_length(connection) if replay_needed(connection, present, schema) else 0
+    if replay > MOST_REPLAYED and not patient:
+        raise ReplayTooLong(
+            f"the change replays {replay} events, during which nothing can be written: about "
+            f"{replay // _REPLAYED_PER_SECOND} seconds; ask for it with replay=true"
+        )
+    following = store(connection, schema, present.version + 1, reason=reason, now=now)
+    if replay:
+        rebuild(connection, following)
+    return Change(following, replay)
+
+
+def _log_length(connection: Connection) -> int:
+    return int(connection.scalar(select(func.count()).select_from(events)) or 0)
