@@ -16,7 +16,7 @@ from graphsvc import journal_postgresql, journal_sqlite
 from graphsvc.admission import Late, Rules, admit
 from graphsvc.apply import apply_changes
 from graphsvc.builtin import CONSENTS, MERGE, SET_ATTRIBUTES
-from graphsvc.db import wait_for_writers
+from graphsvc.db import require_writing, wait_for_writers
 from graphsvc.dedupe import body_of, digest_of, expiry_of
 from graphsvc.effects import apply_effects
 from graphsvc.entry import Entry, Known, Written
@@ -116,6 +116,7 @@ def append(connection: Connection, schema: Schema, batch: Batch, *, now: int) ->
     a conflict if not; neither changes anything. Raises `SchemaOutdated` if the schema has changed
     since the batch was prepared.
     """
+    require_writing(connection)
     verdicts = batch.verdicts
     postgresql = connection.dialect.name == "postgresql"
     segments = list(_segments(batch.entries))

@@ -70,7 +70,7 @@ def nested(depth: int) -> Any:
     ],
 )
 def test_events(event: dict[str, Any]) -> None:
-    assert isinstance(admit(ADS, event, NOW), Event)
+    assert isinstance(admit(ADS, event, NOW, Rules(backfill=True)), Event)
 
 
 @pytest.mark.parametrize(
@@ -89,8 +89,8 @@ def test_events(event: dict[str, Any]) -> None:
         (CLICK | {"event_time": 1.0}, "invalid", "event_time", 1.0),
         (CLICK | {"event_time": True}, "invalid", "event_time", True),
         (CLICK | {"event_time": "1"}, "invalid", "event_time", "1"),
-        (CLICK | {"event_time": NOW + 601}, "invalid", "event_time", NOW + 601),
-        (SET | {"event_time": NOW + 601}, "invalid", "event_time", NOW + 601),
+        (CLICK | {"event_time": NOW + 601}, "future", "event_time", NOW + 601),
+        (SET | {"event_time": NOW + 601}, "future", "event_time", NOW + 601),
         (
             CLICK | {"event_time": 10**5000},
             "invalid",

@@ -71,7 +71,13 @@ def test_every_event_fits_the_film_schema_once(database: Database, tmp_path: Pat
     events = list(movielens(write(tmp_path)))
     for status in ("accepted", "duplicate"):
         with database.transaction() as connection:
-            verdicts = ingest(connection, load_schema("film"), events, now=1_767_225_600)
+            verdicts = ingest(
+                connection,
+                load_schema("film"),
+                events,
+                now=1_767_225_600,
+                rules=Rules(backfill=True),
+            )
         assert {verdict.status for verdict in verdicts} == {status}
 
 
