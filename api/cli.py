@@ -7,6 +7,7 @@ beside this file in `cli_*.py`. Exit codes: 0 done, 1 could not be done (the rea
 
 import logging
 import sys
+from typing import Annotated
 
 import orjson
 import typer
@@ -71,14 +72,16 @@ def serve() -> None:
 
 
 @app.command()
-def worker() -> None:
+def worker(
+    *,
+    standby: Annotated[
+        bool, typer.Option("--standby", help="Wait while another worker runs, then take over.")
+    ] = False,
+) -> None:
     """Run the worker alone: it takes jobs from the queue, one at a time."""
-    from api.setup import migrate
     from api.worker import run
 
-    settings = read_settings()
-    migrate(settings)  # the key is the server's to make and to show
-    run(settings)
+    run(read_settings(), standby=standby)
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 Takes digests and dials, prints the digest of what was sealed, or the job that will seal it.
 """
 
+from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -116,22 +117,39 @@ def retrain(
 def jobs(
     job: Annotated[str | None, typer.Argument(help="A job's id, for its details.")] = None,
     *,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Stop it.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Let it go on behind its last finished step.")
+    ] = False,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Do it again from the start, as a new job.")
+    ] = False,
     limit: Annotated[int, typer.Option(min=1, max=100)] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List jobs, newest first; or show one."""
+    """List jobs, newest first; or show, cancel, resume or retry one."""
     from api.jobs.queue import JobQueue
     from api.routes.jobs import out_of
 
+    if cancel + resume + retry > (job is not None):
+        raise typer.BadParameter("--cancel, --resume and --retry want a job's id, one at a time")
     database = open_database()
-    queue = JobQueue(read_settings().jobs_url, database)
-    if job:
-        out(Output(out_of(queue.get(job)).model_dump()), as_json=as_json)
-    else:
+    with closing(JobQueue(read_settings().jobs_url, database)) as queue:
+        if job:
+            act = (
+                queue.cancel
+                if cancel
+                else queue.resume
+                if resume
+                else queue.retry
+                if retry
+                else queue.get
+            )
+            out(Output(out_of(act(job)).model_dump()), as_json=as_json)
+            return
         found = [out_of(item).model_dump() for item in queue.page(limit=limit, offset=0)]
         columns = ("id", "name", "state", "step", "error", "updated_at")
         out(Output({"jobs": found}, table=("jobs", columns)), as_json=as_json)
-    queue.close()
 
 
 def _workshop() -> "Workshop":

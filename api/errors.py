@@ -13,6 +13,7 @@ from graphsvc.errors import (
     CursorInvalid,
     DatabaseUnavailable,
     EntityMissing,
+    EntityRetired,
     GraphError,
     KeyMissing,
     NotEnoughData,
@@ -71,6 +72,13 @@ class UnknownName(ApiError):
     title = "Not found"
 
 
+class WrongState(ApiError):
+    """The job is in a state that does not allow this; look at it first."""
+
+    status = 409
+    title = "Not in this state"
+
+
 class Invalid(ApiError):
     """The request is well-formed, and a value in it cannot be used."""
 
@@ -81,6 +89,7 @@ class Invalid(ApiError):
 #: The rooms' exceptions and their statuses; the first that fits counts.
 STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (EntityMissing, 404, "Not found"),
+    (EntityRetired, 410, "Retired"),
     (ArtifactMissing, 404, "Not found"),
     (KeyMissing, 404, "Not found"),
     (CursorInvalid, 422, "Invalid request"),

@@ -1,6 +1,8 @@
 """Server and worker side by side, and both stopped cleanly.
 
-Takes settings, runs two child processes; never does their work itself.
+Takes settings, runs two child processes; never does their work itself. They end when this process
+does, even if it is killed. A worker that lost its database is started again; whatever else ends by
+itself ends the pair.
 """
 
 import os
@@ -10,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from time import monotonic
 from types import FrameType
 
 from api.errors import PortTaken
@@ -17,6 +20,9 @@ from api.settings import Settings
 
 _GRACE_SECONDS = 10.0
 _POLL_SECONDS = 0.2
+#: The exit code of a worker that lost its database; whoever started it may start it again.
+LOST = 75
+_SECONDS_BEFORE_RESTART = 1.0
 
 
 class Pair:
@@ -26,14 +32,23 @@ class Pair:
         given = {**os.environ, **(environment or {})}
         # Read when the numeric libraries are loaded, so it has to be set from outside.
         self.server = _start("serve", {**given, "OMP_NUM_THREADS": "1"})
-        self.worker = _start("worker", {**given, "OMP_NUM_THREADS": str(settings.threads)})
+        self._worker_environment = {**given, "OMP_NUM_THREADS": str(settings.threads)}
+        self.worker = _start("worker", self._worker_environment)
+        self._restart_at: float | None = None
 
     def ended(self) -> str | None:
-        """The name of a process that has ended by itself, if one has."""
-        for name, process in (("server", self.server), ("worker", self.worker)):
-            if process.poll() is not None:
-                return f"{name} (exit code {process.returncode})"
-        return None
+        """The name of a process that has ended by itself, if one has; starts a lost worker."""
+        if self.worker.poll() == LOST:
+            if self._restart_at is None:
+                self._restart_at = monotonic() + _SECONDS_BEFORE_RESTART
+            elif monotonic() >= self._restart_at:
+                self.worker, self._restart_at = _start("worker", self._worker_environment), None
+            return self._ended(self.server, "server")
+        return self._ended(self.server, "server") or self._ended(self.worker, "worker")
+
+    @staticmethod
+    def _ended(process: "subprocess.Popen[bytes]", name: str) -> str | None:
+        return None if process.poll() is None else f"{name} (exit code {process.returncode})"
 
     def stop(self) -> None:
         """Ask both to end, and end them if they do not. Jobs are durable, so nothing is lost."""
@@ -85,5 +100,8 @@ def run_pair(settings: Settings) -> int:
 def _start(verb: str, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
     # A session of its own: Ctrl-C in the terminal reaches the parent alone, which stops both.
     return subprocess.Popen(  # noqa: S603  our own program
-        [sys.executable, "-m", "api", verb], env=dict(environment), start_new_session=True
+        [sys.executable, "-m", "api.leash", verb],
+        stdin=subprocess.PIPE,  # the leash: nothing is written, and it ends with this process
+        env=dict(environment),
+        start_new_session=True,
     )

@@ -17,7 +17,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from graphsvc.errors import DatabaseUnavailable, GraphError, ValueUnusable
 
-__all__ = ["Connection", "Database", "wait_for_writers"]
+__all__ = ["Connection", "Database", "reported", "require_writing", "wait_for_writers"]
 
 _BUSY_SECONDS = 30
 #: PostgreSQL's advisory lock of everything that appends to the log or promotes; any fixed number.
@@ -56,7 +56,7 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """A connection whose changes are all kept when the block ends, or none if it raises."""
-        with _reported(), self._engine.connect() as plain:
+        with reported(), self._engine.connect() as plain:
             connection = plain.execution_options(**{_WRITES: True})
             with connection.begin() as transaction:
                 yield connection
@@ -68,7 +68,7 @@ class Database:
         options: dict[str, Any] = {}
         if self.is_postgresql:
             options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-        with _reported(), self._engine.connect() as plain:
+        with reported(), self._engine.connect() as plain:
             connection = plain.execution_options(**options)
             with connection.begin() as transaction:
                 try:
@@ -86,19 +86,28 @@ class Database:
         self._engine.dispose()
 
 
+def require_writing(connection: Connection) -> None:
+    """Raise `GraphError` for a connection that is there for reading."""
+    if not connection.get_execution_options().get(_WRITES):
+        raise GraphError("this needs Database.transaction(), received a connection for reading")
+
+
 def wait_for_writers(connection: Connection) -> None:
     """Be the only writer of the log and the ledger until this transaction ends.
 
     So the order of `seq` is the order of commits: whoever has read up to a seq misses nothing.
     """
-    if not connection.get_execution_options().get(_WRITES):
-        raise GraphError("this needs Database.transaction(), received a connection for reading")
+    require_writing(connection)
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITERS})
 
 
 @contextmanager
-def _reported() -> Iterator[None]:
+def reported() -> Iterator[None]:
+    """Give the driver's errors their names here: `DatabaseUnavailable` or `ValueUnusable`.
+
+    For whoever talks to a database of ours through another library.
+    """
     try:
         yield
     except (OperationalError, InterfaceError) as error:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, delete, select, text
 
 from graphsvc.ids import canonical_json, is_storable
 from graphsvc.tables import job_progress
@@ -65,6 +65,15 @@ def write(  # noqa: PLR0913  (one row, one value per column)
         "updated_at": now,
     }
     connection.execute(_WRITE, row)
+
+
+def forget(connection: Connection, job_id: str, *, from_position: int) -> None:
+    """Drop what is known of the steps from a place on: they will run again."""
+    connection.execute(
+        delete(job_progress).where(
+            job_progress.c.job_id == job_id, job_progress.c.position >= from_position
+        )
+    )
 
 
 def read(connection: Connection, job_id: str) -> list[StepProgress]:

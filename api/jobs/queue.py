@@ -1,56 +1,35 @@
-"""The jobs, as a server sees them: ask for one, look at it.
+"""The jobs, as a server sees them: ask for one, look at it, stop it, let it go on.
 
-Takes requests, gives job ids and states; never imports a job's body, so a server stays light.
+Takes requests, gives job ids and states; never imports a job's body, so a server stays light. A
+database that does not answer is reported at once, as `DatabaseUnavailable`, and used again as soon
+as it does.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from time import time
+from typing import Any
 
 from dbos import DBOSClient, WorkflowHandle, run_dbos_database_migrations
+from dbos import error as dbos_error
 from dbos._sys_db import WorkflowStatus
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from api.errors import UnknownName
-from api.jobs.requests import JobName
+from api.errors import UnknownName, WrongState
+from api.jobs.job import ACTIVE, Job, job_of, request_of
+from api.jobs.requests import REQUESTS, JobName
 from api.jobs.serializer import JsonSerializer, forbid_pickle
 from graphsvc import progress
-from graphsvc.db import Database
+from graphsvc.db import Database, reported
 from graphsvc.ids import digest_of_json
 
 APPLICATION = "graphsvc"
 QUEUE = "jobs"
-#: Raise by hand when the order of a workflow's steps changes; a running job of another version
-#: must be moved first.
-APPLICATION_VERSION = "1"
-
-JobState = Literal["waiting", "running", "done", "failed", "cancelled"]
-
-_STATES: dict[str, JobState] = {
-    "DELAYED": "waiting",
-    "ENQUEUED": "waiting",
-    "PENDING": "running",
-    "SUCCESS": "done",
-    "ERROR": "failed",
-    "CANCELLED": "cancelled",
-    "MAX_RECOVERY_ATTEMPTS_EXCEEDED": "failed",
-}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Job:
-    """A job's state, the step it is in, and its result or the reason why it failed."""
-
-    id: str
-    name: str
-    state: JobState
-    step: str | None
-    progress: tuple[progress.StepProgress, ...]
-    request: Any
-    result: Any
-    error: str | None
-    created_at: int
-    updated_at: int
+#: The worker's name, a constant: a job belongs to a worker and a version, and is lost to any other.
+EXECUTOR = "worker-0"
+#: Raise by hand when the order of a workflow's steps changes; a worker moves the jobs of another
+#: version to its own when it starts (api/jobs/watch.py).
+APPLICATION_VERSION = "2"
+_MOST_ACTIVE = 1000
 
 
 def job_database(url: str) -> str:
@@ -59,8 +38,9 @@ def job_database(url: str) -> str:
 
 
 def migrate_jobs(url: str) -> None:
-    """Create or upgrade the job tables."""
-    run_dbos_database_migrations(job_database(url))
+    """Create or upgrade the job tables. Raises `DatabaseUnavailable`."""
+    with reported():
+        run_dbos_database_migrations(job_database(url))
 
 
 class JobQueue:
@@ -72,52 +52,161 @@ class JobQueue:
             system_database_url=job_database(url),
             serializer=JsonSerializer(),
             application_name=APPLICATION,
+            # Else every call would wait, without end, for a database that is away.
+            lazy=True,
+            retry_connection_errors=False,
         )
         self._database = database
 
     def enqueue(self, name: JobName, request: BaseModel) -> str:
         """Ask for a job. While an identical one waits or runs, its id comes back instead."""
         body = request.model_dump(mode="json")
-        handle: WorkflowHandle[Any] = self._client.enqueue(
-            {
-                "workflow_name": name.value,
-                "queue_name": QUEUE,
-                "deduplication_id": digest_of_json([name.value, body]),
-                "duplication_policy": "return-existing",
-            },
-            body,
-        )
+        with reported():
+            # One that was resumed has lost the mark by which the library would find it.
+            for status in self.active():
+                if status.name == name.value and request_of(status) == body:
+                    return status.workflow_id
+            handle: WorkflowHandle[Any] = self._client.enqueue(
+                {
+                    "workflow_name": name.value,
+                    "queue_name": QUEUE,
+                    "deduplication_id": digest_of_json([name.value, body]),
+                    "duplication_policy": "return-existing",
+                },
+                body,
+            )
         return str(handle.workflow_id)
 
     def get(self, job_id: str) -> Job:
         """One job with its progress. Raises `UnknownName`."""
-        found = self._client.list_workflows(workflow_ids=[job_id], limit=1)
-        if not found:
-            raise UnknownName(f"no job {job_id!r}")
-        return self._job(found[0])
+        return self._job(self.status(job_id))
 
     def page(self, *, limit: int, offset: int) -> Sequence[Job]:
         """Jobs, newest first."""
-        found = self._client.list_workflows(limit=limit, offset=offset, sort_desc=True)
+        with reported():
+            found = self._client.list_workflows(limit=limit, offset=offset, sort_desc=True)
         return [self._job(status) for status in found]
+
+    def cancel(self, job_id: str) -> Job:
+        """Stop a job: one that waits at once, one that runs as soon as its step looks up.
+
+        Harmless to repeat. Raises `UnknownName`, or `WrongState` if it has ended otherwise.
+        """
+        job = self.get(job_id)
+        if job.state in ("waiting", "running"):
+            with reported():
+                self._client.cancel_workflow(job_id)
+            job = self.get(job_id)
+        if job.state != "cancelled":  # also if it has ended in this very moment
+            raise WrongState(
+                f"job {job_id} is {job.state}; only one that waits or runs can be cancelled"
+            )
+        return job
+
+    def resume(self, job_id: str) -> Job:
+        """Let a failed or cancelled job go on behind its last finished step.
+
+        Harmless to repeat: one that waits or runs is left alone. Raises `UnknownName`, or
+        `WrongState` if it is done or this version does not know its request.
+        """
+        status = self.status(job_id)
+        job = self._job(status)
+        if job.state == "done":
+            raise WrongState(f"job {job_id} is done; retry it to do the same again from the start")
+        if job.state in ("failed", "cancelled"):
+            self.go_on(status, version=status.app_version)
+        return self.get(job_id)
+
+    def retry(self, job_id: str) -> Job:
+        """Do all of it again: a new job of the same request, over the log as it is then.
+
+        Harmless to repeat while the new one waits or runs: that one is given. Raises
+        `UnknownName`, or `WrongState` if the old one still waits or runs.
+        """
+        job = self.get(job_id)
+        if job.state in ("waiting", "running"):
+            raise WrongState(f"job {job_id} is {job.state}; cancel it before it is retried")
+        request = checked(job.name, job.request)
+        return self.get(self.enqueue(JobName(job.name), request))
 
     def close(self) -> None:
         self._client.destroy()
 
+    def status(self, job_id: str) -> WorkflowStatus:
+        """The library's row of a job. Raises `UnknownName`."""
+        with reported():
+            found = self._client.list_workflows(workflow_ids=[job_id], limit=1)
+        if not found:
+            raise UnknownName(f"no job {job_id!r}")
+        return found[0]
+
+    def active(self) -> Sequence[WorkflowStatus]:
+        """The library's rows of the jobs that wait or run, oldest first."""
+        with reported():
+            return self._client.list_workflows(status=ACTIVE, limit=_MOST_ACTIVE)
+
+    def go_on(self, status: WorkflowStatus, *, version: str | None) -> None:
+        """Queue an ended job again, behind those of its finished steps that still are its first."""
+        job_id = status.workflow_id
+        order = checked(status.name, request_of(status)).steps
+        with reported():
+            steps = self._client.list_workflow_steps(job_id)
+        finished = {
+            step["function_id"]: step["function_name"] for step in steps if step["error"] is None
+        }
+        kept = 0
+        while kept < len(order) and finished.get(kept + 1) == order[kept]:
+            kept += 1
+        with self._database.transaction() as connection:
+            progress.forget(connection, job_id, from_position=kept)
+        try:
+            with reported():
+                self._client.rewind_workflow(
+                    job_id, start_step=kept + 1, application_version=version, queue_name=QUEUE
+                )
+        except dbos_error.DBOSException:
+            # Somebody else was faster: then it waits or runs, as was wanted.
+            if self.get(job_id).state not in ("waiting", "running"):
+                raise
+
+    def stop(self, job_id: str, reason: str) -> None:
+        """Cancel a job that cannot run, with the reason for people to read."""
+        with self._database.transaction() as connection:
+            progress.write(
+                connection,
+                job_id,
+                "start",
+                position=0,
+                state="failed",
+                done=0,
+                total=0,
+                note=reason,
+                detail={},
+                now=int(time()),
+            )
+        with reported():
+            self._client.cancel_workflow(job_id)
+
+    def set_aside(self, job_id: str) -> None:
+        """Cancel a job without a word, to queue it again at once with `go_on`."""
+        with reported():
+            self._client.cancel_workflow(job_id)
+
+    def lead(self, version: str) -> None:
+        """Make a version the one that takes jobs which name none, as new ones do."""
+        with reported():
+            self._client.set_latest_application_version(version)
+
     def _job(self, status: WorkflowStatus) -> Job:
         with self._database.reading() as connection:
-            steps = progress.read(connection, status.workflow_id)
-        arguments = status.input["args"] if status.input else [None]
-        state = _STATES[status.status]
-        return Job(
-            id=status.workflow_id,
-            name=status.name,
-            state=state,
-            step=steps[-1].step if steps else None,
-            progress=tuple(steps),
-            request=arguments[0],
-            result=status.output if state == "done" else None,
-            error=str(status.error) if status.error else None,
-            created_at=(status.created_at or 0) // 1000,
-            updated_at=(status.updated_at or 0) // 1000,
-        )
+            return job_of(status, progress.read(connection, status.workflow_id))
+
+
+def checked(name: str, body: Any) -> Any:
+    """A job's request, read again. Raises `WrongState` if this version does not know it."""
+    try:
+        return REQUESTS[JobName(name)].model_validate(body)
+    except (ValidationError, ValueError) as error:
+        raise WrongState(
+            f"this version knows no {name[:100]!r} job with such a request; ask for a new one"
+        ) from error

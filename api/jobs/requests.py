@@ -1,6 +1,7 @@
 """What a job may be asked to do.
 
-Takes JSON, gives checked requests; never holds a personal id, since job inputs are kept.
+Takes JSON, gives checked requests and the steps they lead to; never holds a personal id, since job
+inputs are kept.
 """
 
 from enum import StrEnum
@@ -48,6 +49,17 @@ class RetrainRequest(BaseModel):
     )
     promote: bool = Field(default=True, description="Promote the best ranker's trio at the end.")
 
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The steps of this retrain in their order; the names that progress and errors use.
+
+        A job that goes on counts its finished steps against them, so a step that is added,
+        moved or renamed here needs a higher `APPLICATION_VERSION` in `api/jobs/queue.py`.
+        """
+        ranks = (f"rank_{arm}" for arm in self.arms)
+        last = ("promote",) if self.promote else ()
+        return ("moment", "snapshot", "embed", "index", *ranks, "judge", *last)
+
     @model_validator(mode="after")
     def _check(self) -> "RetrainRequest":
         if abs(sum(self.shares) - 1) > 1e-9:
@@ -55,3 +67,7 @@ class RetrainRequest(BaseModel):
         if len(set(self.arms)) != len(self.arms):
             raise ValueError(f"arms should differ from one another, received {self.arms}")
         return self
+
+
+#: What each job may be asked.
+REQUESTS = {JobName.RETRAIN: RetrainRequest}

@@ -1,91 +1,61 @@
-"""The retrain, step by step: snapshot, embed, index, rank, judge, promote.
+"""The retrain, step by step: moment, snapshot, embed, index, rank, judge, promote.
 
 Takes a retrain request, gives digests; holds no logic of its own. A worker that is killed goes on
-behind the last finished step.
+behind the last finished step. The first step chooses the moment and nothing else, so that a
+snapshot that has to be taken again is the same one, whatever has come since.
 """
 
-import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from time import monotonic, time
+from collections.abc import Callable
 from typing import Any
 
 from dbos import DBOS
 
 from api.jobs import steps
+from api.jobs.job import MOST_RECOVERIES
 from api.jobs.promotion import promote as promote_trio
+from api.jobs.queue import JobQueue
 from api.jobs.requests import JobName, RetrainRequest
 from api.jobs.steps import Tick, Workshop
-from graphsvc import progress
-
-_log = logging.getLogger("graphsvc.jobs")
-_SECONDS_BETWEEN_WRITES = 0.5
+from api.jobs.walk import Walk
 
 
-def register(shop: Workshop) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """Declare the workflow and its steps; call once, before the executor is launched."""
+def register(shop: Workshop, jobs: JobQueue) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Declare the workflow; call once, before the executor is launched."""
 
-    @DBOS.step(name="snapshot")
-    def snapshot(body: dict[str, Any]) -> str:
-        request = RetrainRequest.model_validate(body)
-        with _told(shop, "snapshot", 0) as tick:
-            return steps.snapshot(shop, request, tick, _job_id())
-
-    @DBOS.step(name="embed")
-    def embed(source: str, seed: int) -> str:
-        with _told(shop, "embed", 1) as tick:
-            return steps.embed(shop, source, seed=seed, tick=tick, job_id=_job_id())
-
-    @DBOS.step(name="index")
-    def index(bundle: str) -> str:
-        with _told(shop, "index", 2) as tick:
-            return steps.index(shop, bundle, tick, _job_id())
-
-    @DBOS.step(name="rank")
-    def rank(parents: list[str], arm: str, seed: int, position: int) -> str:
-        with _told(shop, f"rank_{arm}", position) as tick:
-            return steps.rank(
-                shop,
-                (parents[0], parents[1]),
-                arm=arm,
-                seed=seed,
-                tick=tick,
-                job_id=_job_id(),
-            )
-
-    @DBOS.step(name="judge")
-    def judge(parents: list[str], rankers: dict[str, str], seed: int, position: int) -> str:
-        with _told(shop, "judge", position) as tick:
-            return steps.judge(
-                shop,
-                (parents[0], parents[1]),
-                rankers,
-                seed=seed,
-                tick=tick,
-                job_id=_job_id(),
-            )
-
-    @DBOS.step(name="promote")
-    def promote(rankers: dict[str, str], position: int) -> dict[str, Any]:
-        with _told(shop, "promote", position):
-            best = steps.best_on_valid(shop, list(rankers.values()))
-            live = promote_trio(shop.database, best, reason=f"best on valid, job {_job_id()}")
-            return {"ranker": best, "generation": live.generation}
-
-    @DBOS.workflow(name=JobName.RETRAIN.value, max_recovery_attempts=5)
+    @DBOS.workflow(name=JobName.RETRAIN.value, max_recovery_attempts=MOST_RECOVERIES)
     def retrain(body: dict[str, Any]) -> dict[str, Any]:
+        # The steps' names and their order stand in RetrainRequest.steps as well.
         request = RetrainRequest.model_validate(body)
-        sealed = snapshot(body)
-        bundle = embed(sealed, request.seed)
-        built = index(bundle)
-        rankers: dict[str, str] = {
-            arm: rank([sealed, bundle], arm, request.seed, 3 + position)
-            for position, arm in enumerate(request.arms)
-        }
-        after = 3 + len(rankers)
-        report = judge([sealed, bundle], rankers, request.seed, after)
-        promoted = promote(rankers, after + 1) if request.promote else None
+        job = str(DBOS.workflow_id)
+        walk = Walk(shop, jobs, job, request.steps)
+
+        moment = walk.step("moment", lambda _tick: steps.moment(shop))
+        sealed = walk.step(
+            "snapshot", lambda tick: steps.snapshot(shop, request, tick, job, moment=moment)
+        )
+        bundle = walk.step(
+            "embed",
+            lambda tick: steps.embed(shop, sealed, seed=request.seed, tick=tick, job_id=job),
+        )
+        built = walk.step("index", lambda tick: steps.index(shop, bundle, tick, job))
+
+        def rank(arm: str) -> Callable[[Tick], str]:
+            return lambda tick: steps.rank(
+                shop, (sealed, bundle), arm=arm, seed=request.seed, tick=tick, job_id=job
+            )
+
+        rankers: dict[str, str] = {arm: walk.step(f"rank_{arm}", rank(arm)) for arm in request.arms}
+        report = walk.step(
+            "judge",
+            lambda tick: steps.judge(
+                shop, (sealed, bundle), rankers, seed=request.seed, tick=tick, job_id=job
+            ),
+        )
+        promoted = None
+        if request.promote:
+            promoted = walk.step("promote", lambda _tick: _promote(shop, rankers, job))
         return {
+            "moment": moment,
             "snapshot": sealed,
             "bundle": bundle,
             "index": built,
@@ -97,41 +67,7 @@ def register(shop: Workshop) -> Callable[[dict[str, Any]], dict[str, Any]]:
     return retrain
 
 
-def _job_id() -> str:
-    return str(DBOS.workflow_id)
-
-
-@contextmanager
-def _told(shop: Workshop, step: str, position: int) -> Iterator[Tick]:
-    """Write a step's progress for whoever looks at the job, at most twice a second."""
-    job_id, last = _job_id(), 0.0
-
-    def write(state: str, done: int, total: int, note: str) -> None:
-        with shop.database.transaction() as connection:
-            progress.write(
-                connection,
-                job_id,
-                step,
-                position=position,
-                state=state,
-                done=done,
-                total=total,
-                note=note,
-                detail={},
-                now=int(time()),
-            )
-
-    def tick(done: int, total: int, note: str) -> None:
-        nonlocal last
-        if monotonic() - last >= _SECONDS_BETWEEN_WRITES:
-            last = monotonic()
-            write("running", done, total, note)
-
-    write("running", 0, 0, "")
-    try:
-        yield tick
-    except Exception as error:
-        write("failed", 0, 0, str(error)[:500])
-        _log.warning("job %s failed at %s: %s", job_id, step, error)
-        raise
-    write("done", 1, 1, "")
+def _promote(shop: Workshop, rankers: dict[str, str], job: str) -> dict[str, Any]:
+    best = steps.best_on_valid(shop, list(rankers.values()))
+    live = promote_trio(shop.database, best, reason=f"best on valid, job {job}")
+    return {"ranker": best, "generation": live.generation}

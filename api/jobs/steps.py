@@ -2,8 +2,8 @@
 
 Takes digests and dials, gives the digest of what was sealed; holds no logic of a room. Jobs and
 the command line call the same functions. Each step may be run twice: from the same parents it
-seals the same artifact and writes the same ledger row. A snapshot has the log for a parent, so one
-that is taken again holds what has come since, and its job goes on with that one.
+seals the same artifact and writes the same ledger row. A snapshot has the log for a parent, so a
+job chooses the moment first, in a step of its own.
 """
 
 import os
@@ -23,6 +23,7 @@ from graphsvc.export import Split, export_snapshot
 from graphsvc.report import as_report
 from graphsvc.schema import Schema, load_schema
 from graphsvc.snapshot import Span, open_snapshot
+from graphsvc.watermark import last_seq
 from kge import heldout
 from kge.bundle import open_bundle, seal_bundle
 from kge.index import build_index
@@ -78,8 +79,21 @@ def open_workshop(settings: Settings) -> Workshop:
     )
 
 
-def snapshot(shop: Workshop, request: RetrainRequest, tick: Tick, job_id: str | None = None) -> str:
-    """Seal the graph and its interactions at the log's present end."""
+def moment(shop: Workshop) -> dict[str, int]:
+    """The present end of the log: what a snapshot is taken at, now or when it is taken again."""
+    with shop.database.reading() as connection:
+        return {"seq": last_seq(connection)}
+
+
+def snapshot(
+    shop: Workshop,
+    request: RetrainRequest,
+    tick: Tick,
+    job_id: str | None = None,
+    *,
+    moment: Mapping[str, int] | None = None,  # noqa: ARG001  (the export takes none yet)
+) -> str:
+    """Seal the graph and its interactions at a moment, by default the log's present end."""
     with shop.database.reading() as connection:
         sealed = export_snapshot(
             connection,

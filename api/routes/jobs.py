@@ -1,15 +1,18 @@
-"""Jobs: what waits, what runs, how far it is, how it ended."""
+"""Jobs: what waits, what runs, how far it is, how it ended; and stopping or resuming one."""
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Response, status
 from pydantic import BaseModel, Field
 
 from api.deps import ServicesOf
-from api.jobs.queue import Job
+from api.jobs.job import Job
 from api.routes import cursors
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+
+_ID = r"^[A-Za-z0-9_-]{1,200}$"
 
 
 class StepOut(BaseModel):
@@ -24,7 +27,7 @@ class StepOut(BaseModel):
 
 
 class JobOut(BaseModel):
-    """A job. `result` holds the digests of what it sealed; `error` says why it failed."""
+    """A job. `result` holds the digests of what it sealed; `error` names the step that failed."""
 
     id: str
     name: str = Field(examples=["retrain"])
@@ -58,10 +61,38 @@ def get_jobs(
 
 
 @router.get("/{id}", summary="One job: state, step, progress, result or error")
-def get_job(
-    services: ServicesOf, id_: Annotated[str, Path(alias="id", pattern=r"^[A-Za-z0-9_-]{1,200}$")]
-) -> JobOut:
+def get_job(services: ServicesOf, id_: Annotated[str, Path(alias="id", pattern=_ID)]) -> JobOut:
     return out_of(services.jobs.get(id_))
+
+
+@router.post(
+    "/{id}/cancel",
+    summary="Stop a job that waits or runs; a step that runs ends early and keeps nothing",
+)
+def post_cancel(services: ServicesOf, id_: Annotated[str, Path(alias="id", pattern=_ID)]) -> JobOut:
+    return out_of(services.jobs.cancel(id_))
+
+
+@router.post(
+    "/{id}/resume",
+    status_code=status.HTTP_202_ACCEPTED,
+    summary="Let a failed or cancelled job go on behind its last finished step",
+)
+def post_resume(services: ServicesOf, id_: Annotated[str, Path(alias="id", pattern=_ID)]) -> JobOut:
+    return out_of(services.jobs.resume(id_))
+
+
+@router.post(
+    "/{id}/retry",
+    status_code=status.HTTP_202_ACCEPTED,
+    summary="Do all of an ended job again, over the log as it is now; gives the new job",
+)
+def post_retry(
+    services: ServicesOf, response: Response, id_: Annotated[str, Path(alias="id", pattern=_ID)]
+) -> JobOut:
+    job = services.jobs.retry(id_)
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    return out_of(job)
 
 
 def out_of(job: Job) -> JobOut:

@@ -1,0 +1,141 @@
+"""A job's walk through its steps: each is durable, tells how far it is, and can be stopped.
+
+Takes a step's work, gives its result, from the record if it has finished before; holds no logic of
+a job. A step that fails says why in one sentence that names it. Three things end a step early: the
+job was cancelled (within a second, where the step ticks), the worker was killed (the step runs
+again at the next start), and an error. While the database is away a step waits for it and then
+runs again, since it may not have told what it sealed.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic, sleep, time
+from typing import TypeVar
+
+from dbos import DBOS
+from dbos import error as dbos_error
+
+from api.errors import ApiError
+from api.jobs.job import sentence
+from api.jobs.queue import JobQueue
+from api.jobs.steps import Tick, Workshop
+from graphsvc import progress
+from graphsvc.errors import DatabaseUnavailable, GraphError
+from kge.errors import KgeError
+from ranking.errors import RankingError
+
+_log = logging.getLogger("graphsvc.jobs")
+_SECONDS_BETWEEN_LOOKS = 0.5
+_SECONDS_BETWEEN_PINGS = 1.0
+#: A full disk looks like a database that is away, and does not go by itself.
+_MOST_RERUNS = 3
+#: Their messages are sentences for people.
+_TOLD = (ApiError, GraphError, KgeError, RankingError)
+
+Result = TypeVar("Result")
+
+
+class StepFailed(Exception):
+    """A step failed; its name and the reason follow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """One job's way through its steps, in a workflow."""
+
+    shop: Workshop
+    jobs: JobQueue
+    job_id: str
+    order: tuple[str, ...]
+
+    def step(self, name: str, work: Callable[[Tick], Result]) -> Result:
+        """Do a step unless it is done; its result should be JSON.
+
+        Raises `StepFailed`.
+        """
+        return DBOS.run_step({"name": name}, self._run, name, work)
+
+    def _run(self, name: str, work: Callable[[Tick], Result]) -> Result:
+        for _ in range(_MOST_RERUNS):
+            try:
+                return self._once(name, work)
+            except DatabaseUnavailable as error:
+                _log.warning("job %s waits at %s: %s", self.job_id, name, sentence(error))
+                self._wait_for_database()
+        return self._once(name, work)
+
+    def _once(self, name: str, work: Callable[[Tick], Result]) -> Result:
+        self._tell(name, "running")
+        try:
+            result = work(_Ticker(self, name).tick)
+            self.stop_if_cancelled()
+        except dbos_error.DBOSWorkflowCancelledError:
+            self._tell(name, "cancelled", note="stopped before its end; nothing of it was kept")
+            raise
+        except DatabaseUnavailable:
+            raise
+        except _TOLD as error:
+            _log.warning("job %s failed at %s: %s", self.job_id, name, error)
+            raise self._failed(name, sentence(error)) from error
+        except Exception as error:
+            _log.exception("job %s failed at %s, unexpectedly", self.job_id, name)
+            reason = f"{type(error).__name__}: {sentence(error)}"
+            raise self._failed(name, reason) from error
+        self._tell(name, "done", done=1, total=1)
+        return result
+
+    def stop_if_cancelled(self) -> None:
+        """Leave the step at once if its job no longer runs: it was cancelled, or even resumed."""
+        if self.jobs.status(self.job_id).status != "PENDING":
+            # The library parks an execution that ends like this, and records no result of it.
+            raise dbos_error.DBOSWorkflowCancelledError(f"job {self.job_id} was cancelled")
+
+    def _failed(self, name: str, reason: str) -> StepFailed:
+        self._tell(name, "failed", note=reason)
+        return StepFailed(f"{name}: {reason}")
+
+    def _wait_for_database(self) -> None:
+        while True:
+            sleep(_SECONDS_BETWEEN_PINGS)
+            try:
+                self.shop.database.ping()
+                self.jobs.status(self.job_id)
+            except DatabaseUnavailable:
+                continue
+            return
+
+    def _tell(
+        self, name: str, state: str, *, done: int = 0, total: int = 0, note: str = ""
+    ) -> None:
+        with self.shop.database.transaction() as connection:
+            progress.write(
+                connection,
+                self.job_id,
+                name,
+                position=self.order.index(name),
+                state=state,
+                done=done,
+                total=total,
+                note=note,
+                detail={},
+                now=int(time()),
+            )
+
+
+class _Ticker:
+    """What a step calls as often as it likes; it looks up at most twice a second."""
+
+    def __init__(self, walk: Walk, name: str) -> None:
+        self._walk, self._name, self._last = walk, name, 0.0
+
+    def tick(self, done: int, total: int, note: str) -> None:
+        if monotonic() - self._last < _SECONDS_BETWEEN_LOOKS:
+            return
+        self._last = monotonic()
+        try:
+            self._walk._tell(self._name, "running", done=done, total=total, note=note)  # noqa: SLF001
+            self._walk.stop_if_cancelled()
+        except DatabaseUnavailable:
+            # Training needs no database; its end does, and waits for it.
+            _log.warning("job %s: progress could not be written", self._walk.job_id)

@@ -1,0 +1,69 @@
+"""The watch over the queue: no job that nobody can run may stand in the way of the others.
+
+Takes the jobs that wait or run, moves those of another version to this one and cancels, with a
+reason, those that no version here knows; never touches a job that the present worker runs.
+"""
+
+import logging
+
+from dbos._sys_db import WorkflowStatus
+
+from api.errors import UnknownName, WrongState
+from api.jobs import queue as jobs_queue
+from api.jobs.job import request_of, sentence
+from api.jobs.queue import EXECUTOR, QUEUE, JobQueue, checked
+
+_log = logging.getLogger("graphsvc.jobs")
+
+
+def look(jobs: JobQueue, *, starting: bool) -> int:
+    """Put the queue in order; gives the number of jobs that were moved or cancelled.
+
+    `starting`: the worker is alone and has begun nothing yet, so what seems to run does not. A job
+    that was moved goes on behind its last finished step, under the same id. Raises
+    `DatabaseUnavailable`.
+    """
+    changed = 0
+    for status in jobs.active():
+        reason = _unknown(status)
+        if reason is None and (starting or status.status != "PENDING") and _elsewhere(status):
+            reason = _move(jobs, status)
+            changed += reason is None
+        if reason is not None:
+            _log.warning("job %s is cancelled: %s", status.workflow_id, reason)
+            jobs.stop(status.workflow_id, reason)
+            changed += 1
+    return changed
+
+
+def _unknown(status: WorkflowStatus) -> str | None:
+    """Why nobody here can run a job; None if somebody can."""
+    if status.queue_name != QUEUE:
+        return f"no worker looks at the queue {(status.queue_name or 'without a name')[:100]!r}"
+    try:
+        checked(status.name, request_of(status))
+    except WrongState as error:
+        return sentence(error)
+    return None
+
+
+def _elsewhere(status: WorkflowStatus) -> bool:
+    return status.app_version not in (None, jobs_queue.APPLICATION_VERSION) or (
+        status.status == "PENDING" and status.executor_id != EXECUTOR
+    )
+
+
+def _move(jobs: JobQueue, status: WorkflowStatus) -> str | None:
+    """Queue a job for this version; gives the reason if that cannot be."""
+    try:
+        jobs.set_aside(status.workflow_id)
+        jobs.go_on(status, version=jobs_queue.APPLICATION_VERSION)
+    except (WrongState, UnknownName) as error:
+        return sentence(error)
+    _log.warning(
+        "job %s was of version %s and goes on under %s",
+        status.workflow_id,
+        status.app_version,
+        jobs_queue.APPLICATION_VERSION,
+    )
+    return None

@@ -1,0 +1,78 @@
+"""Being the only worker of a database.
+
+Takes the graph's database, gives a claim that lasts as long as its connection: it ends with the
+process that holds it, however that dies. Never waits for the one who has it. On SQLite there is
+nothing to claim, since a file belongs to one data folder and that folder has a lock of its own.
+"""
+
+from sqlalchemy import Connection, create_engine, make_url, text
+
+from graphsvc.db import Database, reported
+from graphsvc.errors import DatabaseUnavailable
+
+__all__ = ["Claim", "claim"]
+
+#: PostgreSQL's advisory lock of the one worker; any fixed number that nothing else uses.
+_WORKER = 0x776F726B
+#: A peer that vanished without goodbye is noticed, on either side, within about this long.
+_PATIENCE_SECONDS = 15
+_TAKE = text("SELECT pg_try_advisory_lock(:key)")
+_HELD = text("""
+    SELECT count(*) FROM pg_locks
+    WHERE locktype = 'advisory' AND objid = :key AND pid = pg_backend_pid() AND granted
+""")
+
+
+class Claim:
+    """The right to run jobs, held by a connection of its own."""
+
+    def __init__(self, connection: Connection | None) -> None:
+        self._connection = connection
+
+    def check(self) -> None:
+        """Raise `DatabaseUnavailable` once the claim may be somebody else's."""
+        if self._connection is None:
+            return
+        with reported():
+            held = self._connection.scalar(_HELD, {"key": _WORKER})
+        if not held:
+            raise DatabaseUnavailable("the connection that held the worker's lock was lost")
+
+    def release(self) -> None:
+        """Let go of it."""
+        if self._connection is not None:
+            engine = self._connection.engine
+            self._connection.close()
+            engine.dispose()
+
+
+def claim(database: Database) -> Claim | None:
+    """Become the only worker, or None if another one is. Raises `DatabaseUnavailable`."""
+    if not database.is_postgresql:
+        return Claim(None)
+    third = str(_PATIENCE_SECONDS // 3)
+    alive = {"keepalives_idle": third, "keepalives_interval": third, "keepalives_count": "2"}
+    ends = f"-c tcp_keepalives_idle={third} -c tcp_keepalives_interval={third}"
+    engine = create_engine(
+        make_url(database.url).update_query_dict(alive),
+        isolation_level="AUTOCOMMIT",
+        hide_parameters=True,
+        pool_size=1,
+        connect_args={
+            "application_name": "graphsvc worker",
+            "tcp_user_timeout": _PATIENCE_SECONDS * 1000,
+            "options": f"{ends} -c tcp_keepalives_count=2",
+        },
+    )
+    try:
+        with reported():
+            connection = engine.connect()
+            taken = connection.scalar(_TAKE, {"key": _WORKER})
+    except DatabaseUnavailable:
+        engine.dispose()
+        raise
+    held = Claim(connection)
+    if taken:
+        return held
+    held.release()
+    return None
