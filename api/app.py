@@ -18,11 +18,11 @@ from api.jobs.queue import JobQueue
 from api.live import Live
 from api.routes import KEYED, OPEN, KeyNeeded
 from api.routes.events import EventBatch
+from api.schemas import Schemas
 from api.settings import Settings, read_settings
 from api.telemetry import Telemetry, TimedRequests
 from graphsvc.artifact import ArtifactStore
 from graphsvc.db import Database
-from graphsvc.schema import load_schema
 
 _DESCRIPTION = (
     "Post events, ask for a retrain, get neighbors and scores. Errors are RFC 9457 problem "
@@ -66,6 +66,7 @@ def _lifespan(
         threads.cap(1)  # requests run side by side already
         database = Database(settings.graph_url)
         store = ArtifactStore(settings.artifacts_dir)
+        schemas = Schemas(database)
         live = Live(
             database=database,
             store=store,
@@ -77,17 +78,19 @@ def _lifespan(
         app.state.services = Services(
             settings=settings,
             database=database,
-            schema=load_schema(settings.schema_name),
+            schemas=schemas,
             store=store,
             live=live,
             jobs=jobs,
             telemetry=telemetry,
         )
+        schemas.follow(settings.poll_seconds)
         live.follow(settings.poll_seconds)
         try:
             yield
         finally:
             live.stop()
+            schemas.stop()
             jobs.close()
             database.dispose()
 

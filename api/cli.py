@@ -17,6 +17,7 @@ from api.cli_ask import ask_app
 from api.cli_data import data_app
 from api.cli_jobs import jobs_app
 from api.cli_keys import key_app
+from api.cli_schema import schema_app
 from api.errors import ApiError
 from api.printing import AsJson, Output, out
 from api.settings import read_settings
@@ -33,6 +34,7 @@ app = typer.Typer(
 for verbs in (data_app, jobs_app, ask_app):
     app.add_typer(verbs)
 app.add_typer(key_app, name="key")
+app.add_typer(schema_app, name="schema")
 
 
 @app.command()

@@ -47,7 +47,7 @@ def ingest(
     counts = {"accepted": 0, "duplicate": 0, "rejected": 0}
     rejections: list[dict[str, Any]] = []
     with Ticker("ingest", quiet=as_json) as ticker:
-        for batch in read_events(open_database(), read_settings(), file, batch=_BATCH):
+        for batch in read_events(open_database(), file, batch=_BATCH):
             for line, verdict in batch.verdicts:
                 counts[verdict.status] += 1
                 if verdict.status == "rejected" and len(rejections) < _SHOWN_REJECTIONS:

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 
 from api.jobs.queue import JobQueue
 from api.live import Live
+from api.schemas import Schemas
 from api.settings import Settings
 from api.telemetry import Telemetry
 from graphsvc.artifact import ArtifactStore
@@ -23,11 +24,16 @@ class Services:
 
     settings: Settings
     database: Database
-    schema: Schema
+    schemas: Schemas
     store: ArtifactStore
     live: Live
     jobs: JobQueue
     telemetry: Telemetry
+
+    @property
+    def schema(self) -> Schema:
+        """The present schema; it may be another one at the next request."""
+        return self.schemas.present
 
 
 def services_of(request: Request) -> Services:

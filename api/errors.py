@@ -10,6 +10,7 @@ from graphsvc.errors import (
     ArtifactDamaged,
     ArtifactFormat,
     ArtifactMissing,
+    ChangedMeanwhile,
     CursorInvalid,
     DatabaseUnavailable,
     EntityMissing,
@@ -18,6 +19,11 @@ from graphsvc.errors import (
     KeyMissing,
     NotEnoughData,
     PromotionRefused,
+    ReplayTooLong,
+    SchemaError,
+    SchemaMissing,
+    SchemaOutdated,
+    SchemaRefused,
     ValueUnusable,
 )
 from kge.errors import KgeError
@@ -79,6 +85,13 @@ class WrongState(ApiError):
     title = "Not in this state"
 
 
+class PersonKept(ApiError):
+    """A person is not part of the catalog: an `opt_out` event ends the use of offsite events."""
+
+    status = 409
+    title = "Not a catalog entity"
+
+
 class Invalid(ApiError):
     """The request is well-formed, and a value in it cannot be used."""
 
@@ -94,6 +107,12 @@ STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (KeyMissing, 404, "Not found"),
     (CursorInvalid, 422, "Invalid request"),
     (ValueUnusable, 422, "Invalid request"),
+    (SchemaError, 422, "Invalid request"),
+    (SchemaRefused, 409, "Schema refused"),
+    (ReplayTooLong, 409, "Schema refused"),
+    (SchemaOutdated, 503, "The schema is changing"),
+    (SchemaMissing, 503, "Not prepared"),
+    (ChangedMeanwhile, 412, "Precondition failed"),
     (PromotionRefused, 409, "Promotion refused"),
     (NotEnoughData, 409, "Not enough data"),
     (DatabaseUnavailable, 503, "Database unavailable"),

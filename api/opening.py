@@ -1,18 +1,17 @@
 """Opening what a command needs, or saying in one sentence why it cannot be opened.
 
-Takes settings, gives a database that answers and fits the schema; never creates one.
+Takes settings, gives a database that answers and has a schema; never creates one.
 """
 
 from api.errors import NothingHere
 from api.settings import read_settings
-from graphsvc import graph
+from graphsvc import versions
 from graphsvc.db import Database
 from graphsvc.errors import GraphError
-from graphsvc.schema import load_schema
 
 
 def open_database() -> Database:
-    """The graph's database. Raises `NothingHere`, `DatabaseUnavailable` or `SchemaMismatch`."""
+    """The graph's database. Raises `NothingHere`, `DatabaseUnavailable` or `SchemaMissing`."""
     settings = read_settings()
     if not settings.database_url and not (settings.data_dir / "graph.sqlite").is_file():
         raise NothingHere(
@@ -22,7 +21,7 @@ def open_database() -> Database:
     database = Database(settings.graph_url)
     try:
         with database.reading() as connection:
-            graph.check_schema(connection, load_schema(settings.schema_name))
+            versions.current(connection)
     except GraphError:
         database.dispose()
         raise

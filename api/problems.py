@@ -38,6 +38,7 @@ DOCUMENTED: dict[int | str, dict[str, Any]] = {
         (401, "Unauthorized"),
         (404, "Not found"),
         (409, "Conflict"),
+        (412, "Precondition failed"),
         (413, "Content too large"),
         (422, "Invalid request"),
         (503, "Database unavailable"),
@@ -72,11 +73,11 @@ def problem(
 
 def install(app: FastAPI) -> None:
     """Answer every exception with a problem document."""
-    app.add_exception_handler(ApiError, _api_error)
+    app.add_exception_handler(ApiError, _known_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
-    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(HTTPException, _known_error)
     for kind, *_ in STATUS:
-        app.add_exception_handler(kind, _room_error)
+        app.add_exception_handler(kind, _known_error)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -91,7 +92,8 @@ def _room_error(_request: Request, error: Exception) -> JSONResponse:
     for kind, status, title in STATUS:
         if isinstance(error, kind):
             headers = {"Retry-After": "1"} if status == 503 else {}
-            return problem(status, title, str(error), headers=headers)
+            errors = getattr(error, "errors", ())
+            return problem(status, title, str(error), errors=errors, headers=headers)
     raise error
 
 
@@ -113,12 +115,6 @@ def _validation_error(request: Request, error: Exception) -> JSONResponse:
     first = errors[0]
     detail = f"{first['field']}: {first['expected']}"
     return problem(422, "Invalid request", detail, errors=errors)
-
-
-def _http_error(_request: Request, error: Exception) -> JSONResponse:
-    if not isinstance(error, HTTPException):
-        raise error
-    return problem(error.status_code, str(error.detail), str(error.detail), headers=error.headers)
 
 
 def _unexpected(request: Request, error: Exception) -> JSONResponse:

@@ -4,6 +4,7 @@ Takes the next schema, gives the version that holds afterwards; never accepts a 
 leave something stored without a meaning (see `orphans.py`).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
@@ -38,26 +39,26 @@ def change(
     *,
     reason: str,
     now: int,
-    expected: int | None = None,
+    seen: Callable[[int], bool] | None = None,
     patient: bool = False,
 ) -> Change:
     """Make `schema` the next version; the same as the present one makes none.
 
     Where half-lives or the way of counting change, edges are summed anew from the log in the same
-    transaction. `expected` is the version that the caller thinks holds; `patient` accepts a replay
-    of more than a million events. Raises `SchemaChanged`, `SchemaRefused` or `ReplayTooLong`.
+    transaction. `seen` tells whether the caller has seen a version; `patient` accepts a replay of
+    more than a million events. Raises `SchemaChanged`, `SchemaRefused` or `ReplayTooLong`.
     """
     wait_for_writers(connection)
     present = current(connection)
-    if expected is not None and expected != present.version:
+    if seen is not None and not seen(present.version):
         raise SchemaChanged(
-            f"the schema should be at version {expected}, and it is at {present.version}; "
+            f"the schema is at version {present.version}, which is not the one you have seen; "
             "read it again and repeat the change"
         )
     if text_of(schema) == text_of(present):
         return Change(present, 0)
     if lost := orphans(connection, present, schema):
-        named = ", ".join(orphan.field for orphan in lost)
+        named = ", ".join(map(str, lost))
         raise SchemaRefused(
             f"the change would orphan what is stored under {named}; add new names instead",
             errors=[orphan.as_error() for orphan in lost],

@@ -50,6 +50,10 @@ class Orphan:
     #: What is stored under it: entities, events, edges, pairs.
     counts: Mapping[str, int]
 
+    def __str__(self) -> str:
+        counted = ", ".join(f"{n} {what}" for what, n in self.counts.items())
+        return f"{self.field} ({counted})"
+
     def as_error(self) -> dict[str, Any]:
         """Its form in the `errors` of a problem document."""
         return {"field": self.field, "expected": self.expected, **self.counts}

@@ -16,12 +16,12 @@ from api import threads
 from api.jobs.requests import RetrainRequest
 from api.provenance import header
 from api.settings import Settings
-from graphsvc import ledger
+from graphsvc import ledger, versions
 from graphsvc.artifact import Artifact, ArtifactStore, Recipe
 from graphsvc.db import Database
 from graphsvc.export import Split, export_snapshot
 from graphsvc.report import as_report
-from graphsvc.schema import Schema, load_schema
+from graphsvc.schema import Schema
 from graphsvc.snapshot import Span, open_snapshot
 from graphsvc.watermark import last_seq
 from kge import heldout
@@ -44,10 +44,15 @@ class Workshop:
 
     settings: Settings
     database: Database
-    schema: Schema
     store: ArtifactStore
     #: The last examples built: three arms and the judge use the same ones.
     _examples: dict[tuple[str, str], Examples] = field(default_factory=dict)
+
+    @property
+    def schema(self) -> Schema:
+        """The schema that holds at this moment."""
+        with self.database.reading() as connection:
+            return versions.current(connection)
 
     def record(self, artifact: Artifact, job_id: str | None) -> str:
         """Write an artifact's row in the ledger and give its digest."""
@@ -74,7 +79,6 @@ def open_workshop(settings: Settings) -> Workshop:
     return Workshop(
         settings,
         Database(settings.graph_url),
-        load_schema(settings.schema_name),
         ArtifactStore(settings.artifacts_dir),
     )
 
@@ -98,7 +102,7 @@ def snapshot(
         sealed = export_snapshot(
             connection,
             shop.store,
-            shop.schema,
+            versions.current(connection),
             Split(protocol=request.split, shares=request.shares),
             progress=lambda done, total: tick(done, total, "events"),
         )

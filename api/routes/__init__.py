@@ -4,6 +4,7 @@ from fastapi import APIRouter
 
 from api.auth import KeyNeeded
 from api.routes import (
+    answers,
     artifacts,
     entities,
     events,
@@ -12,6 +13,7 @@ from api.routes import (
     jobs,
     metrics,
     retrains,
+    schema,
     scores,
 )
 
@@ -22,7 +24,9 @@ KEYED: tuple[APIRouter, ...] = (
     events.router,
     entities.router,
     graph.router,
+    schema.router,
     scores.router,
+    answers.router,
     retrains.router,
     jobs.router,
     artifacts.router,

@@ -13,6 +13,7 @@ from api.deps import BodyOf, Services, ServicesOf
 from api.errors import Invalid
 from graphsvc.events import Event
 from graphsvc.ingest import STATUSES, Rules, Status, Verdict, append, prepare
+from graphsvc.schema import Schema
 
 router = APIRouter(prefix="/v1", tags=["events"])
 
@@ -104,9 +105,13 @@ def accept(services: Services, events: list[Any], *, backfill: bool = False) -> 
     """Ingest raw events in one transaction and count their verdicts."""
     now = int(time())
     rules = Rules(late_seconds=services.settings.late_seconds, backfill=backfill)
-    batch = prepare(services.schema, events, now=now, rules=rules)
-    with services.database.transaction() as connection:
-        verdicts = append(connection, services.schema, batch, now=now)
+
+    def write(schema: Schema) -> list[Verdict]:
+        batch = prepare(schema, events, now=now, rules=rules)
+        with services.database.transaction() as connection:
+            return append(connection, schema, batch, now=now)
+
+    verdicts = services.schemas.under(write)
     for status, count in Counter(verdict.status for verdict in verdicts).items():
         services.telemetry.events.labels(status).inc(count)
     return verdicts

@@ -5,16 +5,17 @@ Takes a path, gives verdicts batch by batch; each batch is one transaction.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import time
 from typing import Any
 
 import orjson
 
-from api.settings import Settings
+from api.schemas import Schemas
 from graphsvc.db import Database
 from graphsvc.ingest import Verdict, ingest
-from graphsvc.schema import load_schema
+from graphsvc.schema import Schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +27,9 @@ class BatchRead:
     bytes_total: int
 
 
-def read_events(
-    database: Database, settings: Settings, file: Path, *, batch: int
-) -> Iterator[BatchRead]:
+def read_events(database: Database, file: Path, *, batch: int) -> Iterator[BatchRead]:
     """Ingest a file in batches. A line that is not JSON is an event that gets rejected."""
-    schema, total = load_schema(settings.schema_name), file.stat().st_size
+    schemas, total = Schemas(database), file.stat().st_size
     lines: list[int] = []
     events: list[Any] = []
     done = 0
@@ -41,10 +40,14 @@ def read_events(
                 lines.append(number)
                 events.append(_parsed(line))
             if len(events) == batch or (done == total and events):
-                with database.transaction() as connection:
-                    verdicts = ingest(connection, schema, events, now=int(time()))
+                verdicts = schemas.under(partial(_write, database, events))
                 yield BatchRead(list(zip(lines, verdicts, strict=True)), done, total)
                 lines, events = [], []
+
+
+def _write(database: Database, events: list[Any], schema: Schema) -> list[Verdict]:
+    with database.transaction() as connection:
+        return ingest(connection, schema, events, now=int(time()))
 
 
 def _parsed(line: bytes) -> Any:
