@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from graphsvc.errors import (
+    AnswerMissing,
     ArtifactDamaged,
     ArtifactFormat,
     ArtifactMissing,
@@ -99,9 +100,45 @@ class Invalid(ApiError):
     title = "Invalid request"
 
 
+class StreamBroken(ApiError):
+    """The stream cannot be read any further; what came before holds. Send the rest again."""
+
+    status = 400
+    title = "Stream broken"
+
+
+class StreamTooLarge(ApiError):
+    """The stream is too large; what came before holds. Send the rest in a stream of its own."""
+
+    status = 413
+    title = "Content too large"
+
+
+class StreamStalled(ApiError):
+    """Nothing came for too long; what came before holds. Send the rest again."""
+
+    status = 408
+    title = "Request timeout"
+
+
+class EncodingUnknown(ApiError):
+    """The body's encoding is not known here; send it plain or with Content-Encoding: gzip."""
+
+    status = 415
+    title = "Encoding not supported"
+
+
+class TooBusy(ApiError):
+    """As much of this is under way already as this server does at once; try again later."""
+
+    status = 503
+    title = "Too busy"
+
+
 #: The rooms' exceptions and their statuses; the first that fits counts.
 STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (EntityMissing, 404, "Not found"),
+    (AnswerMissing, 404, "Not found"),
     (EntityRetired, 410, "Retired"),
     (ArtifactMissing, 404, "Not found"),
     (KeyMissing, 404, "Not found"),

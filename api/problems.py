@@ -81,20 +81,24 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
-def _api_error(_request: Request, error: Exception) -> JSONResponse:
-    if not isinstance(error, ApiError):
+def answer_to(error: Exception) -> JSONResponse:
+    """The problem document of an error that has a status; any other is raised again."""
+    if isinstance(error, HTTPException):
+        title = str(error.detail)
+        return problem(error.status_code, title, title, headers=error.headers)
+    if isinstance(error, ApiError):
+        status, title = error.status, error.title
+    else:
+        status, title = next(((s, t) for kind, s, t in STATUS if isinstance(error, kind)), (0, ""))
+    if not status:
         raise error
-    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
-    return problem(error.status, error.title, str(error), errors=error.errors, headers=headers)
+    headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}.get(status, {})
+    errors = getattr(error, "errors", ())
+    return problem(status, title, str(error), errors=errors, headers=headers)
 
 
-def _room_error(_request: Request, error: Exception) -> JSONResponse:
-    for kind, status, title in STATUS:
-        if isinstance(error, kind):
-            headers = {"Retry-After": "1"} if status == 503 else {}
-            errors = getattr(error, "errors", ())
-            return problem(status, title, str(error), errors=errors, headers=headers)
-    raise error
+def _known_error(_request: Request, error: Exception) -> JSONResponse:
+    return answer_to(error)
 
 
 def _validation_error(request: Request, error: Exception) -> JSONResponse:
