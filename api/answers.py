@@ -13,17 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api.errors import Invalid
-from api.live import Live, Trio
+from api.live import Following, Live, Trio
+from api.nearest import nearest
 from api.opening import open_database
 from api.overlay import Folded
 from api.settings import Settings
-from graphsvc import graph
+from graphsvc import graph, tail, versions
 from graphsvc.artifact import ArtifactStore
 from graphsvc.db import Connection, Database
-from graphsvc.errors import EntityMissing
+from graphsvc.errors import EntityMissing, EntityRetired
+from graphsvc.folding import FoldEdge, fold_edges
+from graphsvc.graph import EntityRows
 from graphsvc.ids import EntityId
-from graphsvc.schema import Schema, load_schema
-from kge.foldin import FoldInEdges
+from graphsvc.schema import Schema
 from ranking.bundle import EntityStates
 
 #: How a vector came about: learned in training, folded in from edges, or the prior of its type.
@@ -34,6 +36,8 @@ State = Literal["learned", "cold", "unknown"]
 class Located:
     """Where an entity lies in the bundle's space."""
 
+    #: As it is called now: what was merged into another one has that one's id.
+    entity: EntityId
     vector: NDArray[np.float32]
     #: Row in the bundle, -1 if training never saw it.
     row: int
@@ -48,6 +52,9 @@ class Neighbor:
 
     entity: EntityId
     distance: float
+    #: Folded in from `edges` edges, not learned.
+    cold: bool = False
+    edges: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,11 +67,25 @@ class Neighbors:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scored:
-    """A candidate and the probability of the outcome. `known`: training saw the candidate."""
+    """A candidate and the probability of the outcome.
+
+    known: training saw the candidate. cold: it has a vector folded in from `edges` edges.
+    """
 
     id: str
     score: float
     known: bool
+    cold: bool = False
+    edges: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LeftOut:
+    """A candidate that gets no score: it is retired, or merged into another one."""
+
+    id: str
+    reason: Literal["retired", "merged"]
+    merged_into: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +94,7 @@ class Scores:
 
     head: Located
     items: list[Scored]
+    left_out: list[LeftOut]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,18 +115,16 @@ class Answerer:
             )
         with self.database.reading() as connection:
             located = self.locate(trio, connection, entity)
-        if located.state == "unknown":
-            raise EntityMissing(
-                f"{entity.type} {entity.id!r} has no edge to anything that training knows, "
-                "so nothing is near it"
-            )
-        distances, rows = trio.index.search(wanted, located.vector[None, :], k + 1)
-        items = [
-            Neighbor(EntityId(wanted, str(trio.bundle.ids[row])), float(distance))
-            for distance, row in zip(distances[0], rows[0], strict=True)
-            if row >= 0 and row != located.row
-        ]
-        return Neighbors(of=located, items=items[:k])
+            if located.state == "unknown":
+                raise EntityMissing(
+                    f"{entity.type} {entity.id!r} has no edge to anything that training knows, "
+                    "so nothing is near it"
+                )
+            found = nearest(trio, connection, wanted, located.vector, leave_out=located.entity, k=k)
+        return Neighbors(
+            of=located,
+            items=[Neighbor(EntityId(wanted, n.id), n.distance, n.cold, n.edges) for n in found],
+        )
 
     def score(self, trio: Trio, head: EntityId, candidates: Sequence[str]) -> Scores:
         """The probability of the outcome for each candidate, best first."""
@@ -113,110 +133,132 @@ class Answerer:
             raise Invalid(f"head.type should be {ranker.head_type!r}, received {head.type!r}")
         with self.database.reading() as connection:
             located = self.locate(trio, connection, head, scoring=True)
-            heads = self._states(
-                trio,
-                connection,
-                head.type,
-                [head.id],
-                attributes=ranker.head_attributes,
-                vectors=located.vector[None, :],
+            head_rows = self._rows(
+                connection, located.entity.type, [located.entity.id], ranker.head_attributes
             )
-            tails = self._states(
-                trio, connection, ranker.tail_type, candidates, attributes=ranker.tail_attributes
-            )
-        probabilities = ranker.score(heads, tails)
-        order = np.argsort(-probabilities, kind="stable")
-        return Scores(
-            head=located,
-            items=[
-                Scored(id=candidates[i], score=float(probabilities[i]), known=bool(tails.known[i]))
-                for i in order
-            ],
+            rows = self._rows(connection, ranker.tail_type, candidates, ranker.tail_attributes)
+        kept, left_out = _sort_out(candidates, rows)
+        heads = self._states(
+            [located.entity.id],
+            head_rows,
+            vectors=located.vector[None, :],
+            known=np.ones(1, dtype=bool),
         )
+        places, folded = self._candidates(trio, candidates, rows)
+        known = (places >= 0) | np.array([f is not None for f in folded], dtype=bool)
+        vectors = trio.bundle.vectors[np.where(places >= 0, places, 0)] * (places >= 0)[:, None]
+        for n, one in enumerate(folded):
+            if one is not None:
+                vectors[n] = one.vector
+        tails = self._states(candidates, rows, vectors=vectors, known=known).take(kept)
+        probabilities = ranker.score(heads, tails)
+        items = []
+        for place in np.argsort(-probabilities, kind="stable").tolist():
+            n = int(kept[place])
+            one = folded[n]
+            items.append(
+                Scored(
+                    id=candidates[n],
+                    score=float(probabilities[place]),
+                    known=bool(places[n] >= 0),
+                    cold=one is not None,
+                    edges=one.edges if one else 0,
+                )
+            )
+        return Scores(head=located, items=items, left_out=left_out)
 
     def locate(
         self, trio: Trio, connection: Connection, entity: EntityId, *, scoring: bool = False
     ) -> Located:
         """A learned vector; else one folded in from present edges; else the prior of the type.
 
-        For scoring only outcomes count, each as one: what the ranker saw of cold heads in training.
+        Who has opted out since training has no learned vector any more: it saw offsite edges. For
+        scoring only outcomes count, each as one: what the ranker saw of cold heads in training.
+        Raises `EntityRetired`.
         """
-        row = int(trio.bundle.rows(entity.type, [entity.id])[0])
+        named = tail.named(connection, entity)
+        holds = named.entity if named else entity
+        if named and named.retired:
+            raise EntityRetired(f"{entity.type} {entity.id!r} is retired; restore it first")
+        row = int(trio.bundle.rows(holds.type, [holds.id])[0])
+        if row >= 0 and named and named.spoke:
+            since = trio.tail.watermark
+            if tail.opted_out_since(connection, since, key=named.key):
+                row = -1
         if row >= 0:
-            return Located(trio.bundle.vectors[row], row, "learned", 0)
-        found = graph.fold_edges(
-            connection, self.schema, entity, as_of=int(time()), limit=self.foldin_edges
+            return Located(holds, trio.bundle.vectors[row], row, "learned", 0)
+        if holds.type not in trio.bundle.types:
+            nowhere = np.zeros(trio.bundle.dim, dtype=np.float32)
+            return Located(holds, nowhere, -1, "unknown", 0)
+        found = self._fold_edges(connection, named, scoring=scoring) if named else []
+        folded = self._fold(trio, holds, found, scoring=scoring)
+        return Located(
+            holds, folded.vector, -1, "cold" if folded.edges else "unknown", folded.edges
         )
-        if scoring:
-            outcome = self.schema.label.outcome
-            found = [edge for edge in found if edge.relation == outcome and not edge.inverse]
-        folded = self._fold(trio, entity, found, each_counts=scoring)
-        return Located(folded.vector, -1, "cold" if folded.edges else "unknown", folded.edges)
+
+    def _fold_edges(
+        self, connection: Connection, named: tail.Named, *, scoring: bool
+    ) -> list[FoldEdge]:
+        return fold_edges(
+            connection,
+            self.schema,
+            type_=named.entity.type,
+            key=named.key,
+            as_of=int(time()),
+            limit=self.foldin_edges,
+            outward=self.schema.label.outcome if scoring else None,
+        )
 
     def _fold(
-        self,
-        trio: Trio,
-        entity: EntityId,
-        found: Sequence[graph.FoldEdge],
-        *,
-        each_counts: bool,
+        self, trio: Trio, entity: EntityId, found: Sequence[FoldEdge], *, scoring: bool
     ) -> Folded:
-        """Solve for a new entity's vector, or take it from the overlay.
-
-        `each_counts`: every event is an edge of weight 1; else an edge has its decayed weight.
-        """
+        """Solve for a head's vector, or take the one that the same edges gave before."""
         # Weights decay by the second; what identifies the edges is who they lead to, how often.
         seen = tuple((e.relation, e.other, e.inverse, e.count) for e in found)
-        stamp = hash((each_counts, seen))
-        remembered = trio.overlay.get(entity, stamp)
+        stamp = hash((scoring, seen))
+        remembered = trio.heads.get(entity, stamp)
         if remembered:
             return remembered
-        codes = {relation.name: code for code, relation in enumerate(trio.bundle.relations)}
-        known = [e for e in found if e.relation in codes]
-        others = np.full(len(known), -1, dtype=np.int32)
-        for type_ in {edge.other.type for edge in known}:
-            places = [n for n, edge in enumerate(known) if edge.other.type == type_]
-            others[places] = trio.bundle.rows(type_, [known[n].other.id for n in places])
-        times = [edge.count if each_counts else 1 for edge in known]
-        weights = [1.0 if each_counts else edge.weight for edge in known]
-        usable = np.repeat(np.flatnonzero(others >= 0), np.array(times, dtype=int)[others >= 0])
-        edges = FoldInEdges(
-            owner=np.zeros(len(usable), dtype=np.int32),
-            relation=np.array([codes[e.relation] for e in known], dtype=np.int16)[usable],
-            other=others[usable],
-            inverse=np.array([e.inverse for e in known], dtype=bool)[usable],
-            weight=np.array(weights, dtype=np.float32)[usable],
-        )
-        vector = trio.foldin.solve(entity.type, 1, edges)[0]
-        folded = Folded(vector, stamp, int((others >= 0).sum()))
-        trio.overlay.put(entity, folded)
+        folded = trio.solver.solve(entity.type, [found], each_counts=scoring)[0]
+        trio.heads.put(entity, stamp, folded)
         return folded
+
+    def _candidates(
+        self, trio: Trio, ids: Sequence[str], rows: EntityRows
+    ) -> tuple[NDArray[np.int32], list[Folded | None]]:
+        """Rows of the bundle, -1 where it has none that may be used, and what the overlay has."""
+        type_ = trio.ranker.tail_type
+        places = trio.bundle.rows(type_, ids)
+        hidden = trio.overlay.hidden(type_)
+        if hidden is not None:
+            inside = np.flatnonzero(places >= 0)
+            start = trio.bundle.types[type_].start
+            places[inside[hidden[places[inside] - start]]] = -1
+        folded: list[Folded | None] = [None] * len(ids)
+        missing = []
+        for n in np.flatnonzero(places < 0).tolist():
+            folded[n] = trio.overlay.get(EntityId(type_, ids[n]))
+            if folded[n] is None and rows.found[n]:
+                missing.append(int(rows.keys[n]))
+        trio.tail.want(missing)
+        return places, folded
+
+    def _rows(
+        self, connection: Connection, type_: str, ids: Sequence[str], attributes: Sequence[str]
+    ) -> EntityRows:
+        """Attributes and counters as of now, in the order of `ids`."""
+        events = (self.schema.label.exposure, self.schema.label.outcome)
+        return graph.states(connection, type_, ids, attributes=attributes, events=events)
 
     def _states(
         self,
-        trio: Trio,
-        connection: Connection,
-        type_: str,
         ids: Sequence[str],
+        rows: EntityRows,
         *,
-        attributes: Sequence[str],
-        vectors: NDArray[np.float32] | None = None,
+        vectors: NDArray[np.float32],
+        known: NDArray[np.bool_],
     ) -> EntityStates:
-        """Attributes and counters as of now, and vectors, in the order of `ids`."""
         label = self.schema.label
-        rows = graph.states(
-            connection,
-            type_,
-            ids,
-            attributes=attributes,
-            events=(label.exposure, label.outcome),
-        )
-        if vectors is None:
-            places = trio.bundle.rows(type_, ids)
-            known = places >= 0
-            vectors = trio.bundle.vectors[np.where(known, places, 0)] * known[:, None]
-        else:
-            known = np.ones(len(ids), dtype=bool)
         return EntityStates(
             ids=np.array(ids, dtype=object),
             vectors=vectors,
@@ -233,14 +275,34 @@ class Answerer:
             )
 
 
+def _sort_out(
+    candidates: Sequence[str], rows: EntityRows
+) -> tuple[NDArray[np.int64], list[LeftOut]]:
+    """Places of the candidates that are scored, and the others with the reason."""
+    kept, left_out = [], []
+    for n, id_ in enumerate(candidates):
+        into = rows.merged_into[n]
+        if into is not None:
+            left_out.append(LeftOut(id=id_, reason="merged", merged_into=into))
+        elif rows.retired[n]:
+            left_out.append(LeftOut(id=id_, reason="retired"))
+        else:
+            kept.append(n)
+    return np.array(kept, dtype=np.int64), left_out
+
+
 def open_answerer(settings: Settings) -> tuple[Answerer, Trio]:
     """An answerer and the trio that is live now, for the command line."""
     database = open_database()
+    with database.reading() as connection:
+        schema = versions.current(connection)
     live = Live(
         database=database,
         store=ArtifactStore(settings.artifacts_dir),
-        overlay_entities=settings.overlay_entities,
+        schema=lambda: schema,
+        following=Following(
+            overlay_entities=settings.overlay_entities, most_edges=settings.foldin_edges
+        ),
     )
     live.refresh()
-    schema = load_schema(settings.schema_name)
     return Answerer(database, schema, settings.foldin_edges), live.trio()

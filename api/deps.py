@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from api.answer_log import AnswerLog
 from api.jobs.queue import JobQueue
 from api.live import Live
 from api.schemas import Schemas
@@ -27,6 +28,7 @@ class Services:
     schemas: Schemas
     store: ArtifactStore
     live: Live
+    answers: AnswerLog
     jobs: JobQueue
     telemetry: Telemetry
 

@@ -9,12 +9,17 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import monotonic
 
 from api.errors import NotLiveYet
-from api.overlay import Overlay
+from api.overlay import Overlay, Remembered
+from api.solving import Solver
+from api.tail import Tail
 from graphsvc import ledger
 from graphsvc.artifact import ArtifactStore
 from graphsvc.db import Database
+from graphsvc.errors import ArtifactMissing
+from graphsvc.schema import Schema
 from kge.bundle import Bundle, open_bundle
 from kge.foldin import NO_EDGES, FoldIn
 from kge.index import Index, open_index
@@ -22,8 +27,25 @@ from ranking.bundle import Ranker, open_ranker
 
 _log = logging.getLogger("graphsvc.live")
 
+#: How long a trio that is ready waits at most for its overlay to catch up with the log.
+_CATCH_UP_SECONDS = 0.5
+#: Between two steps of a tail that has more to do.
+_BREATH_SECONDS = 0.005
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Following:
+    """How closely a server follows the log, and what it holds of it."""
+
+    #: Most entities in the overlay.
+    overlay_entities: int = 10_000
+    #: Most recent edges that a fold-in looks at.
+    most_edges: int = 200
+    #: Between two looks at the log.
+    tail_seconds: float = 0.1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Trio:
     """What answers now, and the overlay of what the log has said since."""
 
@@ -32,7 +54,11 @@ class Trio:
     index: Index
     ranker: Ranker
     foldin: FoldIn
+    solver: Solver
     overlay: Overlay
+    tail: Tail
+    #: Vectors of heads that were asked about.
+    heads: Remembered
 
     @property
     def versions(self) -> dict[str, str]:
@@ -46,17 +72,19 @@ class Trio:
 
 @dataclass(slots=True)
 class Live:
-    """Holds the live trio of this process and follows the ledger's generation."""
+    """Holds the live trio of this process; follows the ledger's generation and the log."""
 
     database: Database
     store: ArtifactStore
-    overlay_entities: int
+    #: The schema that holds now.
+    schema: Callable[[], Schema]
+    following: Following = Following()
     #: Told of each new generation; e.g. a gauge.
     on_swap: Callable[[int], None] = lambda _generation: None
     _trio: Trio | None = None
     _refreshing: threading.Lock = field(default_factory=threading.Lock)
     _stop: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
+    _threads: list[threading.Thread] = field(default_factory=list)
 
     def trio(self) -> Trio:
         """The live trio; raises `NotLiveYet` before the first promotion."""
@@ -73,6 +101,11 @@ class Live:
         """How many entities the overlay holds."""
         return len(self._trio.overlay) if self._trio else 0
 
+    @property
+    def lag(self) -> int:
+        """How many rows of the log the overlay is behind."""
+        return self._trio.tail.lag if self._trio else 0
+
     def refresh(self) -> bool:
         """Swap in what the ledger says is live. True if something changed."""
         with self._refreshing:  # two loads side by side could end in the wrong order
@@ -87,35 +120,37 @@ class Live:
             return True
 
     def follow(self, seconds: float) -> None:
-        """Refresh now, and every `seconds` in a thread until `stop`.
+        """Refresh now, and every `seconds` in a thread until `stop`; another follows the log.
 
         Where that fails, what is live here keeps answering, and `/health/ready` shows its older
         generation. The reason is logged once, and the next poll tries again.
         """
-        told: set[str] = set()
-
-        def poll() -> None:
-            try:
-                if self.refresh():
-                    told.clear()
-            except Exception as error:  # noqa: BLE001  whatever it was, the next poll tries again
-                if str(error) not in told:
-                    told.add(str(error))
-                    _log.warning("cannot follow the ledger: %s", error)
-
-        def keep_polling() -> None:
-            while not self._stop.wait(seconds):
-                poll()
-
-        poll()
-        self._thread = threading.Thread(target=keep_polling, name="follow-ledger", daemon=True)
-        self._thread.start()
+        refresh = _Repeated("cannot follow the ledger", self._poll_ledger(seconds))
+        step = _Repeated("cannot follow the log", self._step)
+        refresh.once()
+        for name, repeated in (("follow-ledger", refresh), ("follow-log", step)):
+            thread = threading.Thread(
+                target=repeated.until, args=(self._stop,), name=name, daemon=True
+            )
+            thread.start()
+            self._threads.append(thread)
 
     def stop(self) -> None:
-        """End the thread of `follow`."""
+        """End the threads of `follow`."""
         self._stop.set()
-        if self._thread:
-            self._thread.join(timeout=5)
+        for thread in self._threads:
+            thread.join(timeout=5)
+
+    def _poll_ledger(self, seconds: float) -> Callable[[], float]:
+        def poll() -> float:
+            self.refresh()
+            return seconds
+
+        return poll
+
+    def _step(self) -> float:
+        behind = self._trio is not None and self._trio.tail.step()
+        return _BREATH_SECONDS if behind else self.following.tail_seconds
 
     def _load(self, live: ledger.Live) -> Trio:
         bundle = open_bundle(self.store, live.bundle)
@@ -127,4 +162,62 @@ class Live:
         foldin.solve(ranker.head_type, 1, NO_EDGES)
         for kind in bundle.types.values():
             index.search(kind.name, bundle.vectors[kind.start : kind.stop][:1], 1)
-        return Trio(live.generation, bundle, index, ranker, foldin, Overlay(self.overlay_entities))
+        overlay = Overlay(self.following.overlay_entities)
+        solver = Solver(bundle, foldin)
+        tail = Tail(
+            database=self.database,
+            schema=self.schema,
+            solver=solver,
+            overlay=overlay,
+            watermark=self._watermark(bundle),
+            most_edges=self.following.most_edges,
+        )
+        tail.start()
+        until = monotonic() + _CATCH_UP_SECONDS
+        while tail.step() and monotonic() < until:
+            pass
+        return Trio(
+            generation=live.generation,
+            bundle=bundle,
+            index=index,
+            ranker=ranker,
+            foldin=foldin,
+            solver=solver,
+            overlay=overlay,
+            tail=tail,
+            heads=Remembered(self.following.overlay_entities),
+        )
+
+    def _watermark(self, bundle: Bundle) -> int:
+        """The last row of the log that the bundle saw; 0, the safe side, if nobody can say."""
+        try:
+            snapshot = self.store.open("snapshot", bundle.snapshot_digest, verify=False)
+        except ArtifactMissing:
+            return 0
+        return int(snapshot.payload["watermark"]["seq"])
+
+
+@dataclass(slots=True)
+class _Repeated:
+    """Work that is done again and again; what goes wrong is logged once, not each time."""
+
+    what: str
+    #: Does a piece of work, and says after how many seconds to go on.
+    work: Callable[[], float]
+    _told: set[str] = field(default_factory=set)
+
+    def once(self) -> float:
+        try:
+            pause = self.work()
+            self._told.clear()
+        except Exception as error:  # noqa: BLE001  whatever it was, the next time tries again
+            if str(error) not in self._told:
+                self._told.add(str(error))
+                _log.warning("%s: %s", self.what, error)
+            return 0.25
+        return pause
+
+    def until(self, stop: threading.Event) -> None:
+        pause = self.once()
+        while not stop.wait(pause):
+            pause = self.once()

@@ -43,18 +43,35 @@ class Settings(BaseSettings):
     threads: Annotated[int, Field(ge=1, le=256)] = 2
     #: How often a server asks the ledger whether something was promoted, in seconds.
     poll_seconds: Annotated[float, Field(gt=0, le=60)] = 0.25
+    #: How many days after it happened an event may arrive, unless it is a backfill.
+    late_days: Annotated[float, Field(gt=0, le=365)] = 7.0
     #: Largest request body, in bytes.
     max_body_bytes: Annotated[int, Field(ge=1024)] = 16 * 1024 * 1024
+    #: Largest body of one bulk request, in bytes, unpacked.
+    max_bulk_bytes: Annotated[int, Field(ge=1024)] = 4 * 1024 * 1024 * 1024
+    #: How long the answer to a request with an Idempotency-Key is kept, in hours.
+    idempotency_hours: Annotated[float, Field(gt=0, le=24 * 31)] = 24.0
+    #: Most of these answers that are kept; the oldest go first.
+    idempotency_answers: Annotated[int, Field(ge=1)] = 100_000
     #: Most entities kept folded in between two promotions.
     overlay_entities: Annotated[int, Field(ge=1)] = 10_000
     #: Most recent edges that a fold-in looks at.
     foldin_edges: Annotated[int, Field(ge=1, le=10_000)] = 200
+    #: How often a server asks the log what is new, in seconds.
+    tail_seconds: Annotated[float, Field(gt=0, le=60)] = 0.1
+    #: How long answers to score requests are kept, and how many at most.
+    answers_days: Annotated[float, Field(gt=0, le=3650)] = 14.0
+    answers_rows: Annotated[int, Field(ge=1)] = 1_000_000
     #: Dials of the embedding.
     transra: TransRAConfig = TransRAConfig()
     #: Dials of the labelled rows: how people whom training never saw get a vector.
     examples: ExamplesConfig = ExamplesConfig()
     #: Dials of the rankers; the arm is chosen by the retrain request.
     ranker: RankerConfig = RankerConfig()
+
+    @property
+    def late_seconds(self) -> int:
+        return round(self.late_days * 86_400)
 
     @property
     def graph_url(self) -> str:

@@ -5,6 +5,7 @@ several server processes each answers for itself; Prometheus sums over them.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -23,6 +24,8 @@ class Telemetry:
     events: Counter = field(init=False)
     generation: Gauge = field(init=False)
     folded: Gauge = field(init=False)
+    lag: Gauge = field(init=False)
+    answers: Counter = field(init=False)
 
     def __post_init__(self) -> None:
         made = {
@@ -50,9 +53,25 @@ class Telemetry:
             "folded": Gauge(
                 "graphsvc_overlay_entities", "Entities folded in", registry=self.registry
             ),
+            "lag": Gauge(
+                "graphsvc_overlay_lag_events",
+                "Rows of the log that the overlay is behind",
+                registry=self.registry,
+            ),
+            "answers": Counter(
+                "graphsvc_answers_total",
+                "Answers by what became of their record: written or dropped",
+                ("record",),
+                registry=self.registry,
+            ),
         }
         for name, metric in made.items():
             object.__setattr__(self, name, metric)  # frozen: set once, here
+
+    def watch_overlay(self, *, folded: Callable[[], int], lag: Callable[[], int]) -> None:
+        """Ask for the overlay's size and lag whenever the metrics are read."""
+        self.folded.set_function(folded)
+        self.lag.set_function(lag)
 
     def text(self) -> bytes:
         """All metrics in Prometheus' text format."""

@@ -70,6 +70,10 @@ class EntityRetired(GraphError):
     """This entity is retired, so it is in no answer; restore it first."""
 
 
+class AnswerMissing(GraphError):
+    """No such answer is kept; answers are written a moment after they are given, and expire."""
+
+
 class NotEnoughData(GraphError):
     """The graph holds too little for this; post more events first."""
 

@@ -6,23 +6,20 @@ Takes entity ids, gives what the log has said of them so far; never writes.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import exp2, isinf, log2
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, and_, func, literal, or_, select, tuple_, union_all
+from sqlalchemy import Connection, func, literal, select, tuple_, union_all
 from sqlalchemy.sql import Select
 
 from graphsvc.bulk import rows_among
 from graphsvc.errors import CursorInvalid, EntityMissing, SchemaMismatch
+from graphsvc.folding import weight_at
 from graphsvc.ids import NAME, EntityId, is_storable
-from graphsvc.projection import decay_rate
-from graphsvc.schema import EventType, Schema
+from graphsvc.schema import Schema
 from graphsvc.tables import attributes, counters, entities, events
 from graphsvc.tables import edges as edges_table
-
-_DAY_SECONDS = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,27 +54,20 @@ class EdgePage:
 
 
 @dataclass(frozen=True, slots=True)
-class FoldEdge:
-    """An edge to solve a new entity's vector from; `inverse`: the new entity is the tail."""
-
-    relation: str
-    other: EntityId
-    inverse: bool
-    weight: float
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
 class EntityRows:
     """Attributes and counters of many entities, in the order in which they were asked for.
 
     attributes: name -> one value per entity, None where unknown. counters: event -> int64 [n].
-    found: bool [n], whether any event has named the entity.
+    found: bool [n], whether any event has named the entity. retired: bool [n]. keys: int64 [n], 0
+    where not found. merged_into: per entity the id of the one that it is part of, or None.
     """
 
     attributes: Mapping[str, Sequence[Any]]
     counters: Mapping[str, NDArray[np.int64]]
     found: NDArray[np.bool_]
+    retired: NDArray[np.bool_]
+    keys: NDArray[np.int64]
+    merged_into: Sequence[str | None]
 
 
 def entity(connection: Connection, entity_id: EntityId) -> EntityView:
@@ -133,7 +123,7 @@ def edges(
             direction="in" if row.inverse else "out",
             other=EntityId(row.type, row.id),
             count=row.n,
-            weight=_weight(schema, row.relation, row.decayed, as_of - row.last_time),
+            weight=weight_at(schema, row.relation, row.decayed, as_of - row.last_time),
             first_time=row.first_time,
             last_time=row.last_time,
         )
@@ -143,41 +133,6 @@ def edges(
         return EdgePage(items, None)
     last = rows[limit - 1]
     return EdgePage(items, json.dumps([last.inverse, last.relation, last.other]))
-
-
-def fold_edges(
-    connection: Connection, schema: Schema, entity_id: EntityId, *, as_of: int, limit: int = 200
-) -> list[FoldEdge]:
-    """The most recent edges of an entity within their windows, newest first.
-
-    None if no event has named the entity yet: it has the prior of its type.
-    """
-    try:
-        key = _key(connection, entity_id)
-    except EntityMissing:
-        return []
-    both = _both_directions(key).subquery()
-    within = [
-        and_(both.c.relation == relation.name, both.c.last_time >= _window_start(relation, as_of))
-        for relation in schema.relations
-    ]
-    rows = connection.execute(
-        select(both, entities.c.type, entities.c.id)
-        .join(entities, entities.c.key == both.c.other)
-        .where(or_(*within))
-        .order_by(both.c.last_time.desc(), both.c.inverse, both.c.relation, both.c.other)
-        .limit(limit)
-    )
-    return [
-        FoldEdge(
-            relation=row.relation,
-            other=EntityId(row.type, row.id),
-            inverse=bool(row.inverse),
-            weight=_weight(schema, row.relation, row.decayed, as_of - row.last_time),
-            count=row.n,
-        )
-        for row in rows
-    ]
 
 
 def counts(connection: Connection) -> dict[str, Any]:
@@ -229,14 +184,15 @@ def states(
     columns = [f"a{n}.value" for n in range(len(attributes))]
     columns += [f"c{n}.n" for n in range(len(events))]
     query = (
-        f"SELECT {', '.join(['e.id', *columns])} FROM entities e "  # noqa: S608  (our own names)
+        f"SELECT {', '.join(['e.id', *columns])}, e.key, e.retired, m.id "  # noqa: S608  (our names)
+        "FROM entities e LEFT JOIN entities m ON m.key = e.merged_into "
         f"{''.join(joins)}WHERE e.type = {{value}} AND e.id {{among}}"
     )
     where = (*attributes, *events, type_)
     askable = [id_ for id_ in ids if is_storable(id_)] if is_storable(type_) else []
     rows = rows_among(connection, query, askable, where=where) if askable else []
     by_id = {row[0]: row for row in rows}
-    nothing = (None,) * (1 + len(columns))
+    nothing = (None,) * (4 + len(columns))
     ordered = [by_id.get(id_, nothing) for id_ in ids]
     return EntityRows(
         attributes={
@@ -248,6 +204,9 @@ def states(
             for n, name in enumerate(events, start=1 + len(attributes))
         },
         found=np.array([id_ in by_id for id_ in ids], dtype=bool),
+        retired=np.array([bool(row[-2]) for row in ordered], dtype=bool),
+        keys=np.array([row[-3] or 0 for row in ordered], dtype=np.int64),
+        merged_into=[row[-1] for row in ordered],
     )
 
 
@@ -280,19 +239,6 @@ def _both_directions(key: int) -> Any:
         ).where(own == key)
 
     return union_all(seen_from(table.head, table.tail, 0), seen_from(table.tail, table.head, 1))
-
-
-def _weight(schema: Schema, relation: str, decayed: float, age: int) -> float:
-    declared = schema.events.get(relation)
-    if declared is None:  # an edge of an earlier schema
-        return 0.0
-    return declared.weight * log2(1.0 + decayed * exp2(-max(age, 0) * decay_rate(declared)))
-
-
-def _window_start(relation: EventType, as_of: int) -> int:
-    if isinf(relation.window_days):
-        return 0
-    return max(0, as_of - round(relation.window_days * _DAY_SECONDS))
 
 
 def _count_by(column: Any) -> Select[Any]:

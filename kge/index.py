@@ -13,13 +13,13 @@ from typing import Any
 
 import faiss
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from graphsvc.artifact import Artifact, ArtifactStore, Recipe
 from graphsvc.errors import ArtifactFormat
 from graphsvc.snapshot import TypeRange
 from kge.bundle import Bundle
-from kge.errors import UnknownType
+from kge.errors import ShapeMismatch, UnknownType
 
 #: Layout of the payload and files; an index of another one is refused by name.
 INDEX_FORMAT = 1
@@ -50,24 +50,43 @@ class Index:
         }
 
     def search(
-        self, type_name: str, vectors: Float[np.ndarray, "q d"], k: int
+        self,
+        type_name: str,
+        vectors: Float[np.ndarray, "q d"],
+        k: int,
+        *,
+        leave_out: Bool[np.ndarray, "n"] | None = None,
     ) -> tuple[Float[np.ndarray, "q k"], Int[np.ndarray, "q k"]]:
         """The k nearest entities of a type for each vector, nearest first.
 
         Gives cosine distances 1 - cos (float32, from 0 to 2) and bundle rows (int64); where the
-        type holds fewer than k, rows are -1 and distances infinite. Exact. Raises `UnknownType`.
+        type holds fewer than k, rows are -1 and distances infinite. Exact. `leave_out`: True at
+        each of the type's n entities to pass over. Raises `UnknownType` and `ShapeMismatch`.
         """
         if type_name not in self.types:
             raise UnknownType(
                 f"type should be one of {', '.join(self.types)}, received {type_name!r}"
             )
-        cosines, found = self._searchers[type_name].search(_directions(vectors), k)
+        options = None if leave_out is None else self._passing_over(type_name, leave_out)
+        cosines, found = self._searchers[type_name].search(_directions(vectors), k, params=options)
         distances = 1.0 - cosines
         missing = found < 0
         rows = found + self.types[type_name].start
         rows[missing] = -1
         distances[missing] = np.inf
         return distances, rows
+
+    def _passing_over(self, type_name: str, leave_out: Bool[np.ndarray, "n"]) -> Any:
+        kind = self.types[type_name]
+        count = kind.stop - kind.start
+        if len(leave_out) != count:
+            raise ShapeMismatch(
+                f"leave_out should have {count} values, one per {type_name}, "
+                f"received {len(leave_out)}"
+            )
+        made: Any = faiss  # its stubs describe C++, not the Python wrappers
+        kept = np.packbits(~leave_out, bitorder="little")
+        return made.SearchParameters(sel=made.IDSelectorBitmap(kept))
 
 
 def build_index(store: ArtifactStore, bundle: Bundle) -> Index:

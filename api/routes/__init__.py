@@ -6,6 +6,7 @@ from api.auth import KeyNeeded
 from api.routes import (
     answers,
     artifacts,
+    bulk,
     entities,
     events,
     graph,
@@ -22,6 +23,7 @@ OPEN: tuple[APIRouter, ...] = (health.router,)
 #: Everything else needs a key.
 KEYED: tuple[APIRouter, ...] = (
     events.router,
+    bulk.router,
     entities.router,
     graph.router,
     schema.router,

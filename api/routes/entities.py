@@ -13,7 +13,7 @@ from api.routes import cursors
 from api.routes.events import accept
 from graphsvc import graph
 from graphsvc.ids import ID_PATTERN, MAX_ID_LENGTH, NAME, EntityId
-from graphsvc.schema import SET_ATTRIBUTES
+from graphsvc.builtin import SET_ATTRIBUTES
 
 router = APIRouter(prefix="/v1/entities/{type}", tags=["entities"])
 
@@ -72,6 +72,10 @@ class NeighborOut(Ref):
     """A near entity; `distance` is 1 - cosine: 0 is the same direction, 2 the opposite one."""
 
     distance: float = Field(examples=[0.31])
+    cold: bool = Field(
+        examples=[False], description="its vector is folded in from the edges it has now"
+    )
+    edges: int = Field(examples=[0], description="edges that a cold entity was folded in from")
 
 
 class NeighborsOut(BaseModel):
@@ -83,6 +87,9 @@ class NeighborsOut(BaseModel):
     )
     folded_edges: int = Field(
         examples=[0], description="edges that a cold entity was folded in from"
+    )
+    merged_into: str | None = Field(
+        examples=[None], description="the id that holds now, where the entity was merged"
     )
     bundle: str
     index: str
@@ -135,14 +142,22 @@ def get_neighbors(
 ) -> NeighborsOut:
     trio = services.live.trio()
     answerer = Answerer(services.database, services.schema, services.settings.foldin_edges)
-    found = answerer.neighbors(trio, EntityId(type_, id_), k=k, type_=wanted)
+    entity = EntityId(type_, id_)
+    found = answerer.neighbors(trio, entity, k=k, type_=wanted)
     return NeighborsOut(
         items=[
-            NeighborOut(type=n.entity.type, id=n.entity.id, distance=n.distance)
+            NeighborOut(
+                type=n.entity.type,
+                id=n.entity.id,
+                distance=n.distance,
+                cold=n.cold,
+                edges=n.edges,
+            )
             for n in found.items
         ],
         state="learned" if found.of.state == "learned" else "cold",
         folded_edges=found.of.edges,
+        merged_into=None if found.of.entity == entity else found.of.entity.id,
         **trio.versions,
     )
 
@@ -171,7 +186,7 @@ def put_attributes(services: ServicesOf, type_: TypeOf, id_: IdOf, body: Attribu
         "actor": {"type": type_, "id": id_},
         "properties": body.attributes,
     }
-    verdict = accept(services, [event]).verdicts[0]
+    verdict = accept(services, [event])[0]
     if verdict.status == "rejected":
         field = (verdict.field or "").replace("properties", "attributes").replace("actor", "path")
         says = (verdict.message or "").replace("properties", "attributes")

@@ -1,18 +1,23 @@
 """POST /v1/score: how likely one entity is to click each of some candidates."""
 
+from time import time
 from typing import Annotated, Literal
+from uuid import uuid4
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Header
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from api.answers import Answerer
+from api.answers import Answerer, Scores
 from api.deps import ServicesOf
+from api.live import Trio
+from graphsvc.answers import Answer, Item
 from graphsvc.events import EntityRef
 from graphsvc.ids import ID_PATTERN, MAX_ID_LENGTH, EntityId
 
 router = APIRouter(prefix="/v1", tags=["scores"])
 
 MOST_CANDIDATES = 1000
+_REQUEST_ID = r"^[A-Za-z0-9_-]{1,64}$"
 CandidateId = Annotated[
     str, StringConstraints(min_length=1, max_length=MAX_ID_LENGTH, pattern=ID_PATTERN)
 ]
@@ -30,6 +35,11 @@ class ScoreRequest(BaseModel):
 
     head: EntityRef
     candidates: list[CandidateId] = Field(min_length=1, max_length=MOST_CANDIDATES)
+    request_id: str | None = Field(
+        default=None,
+        pattern=_REQUEST_ID,
+        description="your own name for this request, new each time; by default one is made",
+    )
 
 
 class ScoreOut(BaseModel):
@@ -38,30 +48,80 @@ class ScoreOut(BaseModel):
     id: str = Field(examples=["a1"])
     score: float = Field(examples=[0.42])
     known: bool = Field(description="whether training saw the candidate")
+    cold: bool = Field(
+        examples=[False], description="its vector is folded in from the edges it has now"
+    )
+    edges: int = Field(examples=[0], description="edges that a cold candidate was folded in from")
+
+
+class LeftOutOut(BaseModel):
+    """A candidate that gets no score."""
+
+    id: str = Field(examples=["a9"])
+    reason: Literal["retired", "merged"]
+    merged_into: str | None = Field(examples=[None], description="the id to ask for instead")
 
 
 class ScoresOut(BaseModel):
     """Candidates, best first, and the versions that scored them."""
 
+    request_id: str = Field(
+        examples=["5f2c1d0e9a"], description="impressions may name it, so that outcomes are joined"
+    )
     scores: list[ScoreOut]
+    left_out: list[LeftOutOut]
     state: Literal["learned", "cold", "unknown"] = Field(
         description="the head's vector: learned in training, folded in from the edges it has now "
         "(cold), or the prior of its type (unknown)"
     )
     folded_edges: int = Field(examples=[0], description="edges that a cold head was folded in from")
+    merged_into: str | None = Field(
+        examples=[None], description="the id that holds now, where the head was merged"
+    )
     bundle: str
     index: str
     ranker: str
 
 
 @router.post("/score", summary="Score candidates for one entity")
-def post_score(services: ServicesOf, body: ScoreRequest) -> ScoresOut:
+def post_score(
+    services: ServicesOf,
+    body: ScoreRequest,
+    x_request_id: Annotated[
+        str | None, Header(pattern=_REQUEST_ID, description="the same as `request_id`")
+    ] = None,
+) -> ScoresOut:
     trio = services.live.trio()
     answerer = Answerer(services.database, services.schema, services.settings.foldin_edges)
-    found = answerer.score(trio, EntityId(body.head.type, body.head.id), body.candidates)
+    head = EntityId(body.head.type, body.head.id)
+    found = answerer.score(trio, head, body.candidates)
+    request_id = body.request_id or x_request_id or uuid4().hex
+    services.answers.put(_kept(request_id, trio, head, found))
     return ScoresOut(
-        scores=[ScoreOut(id=s.id, score=s.score, known=s.known) for s in found.items],
+        request_id=request_id,
+        scores=[
+            ScoreOut(id=s.id, score=s.score, known=s.known, cold=s.cold, edges=s.edges)
+            for s in found.items
+        ],
+        left_out=[
+            LeftOutOut(id=one.id, reason=one.reason, merged_into=one.merged_into)
+            for one in found.left_out
+        ],
         state=found.head.state,
         folded_edges=found.head.edges,
+        merged_into=None if found.head.entity == head else found.head.entity.id,
+        **trio.versions,
+    )
+
+
+def _kept(request_id: str, trio: Trio, head: EntityId, found: Scores) -> Answer:
+    """The answer as it is written down."""
+    return Answer(
+        request_id=request_id,
+        asked_at=int(time()),
+        head=head,
+        tail_type=trio.ranker.tail_type,
+        state=found.head.state,
+        items=[Item(item.id, item.score) for item in found.items],
         **trio.versions,
     )

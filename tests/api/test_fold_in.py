@@ -16,12 +16,15 @@ from kge.foldin import History, Queries, foldin_as_of
 def test_online_equals_as_of(trained) -> None:
     films = ["d1", "d3", "d3", "c2", "never-trained"]
     events = [click("twin", film, START + n, f"twin-{n}") for n, film in enumerate(films)]
-    assert trained.http.post("/v1/events", json={"events": events}).json()["accepted"] == len(films)
+    assert trained.http.post("/v1/events?backfill=true", json={"events": events}).json()[
+        "accepted"
+    ] == len(films)
 
     database = Database(trained.settings.graph_url)
-    live = Live(database, ArtifactStore(trained.settings.artifacts_dir), 10)
+    film = load_schema("film")
+    live = Live(database, ArtifactStore(trained.settings.artifacts_dir), lambda: film)
     live.refresh()
-    trio, answerer = live.trio(), Answerer(database, load_schema("film"), 200)
+    trio, answerer = live.trio(), Answerer(database, film, 200)
     with database.reading() as connection:
         online = answerer.locate(trio, connection, EntityId("user", "twin"), scoring=True)
 

@@ -11,6 +11,7 @@ from api.live import Live
 from graphsvc import ledger
 from graphsvc.artifact import ArtifactStore
 from graphsvc.db import Database
+from graphsvc.schema import load_schema
 
 
 def test_what_cannot_be_opened_is_not_swapped_in(
@@ -25,7 +26,7 @@ def test_what_cannot_be_opened_is_not_swapped_in(
     damaged = store.path("bundle", bundle) / "arrays.safetensors"
     whole = damaged.read_bytes()
     damaged.write_bytes(whole[:-1])
-    live = Live(database, store, 10)
+    live = Live(database, store, lambda: load_schema("film"))
     caplog.set_level(logging.WARNING)
     live.follow(0.02)
     eventually("the reason is logged", lambda: bundle in caplog.text, seconds=5)

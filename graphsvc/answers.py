@@ -1,0 +1,201 @@
+"""The answers that were given to score requests, kept for a while, to be joined with outcomes.
+
+Takes answers, gives them back by request; never says what became of them (see `attribution.py`).
+Bounded by age and by number; whoever writes also prunes.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, and_, delete, func, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from graphsvc.errors import AnswerMissing, CursorInvalid
+from graphsvc.ids import EntityId, is_storable
+from graphsvc.tables import answers as answers_table
+
+#: Rows that one transaction prunes at most, so that no other writer waits for long.
+_PRUNED = 1_000
+
+
+class Item(NamedTuple):
+    """A candidate and its score, at its place in the answer."""
+
+    id: str
+    score: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What was answered to one score request, best first."""
+
+    request_id: str
+    #: Seconds since 1970.
+    asked_at: int
+    head: EntityId
+    #: The type of the items.
+    tail_type: str
+    #: How the head's vector came about: learned | cold | unknown.
+    state: str
+    bundle: str
+    index: str
+    ranker: str
+    items: Sequence[Item]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerPage:
+    """Some answers, newest first; `next` continues, None at the end."""
+
+    items: Sequence[Answer]
+    next: str | None
+
+
+def write(connection: Connection, answers: Sequence[Answer]) -> int:
+    """Keep answers, and give the number of new ones; a request id that is kept already stays."""
+    if not answers:
+        return 0
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement: Any = dialect.insert(answers_table).on_conflict_do_nothing()
+    before = _named(connection, answers)
+    connection.execute(statement, [_row(answer) for answer in answers])
+    return len({answer.request_id for answer in answers} - before)
+
+
+def answer(connection: Connection, request_id: str) -> Answer:
+    """The answer to one request. Raises `AnswerMissing`."""
+    row = None
+    if is_storable(request_id):
+        query = select(answers_table).where(answers_table.c.request_id == request_id)
+        row = connection.execute(query).one_or_none()
+    if row is None:
+        raise AnswerMissing(f"no answer is kept for request_id {request_id[:80]!r}")
+    return _answer(row)
+
+
+def page(connection: Connection, *, limit: int = 100, after: str | None = None) -> AnswerPage:
+    """Answers, newest first. `after` is the `next` of the page before. Raises `CursorInvalid`."""
+    table = answers_table.c
+    query = select(answers_table).order_by(table.asked_at.desc(), table.request_id)
+    if after is not None:
+        time, request_id = _read_cursor(after)
+        query = query.where(
+            or_(table.asked_at < time, and_(table.asked_at == time, table.request_id > request_id))
+        )
+    found = [_answer(row) for row in connection.execute(query.limit(limit + 1))]
+    items = found[:limit]
+    more = len(found) > limit
+    return AnswerPage(items, f"{items[-1].asked_at}:{items[-1].request_id}" if more else None)
+
+
+def in_order(
+    connection: Connection, *, since: int, until: int, block: int
+) -> Iterator[list[Answer]]:
+    """The answers from `since` up to, not including, `until`, oldest first, in blocks."""
+    table = answers_table.c
+    place = since, ""
+    while True:
+        time, request_id = place
+        rows = connection.execute(
+            select(answers_table)
+            .where(
+                or_(
+                    table.asked_at > time,
+                    and_(table.asked_at == time, table.request_id > request_id),
+                ),
+                table.asked_at < until,
+            )
+            .order_by(table.asked_at, table.request_id)
+            .limit(block)
+        )
+        found = [_answer(row) for row in rows]
+        if found:
+            yield found
+        if len(found) < block:
+            return
+        place = found[-1].asked_at, found[-1].request_id
+
+
+def to_heads(
+    connection: Connection, type_: str, ids: Sequence[str], *, since: int, until: int
+) -> Iterator[Answer]:
+    """The answers about some heads of one type within a time, both ends included, oldest first."""
+    table = answers_table.c
+    rows = connection.execute(
+        select(answers_table)
+        .where(
+            table.head_type == type_,
+            table.head_id.in_(list(ids)),
+            table.asked_at.between(since, until),
+        )
+        .order_by(table.asked_at, table.request_id)
+    )
+    return (_answer(row) for row in rows)
+
+
+def prune(connection: Connection, *, before: int, most: int) -> int:
+    """Remove answers from before a time, and the oldest beyond a number: how many went.
+
+    At most some thousand at once; call again, in a new transaction, until it says 0.
+    """
+    table = answers_table.c
+    surplus = (connection.scalar(select(func.count()).select_from(answers_table)) or 0) - most
+    removed = 0
+    oldest = select(table.request_id).order_by(table.asked_at, table.request_id)
+    for query in (
+        oldest.where(table.asked_at < before).limit(_PRUNED),
+        oldest.limit(max(0, min(surplus, _PRUNED))),
+    ):
+        chosen = list(connection.scalars(query))
+        if chosen:
+            connection.execute(delete(answers_table).where(table.request_id.in_(chosen)))
+        removed += len(chosen)
+        surplus -= len(chosen)
+    return removed
+
+
+def _named(connection: Connection, answers: Sequence[Answer]) -> set[str]:
+    ids = [answer.request_id for answer in answers]
+    known = select(answers_table.c.request_id).where(answers_table.c.request_id.in_(ids))
+    return set(connection.scalars(known))
+
+
+def _row(answer: Answer) -> dict[str, Any]:
+    items = [[item.id, item.score] for item in answer.items]
+    return {
+        "request_id": answer.request_id,
+        "asked_at": answer.asked_at,
+        "head_type": answer.head.type,
+        "head_id": answer.head.id,
+        "tail_type": answer.tail_type,
+        "state": answer.state,
+        "bundle": answer.bundle,
+        "index": answer.index,
+        "ranker": answer.ranker,
+        "items": json.dumps(items, ensure_ascii=False, separators=(",", ":")),
+    }
+
+
+def _answer(row: Any) -> Answer:
+    found = row._mapping  # noqa: SLF001  `row.index` is a method of tuples
+    return Answer(
+        request_id=found["request_id"],
+        asked_at=found["asked_at"],
+        head=EntityId(found["head_type"], found["head_id"]),
+        tail_type=found["tail_type"],
+        state=found["state"],
+        bundle=found["bundle"],
+        index=found["index"],
+        ranker=found["ranker"],
+        items=[Item(*item) for item in json.loads(found["items"])],
+    )
+
+
+def _read_cursor(after: str) -> tuple[int, str]:
+    time, _, request_id = after.partition(":")
+    is_time = time.isascii() and time.isdecimal() and len(time) <= 18
+    if not is_time or not request_id or not is_storable(request_id):
+        raise CursorInvalid(f"cursor should be the `next` of a page, received {after[:80]!r}")
+    return int(time), request_id

@@ -1,0 +1,118 @@
+"""The edges that a vector can be solved from: the most recent ones of one entity.
+
+Takes an entity's key, gives edges with the ids of their other ends; never reads more than a fixed
+number of rows, however many edges the entity has.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import exp2, isinf, log2
+from typing import Any
+
+from sqlalchemy import Connection, literal, select, union_all
+from sqlalchemy.sql import Select
+
+from graphsvc.ids import EntityId
+from graphsvc.projection import decay_rate
+from graphsvc.schema import EventType, Schema
+from graphsvc.tables import edges, entities
+
+_DAY_SECONDS = 86_400
+#: Edges looked at per relation and direction, as a multiple of those that are given: whoever has
+#: more is a hub, and some thousand of its edges say as much as all of them. Our design.
+_LOOKED_AT = 20
+
+
+@dataclass(frozen=True, slots=True)
+class FoldEdge:
+    """An edge to solve an entity's vector from; `inverse`: the entity is the tail."""
+
+    relation: str
+    other: EntityId
+    inverse: bool
+    weight: float
+    count: int
+
+
+def fold_edges(
+    connection: Connection,
+    schema: Schema,
+    *,
+    type_: str,
+    key: int,
+    as_of: int,
+    limit: int = 200,
+    outward: str | None = None,
+) -> list[FoldEdge]:
+    """The most recent edges of an entity within their windows, newest first.
+
+    `outward`: of this relation alone, where the entity is the head. An entity with more than 20 *
+    `limit` edges of one relation and direction has its most recent among that many.
+    """
+    terms = list(_terms(schema, type_, key, as_of, limit * _LOOKED_AT, outward))
+    if not terms:
+        return []
+    both = union_all(*terms).subquery()
+    rows = connection.execute(
+        select(both, entities.c.type, entities.c.id)
+        .join(entities, entities.c.key == both.c.other)
+        .order_by(both.c.last_time.desc(), both.c.inverse, both.c.relation, both.c.other)
+        .limit(limit)
+    )
+    return [
+        FoldEdge(
+            relation=row.relation,
+            other=EntityId(row.type, row.id),
+            inverse=bool(row.inverse),
+            weight=weight_at(schema, row.relation, row.decayed, as_of - row.last_time),
+            count=row.n,
+        )
+        for row in rows
+    ]
+
+
+def weight_at(schema: Schema, relation: str, decayed: float, age: int) -> float:
+    """Weight of an edge whose newest event is `age` seconds old; 0 if it is undeclared now."""
+    declared = schema.events.get(relation)
+    if declared is None:  # an edge of an earlier schema
+        return 0.0
+    return declared.weight * log2(1.0 + decayed * exp2(-max(age, 0) * decay_rate(declared)))
+
+
+def _terms(
+    schema: Schema, type_: str, key: int, as_of: int, most: int, outward: str | None
+) -> Iterator[Select[Any]]:
+    """One bounded query per relation and direction that the entity's type can have."""
+    for relation in schema.relations:
+        if outward is not None and relation.name != outward:
+            continue
+        start = _window_start(relation, as_of)
+        if relation.head == type_:
+            yield _term(relation.name, key, start, most, inverse=False)
+        if relation.tail == type_ and outward is None:
+            yield _term(relation.name, key, start, most, inverse=True)
+
+
+def _term(relation: str, key: int, start: int, most: int, *, inverse: bool) -> Select[Any]:
+    table = edges.c
+    own, other = (table.tail, table.head) if inverse else (table.head, table.tail)
+    part = (
+        select(
+            literal(int(inverse)).label("inverse"),
+            table.relation,
+            other.label("other"),
+            table.count.label("n"),
+            table.decayed,
+            table.last_time,
+        )
+        .where(own == key, table.relation == relation, table.last_time >= start)
+        .order_by(other.desc())  # the order of the index, newcomers first
+        .limit(most)
+    )
+    return select(part.subquery())
+
+
+def _window_start(relation: EventType, as_of: int) -> int:
+    if isinf(relation.window_days):
+        return 0
+    return max(0, as_of - round(relation.window_days * _DAY_SECONDS))

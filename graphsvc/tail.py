@@ -1,0 +1,164 @@
+"""What the log says since: who was touched, and what has become of them.
+
+Takes a place in the log, gives entities as they are now; never writes. The log says whom to look
+at, the projections say what holds: rows that an opt-out took from the log are missed by nobody.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, func, or_, select
+from sqlalchemy.sql import Select
+
+from graphsvc.builtin import OPT_OUT
+from graphsvc.ids import EntityId, is_storable
+from graphsvc.tables import consents, entities, events, sequences
+
+_BLOCK = 10_000
+
+
+class Change(NamedTuple):
+    """A row of the log, as far as it says who was touched; keys as the event named them."""
+
+    seq: int
+    event_name: str
+    actor: int
+    object: int | None
+
+
+class Entity(NamedTuple):
+    """An entity as it is now. `merged_into`: the key of the one that it is part of."""
+
+    key: int
+    type: str
+    id: str
+    retired: bool
+    merged_into: int | None
+
+    @property
+    def name(self) -> EntityId:
+        return EntityId(self.type, self.id)
+
+
+class Named(NamedTuple):
+    """An entity that was asked for, under the id that holds now."""
+
+    key: int
+    entity: EntityId
+    retired: bool
+    #: It has said something of offsite events at some time.
+    spoke: bool
+
+
+def reached(connection: Connection) -> int:
+    """The number of the log's last row, also where that row was taken out since; 0 if empty."""
+    return (
+        connection.scalar(select(sequences.c.last).where(sequences.c.name == "event"))
+        or connection.scalar(select(func.max(events.c.seq)))
+        or 0
+    )
+
+
+def changes(connection: Connection, *, after: int, limit: int) -> list[Change]:
+    """The next rows of the log behind `after`, in order."""
+    log = events.c
+    rows = connection.execute(
+        select(log.seq, log.event_name, log.actor, log.object)
+        .where(log.seq > after)
+        .order_by(log.seq)
+        .limit(limit)
+    )
+    return [Change(*row) for row in rows]
+
+
+def entities_of(connection: Connection, keys: Collection[int]) -> dict[int, Entity]:
+    """Entities by key; keys of nobody are left out. At most some thousand at once."""
+    if not keys:
+        return {}
+    rows = connection.execute(_entities().where(entities.c.key.in_(sorted(keys))))
+    return {row.key: Entity(*row) for row in rows}
+
+
+def entities_below(connection: Connection, key: int, *, limit: int) -> list[Entity]:
+    """The next entities below a key, the highest first: those that were named last."""
+    rows = connection.execute(
+        _entities().where(entities.c.key < key).order_by(entities.c.key.desc()).limit(limit)
+    )
+    return [Entity(*row) for row in rows]
+
+
+def last_key(connection: Connection) -> int:
+    """The highest key of an entity, 0 if there is none."""
+    return connection.scalar(select(func.max(entities.c.key))) or 0
+
+
+def out_of_answers(connection: Connection) -> Iterator[Entity]:
+    """Everything that is retired or merged into something else."""
+    for condition in (entities.c.retired, entities.c.merged_into.is_not(None)):
+        query = _entities().where(condition).execution_options(yield_per=_BLOCK)
+        yield from (Entity(*row) for row in connection.execute(query))
+
+
+def opted_out_since(connection: Connection, seq: int, *, key: int | None = None) -> dict[int, int]:
+    """Who opted out behind a place in the log, also if they agreed again: key -> place.
+
+    Keys are those that hold now. `key`: ask about this one alone.
+    """
+    holds = func.coalesce(entities.c.merged_into, entities.c.key)
+    query = (
+        select(holds, func.max(events.c.seq))
+        .join(entities, entities.c.key == events.c.actor)
+        .where(events.c.event_name == OPT_OUT, events.c.seq > seq)
+        .group_by(holds)
+    )
+    if key is not None:
+        named_so = select(entities.c.key).where(
+            or_(entities.c.key == key, entities.c.merged_into == key)
+        )
+        query = query.where(events.c.actor.in_(named_so))
+    return dict(tuple(row) for row in connection.execute(query))
+
+
+def named(connection: Connection, entity: EntityId) -> Named | None:
+    """The entity that an id stands for now; None if no event has named it."""
+    if not (is_storable(entity.type) and is_storable(entity.id)):
+        return None
+    asked, holds = entities.alias("asked"), entities.alias("holds")
+    row = connection.execute(
+        select(holds.c.key, holds.c.type, holds.c.id, holds.c.retired, consents.c.entity)
+        .select_from(asked)
+        .join(holds, holds.c.key == func.coalesce(asked.c.merged_into, asked.c.key))
+        .outerjoin(consents, consents.c.entity == holds.c.key)
+        .where(asked.c.type == entity.type, asked.c.id == entity.id)
+    ).one_or_none()
+    if row is None:
+        return None
+    return Named(row[0], EntityId(row[1], row[2]), bool(row[3]), row[4] is not None)
+
+
+def unfit(
+    connection: Connection, type_: str, ids: Sequence[str], *, since: int
+) -> dict[str, int | None]:
+    """Of some entities, those that no answer may hold now, or not with an older vector.
+
+    id -> None where it is retired or merged; the log's row of the last opt-out behind `since`
+    where a person has opted out. At most some thousand at once.
+    """
+    spoke = select(consents.c.entity).where(consents.c.entity == entities.c.key).exists()
+    rows = connection.execute(
+        select(entities.c.key, entities.c.id, entities.c.retired, entities.c.merged_into)
+        .where(entities.c.type == type_, entities.c.id.in_(list(ids)))
+        .where(or_(entities.c.retired, entities.c.merged_into.is_not(None), spoke))
+    )
+    found: dict[str, int | None] = {}
+    for key, id_, retired, merged_into in list(rows):
+        if retired or merged_into is not None:
+            found[id_] = None
+        elif place := opted_out_since(connection, since, key=key).get(key):
+            found[id_] = place
+    return found
+
+
+def _entities() -> Select[Any]:
+    table = entities.c
+    return select(table.key, table.type, table.id, table.retired, table.merged_into)
