@@ -1,21 +1,23 @@
 """Many rows in few statements, on either database.
 
-Takes rows as tuples, gives as many round trips however many there are; never decides what is
-written. SQLite runs a prepared statement per row in C; PostgreSQL gets them by COPY into a
-temporary table, from where one statement takes them.
+Takes rows as tuples, never decides what is written. SQLite gets a few statements of many rows: it
+runs each of them without Python's lock, so that other requests go on meanwhile. PostgreSQL gets
+them by COPY into a temporary table, from where one statement takes them.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection
 
 # As an array the values are looked up in the index one by one; as a subquery they would be joined.
 _AMONG_POSTGRESQL = "= ANY(ARRAY(SELECT json_array_elements_text(%s::json)))"
-_CODE_POINT = '"C"'
+#: Rows of a statement; times 20 columns that is well below SQLite's 32,766 variables.
+_PART_SIZES = (256, 32, 4, 1)
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 Rows = Sequence[tuple[Any, ...]]
@@ -83,16 +85,19 @@ class Insert:
         return Staging(table=f"staged_{self.table}", columns=self.columns)
 
     @cached_property
-    def statements(self) -> tuple[str, str]:
-        """What PostgreSQL runs once the rows are staged, and what SQLite runs for each row."""
+    def statement(self) -> str:
+        """What PostgreSQL runs once the rows are staged."""
         names = ", ".join(self.columns)
-        head = f"INSERT INTO {self.table} ({names})"
-        marks = ", ".join("?" for _ in self.columns)
-        source = f"SELECT {names} FROM {self._staging.table}"  # noqa: S608
-        return (
-            f"{head} {source} {self.otherwise.replace('{code_point}', _CODE_POINT)}",
-            f"{head} VALUES ({marks}) {self.otherwise.replace('{code_point}', 'BINARY')}",
-        )
+        otherwise = self.otherwise.replace("{code_point}", '"C"')
+        source = f"SELECT {names} FROM {self._staging.table}"  # noqa: S608  (our own names)
+        return f"INSERT INTO {self.table} ({names}) {source} {otherwise}"
+
+    def of_rows(self, number: int) -> str:
+        """What SQLite runs for so many rows."""
+        row = f"({','.join('?' * len(self.columns))})"
+        otherwise = self.otherwise.replace("{code_point}", "BINARY")
+        values = ",".join([row] * number)
+        return f"INSERT INTO {self.table} ({', '.join(self.columns)}) VALUES {values} {otherwise}"  # noqa: S608
 
     def run(self, connection: Connection, rows: Rows) -> None:
         """Write the rows. A conflict clause sees them as `excluded`."""
@@ -100,14 +105,25 @@ class Insert:
             return
         if connection.dialect.name == "postgresql":
             self._staging.fill(connection, rows)
-            connection.exec_driver_sql(self.statements[0])
+            connection.exec_driver_sql(self.statement)
         else:
-            connection.exec_driver_sql(self.statements[1], list(rows))
+            for some in parts(rows):
+                values = tuple(chain.from_iterable(some))
+                connection.exec_driver_sql(self.of_rows(len(some)), values)
+
+
+def parts(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Cut rows into parts of few different sizes: each size is a statement that is prepared once."""
+    start = 0
+    for size in _PART_SIZES:
+        while len(rows) - start >= size:
+            yield rows[start : start + size]
+            start += size
 
 
 def rows_among(
     connection: Connection, query: str, values: Sequence[Any], *, where: tuple[Any, ...] = ()
-) -> list[Any]:
+) -> list[tuple[Any, ...]]:
     """Run `query` with its `{among}` meaning: is one of `values`.
 
     `where` are values of `=` comparisons before it, written `{value}`. However many values there
@@ -119,4 +135,11 @@ def rows_among(
     else:
         among = "IN (SELECT value FROM json_each(?))"
         statement = query.format(among=among, among_numbers=among, value="?")
-    return list(connection.exec_driver_sql(statement, (*where, json.dumps(values))).fetchall())
+    return fetch(connection, statement, (*where, json.dumps(values)))
+
+
+def fetch(connection: Connection, statement: str, values: Any = ()) -> list[tuple[Any, ...]]:
+    """All rows of a driver's statement as the driver has them: plain tuples, several times as fast."""
+    cursor: Any = connection.exec_driver_sql(statement, values).cursor
+    rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows

@@ -42,7 +42,8 @@ def consent_of(said: Iterable[tuple[int, str]]) -> Consent | None:
     Nothing that happened up to the last refusal is kept, and after it only what happened from the
     first agreement on.
     """
-    outs, ins = [], []
+    outs: list[int] = []
+    ins: list[int] = []
     for time, name in said:
         (outs if name == OPT_OUT else ins).append(time)
     if not outs:

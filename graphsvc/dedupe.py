@@ -8,11 +8,10 @@ some 40 bytes however long ids are.
 from hashlib import blake2b
 from typing import Final
 
-import orjson
 from sqlalchemy import Connection, delete
 
 from graphsvc.builtin import CONSENTS
-from graphsvc.events import Event
+from graphsvc.events import EntityRef, Event
 from graphsvc.tables import seen
 
 #: An id is remembered for the late window and this long after it: a repetition that comes later is
@@ -20,6 +19,11 @@ from graphsvc.tables import seen
 SLACK_SECONDS: Final = 7 * 86_400
 #: The ids of events without a late rule are remembered for ever.
 NEVER: Final = 2**62
+
+#: event_id, event_name, event_time, action_source, actor, object
+_USUAL_FIELDS = 6
+_NOTHING = (None,) * 8
+_NOBODY = EntityRef.model_construct(type="", id="")
 
 
 def digest_of(event_name: str, event_id: str) -> bytes:
@@ -32,15 +36,14 @@ def body_of(event: Event, properties: str | None) -> int:
 
     `properties` is their canonical JSON, so neither the order of fields nor 1 for 1.0 matters.
     """
-    target = event.object
-    content = orjson.dumps(
-        (
-            event.event_time,
-            event.action_source,
-            event.actor.type,
-            event.actor.id,
-            target and target.type,
-            target and target.id,
+    actor, target = event.actor, event.object or _NOBODY
+    # No id and no JSON text holds a line break, and none of these is an empty text.
+    content = (
+        f"{event.event_time}\n{event.action_source}\n{actor.type}\n{actor.id}\n"
+        f"{target.type}\n{target.id}\n"
+    )
+    if len(event.model_fields_set) > _USUAL_FIELDS:
+        rest = (
             event.relation,
             event.value,
             event.currency,
@@ -50,8 +53,9 @@ def body_of(event: Event, properties: str | None) -> int:
             event.position,
             event.sampling_rate,
         )
-    )
-    return int.from_bytes(blake2b(content, digest_size=8).digest(), signed=True)
+        if rest != _NOTHING:
+            content += "\n".join("" if value is None else str(value) for value in rest)
+    return int.from_bytes(blake2b(content.encode(), digest_size=8).digest(), "big", signed=True)
 
 
 def expiry_of(event: Event, *, now: int, late_seconds: int) -> int:

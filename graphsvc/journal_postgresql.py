@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from graphsvc.bulk import Staging
+from graphsvc.bulk import Staging, fetch
 from graphsvc.entry import Entry, Known, Written
 
 _INCOMING = Staging(
@@ -99,7 +99,7 @@ def stage(connection: Connection, entries: Sequence[Entry]) -> None:
 
 def append(connection: Connection, *, now: int) -> dict[int, Written | Known]:
     """Write what is staged; by place in the batch, what became of each entry."""
-    rows = connection.exec_driver_sql(_APPEND, {"now": now})
+    rows = fetch(connection, _APPEND, {"now": now})
     return {
         n: Known(body) if seq is None else Written(seq, head, tail)
         for n, body, seq, head, tail in rows
@@ -111,5 +111,5 @@ def bodies(
 ) -> dict[bytes, int | None]:
     """What is known of some digests."""
     query = "SELECT digest, body FROM seen WHERE digest = ANY(%s) AND expires_at > %s"
-    rows = connection.exec_driver_sql(query, (list(digests), now))
+    rows = fetch(connection, query, (list(digests), now))
     return {bytes(digest): body for digest, body in rows}

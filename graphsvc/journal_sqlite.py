@@ -4,16 +4,14 @@ Takes entries, gives for each the new row or what was known of it; never project
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection
 
-from graphsvc.bulk import Insert, rows_among
+from graphsvc.bulk import Insert, fetch, parts, rows_among
 from graphsvc.entry import Entry, Known, Written
 
-#: Variables in one statement; SQLite takes 32,766.
-_MOST_VARIABLES = 30_000
 _ENTITIES = Insert(
     table="entities",
     columns={"key": "bigint", "type": "text", "id": "text", "first_seq": "bigint"},
@@ -62,29 +60,29 @@ def bodies(
 ) -> dict[bytes, int | None]:
     """What is known of some digests."""
     found: dict[bytes, int | None] = {}
-    for some in _parts(digests, _MOST_VARIABLES):
+    for some in parts(digests):
         marks = ",".join("?" * len(some))
         query = f"SELECT digest, body FROM seen WHERE digest IN ({marks}) AND expires_at > ?"  # noqa: S608
-        found.update((row[0], row[1]) for row in connection.exec_driver_sql(query, (*some, now)))
+        found.update(fetch(connection, query, (*some, now)))  # type: ignore[arg-type]
     return found
 
 
 def _note(connection: Connection, entries: Sequence[Entry], now: int) -> set[bytes]:
     """Remember the entries; the digests of those that were not."""
     new: set[bytes] = set()
-    for some in _parts(entries, _MOST_VARIABLES // 3):
+    for some in parts(entries):
         statement = (
             f"INSERT INTO seen VALUES {','.join(['(?,?,?)'] * len(some))} "  # noqa: S608
             "ON CONFLICT (digest) DO UPDATE SET body = excluded.body, "
             "expires_at = excluded.expires_at WHERE seen.expires_at <= ? RETURNING digest"
         )
         values = [value for entry in some for value in entry[1:4]]
-        new.update(row[0] for row in connection.exec_driver_sql(statement, (*values, now)))
+        new.update(row[0] for row in fetch(connection, statement, (*values, now)))
     return new
 
 
 def _log(connection: Connection, fresh: Sequence[Entry], now: int) -> dict[int, Written]:
-    last = dict(tuple(row) for row in connection.exec_driver_sql("SELECT * FROM sequences"))
+    last = dict(fetch(connection, "SELECT * FROM sequences"))
     keys = _keys(connection, fresh, last)
     rows: list[tuple[Any, ...]] = []
     written: dict[int, Written] = {}
@@ -125,8 +123,3 @@ def _keys(
             "UPDATE sequences SET last = last + ? WHERE name = 'entity'", (len(made),)
         )
     return keys | {name: (key, key) for name, key in made.items()}
-
-
-def _parts(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

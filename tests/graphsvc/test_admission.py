@@ -8,12 +8,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from graphsvc.admission import Late, Rules, admit
-from graphsvc.verdict import Verdict
+from graphsvc.admission import Rules, admit
 from graphsvc.db import Database
 from graphsvc.events import Event
 from graphsvc.ingest import ingest
 from graphsvc.schema import load_schema
+from graphsvc.verdict import Verdict
 
 ADS = load_schema("ads")
 NOW = 1_767_225_600
