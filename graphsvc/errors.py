@@ -78,6 +78,10 @@ class NotEnoughData(GraphError):
     """The graph holds too little for this; post more events first."""
 
 
+class LeakFound(GraphError):
+    """The graph gives away labels that rankers are to guess; see which relation, and correct it."""
+
+
 class PromotionRefused(GraphError):
     """Bundle, index and ranker do not belong together; promote three of one lineage."""
 

@@ -1,13 +1,14 @@
 """A snapshot: the graph and its interactions as columns, sealed at one watermark.
 
 Takes columns, gives a sealed folder of Parquet files and reads it back as numpy arrays; never
-touches the database. Entities are sorted by (type, id), so a type is a contiguous range of rows
-and the same log always gives the same bytes.
+touches the database. Entities are sorted by (type, id), so a type is a contiguous range of rows;
+all else is in an order of its own content, so the same events always give the same bytes.
 
-    entities.parquet      type, id                                  row number = position
-    triples.parquet       head, relation, tail, weight, time        time = newest event
-    interactions.parquet  head, tail, event, time, label, span      every exposure and every outcome
-    attributes.parquet    row, name, value                          value is JSON text
+    entities.parquet      type, id                              row number = position
+    triples.parquet       head, relation, tail, weight, time    time = newest event
+    interactions.parquet  head, tail, event, time, label, span, position, sampling_rate
+    attributes.parquet    row, name, value, time                every version; value is JSON text
+    retired.parquet       row                                   entities that are out of answers
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +25,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from graphsvc.artifact import Artifact, ArtifactStore, Recipe
+from graphsvc.errors import ArtifactFormat
+
+#: Layout of the payload and files; a snapshot of another one is refused by name.
+SNAPSHOT_FORMAT = 2
+#: Rows of a block in a file: the same however the rows came, or the bytes would differ.
+_ROW_GROUP = 1 << 16
 
 
 class Span(IntEnum):
@@ -68,6 +75,8 @@ class InteractionInfo:
     exposure: str
     #: The event that makes the label 1, code 1 in the column `event`.
     outcome: str
+    #: The event that makes it 0 whatever else follows, code 2 in the column `event`.
+    negative: str | None = None
 
 
 class Triples(NamedTuple):
@@ -81,10 +90,12 @@ class Triples(NamedTuple):
 
 
 class Interactions(NamedTuple):
-    """Exposures and outcomes as columns, in the order of the log.
+    """Exposures, outcomes and negatives as columns, sorted by (time, head, tail, event).
 
-    event: 0 exposure, 1 outcome. label: 1 or 0 for an exposure, -1 for an outcome.
-    span: a `Span`. time: seconds since 1970.
+    event: 0 exposure, 1 outcome, 2 negative without an exposure that it could be about. label: 1 or
+    0; -1 for an outcome, and for an exposure whose window was not over: nobody knows, and whoever
+    takes it for a 0 is wrong. span: a `Span`. time: seconds since 1970. position: place in what was
+    shown, from 0; -1 where not said. sampling_rate: share of such exposures that were logged.
     """
 
     head: NDArray[np.int32]
@@ -93,14 +104,21 @@ class Interactions(NamedTuple):
     time: NDArray[np.int64]
     label: NDArray[np.int8]
     span: NDArray[np.int8]
+    position: NDArray[np.int32]
+    sampling_rate: NDArray[np.float32]
 
 
 class Attributes(NamedTuple):
-    """Attributes in long form: entity row, name, JSON text."""
+    """Every version of every attribute, sorted by (row, name, time).
+
+    A version holds from its time, in seconds since 1970, up to the next one's. value: JSON text;
+    `null` where the attribute was taken away.
+    """
 
     row: NDArray[np.int32]
     name: NDArray[np.object_]
     value: NDArray[np.object_]
+    time: NDArray[np.int64]
 
 
 _SCHEMAS = {
@@ -122,10 +140,16 @@ _SCHEMAS = {
             ("time", pa.int64()),
             ("label", pa.int8()),
             ("span", pa.int8()),
+            ("position", pa.int32()),
+            ("sampling_rate", pa.float32()),
         ]
     ),
-    "attributes": pa.schema([("row", pa.int32()), ("name", pa.string()), ("value", pa.string())]),
+    "attributes": pa.schema(
+        [("row", pa.int32()), ("name", pa.string()), ("value", pa.string()), ("time", pa.int64())]
+    ),
+    "retired": pa.schema([("row", pa.int32())]),
 }
+TABLES = tuple(_SCHEMAS)
 
 
 @dataclass(frozen=True)
@@ -140,7 +164,11 @@ class Snapshot:
 
     @property
     def watermark(self) -> Mapping[str, int]:
-        """`{"seq": last log sequence, "as_of": event time}`."""
+        """Up to where it looks; times in seconds since 1970.
+
+        seq: the last row of the log that counts. observed: when that row arrived. as_of: event time
+        of the last exposure in GRAPH.
+        """
         return self.artifact.payload["watermark"]
 
     @property
@@ -184,6 +212,19 @@ class Snapshot:
     def attributes(self) -> Attributes:
         return Attributes(*(self._column("attributes", name) for name in Attributes._fields))
 
+    def retired(self) -> NDArray[np.int32]:
+        """Rows of the entities that were out of answers at the watermark, in rising order."""
+        return self._column("retired", "row")
+
+    def blocks(self, table: str) -> Iterator[dict[str, NDArray[Any]]]:
+        """The columns of a table, block by block, for whoever need not have all at once."""
+        with pq.ParquetFile(self.artifact.file(f"{table}.parquet")) as file:
+            for batch in file.iter_batches(batch_size=_ROW_GROUP):
+                yield {
+                    name: batch.column(name).to_numpy(zero_copy_only=False)
+                    for name in batch.schema.names
+                }
+
     def _column(self, table: str, name: str) -> NDArray[Any]:
         file = self.artifact.file(f"{table}.parquet")
         return pq.read_table(file, columns=[name]).column(0).to_numpy()
@@ -202,6 +243,7 @@ class Layout:
 
     def payload(self) -> dict[str, Any]:
         return {
+            "format": SNAPSHOT_FORMAT,
             "types": [t._asdict() for t in self.types],
             "relations": [asdict(r) for r in self.relations],
             "interaction": asdict(self.interaction),
@@ -212,22 +254,39 @@ class Layout:
 
 
 class SnapshotDraft:
-    """A snapshot being written, block by block; memory holds one block at a time."""
+    """A snapshot being written, block by block; memory holds one block of each table."""
 
     def __init__(self, folder: Path, writers: Mapping[str, pq.ParquetWriter]) -> None:
         self.folder = folder
         self.writers = writers
+        self._waiting: dict[str, list[pa.Table]] = {name: [] for name in writers}
 
     def write(self, table: str, columns: Mapping[str, Any]) -> None:
-        """Append one block to `entities`, `triples`, `interactions` or `attributes`."""
+        """Append one block to a table."""
         schema = _SCHEMAS[table]
         arrays = [pa.array(columns[f.name], type=f.type, from_pandas=False) for f in schema]
-        self.writers[table].write_table(pa.Table.from_arrays(arrays, schema=schema))
+        self._waiting[table].append(pa.Table.from_arrays(arrays, schema=schema))
+        if sum(len(block) for block in self._waiting[table]) >= _ROW_GROUP:
+            self._flush(table, _ROW_GROUP)
+
+    def close(self) -> None:
+        """Write what is left and close the files."""
+        for table, writer in self.writers.items():
+            self._flush(table, 1)
+            writer.close()
+
+    def _flush(self, table: str, least: int) -> None:
+        """Write row groups as long as `least` rows are there."""
+        rows = pa.concat_tables([_SCHEMAS[table].empty_table(), *self._waiting[table]])
+        while len(rows) >= least:
+            self.writers[table].write_table(rows.slice(0, _ROW_GROUP).combine_chunks())
+            rows = rows.slice(_ROW_GROUP)
+        self._waiting[table] = [rows]
 
 
 @contextmanager
 def draft_snapshot(store: ArtifactStore) -> Iterator[SnapshotDraft]:
-    """Open the four files of a new snapshot; close them before calling `seal_snapshot`."""
+    """Open the files of a new snapshot; `seal_snapshot` closes them."""
     with store.draft() as folder, ExitStack() as stack:
         writers = {
             name: stack.enter_context(
@@ -242,12 +301,21 @@ def seal_snapshot(
     store: ArtifactStore, draft: SnapshotDraft, layout: Layout, dials: Mapping[str, Any]
 ) -> Snapshot:
     """Close a draft's files and give it its digest."""
-    for writer in draft.writers.values():
-        writer.close()
+    draft.close()
     recipe = Recipe(kind="snapshot", dials=dials, payload=layout.payload())
     return Snapshot(store.seal(draft.folder, recipe))
 
 
 def open_snapshot(store: ArtifactStore, digest: str) -> Snapshot:
-    """Open a sealed snapshot, every byte checked against its digest."""
-    return Snapshot(store.open("snapshot", digest))
+    """Open a sealed snapshot, every byte checked against its digest.
+
+    Raises `ArtifactMissing`, `ArtifactDamaged` or `ArtifactFormat`.
+    """
+    artifact = store.open("snapshot", digest)
+    found = artifact.payload.get("format", 1)
+    if found != SNAPSHOT_FORMAT:
+        raise ArtifactFormat(
+            f"snapshot {digest} has layout {found}, this version reads {SNAPSHOT_FORMAT}: "
+            "take it again with `graphsvc snapshot`"
+        )
+    return Snapshot(artifact)

@@ -1,9 +1,11 @@
 """Cutting time into four spans: GRAPH, TRAIN, VALID, TEST.
 
 Takes the exposures in the log, gives the last moment of each of the first three spans, for all
-alike or per user; never reads more than one row per user.
+alike or per user; never holds more than one row per user, but for persons who have several ids.
 """
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Literal
@@ -13,8 +15,8 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, case, func, select
 from sqlalchemy.sql import ColumnElement
 
+from graphsvc.columns import columns_of
 from graphsvc.errors import GraphError, NotEnoughData
-from graphsvc.schema import Schema
 from graphsvc.snapshot import Span
 from graphsvc.tables import events
 
@@ -61,7 +63,7 @@ class Split:
 class Cuts:
     """The last exposure time of GRAPH, TRAIN and VALID: what happens later is in a later span.
 
-    `user` is sorted; None: the one row of `last` holds for everybody.
+    `user` are rows of the snapshot, sorted; None: the one row of `last` holds for everybody.
     """
 
     user: NDArray[np.int64] | None
@@ -72,16 +74,16 @@ class Cuts:
         """The last exposure time of GRAPH, over all users."""
         return int(self.last[:, 0].max())
 
-    def spans(self, users: NDArray[np.int64], times: NDArray[np.int64]) -> NDArray[np.int8]:
-        """The span of each (user key, time). A user without exposures is all GRAPH."""
+    def spans(self, users: NDArray[np.int32], times: NDArray[np.int64]) -> NDArray[np.int8]:
+        """The span of each (user row, time). A user without exposures is all GRAPH."""
         past = times[:, None] > self._last_of(users)
         return past.sum(axis=1, dtype=np.int8)
 
-    def in_graph(self, users: NDArray[np.int64], times: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether each (user key, time) lies in GRAPH."""
+    def in_graph(self, users: NDArray[np.int32], times: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether each (user row, time) lies in GRAPH."""
         return times <= self._last_of(users)[:, 0]
 
-    def _last_of(self, users: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _last_of(self, users: NDArray[np.int32]) -> NDArray[np.int64]:
         if self.user is None:
             return np.broadcast_to(self.last, (len(users), 3))
         place = np.searchsorted(self.user, users).clip(max=len(self.user) - 1)
@@ -89,17 +91,27 @@ class Cuts:
         return np.where(known[:, None], self.last[place], np.iinfo(np.int64).max)
 
 
-def cut(connection: Connection, schema: Schema, split: Split, *, seq: int) -> Cuts:
-    """The cuts of the log up to `seq`. Raises `NotEnoughData` where nothing can be cut."""
-    exposed = (events.c.event_name == schema.label.exposure) & (events.c.seq <= seq)
+def cut(
+    connection: Connection,
+    exposure: str,
+    split: Split,
+    *,
+    seq: int,
+    row_of: NDArray[np.int32],
+    merged: Sequence[int] = (),
+) -> Cuts:
+    """The cuts of the log up to `seq`. Raises `NotEnoughData` where nothing can be cut.
+
+    `row_of`: entity key -> row in the snapshot; keys in `merged` share theirs with others.
+    """
+    exposed = (events.c.event_name == exposure) & (events.c.seq <= seq)
     n = connection.scalar(select(func.count()).select_from(events).where(exposed)) or 0
     if n < len(Span):
         raise NotEnoughData(
-            f"four spans need at least {len(Span)} {schema.label.exposure} events, "
-            f"the log holds {n}"
+            f"four spans need at least {len(Span)} {exposure} events, the log holds {n}"
         )
     if split.protocol == "per_user_time":
-        return _per_user(connection, exposed, split)
+        return _per_user(connection, exposed, split, row_of=row_of, merged=merged)
     ordered = select(events.c.event_time).where(exposed).order_by(events.c.event_time)
     last = [
         connection.scalar(ordered.limit(1).offset(-(-n * share // _UNITS) - 1))
@@ -108,7 +120,14 @@ def cut(connection: Connection, schema: Schema, split: Split, *, seq: int) -> Cu
     return Cuts(user=None, last=np.array([last], dtype=np.int64))
 
 
-def _per_user(connection: Connection, exposed: ColumnElement[bool], split: Split) -> Cuts:
+def _per_user(
+    connection: Connection,
+    exposed: ColumnElement[bool],
+    split: Split,
+    *,
+    row_of: NDArray[np.int32],
+    merged: Sequence[int],
+) -> Cuts:
     user = events.c.actor
     ranked = (
         select(
@@ -127,6 +146,36 @@ def _per_user(connection: Connection, exposed: ColumnElement[bool], split: Split
         )
         for share in split.cumulated
     ]
-    query = select(ranked.c.user, *last).group_by(ranked.c.user).order_by(ranked.c.user)
-    table = np.array([tuple(row) for row in connection.execute(query)], dtype=np.int64)
-    return Cuts(user=table[:, 0], last=table[:, 1:])
+    query = select(ranked.c.user, *last).group_by(ranked.c.user)
+    blocks = [block.astype(np.int64) for block in columns_of(connection, query)]
+    key, *times = np.concatenate(blocks, axis=1)
+    alone = ~np.isin(key, np.array(merged, dtype=np.int64))
+    rows, cuts = [row_of[key[alone]]], [np.stack(times, axis=1)[alone]]
+    if not alone.all():  # of several ids that are one person, the times together
+        found = _together(connection, exposed, split, row_of=row_of, merged=key[~alone])
+        rows.append(np.array(list(found), dtype=np.int32))
+        cuts.append(np.array(list(found.values()), dtype=np.int64))
+    row, cut_times = np.concatenate(rows), np.concatenate(cuts)
+    order = np.argsort(row)
+    return Cuts(user=row[order].astype(np.int64), last=cut_times[order])
+
+
+def _together(
+    connection: Connection,
+    exposed: ColumnElement[bool],
+    split: Split,
+    *,
+    row_of: NDArray[np.int32],
+    merged: NDArray[np.int64],
+) -> dict[int, list[int]]:
+    """The cuts of those persons who have several ids, by row: the same rank, found in memory."""
+    times: dict[int, list[int]] = defaultdict(list)
+    for key in merged.tolist():
+        query = select(events.c.event_time).where(exposed, events.c.actor == key)
+        times[int(row_of[key])] += connection.scalars(query)
+    found = {}
+    for row, seen in times.items():
+        seen.sort()
+        ranks = [-(-len(seen) * share // _UNITS) for share in split.cumulated]
+        found[row] = [seen[rank - 1] for rank in ranks]
+    return found

@@ -9,7 +9,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from graphsvc.events import LATEST_TIME
 from graphsvc.export import Split
+from graphsvc.ids import DIGEST
 
 
 class JobName(StrEnum):
@@ -18,11 +20,12 @@ class JobName(StrEnum):
     RETRAIN = "retrain"
 
 
+AsOf = Annotated[int, Field(ge=0, le=LATEST_TIME)] | Annotated[str, Field(pattern=DIGEST.pattern)]
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 
 
 class RetrainRequest(BaseModel):
-    """A retrain: snapshot, embed, index, rank, judge, promote."""
+    """A retrain: snapshot, check, embed, index, rank, judge, promote."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -48,6 +51,16 @@ class RetrainRequest(BaseModel):
         default=0, description="Seed of every random choice."
     )
     promote: bool = Field(default=True, description="Promote the best ranker's trio at the end.")
+    as_of: AsOf | None = Field(
+        default=None,
+        description="Train on the log as it was: at the end of a second since 1970, or at the "
+        "watermark of a snapshot, given by its digest. By default: as it is now.",
+    )
+    allow_leaks: bool = Field(
+        default=False,
+        description="Go on where edges of the graph give away labels that rankers are to guess; "
+        "the report says so.",
+    )
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -58,7 +71,7 @@ class RetrainRequest(BaseModel):
         """
         ranks = (f"rank_{arm}" for arm in self.arms)
         last = ("promote",) if self.promote else ()
-        return ("moment", "snapshot", "embed", "index", *ranks, "judge", *last)
+        return ("moment", "snapshot", "check", "embed", "index", *ranks, "judge", *last)
 
     @model_validator(mode="after")
     def _check(self) -> "RetrainRequest":

@@ -1,4 +1,4 @@
-"""The retrain, step by step: moment, snapshot, embed, index, rank, judge, promote.
+"""The retrain, step by step: moment, snapshot, check, embed, index, rank, judge, promote.
 
 Takes a retrain request, gives digests; holds no logic of its own. A worker that is killed goes on
 behind the last finished step. The first step chooses the moment and nothing else, so that a
@@ -11,6 +11,7 @@ from typing import Any
 from dbos import DBOS
 
 from api.jobs import steps
+from api.jobs.check import check as check_leaks
 from api.jobs.job import MOST_RECOVERIES
 from api.jobs.promotion import promote as promote_trio
 from api.jobs.queue import JobQueue
@@ -29,9 +30,13 @@ def register(shop: Workshop, jobs: JobQueue) -> Callable[[dict[str, Any]], dict[
         job = str(DBOS.workflow_id)
         walk = Walk(shop, jobs, job, request.steps)
 
-        moment = walk.step("moment", lambda _tick: steps.moment(shop))
+        moment = walk.step("moment", lambda _tick: steps.moment(shop, request))
         sealed = walk.step(
-            "snapshot", lambda tick: steps.snapshot(shop, request, tick, job, moment=moment)
+            "snapshot", lambda tick: steps.snapshot(shop, request, tick, job, at=moment)
+        )
+        leaks = walk.step(
+            "check",
+            lambda tick: check_leaks(shop, sealed, allowed=request.allow_leaks, tick=tick),
         )
         bundle = walk.step(
             "embed",
@@ -57,6 +62,7 @@ def register(shop: Workshop, jobs: JobQueue) -> Callable[[dict[str, Any]], dict[
         return {
             "moment": moment,
             "snapshot": sealed,
+            "leaks": leaks,
             "bundle": bundle,
             "index": built,
             "rankers": rankers,

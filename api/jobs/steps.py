@@ -19,11 +19,11 @@ from api.settings import Settings
 from graphsvc import ledger, versions
 from graphsvc.artifact import Artifact, ArtifactStore, Recipe
 from graphsvc.db import Database
-from graphsvc.export import Split, export_snapshot
+from graphsvc.export import Moment, Split, export_snapshot, moment_at_time, present_moment
+from graphsvc.leaks import find_leaks, leak_rows
 from graphsvc.report import as_report
 from graphsvc.schema import Schema
 from graphsvc.snapshot import Span, open_snapshot
-from graphsvc.watermark import last_seq
 from kge import heldout
 from kge.bundle import open_bundle, seal_bundle
 from kge.index import build_index
@@ -83,10 +83,18 @@ def open_workshop(settings: Settings) -> Workshop:
     )
 
 
-def moment(shop: Workshop) -> dict[str, int]:
-    """The present end of the log: what a snapshot is taken at, now or when it is taken again."""
+def moment(shop: Workshop, request: RetrainRequest) -> dict[str, int]:
+    """What a snapshot is taken at, now or when it is taken again: by default the log's end."""
+    as_of = request.as_of
     with shop.database.reading() as connection:
-        return {"seq": last_seq(connection)}
+        if as_of is None:
+            found = present_moment(connection)
+        elif isinstance(as_of, int):
+            found = moment_at_time(connection, as_of)
+        else:
+            watermark = open_snapshot(shop.store, as_of).watermark
+            found = Moment(watermark["seq"], watermark["observed"])
+    return found._asdict()
 
 
 def snapshot(
@@ -95,15 +103,17 @@ def snapshot(
     tick: Tick,
     job_id: str | None = None,
     *,
-    moment: Mapping[str, int] | None = None,  # noqa: ARG001  (the export takes none yet)
+    at: Mapping[str, int] | None = None,
 ) -> str:
-    """Seal the graph and its interactions at a moment, by default the log's present end."""
+    """Seal the graph and its interactions at a moment, by default the one that is asked for."""
+    until = Moment(**(at or moment(shop, request)))
     with shop.database.reading() as connection:
         sealed = export_snapshot(
             connection,
             shop.store,
             versions.current(connection),
             Split(protocol=request.split, shares=request.shares),
+            at=until,
             progress=lambda done, total: tick(done, total, "events"),
         )
     return shop.record(sealed.artifact, job_id)
@@ -191,6 +201,7 @@ def judge(
         for arm, digest in rankers.items()
     }
     rows += evaluate_rankers(examples, scores, seed=seed)
+    rows += leak_rows(source, find_leaks(source))
     tick(2, 2, "")
     dials: dict[str, Any] = {"seed": seed, "split": dict(source.split)}
     recipe = Recipe(

@@ -1,8 +1,7 @@
 """Export: a graph one can redo by hand, a slow twin, the same bytes everywhere, and no leak."""
 
 import json
-from collections import defaultdict
-from math import ceil, log2
+from math import log2
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete
+from slow_export import Slow, named_interactions, named_triples
+from sqlalchemy import delete, update
 
 from graphsvc.artifact import ArtifactStore
 from graphsvc.db import Database
@@ -19,7 +19,7 @@ from graphsvc.export import Split, export_snapshot
 from graphsvc.ingest import Rules, ingest
 from graphsvc.schema import load_schema
 from graphsvc.snapshot import Snapshot, Span
-from graphsvc.tables import metadata
+from graphsvc.tables import metadata, sequences
 
 ADS = load_schema("ads")
 DAY = 86_400
@@ -54,19 +54,19 @@ def seal(database: Database, folder: Path, split: Split) -> Snapshot:
         return export_snapshot(connection, ArtifactStore(folder), ADS, split)
 
 
-def named_triples(snapshot: Snapshot) -> list[tuple[str, str, str, float, int]]:
-    triples, ids = snapshot.triples(), snapshot.ids
+def triples_of(snapshot: Snapshot) -> list[tuple[str, str, str, float, int]]:
+    """(head, relation, tail, weight, time), ends by id."""
     return [
-        (ids[head], snapshot.relations[relation].name, ids[tail], weight, time)
-        for head, relation, tail, weight, time in zip(*(c.tolist() for c in triples), strict=True)
+        (head[1], relation, tail[1], weight, time)
+        for relation, head, tail, weight, time in named_triples(snapshot)
     ]
 
 
-def named_interactions(snapshot: Snapshot) -> list[tuple[str, str, int, int, int, int]]:
-    columns, ids = snapshot.interactions(), snapshot.ids
+def rows_of(snapshot: Snapshot) -> list[tuple[str, str, int, int, int, int]]:
+    """(head, tail, event, time, label, span), ends by id."""
     return [
-        (ids[head], ids[tail], *rest)
-        for head, tail, *rest in zip(*(c.tolist() for c in columns), strict=True)
+        (head[1], tail[1], event, time, label, span)
+        for time, head, tail, event, _, _, label, span in named_interactions(snapshot)
     ]
 
 
@@ -91,14 +91,14 @@ def test_a_small_graph_by_hand(database: Database, tmp_path: Path) -> None:
     post(database, hand_made_log())
     snapshot = seal(database, tmp_path, Split(protocol="global_time", shares=SHARES))
     # 2 of 5 exposures are GRAPH's 40 %, then one each.
-    assert snapshot.watermark == {"seq": 11, "as_of": START + 14 * DAY}
+    assert snapshot.watermark == {"seq": 11, "as_of": START + 14 * DAY, "observed": NOW}
     decayed = 1 + 2 ** -((14 * DAY - 60) / (14 * DAY))
-    assert named_triples(snapshot) == [
+    assert triples_of(snapshot) == [
         ("u1", "click", "a1", pytest.approx(log2(1 + decayed)), START + 14 * DAY),
         ("a1", "ad_of_product", "p1", 1.0, START + 99 * DAY),
     ]
     exposure, outcome = 0, 1
-    assert named_interactions(snapshot) == [
+    assert rows_of(snapshot) == [
         ("u1", "a1", exposure, START, 1, Span.GRAPH),
         ("u1", "a1", outcome, START + 60, -1, Span.GRAPH),
         ("u1", "a1", exposure, START + 14 * DAY, 1, Span.GRAPH),
@@ -128,7 +128,7 @@ def test_per_user_cuts_by_hand(database: Database, tmp_path: Path) -> None:
     log += [raw("click", START + 500, "u3", "a9")]  # never shown anything: all of it is GRAPH
     post(database, log)
     snapshot = seal(database, tmp_path, Split(protocol="per_user_time", shares=SHARES))
-    spans = {(row[0], row[3] - START): Span(row[5]) for row in named_interactions(snapshot)}
+    spans = {(row[0], row[3] - START): Span(row[5]) for row in rows_of(snapshot)}
     assert [spans["u1", day] for day in range(5)] == [
         Span.GRAPH,
         Span.GRAPH,
@@ -138,7 +138,7 @@ def test_per_user_cuts_by_hand(database: Database, tmp_path: Path) -> None:
     ]
     # Of u2's three, the two of one second stay together; past them lie 2/3 >= 60 %.
     assert (spans["u2", 100], spans["u2", 101]) == (Span.GRAPH, Span.VALID)
-    assert [(head, tail, time) for head, _, tail, _, time in named_triples(snapshot)] == [
+    assert [(head, tail, time) for head, _, tail, _, time in triples_of(snapshot)] == [
         ("u1", "a9", START + 1),
         ("u3", "a9", START + 500),
     ]
@@ -161,8 +161,10 @@ def test_attributes_and_ids_are_sorted_by_code_point(
     assert sealed[0].digest == sealed[1].digest
     found = sealed[0].types["user"]
     assert sealed[0].ids[found.start : found.stop].tolist() == sorted([*users, "u1", "u2"])
-    rows, names, values = sealed[0].attributes()
-    assert set(names) == {"country", "interests"}  # null removes
+    rows, names, values, times = sealed[0].attributes()
+    assert set(names) == {"age", "country", "interests"}
+    assert set(values[names == "age"]) == {"null"}  # taken away
+    assert set(times) == {START}
     assert [sealed[0].ids[row] for row in rows[names == "interests"]] == sorted(users)
     assert [json.loads(v)[0] for v in values[names == "interests"]] == sorted(users)
 
@@ -172,7 +174,7 @@ def test_only_the_most_recent_200_tails_of_a_head(database: Database, tmp_path: 
     log += [raw("click", START - 300 + n, "u1", f"b{n:03}") for n in range(250)]
     log += [raw("ad_of_product", START, "a1", f"p{n:03}") for n in range(250)]
     post(database, log)
-    triples = named_triples(seal(database, tmp_path, Split(shares=SHARES)))
+    triples = triples_of(seal(database, tmp_path, Split(shares=SHARES)))
     clicked = sorted(tail for _, relation, tail, *_ in triples if relation == "click")
     assert clicked == ["a1", *(f"b{n:03}" for n in range(51, 250))]
     assert sum(relation == "ad_of_product" for _, relation, *_ in triples) == 251
@@ -184,9 +186,7 @@ def test_events_before_the_window_make_no_edge(database: Database, tmp_path: Pat
     log.append(raw("click", as_of - 90 * DAY, "u1", "on time"))
     log.append(raw("click", as_of - 90 * DAY - 1, "u1", "late"))
     post(database, log)
-    tails = {
-        tail for _, _, tail, *_ in named_triples(seal(database, tmp_path, Split(shares=SHARES)))
-    }
+    tails = {tail for _, _, tail, *_ in triples_of(seal(database, tmp_path, Split(shares=SHARES)))}
     assert "on time" in tails
     assert "late" not in tails
 
@@ -197,11 +197,9 @@ def test_blocks_do_not_show(
     log = hand_made_log() + [raw("click", START + n % 7, "u1", f"b{n % 5}", n) for n in range(40)]
     post(database, log)
     whole = seal(database, tmp_path, Split(shares=SHARES))
-    monkeypatch.setattr("graphsvc.export._BLOCK", 3)
+    monkeypatch.setattr("graphsvc.columns.BLOCK", 3)
     blocks = seal(database, tmp_path, Split(shares=SHARES))
-    assert named_triples(blocks) == named_triples(whole)
-    assert named_interactions(blocks) == named_interactions(whole)
-    assert blocks.ids.tolist() == whole.ids.tolist()
+    assert blocks.digest == whole.digest
 
 
 def test_progress_reaches_its_total(database: Database, tmp_path: Path) -> None:
@@ -239,61 +237,6 @@ def test_shares_that_are_none(shares: Any) -> None:
         Split(shares=shares)
 
 
-def twin(log: list[dict[str, Any]], split: Split) -> tuple[list[Any], list[Any]]:
-    """The triples and interactions of a log, slowly and obviously. All ids are unique."""
-    name, time = "event_name", "event_time"
-    exposures = [e for e in log if e[name] == "impression"]
-
-    def group(event: dict[str, Any]) -> str:
-        return event["actor"]["id"] if split.protocol == "per_user_time" else "all"
-
-    times = defaultdict(list)
-    for event in exposures:
-        times[group(event)].append(event[time])
-    ends = {}  # of GRAPH, TRAIN, VALID: the ceil(n * share)-th exposure time
-    for who, seen in times.items():
-        ranks = [ceil(round(len(seen) * sum(split.shares[: k + 1]), 6)) for k in range(3)]
-        ends[who] = [sorted(seen)[rank - 1] for rank in ranks]
-    as_of = max(end[0] for end in ends.values())
-
-    def span(event: dict[str, Any]) -> int:
-        return sum(event[time] > end for end in ends.get(group(event), ()))
-
-    rows = []
-    for event in log:
-        pair = (event["actor"], event["object"])
-        followed = any(
-            other[name] == "click"
-            and (other["actor"], other["object"]) == pair
-            and 0 <= other[time] - event[time] <= 1800
-            for other in log
-        )
-        if event[name] in ("impression", "click"):
-            shown = event[name] == "impression"
-            label = int(followed) if shown else -1
-            rows.append(
-                (pair[0]["id"], pair[1]["id"], int(not shown), event[time], label, span(event))
-            )
-    sums: dict[Any, float] = defaultdict(float)
-    newest: dict[Any, int] = {}
-    for event in log:
-        declared = ADS.events[event[name]]
-        timeless = declared.source == "structure"
-        old = event[time] < as_of - declared.window_days * DAY
-        late = not timeless and (old or span(event) > 0)
-        if declared.edge and not late:
-            edge = (declared.name, event["actor"]["id"], event["object"]["id"])
-            age = max(as_of - event[time], 0)
-            sums[edge] += 2 ** -(age / (declared.half_life_days * DAY))
-            newest[edge] = max(newest.get(edge, 0), event[time])
-    order = [relation.name for relation in ADS.relations]
-    triples = [
-        (edge[1], edge[0], edge[2], ADS.events[edge[0]].weight * log2(1 + sums[edge]), newest[edge])
-        for edge in sorted(sums, key=lambda edge: (order.index(edge[0]), edge[1:]))
-    ]
-    return triples, rows
-
-
 _NAMES = st.sampled_from(["impression"] * 6 + ["click"] * 4 + ["checkout", "hide", "ad_of_product"])
 _TIMES = st.one_of(st.integers(0, 40).map(lambda n: n * 600), st.integers(0, 120 * DAY))
 
@@ -327,7 +270,9 @@ def test_random_logs_equal_the_slow_twin_and_leak_nothing(
     for number, database in enumerate(both_databases):
         with database.transaction() as connection:
             for table in reversed(metadata.sorted_tables):
-                connection.execute(delete(table))
+                if table is not sequences:
+                    connection.execute(delete(table))
+            connection.execute(update(sequences).values(last=0))
         post(database, log[:cut])
         post(database, log[cut:])
         try:
@@ -337,11 +282,11 @@ def test_random_logs_equal_the_slow_twin_and_leak_nothing(
             continue
         digests += [snapshot.digest]
         assert seal(database, tmp_path / f"again{number}", split).digest == snapshot.digest
-        triples, rows = twin(log, split)
-        found = named_triples(snapshot)
+        slow = Slow(ADS, log, split, NOW)
+        triples, found = slow.triples(), named_triples(snapshot)
         assert [t[:3] + t[4:] for t in found] == [t[:3] + t[4:] for t in triples]
         np.testing.assert_allclose([t[3] for t in found], [t[3] for t in triples], rtol=1e-6)
-        assert named_interactions(snapshot) == rows
+        assert named_interactions(snapshot) == slow.interactions()
         check_nothing_leaks(log, snapshot)
     assert digests[0] == digests[1]
 
@@ -349,7 +294,7 @@ def test_random_logs_equal_the_slow_twin_and_leak_nothing(
 def check_nothing_leaks(log: list[dict[str, Any]], snapshot: Snapshot) -> None:
     """Every person's edge has an event in GRAPH that made it; nothing later has touched it."""
     last = {}
-    for head, _, event, time, _, span in named_interactions(snapshot):
+    for head, _, event, time, _, span in rows_of(snapshot):
         if event == 0 and span == Span.GRAPH:
             last[head] = max(last.get(head, 0), time)
     if snapshot.split["protocol"] == "global_time":
@@ -359,6 +304,6 @@ def check_nothing_leaks(log: list[dict[str, Any]], snapshot: Snapshot) -> None:
         for e in log
         if e["event_time"] > last.get(e["actor"]["id"], NOW)
     }
-    for head, relation, tail, _, time in named_triples(snapshot):
+    for head, relation, tail, _, time in triples_of(snapshot):
         if ADS.events[relation].source != "structure":
             assert (head, relation, tail, time) not in later

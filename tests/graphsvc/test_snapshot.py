@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from graphsvc.artifact import ArtifactStore
-from graphsvc.errors import ArtifactDamaged
+from graphsvc.artifact import ArtifactStore, Recipe
+from graphsvc.errors import ArtifactDamaged, ArtifactFormat
 from graphsvc.snapshot import (
     InteractionInfo,
     Layout,
@@ -35,6 +35,8 @@ INTERACTIONS = {
     "time": [95, 96],
     "label": [1, -1],
     "span": [Span.TRAIN, Span.TEST],
+    "position": [3, -1],
+    "sampling_rate": [0.25, 1.0],
 }
 
 
@@ -47,7 +49,8 @@ def seal(root: Path, *, blocks: int) -> Snapshot:
         for first in range(0, len(INTERACTIONS["head"]), size):
             part = {name: column[first : first + size] for name, column in INTERACTIONS.items()}
             draft.write("interactions", part)
-        draft.write("attributes", {"row": [0], "name": ["title"], "value": ['"A"']})
+        draft.write("attributes", {"row": [0], "name": ["title"], "value": ['"A"'], "time": [9]})
+        draft.write("retired", {"row": [1]})
         return seal_snapshot(store, draft, LAYOUT, {})
 
 
@@ -66,11 +69,41 @@ def test_columns_come_back(tmp_path: Path, blocks: int) -> None:
     for name, column in zip(opened.interactions()._fields, opened.interactions(), strict=True):
         np.testing.assert_array_equal(column, INTERACTIONS[name])
     assert opened.attributes().value.tolist() == ['"A"']
+    assert opened.attributes().time.tolist() == [9]
+    assert opened.retired().tolist() == [1]
+    assert [block["span"].tolist() for block in opened.blocks("interactions")] == [[1, 3]]
 
 
 def test_the_same_columns_are_the_same_bytes(tmp_path: Path) -> None:
-    one, two = seal(tmp_path / "1", blocks=1), seal(tmp_path / "2", blocks=1)
+    one, two = seal(tmp_path / "1", blocks=1), seal(tmp_path / "2", blocks=2)
     assert one.digest == two.digest
+
+
+def test_files_have_row_groups_of_one_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the rows came: otherwise the same rows would have other bytes."""
+    monkeypatch.setattr("graphsvc.snapshot._ROW_GROUP", 2)
+    digests = set()
+    for sizes in ([7], [1] * 7, [3, 3, 1], [0, 5, 2]):
+        store = ArtifactStore(tmp_path)
+        with draft_snapshot(store) as draft:
+            done = 0
+            for size in sizes:
+                draft.write("retired", {"row": list(range(done, done + size))})
+                done += size
+            sealed = seal_snapshot(store, draft, LAYOUT, {})
+        digests.add(sealed.digest)
+        assert [len(block["row"]) for block in sealed.blocks("retired")] == [2, 2, 2, 1]
+        assert sealed.retired().tolist() == list(range(7))
+    assert len(digests) == 1
+
+
+def test_a_snapshot_of_another_layout_is_refused_by_name(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    payload = {**LAYOUT.payload(), "format": 1}
+    with store.draft() as draft:
+        sealed = store.seal(draft, Recipe(kind="snapshot", payload=payload))
+    with pytest.raises(ArtifactFormat, match="has layout 1, this version reads 2"):
+        open_snapshot(store, sealed.digest)
 
 
 def test_a_damaged_column_is_refused(tmp_path: Path) -> None:

@@ -109,6 +109,8 @@ def make_snapshot(store: ArtifactStore) -> Callable[..., Snapshot]:
                     "time": [time for *_, time, _ in acts],
                     "label": [-1] * len(acts),
                     "span": [span for *_, span in acts],
+                    "position": [-1] * len(acts),
+                    "sampling_rate": [1.0] * len(acts),
                 },
             )
             layout = Layout(

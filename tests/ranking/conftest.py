@@ -62,6 +62,8 @@ def seal_world(store, events, *, users, films, attributes=(), protocol="per_user
                 "time": list(columns[3]),
                 "label": list(columns[4]),
                 "span": list(columns[5]),
+                "position": [-1] * len(events),
+                "sampling_rate": list(sampling_rates or [1.0] * len(events)),
             },
         )
         draft.write(
@@ -70,6 +72,7 @@ def seal_world(store, events, *, users, films, attributes=(), protocol="per_user
                 "row": [a[0] for a in attributes],
                 "name": [a[1] for a in attributes],
                 "value": [a[2] for a in attributes],
+                "time": [a[3] if len(a) > 3 else 0 for a in attributes],
             },
         )
         layout = Layout(
