@@ -39,7 +39,7 @@ def test_an_unknown_entity_is_not_found(http: httpx.Client, problem) -> None:
 
 def test_edges_come_in_pages_without_gap_or_repeat(http: httpx.Client) -> None:
     clicks = [click("pager", f"d{film}", START, f"page-{film}") for film in range(FILMS)]
-    assert http.post("/v1/events", json={"events": clicks}).json()["accepted"] == FILMS
+    assert http.post("/v1/events?backfill=true", json={"events": clicks}).json()["accepted"] == FILMS
     seen, cursor = [], None
     while True:
         query = {"limit": 7} | ({"cursor": cursor} if cursor else {})
@@ -60,7 +60,7 @@ def test_a_foreign_cursor_is_refused(http: httpx.Client, problem, cursor: str) -
 
 def test_an_edge_is_seen_from_both_ends(http: httpx.Client) -> None:
     event = click("seer", "only-once", START, "seen")
-    http.post("/v1/events", json={"events": [event]})
+    http.post("/v1/events?backfill=true", json={"events": [event]})
     (out,) = http.get("/v1/entities/user/seer/edges").json()["items"]
     (into,) = http.get("/v1/entities/film/only-once/edges").json()["items"]
     assert (out["direction"], out["other"]) == ("out", {"type": "film", "id": "only-once"})
@@ -110,7 +110,7 @@ def test_wrong_questions_about_neighbors(http, problem, path, query, status) -> 
 
 def test_a_new_entity_has_neighbors_from_its_first_edge(http: httpx.Client) -> None:
     events = [click("fresh", f"c{film}", START, f"fresh-{film}") for film in range(3)]
-    http.post("/v1/events", json={"events": events})
+    http.post("/v1/events?backfill=true", json={"events": events})
     found = http.get("/v1/entities/user/fresh/neighbors", params={"k": 5}).json()
     assert (found["state"], found["folded_edges"]) == ("cold", 3)
     # u1, u3, ... click comedies, and so does this one.

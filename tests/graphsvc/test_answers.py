@@ -1,0 +1,96 @@
+"""Answers are kept once, listed in pages, and bounded by age and number."""
+
+import pytest
+
+from graphsvc import answers
+from graphsvc.answers import Answer, Item
+from graphsvc.db import Database
+from graphsvc.errors import AnswerMissing, CursorInvalid
+from graphsvc.ids import EntityId
+
+
+def answer(request_id: str, asked_at: int, *items: str, head: str = "u1") -> Answer:
+    return Answer(
+        request_id=request_id,
+        asked_at=asked_at,
+        head=EntityId("user", head),
+        tail_type="ad",
+        state="learned",
+        bundle="b" * 64,
+        index="1" * 64,
+        ranker="c" * 64,
+        items=[Item(name, 0.5 - n / 10) for n, name in enumerate(items or ("a1", "ä/2"))],
+    )
+
+
+def keep(database: Database, *some: Answer) -> int:
+    with database.transaction() as connection:
+        return answers.write(connection, some)
+
+
+def listed(database: Database, limit: int = 100) -> list[str]:
+    found, after = [], None
+    with database.reading() as connection:
+        while True:
+            page = answers.page(connection, limit=limit, after=after)
+            found += [one.request_id for one in page.items]
+            if page.next is None:
+                return found
+            after = page.next
+
+
+def test_an_answer_comes_back_as_it_was(database: Database) -> None:
+    kept = answer("r1", 1000)
+    assert keep(database, kept) == 1
+    with database.reading() as connection:
+        assert answers.answer(connection, "r1") == kept
+        for nobody in ("r2", "\0", "x" * 999):
+            with pytest.raises(AnswerMissing):
+                answers.answer(connection, nobody)
+
+
+def test_a_request_id_is_kept_once(database: Database) -> None:
+    assert keep(database, answer("r1", 1000), answer("r2", 1000)) == 2
+    assert keep(database, answer("r1", 2000), answer("r3", 2000), answer("r3", 2001)) == 1
+    with database.reading() as connection:
+        assert answers.answer(connection, "r1").asked_at == 1000
+    assert keep(database) == 0
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 100])
+def test_pages_are_newest_first_without_gap_or_repeat(database: Database, limit: int) -> None:
+    keep(database, *(answer(f"r{n}", 1000 + n // 3) for n in range(7)))
+    assert listed(database, limit) == ["r6", "r3", "r4", "r5", "r0", "r1", "r2"]
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "1:", ":r", "-1:r", "9" * 19 + ":r", "1:\0"])
+def test_a_cursor_of_nobody(database: Database, cursor: str) -> None:
+    with database.reading() as connection, pytest.raises(CursorInvalid):
+        answers.page(connection, after=cursor)
+
+
+@pytest.mark.parametrize("block", [1, 2, 100])
+def test_blocks_are_oldest_first(database: Database, block: int) -> None:
+    keep(database, *(answer(f"r{n}", 1000 + n // 3) for n in range(7)))
+    with database.reading() as connection:
+        found = list(answers.in_order(connection, since=1001, until=1002, block=block))
+        assert [one.request_id for some in found for one in some] == ["r3", "r4", "r5"]
+        assert max(len(some) for some in found) <= block
+        assert list(answers.in_order(connection, since=1003, until=2000, block=block)) == []
+
+
+def test_what_is_old_or_too_much_goes_a_piece_at_a_time(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "_PRUNED", 3)
+    keep(database, *(answer(f"r{n:02}", 1000 + n) for n in range(12)))
+
+    def prune() -> int:
+        with database.transaction() as connection:
+            return answers.prune(connection, before=1004, most=5)
+
+    # 12 rows, 4 of them too old, 7 too many: 3 by age, then 3 by number, ...
+    assert prune() == 6
+    assert prune() == 1
+    assert prune() == 0
+    assert listed(database) == ["r11", "r10", "r09", "r08", "r07"]

@@ -1,0 +1,317 @@
+"""Outcomes belong to the latest impression before them, within a window whose edges are exact."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from graphsvc import answers
+from graphsvc.answers import Answer, Item
+from graphsvc.attribution import CENSORED, NEGATIVE, NOT_SHOWN, POSITIVE, Windows, blocks, join
+from graphsvc.db import Database
+from graphsvc.ids import EntityId
+from graphsvc.ingest import Rules, ingest
+from graphsvc.schema import load_schema
+
+ADS = load_schema("ads")
+T = 1_767_225_600
+MINUTE, HOUR, DAY = 60, 3600, 86_400
+LATER = T + 30 * DAY
+
+
+@dataclass
+class World:
+    """A log and some answers, written down in the order in which a test says them."""
+
+    database: Database
+    events: list[dict[str, Any]] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+
+    def say(self, name: str, time: int, actor: str, target: str, **fields: Any) -> None:
+        declared = ADS.events.get(fields.get("relation", name)) or ADS.events[name]
+        self.events.append(
+            {
+                "event_id": f"e{len(self.events)}",
+                "event_name": name,
+                "event_time": time,
+                "action_source": declared.source,
+                "actor": {"type": declared.head, "id": actor},
+                "object": {"type": declared.tail, "id": target},
+                "consent": True,
+                **fields,
+            }
+        )
+
+    def answer(self, request_id: str, time: int, *items: str, user: str = "u1") -> None:
+        self.answers.append(
+            Answer(
+                request_id=request_id,
+                asked_at=time,
+                head=EntityId("user", user),
+                tail_type="ad",
+                state="learned",
+                bundle="b" * 64,
+                index="1" * 64,
+                ranker="c" * 64,
+                items=[Item(name, 1 / (n + 2)) for n, name in enumerate(items)],
+            )
+        )
+
+    def write(self) -> None:
+        with self.database.transaction() as connection:
+            verdicts = ingest(connection, ADS, self.events, now=LATER, rules=Rules(backfill=True))
+            assert {v.status for v in verdicts} <= {"accepted"}, verdicts
+            answers.write(connection, self.answers)
+        self.events, self.answers = [], []
+
+    def joined(self, now: int = LATER, **windows: Any) -> list[tuple[str, str, int, int]]:
+        """(request, item, click, conversion) of every item."""
+        self.write()
+        with self.database.reading() as connection:
+            found = [
+                row
+                for block in blocks(connection, ADS, Windows(**windows), now=now, block=2)
+                for row in zip(
+                    block.request_id, block.item, block.click, block.conversion, strict=True
+                )
+            ]
+        return [(a, b, int(c), int(d)) for a, b, c, d in found]
+
+
+@pytest.fixture
+def world(database: Database) -> World:
+    return World(database)
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [(0, POSITIVE), (30 * MINUTE, POSITIVE), (30 * MINUTE + 1, NEGATIVE), (-1, NEGATIVE)],
+)
+def test_a_click_counts_up_to_and_including_the_windows_end(
+    world: World, after: int, expected: int
+) -> None:
+    world.answer("r", T, "a1")
+    world.say("impression", T + 60, "u1", "a1", request_id="r")
+    world.say("click", T + 60 + after, "u1", "a1")
+    assert world.joined() == [("r", "a1", expected, NEGATIVE)]
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"), [(30 * MINUTE, CENSORED), (30 * MINUTE + 1, NEGATIVE)]
+)
+def test_what_is_younger_than_its_window_is_censored(world: World, now: int, expected: int) -> None:
+    world.answer("r", T, "a1")
+    world.say("impression", T + 60, "u1", "a1", request_id="r")
+    assert world.joined(now=T + 60 + now) == [("r", "a1", expected, CENSORED)]
+
+
+def test_a_window_that_settles_stays_open_for_what_comes_late(world: World) -> None:
+    world.answer("r", T, "a1")
+    world.say("impression", T, "u1", "a1", request_id="r")
+    now = T + 30 * MINUTE + HOUR
+    assert world.joined(now=now, settle_seconds=HOUR)[0][2] == CENSORED
+    assert world.joined(now=now + 1, settle_seconds=HOUR)[0][2] == NEGATIVE
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [(7 * DAY, POSITIVE), (7 * DAY + 1, NEGATIVE), (-1, NEGATIVE)],
+)
+def test_a_conversion_counts_for_the_ad_of_the_product(
+    world: World, after: int, expected: int
+) -> None:
+    world.say("ad_of_product", T - DAY, "a1", "p1")
+    world.answer("r", T, "a1", "a2")
+    for ad in ("a1", "a2"):
+        world.say("impression", T + 5, "u1", ad, request_id="r")
+    world.say("checkout", T + 5 + after, "u1", "p1", value=20.0, currency="EUR")
+    assert world.joined() == [("r", "a1", NEGATIVE, expected), ("r", "a2", NEGATIVE, NEGATIVE)]
+
+
+@pytest.mark.parametrize(("now", "expected"), [(7 * DAY, CENSORED), (7 * DAY + 1, NEGATIVE)])
+def test_conversions_are_censored_for_longer(world: World, now: int, expected: int) -> None:
+    world.answer("r", T, "a1")
+    world.say("impression", T, "u1", "a1", request_id="r")
+    assert world.joined(now=T + now) == [("r", "a1", NEGATIVE, expected)]
+
+
+def test_which_events_are_conversions_is_an_option(world: World) -> None:
+    world.say("ad_of_product", T, "a1", "p1")
+    world.answer("r", T, "a1")
+    world.say("impression", T, "u1", "a1", request_id="r")
+    world.say("page_visit", T + 9, "u1", "p1")
+    assert world.joined()[0][3] == POSITIVE
+    assert world.joined(conversions=("checkout", "sign_up"))[0][3] == NEGATIVE
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"), [(0, POSITIVE), (30 * MINUTE, POSITIVE), (30 * MINUTE + 1, NOT_SHOWN)]
+)
+def test_an_impression_without_a_request_belongs_to_a_recent_answer(
+    world: World, after: int, expected: int
+) -> None:
+    world.answer("r", T, "a1")
+    world.say("impression", T + after, "u1", "a1")
+    world.say("click", T + after + 1, "u1", "a1")
+    assert world.joined()[0][2] == expected
+
+
+def test_what_is_not_shown_yet_may_still_be(world: World) -> None:
+    world.answer("r", T, "a1")
+    assert world.joined(now=T + 30 * MINUTE) == [("r", "a1", CENSORED, CENSORED)]
+    assert world.joined(now=T + 30 * MINUTE + 1) == [("r", "a1", NOT_SHOWN, NOT_SHOWN)]
+
+
+def test_the_last_touch_gets_the_outcome(world: World) -> None:
+    world.answer("r1", T, "a1")
+    world.answer("r2", T + 60, "a1")
+    world.say("impression", T + 10, "u1", "a1", request_id="r1")
+    world.say("impression", T + 70, "u1", "a1", request_id="r2")
+    world.say("click", T + 90, "u1", "a1")
+    assert [row[2] for row in world.joined()] == [NEGATIVE, POSITIVE]
+    world.say("click", T + 69, "u1", "a1")
+    assert [row[2] for row in world.joined()] == [POSITIVE, POSITIVE]
+
+
+def test_an_outcome_in_the_second_of_two_impressions_belongs_to_the_later_row(
+    world: World,
+) -> None:
+    world.answer("r1", T, "a1")
+    world.answer("r2", T, "a1")
+    for request in ("r1", "r2"):
+        world.say("impression", T + 5, "u1", "a1", request_id=request)
+    world.say("click", T + 5, "u1", "a1")
+    assert [row[2] for row in world.joined()] == [NEGATIVE, POSITIVE]
+
+
+def test_an_impression_without_a_request_belongs_to_the_latest_answer(world: World) -> None:
+    world.answer("r1", T, "a1")
+    world.answer("r2", T + 60, "a1", "a2")
+    world.say("impression", T + 30, "u1", "a1")
+    world.say("impression", T + 80, "u1", "a1")
+    world.say("click", T + 81, "u1", "a1")
+    assert [row[:3] for row in world.joined()] == [
+        ("r1", "a1", NEGATIVE),
+        ("r2", "a1", POSITIVE),
+        ("r2", "a2", NOT_SHOWN),
+    ]
+
+
+def test_a_conversion_belongs_to_the_last_ad_of_the_product(world: World) -> None:
+    for ad in ("a1", "a2"):
+        world.say("ad_of_product", T, ad, "p1")
+    world.answer("r", T, "a1", "a2")
+    world.say("impression", T + 10, "u1", "a1", request_id="r")
+    world.say("impression", T + 20, "u1", "a2", request_id="r")
+    world.say("checkout", T + HOUR, "u1", "p1")
+    assert [row[3] for row in world.joined()] == [NEGATIVE, POSITIVE]
+
+
+def test_what_is_taken_back_is_no_outcome(world: World) -> None:
+    world.answer("r", T, "a1")
+    world.say("impression", T, "u1", "a1", request_id="r")
+    world.say("click", T + 5, "u1", "a1")
+    world.say("retract", T + 9, "u1", "a1", relation="click")
+    assert world.joined()[0][2] == NEGATIVE
+
+
+def test_other_peoples_outcomes_are_theirs(world: World) -> None:
+    world.answer("r", T, "a1")
+    world.say("impression", T, "u1", "a1", request_id="r")
+    world.say("click", T + 5, "u2", "a1")
+    world.say("click", T + 5, "u1", "a2")
+    assert world.joined()[0][2] == NEGATIVE
+
+
+def test_the_columns_say_when_where_and_how_much(world: World) -> None:
+    world.say("ad_of_product", T, "a1", "p1")
+    world.answer("r", T, "a2", "a1", "a3")
+    world.say("impression", T + 1, "u1", "a1", request_id="r", position=4, sampling_rate=0.25)
+    world.say("click", T + 3, "u1", "a1")
+    world.say("page_visit", T + HOUR, "u1", "p1", value=0.5, currency="EUR")
+    world.say("checkout", T + DAY, "u1", "p1", value=20.0, currency="EUR")
+    world.write()
+    with world.database.reading() as connection:
+        (block,) = blocks(connection, ADS, Windows(), now=LATER)
+    assert block.position.tolist() == [0, 1, 2]
+    assert block.score.tolist() == [1 / 2, 1 / 3, 1 / 4]
+    assert block.head.tolist() == ["u1"] * 3
+    assert block.impression_time.tolist() == [-1, T + 1, -1]
+    assert block.shown_position.tolist() == [-1, 4, -1]
+    assert block.sampling_rate.tolist() == [1.0, 0.25, 1.0]
+    assert block.click_time.tolist() == [-1, T + 3, -1]
+    assert block.conversion_time.tolist() == [-1, T + HOUR, -1]
+    assert block.conversion_event.tolist() == ["", "page_visit", ""]
+    assert block.conversion_value.tolist() == [0.0, 20.5, 0.0]
+    assert block.click.dtype == np.int8
+
+
+def test_merged_ads_and_people_are_one(world: World) -> None:
+    world.answer("r", T, "old")
+    world.say("impression", T + 1, "u1", "old", request_id="r")
+    world.say("click", T + 3, "u1", "new")
+    assert world.joined()[0][2] == NEGATIVE
+    world.events.append(
+        {
+            "event_id": "m",
+            "event_name": "merge",
+            "event_time": T,
+            "action_source": "structure",
+            "actor": {"type": "ad", "id": "old"},
+            "object": {"type": "ad", "id": "new"},
+        }
+    )
+    assert world.joined()[0][2] == POSITIVE
+
+
+_MOMENTS = st.integers(0, 40)
+_ADS = st.sampled_from(["a1", "a2"])
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    shown=st.lists(st.tuples(_MOMENTS, _ADS, st.sampled_from(["r1", "r2"])), max_size=6),
+    clicked=st.lists(st.tuples(_MOMENTS, _ADS), max_size=6),
+    now=st.integers(0, 90),
+)
+def test_clicks_equal_a_slow_obvious_twin(
+    migrated_sqlite, tmp_path_factory, shown, clicked, now
+) -> None:
+    """Time in units of a minute; each click is walked back to the impression before it."""
+    path = tmp_path_factory.mktemp("twin") / "graph.sqlite"
+    path.write_bytes(migrated_sqlite.read_bytes())
+    database = Database(f"sqlite:///{path}")
+    world = World(database)
+    for request in ("r1", "r2"):
+        world.answer(request, T, "a1", "a2")
+    shown = sorted(shown, key=lambda row: row[0])
+    for moment, ad, request in shown:
+        world.say("impression", T + moment * MINUTE, "u1", ad, request_id=request)
+    for moment, ad in clicked:
+        world.say("click", T + moment * MINUTE, "u1", ad)
+    world.write()
+    with database.reading() as connection:
+        kept = [answers.answer(connection, request) for request in ("r1", "r2")]
+        found = join(connection, ADS, kept, windows=Windows(), now=T + now * MINUTE)
+    database.dispose()
+
+    owners = set()
+    for moment, ad in clicked:
+        before = [n for n, one in enumerate(shown) if one[1] == ad and one[0] <= moment]
+        if before and moment - shown[before[-1]][0] <= 30:
+            owners.add(before[-1])
+    for request, ad, state in zip(found.request_id, found.item, found.click, strict=True):
+        mine = [n for n, one in enumerate(shown) if one[1:] == (ad, request)]
+        if not mine:
+            expected = CENSORED if now <= 30 else NOT_SHOWN
+        elif mine[0] in owners:
+            expected = POSITIVE
+        else:
+            expected = CENSORED if now <= shown[mine[0]][0] + 30 else NEGATIVE
+        assert state == expected
+        assert not (state == NEGATIVE and now <= shown[mine[0]][0] + 30)
