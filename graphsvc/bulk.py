@@ -32,14 +32,14 @@ class Staging:
     columns: dict[str, str]
 
     @cached_property
-    def _make(self) -> str:
+    def make(self) -> str:
         columns = ", ".join(f'"{name}" {kind}' for name, kind in self.columns.items())
         return (
             f"CREATE TEMPORARY TABLE IF NOT EXISTS {self.table} ({columns}) ON COMMIT DELETE ROWS"
         )
 
     @cached_property
-    def _copy(self) -> str:
+    def copy(self) -> str:
         return f"COPY {self.table} FROM STDIN"
 
     def fill(self, connection: Connection, rows: Iterable[tuple[Any, ...]]) -> None:
@@ -48,8 +48,8 @@ class Staging:
         with driver.cursor() as cursor:
             # A table that was made in a transaction that failed is gone, so this asks each time.
             made = cursor.execute("SELECT to_regclass(%s)", (f"pg_temp.{self.table}",)).fetchone()
-            cursor.execute(self._make if made[0] is None else f"DELETE FROM {self.table}")  # noqa: S608
-            with cursor.copy(self._copy) as copy:
+            cursor.execute(self.make if made[0] is None else f"DELETE FROM {self.table}")  # noqa: S608
+            with cursor.copy(self.copy) as copy:
                 copy.write("".join(map(as_line, rows)))
 
 

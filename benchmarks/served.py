@@ -1,0 +1,86 @@
+"""A graphsvc server as a benchmark meets it: a process of its own, default settings, real HTTP.
+
+Takes a place, gives a server and clients; never reaches into it.
+"""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """A running server; memory is its largest resident set so far."""
+
+    port: int
+    key: str
+    process: "subprocess.Popen[bytes]"
+
+    def connect(self) -> http.client.HTTPConnection:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=600)
+        connection.connect()
+        assert connection.sock is not None
+        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
+
+    @property
+    def peak_mib(self) -> float:
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 1024
+
+
+@contextmanager
+def server(folder: Path, url: str, **settings: str) -> Iterator[Server]:
+    """Prepare a service in a folder and serve it until the block ends."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {
+        **os.environ,
+        "GRAPHSVC_DATA_DIR": str(folder / "data"),
+        "GRAPHSVC_DATABASE_URL": url,
+        "GRAPHSVC_PORT": str(port),
+        "OMP_NUM_THREADS": "1",
+        **settings,
+    }
+    command = [sys.executable, "-m", "api"]
+    made = subprocess.run(
+        [*command, "init", "--json"], env=environment, capture_output=True, check=True
+    )
+    process = subprocess.Popen([*command, "serve"], env=environment)
+    try:
+        running = Server(port=port, key=json.loads(made.stdout)["key"], process=process)
+        _wait(running)
+        yield running
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+def _wait(running: Server) -> None:
+    for _ in range(1200):
+        try:
+            connection = running.connect()
+            connection.request("GET", "/health/ready")
+            if connection.getresponse().status == 200:
+                return
+        except OSError:
+            pass
+        if running.process.poll() is not None:
+            raise SystemExit("the server ended by itself")
+        time.sleep(0.05)
+    raise SystemExit("the server did not start")
