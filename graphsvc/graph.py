@@ -1,4 +1,4 @@
-"""Reading the graph: entities, edges, counts, and the states of many entities at once.
+"""Reading the graph: edges, counts, and the states of many entities at once.
 
 Takes entity ids, gives what the log has said of them so far; never writes.
 """
@@ -14,22 +14,13 @@ from sqlalchemy import Connection, func, literal, select, tuple_, union_all
 from sqlalchemy.sql import Select
 
 from graphsvc.bulk import rows_among
-from graphsvc.errors import CursorInvalid, EntityMissing, SchemaMismatch
+from graphsvc.catalog import key_of
+from graphsvc.errors import CursorInvalid
 from graphsvc.folding import weight_at
 from graphsvc.ids import NAME, EntityId, is_storable
 from graphsvc.schema import Schema
-from graphsvc.tables import attributes, counters, entities, events
 from graphsvc.tables import edges as edges_table
-
-
-@dataclass(frozen=True, slots=True)
-class EntityView:
-    """An entity, its attributes, and how often it was actor or object of each event."""
-
-    type: str
-    id: str
-    attributes: Mapping[str, Any]
-    counters: Mapping[str, int]
+from graphsvc.tables import entities, events
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,28 +61,6 @@ class EntityRows:
     merged_into: Sequence[str | None]
 
 
-def entity(connection: Connection, entity_id: EntityId) -> EntityView:
-    """One entity. Raises `EntityMissing`."""
-    key = _key(connection, entity_id)
-    found = connection.execute(
-        select(attributes.c.name, attributes.c.value)
-        .where(attributes.c.entity == key)
-        .order_by(attributes.c.name)
-    )
-    values = {name: json.loads(value) for name, value in found}
-    counted = connection.execute(
-        select(counters.c.event_name, counters.c.n)
-        .where(counters.c.entity == key)
-        .order_by(counters.c.event_name)
-    )
-    return EntityView(
-        type=entity_id.type,
-        id=entity_id.id,
-        attributes={name: value for name, value in values.items() if value is not None},
-        counters={name: n for name, n in counted},  # noqa: C416  (rows are not tuples to mypy)
-    )
-
-
 def edges(
     connection: Connection,
     schema: Schema,
@@ -106,7 +75,7 @@ def edges(
     weight = relation weight * log2(1 + decayed count at `as_of`); a time before the newest event
     counts as the time of that event. Raises `EntityMissing` or `CursorInvalid`.
     """
-    both = _both_directions(_key(connection, entity_id)).subquery()
+    both = _both_directions(key_of(connection, entity_id)).subquery()
     place = tuple_(both.c.inverse, both.c.relation, both.c.other)
     query = (
         select(both, entities.c.type, entities.c.id)
@@ -148,17 +117,6 @@ def counts(connection: Connection) -> dict[str, Any]:
     }
     found["seq"] = connection.scalar(select(func.max(events.c.seq))) or 0
     return found
-
-
-def check_schema(connection: Connection, schema: Schema) -> None:
-    """Raise `SchemaMismatch` if the graph holds entities of a type that the schema lacks."""
-    held = set(connection.scalars(select(entities.c.type).distinct()))
-    if unknown := sorted(held - set(schema.entities)):
-        raise SchemaMismatch(
-            f"the graph holds entities of type {', '.join(unknown)}, and schema {schema.name!r} "
-            f"declares {', '.join(schema.entities)}; set GRAPHSVC_SCHEMA to the schema it was "
-            "filled under"
-        )
 
 
 def states(
@@ -208,19 +166,6 @@ def states(
         keys=np.array([row[-3] or 0 for row in ordered], dtype=np.int64),
         merged_into=[row[-1] for row in ordered],
     )
-
-
-def _key(connection: Connection, entity_id: EntityId) -> int:
-    if not (is_storable(entity_id.type) and is_storable(entity_id.id)):
-        raise EntityMissing("no entity has a null byte or half a surrogate pair in its type or id")
-    key = connection.scalar(
-        select(entities.c.key).where(
-            entities.c.type == entity_id.type, entities.c.id == entity_id.id
-        )
-    )
-    if key is None:
-        raise EntityMissing(f"no event has named {entity_id.type} {entity_id.id!r} yet")
-    return int(key)
 
 
 def _both_directions(key: int) -> Any:

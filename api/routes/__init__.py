@@ -11,7 +11,9 @@ from api.routes import (
     events,
     graph,
     health,
+    history,
     jobs,
+    lifecycle,
     metrics,
     retrains,
     schema,
@@ -24,6 +26,9 @@ OPEN: tuple[APIRouter, ...] = (health.router,)
 KEYED: tuple[APIRouter, ...] = (
     events.router,
     bulk.router,
+    # Before the entity itself, whose id may hold slashes.
+    lifecycle.router,
+    history.router,
     entities.router,
     graph.router,
     schema.router,

@@ -1,24 +1,29 @@
-"""Entities: attributes, edges, neighbors."""
+"""Entities: attributes, edges, neighbors. Their life and their past are in files of their own."""
 
 from time import time, time_ns
 from typing import Annotated, Any, Literal
+from uuid import uuid4
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.answers import Answerer
 from api.deps import Services, ServicesOf
-from api.errors import Invalid, UnknownName
-from api.routes import cursors
-from api.routes.events import accept
-from graphsvc import graph
-from graphsvc.ids import ID_PATTERN, MAX_ID_LENGTH, NAME, EntityId
+from api.errors import UnknownName
+from api.routes import cursors, etags
+from api.routes.saying import say
+from graphsvc import catalog, graph, history
 from graphsvc.builtin import SET_ATTRIBUTES
+from graphsvc.catalog import EntityView
+from graphsvc.db import Connection
+from graphsvc.events import LATEST_TIME
+from graphsvc.ids import ID_PATTERN, MAX_ID_LENGTH, NAME, EntityId
 
 router = APIRouter(prefix="/v1/entities/{type}", tags=["entities"])
 
-#: An id may hold slashes (%2F), so the routes below it are declared before the entity itself.
-_ENTITY = "/{id:path}"
+#: An id may hold slashes (%2F), so the routes below it are declared before the entity itself; one
+#: that ends like such a route is asked for by `?id=`.
+ENTITY = "/{id:path}"
 
 TypeOf = Annotated[str, Path(alias="type", pattern=NAME.pattern, examples=["user"])]
 IdOf = Annotated[
@@ -38,7 +43,26 @@ class EntityOut(Ref):
     """An entity, its attributes, and how often it was actor or object of each event."""
 
     attributes: dict[str, Any] = Field(examples=[{"country": "DE"}])
-    counters: dict[str, int] = Field(examples=[{"click": 3}])
+    counters: dict[str, int] | None = Field(
+        examples=[{"click": 3}], description="null where the past was asked for"
+    )
+    retired: bool = Field(examples=[False], description="out of answers, kept for labels")
+    retired_time: int | None = Field(
+        examples=[None], description="when it was last retired or restored"
+    )
+    merged_from: str | None = Field(
+        examples=[None], description="the id that was asked for, where it was merged into this one"
+    )
+    merged_into: str | None = Field(
+        examples=[None], description="in lists: the id that stands for this one"
+    )
+
+
+class EntityPage(BaseModel):
+    """A page of entities; `next` is the cursor of the next one, null at the end."""
+
+    items: list[EntityOut]
+    next: str | None = Field(examples=[None])
 
 
 class AttributesIn(BaseModel):
@@ -96,7 +120,7 @@ class NeighborsOut(BaseModel):
     ranker: str
 
 
-@router.get(_ENTITY + "/edges", summary="The edges of an entity, in pages")
+@router.get(ENTITY + "/edges", summary="The edges of an entity, in pages")
 def get_edges(
     services: ServicesOf,
     type_: TypeOf,
@@ -104,7 +128,7 @@ def get_edges(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     cursor: Annotated[str | None, Query(max_length=1000)] = None,
 ) -> EdgePage:
-    _check_type(services, type_)
+    check_type(services, type_)
     with services.database.reading() as connection:
         page = graph.edges(
             connection,
@@ -129,7 +153,7 @@ def get_edges(
     return EdgePage(items=items, next=cursors.encode(page.next))
 
 
-@router.get(_ENTITY + "/neighbors", summary="The nearest entities by embedding")
+@router.get(ENTITY + "/neighbors", summary="The nearest entities by embedding")
 def get_neighbors(
     services: ServicesOf,
     type_: TypeOf,
@@ -162,40 +186,121 @@ def get_neighbors(
     )
 
 
-@router.get(_ENTITY, summary="One entity with its attributes and counters")
-def get_entity(services: ServicesOf, type_: TypeOf, id_: IdOf) -> EntityOut:
-    _check_type(services, type_)
+@router.get("", summary="The entities of a type, in pages")
+def get_entities(
+    services: ServicesOf,
+    type_: TypeOf,
+    *,
+    id_: Annotated[
+        str | None,
+        Query(alias="id", max_length=MAX_ID_LENGTH, description="This one alone, if there is one."),
+    ] = None,
+    retired: Annotated[bool | None, Query(description="Only those that are, or are not.")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    cursor: Annotated[str | None, Query(max_length=2000)] = None,
+) -> EntityPage:
+    """Every id in its order, those that were merged into another one included."""
+    check_type(services, type_)
     with services.database.reading() as connection:
-        found = graph.entity(connection, EntityId(type_, id_))
+        page = catalog.page(
+            connection,
+            type_,
+            limit=limit,
+            after=cursors.decode(cursor),
+            id_=id_,
+            retired=retired,
+        )
+    return EntityPage(items=[shown(item) for item in page.items], next=cursors.encode(page.next))
+
+
+@router.get(
+    ENTITY,
+    summary="One entity with its attributes and counters",
+    response_model=EntityOut,
+    responses={304: {"description": "It is as named in If-None-Match"}},
+)
+def get_entity(
+    services: ServicesOf,
+    response: Response,
+    type_: TypeOf,
+    id_: IdOf,
+    *,
+    as_of: Annotated[
+        int | None,
+        Query(ge=0, le=LATEST_TIME, description="Its attributes at that second since 1970."),
+    ] = None,
+    if_none_match: etags.IfNoneMatch = None,
+) -> Any:
+    """An id that was merged into another one answers with that one, and says so.
+
+    The ETag stands for attributes and retirement; counters move without it.
+    """
+    check_type(services, type_)
+    asked = EntityId(type_, id_)
+    with services.database.reading() as connection:
+        found = (
+            catalog.entity(connection, asked)
+            if as_of is None
+            else history.as_of(connection, asked, as_of)
+        )
+    tag = etags.quoted(found.etag)
+    if etags.is_known(if_none_match, found.etag):
+        return Response(status_code=304, headers={"ETag": tag})
+    response.headers["ETag"] = tag
+    return shown(found)
+
+
+@router.put(ENTITY, summary="Set attributes; the entity is made if it is new")
+def put_attributes(
+    services: ServicesOf,
+    response: Response,
+    type_: TypeOf,
+    id_: IdOf,
+    body: AttributesIn,
+    *,
+    if_match: etags.IfMatch = None,
+) -> EntityOut:
+    """Attributes go through the log like every event, so a replay knows them too."""
+    entity, seen = EntityId(type_, id_), etags.expected(if_match)
+
+    def set_attributes(connection: Connection) -> dict[str, Any]:
+        if seen is not None:
+            catalog.require_seen(connection, entity, seen)
+        event_id = f"put-{time_ns():020d}-{uuid4().hex[:8]}"
+        return {
+            "event_id": event_id,
+            "event_name": SET_ATTRIBUTES,
+            # What is put now is the last word, even behind an event that is dated a little ahead.
+            "event_time": catalog.time_after(
+                connection, entity, now=int(time()), event_id=event_id
+            ),
+            "actor": entity._asdict(),
+            "properties": body.attributes,
+        }
+
+    say(services, set_attributes)
+    with services.database.reading() as connection:
+        found = catalog.entity(connection, entity)
+    response.headers["ETag"] = etags.quoted(found.etag)
+    return shown(found)
+
+
+def shown(view: EntityView) -> EntityOut:
+    """An entity as it is answered."""
     return EntityOut(
-        type=found.type,
-        id=found.id,
-        attributes=dict(found.attributes),
-        counters=dict(found.counters),
+        type=view.type,
+        id=view.id,
+        attributes=dict(view.attributes),
+        counters=None if view.counters is None else dict(view.counters),
+        retired=view.retired,
+        retired_time=view.retired_time,
+        merged_from=view.merged_from,
+        merged_into=view.merged_into,
     )
 
 
-@router.put(_ENTITY, summary="Set attributes; the entity is made if it is new")
-def put_attributes(services: ServicesOf, type_: TypeOf, id_: IdOf, body: AttributesIn) -> EntityOut:
-    """Attributes go through the log like every event, so a replay knows them too."""
-    event = {
-        "event_id": f"put-{time_ns()}-{type_}-{id_}"[:MAX_ID_LENGTH],
-        "event_name": SET_ATTRIBUTES,
-        "event_time": int(time()),
-        "action_source": "structure",
-        "actor": {"type": type_, "id": id_},
-        "properties": body.attributes,
-    }
-    verdict = accept(services, [event])[0]
-    if verdict.status == "rejected":
-        field = (verdict.field or "").replace("properties", "attributes").replace("actor", "path")
-        says = (verdict.message or "").replace("properties", "attributes")
-        error = {"field": field, "value": verdict.value, "expected": says}
-        raise Invalid(says, errors=[error])
-    return get_entity(services, type_, id_)
-
-
-def _check_type(services: Services, type_: str) -> None:
+def check_type(services: Services, type_: str) -> None:
+    """Raise `UnknownName` unless the schema has this entity type."""
     known = services.schema.entities
     if type_ not in known:
         raise UnknownName(f"type should be one of {', '.join(known)}, received {type_!r}")

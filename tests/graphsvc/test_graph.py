@@ -5,9 +5,9 @@ from math import log2
 import numpy as np
 import pytest
 
-from graphsvc import graph, tail
+from graphsvc import catalog, graph, tail
 from graphsvc.db import Database
-from graphsvc.errors import CursorInvalid, EntityMissing, SchemaMismatch
+from graphsvc.errors import CursorInvalid, EntityMissing
 from graphsvc.ids import EntityId
 from graphsvc.ingest import Rules, ingest
 from graphsvc.schema import load_schema
@@ -62,21 +62,6 @@ def small(database: Database) -> None:
     )
 
 
-def test_an_entity_has_attributes_and_counters(database: Database) -> None:
-    small(database)
-    with database.reading() as connection:
-        assert graph.entity(connection, U1) == graph.EntityView(
-            type="user",
-            id="u1",
-            attributes={"age": 30, "country": "DE"},
-            counters={"checkout": 1, "click": 2, "impression": 1, "save": 1, "set_attributes": 1},
-        )
-        assert graph.entity(connection, A1).counters["click"] == 3
-        for missing in (EntityId("user", "a1"), EntityId("user", "\0")):
-            with pytest.raises(EntityMissing):
-                graph.entity(connection, missing)
-
-
 def test_edges_in_both_directions_page_by_page(database: Database) -> None:
     small(database)
     seen, after = [], None
@@ -118,7 +103,7 @@ def test_what_cannot_be_stored_is_not_known(database: Database, odd: EntityId) -
     small(database)
     with database.reading() as connection:
         with pytest.raises(EntityMissing) as missing:
-            graph.entity(connection, odd)
+            catalog.entity(connection, odd)
         str(missing.value).encode()
         with pytest.raises(EntityMissing):
             graph.edges(connection, ADS, odd, as_of=NOW)
@@ -192,11 +177,3 @@ def test_states_come_in_the_order_asked_for(database: Database) -> None:
     assert rows.counters["click"].tolist() == [1, 0, 2, 1, 0]
     assert rows.counters["impression"].dtype == np.int64
     assert nothing.found.shape == (0,)
-
-
-def test_a_graph_of_another_schema_is_noticed(database: Database) -> None:
-    small(database)
-    with database.reading() as connection:
-        graph.check_schema(connection, load_schema("ads"))
-        with pytest.raises(SchemaMismatch, match=r"type ad, product, and.*'film'"):
-            graph.check_schema(connection, load_schema("film"))

@@ -1,0 +1,103 @@
+"""The life of catalog entities: retired, restored, merged. All of it goes through the log."""
+
+from time import time
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.deps import Services, ServicesOf
+from api.errors import PersonKept
+from api.routes.entities import ENTITY, EntityOut, IdOf, TypeOf, check_type, shown
+from api.routes.saying import say
+from graphsvc import catalog
+from graphsvc.builtin import MERGE, RESTORE, RETIRE
+from graphsvc.db import Connection
+from graphsvc.ids import ID_PATTERN, MAX_ID_LENGTH, EntityId
+
+router = APIRouter(prefix="/v1/entities/{type}", tags=["entities"])
+
+
+class MergeIn(BaseModel):
+    """The entity of the same type whose id is kept."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    into: Annotated[
+        str, Field(min_length=1, max_length=MAX_ID_LENGTH, pattern=ID_PATTERN, examples=["a1"])
+    ]
+
+
+@router.delete(
+    ENTITY,
+    summary="Retire a catalog entity: out of answers, kept for labels",
+    status_code=204,
+    response_class=Response,
+)
+def retire(services: ServicesOf, type_: TypeOf, id_: IdOf) -> Response:
+    """Harmless to repeat. Its events stay, so that models go on learning from them."""
+    _say_of(services, EntityId(type_, id_), retired=True)
+    return Response(status_code=204)
+
+
+@router.post(ENTITY + "/restore", summary="Take a retired entity back into answers")
+def restore(services: ServicesOf, type_: TypeOf, id_: IdOf) -> EntityOut:
+    """Harmless to repeat."""
+    entity = EntityId(type_, id_)
+    _say_of(services, entity, retired=False)
+    return _present(services, entity)
+
+
+@router.post(ENTITY + "/merge", summary="Make an entity part of another one of its type")
+def merge(services: ServicesOf, type_: TypeOf, id_: IdOf, body: MergeIn) -> EntityOut:
+    """Both ids stand for the kept entity from now on; there is no way back.
+
+    Edges and counters are added, the later attribute counts, and so does what was said last of
+    retiring either. If one of two persons has opted out, both have. Answers with the kept entity;
+    harmless to repeat.
+    """
+    check_type(services, type_)
+    duplicate, kept = EntityId(type_, id_), EntityId(type_, body.into)
+
+    def event(connection: Connection) -> dict[str, Any] | None:
+        if catalog.key_of(connection, duplicate) == catalog.key_of(connection, kept) and (
+            duplicate != kept
+        ):
+            return None
+        return {
+            "event_name": MERGE,
+            "event_time": int(time()),
+            "actor": duplicate._asdict(),
+            "object": kept._asdict(),
+        }
+
+    say(services, event)
+    return _present(services, kept)
+
+
+def _say_of(services: Services, entity: EntityId, *, retired: bool) -> None:
+    check_type(services, entity.type)
+    if services.schema.entities[entity.type].person:
+        raise PersonKept(
+            f"{entity.type} is a type of persons, who are not retired: post an opt_out event to "
+            "end the use of offsite events; erasing a person is a thing of its own"
+        )
+
+    def event(connection: Connection) -> dict[str, Any] | None:
+        held = catalog.entity(connection, entity)
+        if held.retired == retired:
+            return None
+        # The last word counts, and of the same second retiring does.
+        last = held.retired_time if held.retired_time is not None else -1
+        return {
+            "event_name": RETIRE if retired else RESTORE,
+            "event_time": max(int(time()), last if retired else last + 1),
+            "actor": entity._asdict(),
+        }
+
+    say(services, event)
+
+
+def _present(services: Services, entity: EntityId) -> EntityOut:
+    with services.database.reading() as connection:
+        return shown(catalog.entity(connection, entity))
