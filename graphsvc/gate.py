@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
+from graphsvc.builtin import CONSENTS
 from graphsvc.consent import barriers
 from graphsvc.entry import Entry
 from graphsvc.merging import circular
@@ -27,7 +28,8 @@ def _opted_out(
     persons = {kind.name for kind in schema.entities.values() if kind.person}
     asked: list[tuple[Entry, list[tuple[str, str]]]] = []
     for entry in entries:
-        if entry.action_source == "offsite":
+        # What a person says of consent is heard wherever it was said.
+        if entry.action_source == "offsite" and entry.event_name not in CONSENTS:
             ends = [(entry.actor_type, entry.actor_id)]
             if entry.object_type and entry.object_id:
                 ends.append((entry.object_type, entry.object_id))

@@ -240,6 +240,20 @@ def test_agreeing_again_restores_nothing(database: Database) -> None:
     assert not tables(database)["edges"]
 
 
+def test_consent_is_heard_wherever_it_was_said(database: Database) -> None:
+    def said(name: str, number: int, after: int) -> list[str]:
+        offsite = {"event_time": NOW + after, "action_source": "offsite"}
+        return statuses(post(database, event(name, f"o{number}", "user/1", **offsite)))
+
+    assert said("opt_out", 1, 0) == ["accepted"]
+    assert said("opt_out", 2, 5) == ["accepted"]  # the first stays, though it is offsite and older
+    assert said("opt_in", 3, 10) == ["accepted"]
+    assert tables(database)["consents"] == {"user/1": ("in", NOW + 10, NOW + 10)}
+    with database.reading() as connection:
+        kept = list(connection.scalars(select(events.c.event_id).order_by(events.c.seq)))
+    assert kept == ["o1", "o2", "o3"]
+
+
 def test_an_opt_out_holds_for_the_next_event_of_its_batch(database: Database) -> None:
     verdicts = post(
         database,
