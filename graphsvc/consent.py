@@ -95,7 +95,11 @@ def _delete_refused(
 ) -> None:
     """Delete a person's offsite events of before `barrier`, and what they left behind."""
     columns = "seq, event_name, actor, object, relation"
-    before = f"SELECT {columns} FROM events WHERE action_source = 'offsite' AND event_time < "  # noqa: S608
+    # What was said of consent stays, wherever it was said.
+    before = (
+        f"SELECT {columns} FROM events WHERE action_source = 'offsite' "  # noqa: S608
+        f"AND event_name NOT IN ('{OPT_IN}', '{OPT_OUT}') AND event_time < "
+    )
     rows = rows_among(
         connection, before + "{value} AND actor {among_numbers}", person, where=(barrier,)
     )
