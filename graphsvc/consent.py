@@ -61,14 +61,15 @@ def barriers(
     for type_, id_ in persons:
         ids_by_type[type_].add(id_)
     query = (
-        "SELECT e.id, c.barrier FROM entities e JOIN consents c "
-        "ON c.entity = coalesce(e.merged_into, e.key) "
-        "WHERE c.barrier > 0 AND e.type = {value} AND e.id {among}"
+        "SELECT e.id, (SELECT c.barrier FROM consents c "
+        "WHERE c.entity = coalesce(e.merged_into, e.key)) FROM entities e "
+        "WHERE e.type = {value} AND e.id {among}"
     )
     return {
         (type_, row[0]): row[1]
         for type_, ids in ids_by_type.items()
         for row in rows_among(connection, query, sorted(ids), where=(type_,))
+        if row[1]
     }
 
 

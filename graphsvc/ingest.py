@@ -168,9 +168,7 @@ def rebuild(connection: Connection, schema: Schema, *, block: int = 10_000) -> N
 def _begin(connection: Connection, schema: Schema) -> None:
     wait_for_writers(connection)
     if connection.dialect.name == "postgresql":
-        # Rows are found by key here. A plan that was made and kept while a table was empty must
-        # not go on reading all of it when it is full.
-        connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        journal_postgresql.plan(connection)
     if schema.version and connection.scalar(select(func.max(schemas.c.version))) != schema.version:
         raise SchemaOutdated
 

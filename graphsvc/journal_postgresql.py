@@ -38,42 +38,50 @@ _INCOMING = Staging(
 
 # Read top down: what was seen, what is new, the entities that it names, the keys that they have or
 # get, the rows of the log. Everything in it sees the tables as they were before it.
+#
+# The large tables are asked by a subquery per row, which looks into an index whatever the planner
+# thinks; the parts are joined by hashing, since it takes them for tiny (see `_PLANS`).
 _APPEND = """
 WITH start AS MATERIALIZED (
     SELECT (SELECT last FROM sequences WHERE name = 'event') AS seq,
            (SELECT last FROM sequences WHERE name = 'entity') AS key
-), known AS MATERIALIZED (
-    SELECT i.n, s.body FROM incoming i JOIN seen s ON s.digest = i.digest
-    WHERE s.expires_at > %(now)s
+), asked AS MATERIALIZED (
+    SELECT i.*, (
+        SELECT ARRAY[s.expires_at, s.body] FROM seen s WHERE s.digest = i.digest
+    ) AS before FROM incoming i
 ), fresh AS MATERIALIZED (
-    SELECT i.*, row_number() OVER (ORDER BY i.n) AS rank FROM incoming i
-    WHERE NOT EXISTS (SELECT 1 FROM known k WHERE k.n = i.n)
+    SELECT asked.*, row_number() OVER (ORDER BY n) AS rank FROM asked
+    WHERE coalesce(before[1] <= %(now)s, true)
 ), noted AS (
     INSERT INTO seen SELECT digest, body, expires_at FROM fresh
     ON CONFLICT (digest) DO UPDATE SET body = excluded.body, expires_at = excluded.expires_at
-), names AS (
-    SELECT type, id, min(rank) AS rank, min(place) AS place FROM (
-        SELECT actor_type AS type, actor_id AS id, rank, 2 * rank AS place FROM fresh
-        UNION ALL
-        SELECT object_type, object_id, rank, 2 * rank + 1 FROM fresh WHERE object_id IS NOT NULL
-    ) ends GROUP BY type, id
 ), held AS MATERIALIZED (
-    SELECT names.*, e.key, coalesce(e.merged_into, e.key) AS canonical
-    FROM names LEFT JOIN entities e ON e.type = names.type AND e.id = names.id
+    SELECT names.*, (
+        SELECT ARRAY[e.key, coalesce(e.merged_into, e.key)] FROM entities e
+        WHERE e.type = names.type AND e.id = names.id
+    ) AS keys FROM (
+        SELECT type, id, min(rank) AS rank, min(place) AS place FROM (
+            SELECT actor_type AS type, actor_id AS id, rank, 2 * rank AS place FROM fresh
+            UNION ALL
+            SELECT object_type, object_id, rank, 2 * rank + 1 FROM fresh
+            WHERE object_id IS NOT NULL
+        ) ends GROUP BY type, id
+    ) names
 ), made AS (
     INSERT INTO entities (key, type, id, first_seq)
-    SELECT start.key + row_number() OVER (ORDER BY held.place), type, id, start.seq + rank
-    FROM held, start WHERE held.key IS NULL
+    SELECT (SELECT key FROM start) + row_number() OVER (ORDER BY place), type, id,
+           (SELECT seq FROM start) + rank
+    FROM held WHERE keys IS NULL
     RETURNING key, type, id
-), keys AS MATERIALIZED (
-    SELECT type, id, key, canonical FROM held WHERE key IS NOT NULL
+), keyed_names AS MATERIALIZED (
+    SELECT type, id, keys[1] AS key, keys[2] AS canonical FROM held WHERE keys IS NOT NULL
     UNION ALL SELECT type, id, key, key FROM made
 ), keyed AS MATERIALIZED (
-    SELECT f.*, start.seq + f.rank AS seq, a.key AS actor, a.canonical AS head,
+    SELECT f.*, (SELECT seq FROM start) + f.rank AS seq, a.key AS actor, a.canonical AS head,
            o.key AS object, o.canonical AS tail
-    FROM start, fresh f
-    JOIN keys a ON a.type = f.actor_type AND a.id = f.actor_id
-    LEFT JOIN keys o ON o.type = f.object_type AND o.id = f.object_id
+    FROM fresh f
+    JOIN keyed_names a ON a.type = f.actor_type AND a.id = f.actor_id
+    LEFT JOIN keyed_names o ON o.type = f.object_type AND o.id = f.object_id
 ), logged AS (
     INSERT INTO events (seq, event_id, event_name, event_time, action_source, actor, object,
         relation, value, currency, properties, consent, request_id, position, sampling_rate,
@@ -85,11 +93,21 @@ WITH start AS MATERIALIZED (
 ), counted AS (
     UPDATE sequences SET last = last + CASE name
         WHEN 'event' THEN (SELECT count(*) FROM fresh)
-        ELSE (SELECT count(*) FROM held WHERE key IS NULL) END
+        ELSE (SELECT count(*) FROM held WHERE keys IS NULL) END
 )
 SELECT n, NULL AS body, seq, head, tail FROM keyed
 UNION ALL
-SELECT n, body, NULL, NULL, NULL FROM known"""
+SELECT n, before[2], NULL, NULL, NULL FROM asked WHERE before[1] > %(now)s"""
+
+#: For the rest of the transaction: rows are found by key, and parts of a statement by hashing. A
+#: plan that was made and kept while a table was empty must not go on reading all of it when it is
+#: full.
+_PLANS = "SET LOCAL enable_seqscan = off; SET LOCAL enable_nestloop = off"
+
+
+def plan(connection: Connection) -> None:
+    """Have the statements of this transaction planned for large tables."""
+    connection.exec_driver_sql(_PLANS)
 
 
 def stage(connection: Connection, entries: Sequence[Entry]) -> None:
