@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, delete, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql import Select
 
 from graphsvc.errors import AnswerMissing, CursorInvalid
 from graphsvc.ids import EntityId, is_storable
@@ -141,19 +142,19 @@ def prune(connection: Connection, *, before: int, most: int) -> int:
     At most some thousand at once; call again, in a new transaction, until it says 0.
     """
     table = answers_table.c
-    surplus = (connection.scalar(select(func.count()).select_from(answers_table)) or 0) - most
-    removed = 0
     oldest = select(table.request_id).order_by(table.asked_at, table.request_id)
-    for query in (
-        oldest.where(table.asked_at < before).limit(_PRUNED),
-        oldest.limit(max(0, min(surplus, _PRUNED))),
-    ):
-        chosen = list(connection.scalars(query))
-        if chosen:
-            connection.execute(delete(answers_table).where(table.request_id.in_(chosen)))
-        removed += len(chosen)
-        surplus -= len(chosen)
+    removed = _remove(connection, oldest.where(table.asked_at < before).limit(_PRUNED))
+    surplus = (connection.scalar(select(func.count()).select_from(answers_table)) or 0) - most
+    if surplus > 0:
+        removed += _remove(connection, oldest.limit(min(surplus, _PRUNED)))
     return removed
+
+
+def _remove(connection: Connection, query: Select[Any]) -> int:
+    chosen = list(connection.scalars(query))
+    if chosen:
+        connection.execute(delete(answers_table).where(answers_table.c.request_id.in_(chosen)))
+    return len(chosen)
 
 
 def _named(connection: Connection, answers: Sequence[Answer]) -> set[str]:

@@ -17,14 +17,16 @@ def post(http: httpx.Client, *events: dict[str, Any]) -> None:
     assert answer["accepted"] == len(events), answer
 
 
-def built_in(name: str, actor: tuple[str, str], *, onto: tuple[str, str] | None = None) -> dict:
+def built_in(
+    name: str, actor: tuple[str, str], *, onto: tuple[str, str] | None = None, later: int = 0
+) -> dict[str, Any]:
     ends = {"actor": {"type": actor[0], "id": actor[1]}}
     if onto:
         ends["object"] = {"type": onto[0], "id": onto[1]}
     return {
         "event_id": f"{name}-{actor[1]}-{time.monotonic_ns()}",
         "event_name": name,
-        "event_time": int(time.time()),
+        "event_time": int(time.time()) + later,
         "action_source": "onsite" if name.startswith("opt") else "structure",
         **ends,
     }
@@ -108,7 +110,7 @@ def test_what_is_retired_leaves_the_next_answer(http: httpx.Client, problem) -> 
         gone = problem(http.get("/v1/entities/film/d7/neighbors"), 410)
         assert "restore" in gone["detail"]
     finally:
-        post(http, built_in("restore", ("film", "d7")))
+        post(http, built_in("restore", ("film", "d7"), later=1))  # of one second, retire wins
     eventually(
         "it is back", lambda: "d7" in ids(near(http, "film", "d6", k=30)), seconds=PROMISE_SECONDS
     )
@@ -152,7 +154,7 @@ def test_an_opt_out_holds_from_the_next_answer_on(http: httpx.Client) -> None:
         seconds=PROMISE_SECONDS,
     )  # fmt: skip
     # A later consent restores nothing that was learned.
-    post(http, built_in("opt_in", ("user", "u40")))
+    post(http, built_in("opt_in", ("user", "u40"), later=1))
     assert near(http, "user", "u40", k=5)["state"] == "cold"
 
 
