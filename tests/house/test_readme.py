@@ -29,9 +29,12 @@ def test_the_events_of_the_readme_are_accepted(tmp_path: Path) -> None:
         running.start("serve")
         running.wait_ready()
         with running.client() as http:
-            found = http.post("/v1/events", content=block).json()
-            assert (found["accepted"], found["rejected"]) == (5, 0), found
-            without = http.post("/v1/events", content=block.replace('"consent": true, ', "")).json()
+            late = http.post("/v1/events", content=block).json()
+            assert (late["accepted"], late["rejected"]) == (2, 3), late
+            past = "/v1/events?backfill=true"
+            found = http.post(past, content=block).json()
+            assert (found["accepted"], found["duplicate"]) == (3, 2), found
+            without = http.post(past, content=block.replace('"consent": true, ', "")).json()
             assert [v["status"] for v in without["verdicts"]].count("rejected") == 1
             assert {v["code"] for v in without["verdicts"]} >= {"consent_required"}
 
