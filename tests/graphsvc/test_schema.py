@@ -1,5 +1,6 @@
 """Schemas: the built-in ones hold, decay defaults by source, and a mistake names its field."""
 
+import json
 import math
 import tomllib
 from pathlib import Path
@@ -7,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from graphsvc import graph
+from graphsvc.builtin import BUILT_IN
 from graphsvc.db import Database
 from graphsvc.errors import SchemaError
-from graphsvc.schema import BUILT_IN_SCHEMAS, Schema, load_schema, parse_schema
+from graphsvc.schema import BUILT_IN_SCHEMAS, Schema, load_schema, parse_schema, to_document
 
 GOOD = """
 [entities.user]
@@ -88,6 +90,95 @@ def test_a_file_may_be_named(tmp_path: Path) -> None:
 def test_a_mistake_names_its_field(old: str, new: str, says: str) -> None:
     with pytest.raises(SchemaError, match=says):
         parse_schema(tomllib.loads(GOOD.replace(old, new, 1)))
+
+
+@pytest.mark.parametrize("source", [*BUILT_IN_SCHEMAS, GOOD])
+def test_a_document_is_read_as_the_schema_that_it_describes(source: str) -> None:
+    schema = (
+        load_schema(source) if source in BUILT_IN_SCHEMAS else parse_schema(tomllib.loads(source))
+    )
+    text = json.dumps(to_document(schema), allow_nan=False)
+    read = parse_schema(json.loads(text))
+    assert read == schema
+    assert read.relations == schema.relations, "in the same order"
+
+
+def test_a_document_says_every_field() -> None:
+    document = tomllib.loads(GOOD.replace("half_life_days = 7", "self_loops = false"))
+    document["relations"]["twin"] |= {"parallel": False, "directed": False, "weight": 3}
+    document["entities"]["ad"] = {"attributes": {"title": "text"}}
+    described = to_document(parse_schema(document))
+    assert described["relations"]["twin"] == {
+        "head": "ad",
+        "tail": "ad",
+        "source": "structure",
+        "weight": 3.0,
+        "half_life_days": "inf",
+        "window_days": "inf",
+        "self_loops": True,
+        "parallel": False,
+        "directed": False,
+    }
+    assert described["relations"]["checkout"]["self_loops"] is False
+    assert described["observations"]["impression"] == {
+        "head": "user",
+        "tail": "ad",
+        "source": "onsite",
+        "self_loops": True,
+    }
+    assert described["entities"]["ad"] == {"person": False, "attributes": {"title": "text"}}
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "says"),
+    [
+        (("relations", "twin", "self_loops"), "no", r"twin\.self_loops.*'no'"),
+        (("relations", "click", "directed"), False, r"click\.directed.*different types"),
+        (("observations", "impression", "parallel"), True, r"impression\.parallel is unknown"),
+        (("relations", "click", "head"), ["user"], r"click\.head.*\['user'\]"),
+        (("relations", "click", "weight"), math.inf, r"click\.weight.*from 1e-09 to 1e\+09"),
+        (("relations", "click", "weight"), "inf", r"click\.weight.*'inf'"),
+        (("relations", "click", "weight"), 10**400, r"click\.weight"),
+        (("relations", "click", "half_life_days"), 1e-300, r"click\.half_life_days.*or \"inf\""),
+        (("relations", "click", "half_life_days"), math.nan, r"click\.half_life_days.*nan"),
+        (("relations", "click", "half_life_days"), True, r"click\.half_life_days.*True"),
+        (("label", "outcome"), {"a": 1}, r"label\.outcome"),
+        (("name",), "a\nb", "printable"),
+        (("name",), "a" * 101, "1 to 100"),
+        (("name",), 3, "printable"),
+        (("entities", "user\n"), {}, "lower-case"),
+        (("entities", "user"), 3, r"entities\.user should be a table"),
+        (("relations",), [], r"table \[relations\]"),
+    ],
+)
+def test_what_json_can_say_and_a_schema_cannot(where: tuple[str, ...], value, says: str) -> None:
+    document = tomllib.loads(GOOD)
+    inner = document
+    for part in where[:-1]:
+        inner = inner[part]
+    inner[where[-1]] = value
+    with pytest.raises(SchemaError, match=says) as error:
+        parse_schema(document)
+    assert len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize("name", sorted(BUILT_IN))
+@pytest.mark.parametrize("section", ["relations", "observations"])
+def test_no_schema_declares_what_is_built_in(name: str, section: str) -> None:
+    document = tomllib.loads(GOOD)
+    document[section][name] = {"head": "user", "tail": "ad", "source": "onsite"}
+    with pytest.raises(SchemaError, match=rf"{section}\.{name}.*taken"):
+        parse_schema(document)
+
+
+def test_a_schema_is_bounded() -> None:
+    document = tomllib.loads(GOOD)
+    click = {"head": "user", "tail": "ad", "source": "onsite"}
+    document["relations"] |= {f"r{number}": click for number in range(196)}
+    assert len(parse_schema(document).events) == 200
+    document["relations"]["r196"] = click
+    with pytest.raises(SchemaError, match=r"200.*received 2 and 201"):
+        parse_schema(document)
 
 
 def test_a_type_has_as_many_attributes_as_one_statement_reads(database: Database) -> None:
