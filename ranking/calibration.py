@@ -6,7 +6,7 @@ Takes scores and labels, gives a slope and an offset; never sees TEST.
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int8
+from jaxtyping import Float32, Float64, Int8
 
 _STEPS = 50
 
@@ -22,35 +22,47 @@ class Platt(NamedTuple):
         return 1.0 / (1.0 + np.exp(-logits))
 
 
-def fit_platt(scores: Float64[np.ndarray, "n"], labels: Int8[np.ndarray, "n"]) -> Platt:
+def fit_platt(
+    scores: Float64[np.ndarray, "n"],
+    labels: Int8[np.ndarray, "n"],
+    weights: Float32[np.ndarray, "n"] | None = None,
+) -> Platt:
     """The slope and offset with the least log loss, by Newton's method.
 
     Targets are (n_1 + 1) / (n_1 + 2) and 1 / (n_0 + 2) instead of 1 and 0 (Platt 1999, section
     2.2), so that separable scores keep a finite slope. Differs from the paper: a negative slope
-    (scores that order backwards) is set to 0, which gives everyone the base rate.
+    (scores that order backwards) is set to 0, which gives everyone the base rate; and a row counts
+    `weights` times, so that probabilities hold where the rows were sampled from.
     """
-    ones = int((labels == 1).sum())
-    zeros = len(labels) - ones
+    counts = np.ones(len(labels)) if weights is None else weights.astype(np.float64)
+    ones = float(counts[labels == 1].sum())
+    zeros = float(counts.sum()) - ones
     target = np.where(labels == 1, (ones + 1) / (ones + 2), 1 / (zeros + 2))
     center, spread = float(scores.mean()), float(scores.std()) or 1.0
     x = np.stack([(scores - center) / spread, np.ones_like(scores)], axis=1)
-    weights = np.array([0.0, np.log((ones + 1) / (zeros + 1))])
-    loss = _loss(x @ weights, target)
+    line = np.array([0.0, np.log((ones + 1) / (zeros + 1))])
+    loss = _loss(x @ line, target, counts)
     for _ in range(_STEPS):
-        p = 1.0 / (1.0 + np.exp(-np.clip(x @ weights, -60.0, 60.0)))
-        hessian = (x * (p * (1 - p))[:, None]).T @ x + 1e-9 * np.eye(2)
-        step = np.linalg.solve(hessian, x.T @ (target - p))
+        p = 1.0 / (1.0 + np.exp(-np.clip(x @ line, -60.0, 60.0)))
+        hessian = (x * (counts * p * (1 - p))[:, None]).T @ x + 1e-9 * np.eye(2)
+        step = np.linalg.solve(hessian, x.T @ (counts * (target - p)))
         # Halve until it helps: a full Newton step may overshoot where p is near 0 or 1.
-        while (new := _loss(x @ (weights + step), target)) > loss and np.abs(step).max() > 1e-12:
+        while (new := _loss(x @ (line + step), target, counts)) > loss and np.abs(
+            step
+        ).max() > 1e-12:
             step /= 2
-        weights, loss = weights + step, min(new, loss)
+        line, loss = line + step, min(new, loss)
         if np.abs(step).max() < 1e-10:
             break
-    slope = weights[0] / spread
+    slope = line[0] / spread
     if slope < 0:
         return Platt(0.0, float(np.log((ones + 1) / (zeros + 1))))
-    return Platt(float(slope), float(weights[1] - slope * center))
+    return Platt(float(slope), float(line[1] - slope * center))
 
 
-def _loss(logits: Float64[np.ndarray, "n"], target: Float64[np.ndarray, "n"]) -> float:
-    return float(np.sum(np.logaddexp(0.0, logits) - target * logits))
+def _loss(
+    logits: Float64[np.ndarray, "n"],
+    target: Float64[np.ndarray, "n"],
+    counts: Float64[np.ndarray, "n"],
+) -> float:
+    return float(np.sum(counts * (np.logaddexp(0.0, logits) - target * logits)))

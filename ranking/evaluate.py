@@ -75,7 +75,7 @@ def _judge(
 ) -> list[Row]:
     split, chosen = part
     test = examples.rows[Span.TEST]
-    judged = Judged(test.labels[chosen], test.cluster[chosen])
+    judged = Judged(test.labels[chosen], test.cluster[chosen], test.weight[chosen])
     if len(np.unique(judged.labels)) < 2:
         return []
     users = len(np.unique(judged.cluster))

@@ -1,12 +1,12 @@
 """Interactions become labelled rows, every feature as of its row's time.
 
 Takes a snapshot and the bundle that was trained on it, gives `Examples`: labelled rows by span;
-never shuffles, never splits by chance, never lets a row see an event of its own second or later.
-Rows of the GRAPH span are no examples, since the bundle was trained on their edges; they count in
-the counters.
+never shuffles, never splits by chance, never lets a row see an event of its own second or later,
+nor a value that was set after it. Rows of the GRAPH span are no examples, since the bundle was
+trained on their edges; they count in the counters. Exposures whose label nobody knows yet are no
+examples either.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -14,14 +14,16 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int8, Int32, Int64
 from numpy.typing import NDArray
 
-from graphsvc.snapshot import Interactions, RelationInfo, Snapshot, Span, TypeRange
+from graphsvc.snapshot import Interactions, RelationInfo, Snapshot, Span
 from kge.bundle import Bundle
 from kge.foldin import FoldIn, History, Queries, foldin_as_of
 from ranking.config import ExamplesConfig
 from ranking.errors import NotEnoughRows
+from ranking.pasts import AttributePast
 from ranking.states import EntityStates
 
 _EXPOSURE, _OUTCOME = 0, 1
+_UNKNOWN = -1
 
 
 class KgeMaps(NamedTuple):
@@ -35,7 +37,7 @@ class KgeMaps(NamedTuple):
 
 
 class LabelledRows(NamedTuple):
-    """n exposures of one span, in the order of the log."""
+    """n labelled rows of one span, by time: exposures, and negatives without one."""
 
     heads: EntityStates
     tails: EntityStates
@@ -43,6 +45,8 @@ class LabelledRows(NamedTuple):
     #: Which head a row belongs to: the cluster of the bootstrap, the group of gAUC.
     cluster: Int32[np.ndarray, "n"]
     time: Int64[np.ndarray, "n"]
+    #: How many rows each stands for: 1 / the share of such exposures that were logged.
+    weight: Float32[np.ndarray, "n"]
 
 
 class Examples(NamedTuple):
@@ -65,12 +69,13 @@ class Examples(NamedTuple):
 def build_examples(snapshot: Snapshot, bundle: Bundle, config: ExamplesConfig) -> Examples:
     """All labelled rows of TRAIN, VALID and TEST.
 
-    A head of the bundle has its vector; any other is folded in from its outcomes strictly before
-    the row, and has its type's prior before the first one. A tail outside the bundle is unknown.
-    Counters of heads and tails count events strictly before the row. Raises `NotEnoughRows`.
+    Attributes are those of the row's time. A head of the bundle has its vector; any other is
+    folded in from its outcomes strictly before the row, and has its type's prior before the first
+    one. A tail outside the bundle is unknown. Counters of heads and tails count events strictly
+    before the row. Raises `NotEnoughRows`.
     """
     info, events = snapshot.interaction, snapshot.interactions()
-    wanted = (events.event == _EXPOSURE) & (events.span > Span.GRAPH)
+    wanted = (events.label != _UNKNOWN) & (events.span > Span.GRAPH)
     states = (
         _head_states(snapshot, bundle, config, events, wanted),
         _side_states(snapshot, bundle, info.tail, (events.tail, events), wanted),
@@ -91,6 +96,7 @@ def build_examples(snapshot: Snapshot, bundle: Bundle, config: ExamplesConfig) -
             labels=labels,
             cluster=events.head[wanted][chosen],
             time=events.time[wanted][chosen],
+            weight=1 / events.sampling_rate[wanted][chosen],
         )
     return Examples(
         rows=rows,
@@ -166,10 +172,7 @@ def _side_states(
         ids=snapshot.ids[keys[wanted]],
         vectors=vectors.astype(np.float32),
         known=known,
-        attributes={
-            name: values[local].tolist()
-            for name, values in _attribute_columns(snapshot, entities).items()
-        },
+        attributes=_attributes_at(snapshot, type_name, queries),
         exposures=counted[_EXPOSURE],
         outcomes=counted[_OUTCOME],
     )
@@ -216,17 +219,15 @@ def _outcome_relation(relations: tuple[RelationInfo, ...], outcome: str) -> int 
     return next((i for i, relation in enumerate(relations) if relation.name == outcome), None)
 
 
-def _attribute_columns(snapshot: Snapshot, entities: TypeRange) -> dict[str, NDArray[np.object_]]:
-    """Attribute -> JSON values of all entities of a type, None where unset."""
-    kinds = snapshot.attribute_kinds.get(entities.name, {})
+def _attributes_at(
+    snapshot: Snapshot,
+    type_name: str,
+    queries: tuple[Int32[np.ndarray, "q"], Int64[np.ndarray, "q"]],
+) -> dict[str, list[Any]]:
+    """Attribute -> the JSON value of each (entity row, time), None where it was not set by then."""
+    kinds = snapshot.attribute_kinds.get(type_name, {})
     table = snapshot.attributes()
-    columns = {}
-    for name in (n for n, kind in kinds.items() if kind != "text"):
-        column = np.full(entities.stop - entities.start, None, dtype=object)
-        chosen = (table.row >= entities.start) & (table.row < entities.stop) & (table.name == name)
-        texts = table.value[chosen]
-        parsed = {text: json.loads(text) for text in set(texts.tolist())}
-        for row, text in zip(table.row[chosen].tolist(), texts.tolist(), strict=True):
-            column[row - entities.start] = parsed[text]
-        columns[name] = column
-    return columns
+    return {
+        name: AttributePast(table, name).values_at(*queries)
+        for name in (name for name, kind in kinds.items() if kind != "text")
+    }

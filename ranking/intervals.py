@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int8, Int32, Int64
+from jaxtyping import Float32, Float64, Int8, Int32, Int64
 
 from ranking.errors import ConfigError
 from ranking.metrics import ECE_BINS, ece_bins, group_aucs, row_losses, weighted_auc
@@ -30,10 +30,11 @@ class Interval(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """Rows to be judged on: labels, and which user each row belongs to."""
+    """Rows to be judged on: labels, which user each row belongs to, how many rows it stands for."""
 
     labels: Int8[np.ndarray, "n"]
     cluster: Int32[np.ndarray, "n"]
+    weight: Float32[np.ndarray, "n"] | None = None
 
 
 #: metric -> one figure per resample; entry 0 is the data as it is.
@@ -54,23 +55,26 @@ def resample(
     """auc, logloss, ece and gauc of one model under every draw of users.
 
     `weights` has one column per distinct user, in rising order. Resampling users, not rows, keeps
-    a user's rows together, as they would come.
+    a user's rows together, as they would come. gauc takes rows as they are: within a user, what was
+    sampled stands for what was not.
     """
     _, user = np.unique(judged.cluster, return_inverse=True)
     users = weights.shape[1]
-    rows_u = np.bincount(user, minlength=users).astype(np.float64)
-    loss_u = np.bincount(user, row_losses(probabilities, judged.labels), minlength=users)
+    stands_for = np.ones(len(user)) if judged.weight is None else judged.weight.astype(np.float64)
+    rows_u = np.bincount(user, stands_for, minlength=users)
+    losses = stands_for * row_losses(probabilities, judged.labels)
+    loss_u = np.bincount(user, losses, minlength=users)
     total_b = weights @ rows_u
     bins = user * ECE_BINS + ece_bins(probabilities)
     gap_ub = np.bincount(
-        bins, probabilities - (judged.labels == 1), minlength=users * ECE_BINS
+        bins, stands_for * (probabilities - (judged.labels == 1)), minlength=users * ECE_BINS
     ).reshape(users, ECE_BINS)
     both, auc_g, rows_g = group_aucs(probabilities, judged.labels, judged.cluster)
     weight_g = weights[:, both] * rows_g
     with np.errstate(invalid="ignore"):  # a draw without any user who has both labels
         gauc = weight_g @ auc_g / weight_g.sum(axis=1)
     return {
-        "auc": _resampled_auc(judged, probabilities, (user, weights)),
+        "auc": _resampled_auc(judged, probabilities, (user, stands_for, weights)),
         "logloss": weights @ loss_u / total_b,
         "ece": np.abs(weights @ gap_ub).sum(axis=1) / total_b,
         "gauc": gauc,
@@ -80,14 +84,15 @@ def resample(
 def _resampled_auc(
     judged: Judged,
     probabilities: Float64[np.ndarray, "n"],
-    draws: tuple[Int64[np.ndarray, "n"], Float64[np.ndarray, "b u"]],
+    draws: tuple[Int64[np.ndarray, "n"], Float64[np.ndarray, "n"], Float64[np.ndarray, "b u"]],
 ) -> Float64[np.ndarray, "b"]:
-    user, weights = draws
+    user, stands_for, weights = draws
     # Sorted once here, so that every block's gather and cumulative sums run over sorted rows.
     order = np.argsort(probabilities, kind="stable")
     scores, labels, user = probabilities[order], judged.labels[order], user[order]
+    stands_for = stands_for[order]
     blocks = [
-        weighted_auc(scores, labels, weights[start : start + _BLOCK, user])
+        weighted_auc(scores, labels, weights[start : start + _BLOCK, user] * stands_for)
         for start in range(0, len(weights), _BLOCK)
     ]
     return np.concatenate(blocks)

@@ -4,7 +4,7 @@ Takes scores and labels, gives numbers; never resamples (`intervals.py` does).
 """
 
 import numpy as np
-from jaxtyping import Float64, Int8, Int32, Int64
+from jaxtyping import Float32, Float64, Int8, Int32, Int64
 from numpy.typing import NDArray
 
 _FLOOR = 1e-15
@@ -50,9 +50,13 @@ def row_losses(
     return -np.log(np.maximum(given, _FLOOR))
 
 
-def log_loss(probabilities: Float64[np.ndarray, "n"], labels: Int8[np.ndarray, "n"]) -> float:
-    """The mean of `row_losses`."""
-    return float(row_losses(probabilities, labels).mean())
+def log_loss(
+    probabilities: Float64[np.ndarray, "n"],
+    labels: Int8[np.ndarray, "n"],
+    weights: Float32[np.ndarray, "n"] | None = None,
+) -> float:
+    """The mean of `row_losses`, each row counted `weights` times."""
+    return float(np.average(row_losses(probabilities, labels), weights=weights))
 
 
 def ece_bins(probabilities: Float64[np.ndarray, "n"]) -> Int64[np.ndarray, "n"]:

@@ -38,11 +38,10 @@ def fit_rivals(examples: Examples) -> tuple[Rival, ...]:
     item_ctr       = (c_i + s p) / (n_i + s)
     user_item_mean = (c_u + s_u p) / (n_u + s_u) + (c_i + s_i p) / (n_i + s_i)
 
-    with n exposures and c outcomes strictly before the row, p the share of outcomes in TRAIN.
+    with n exposures and c outcomes strictly before the row, p the share of ones in TRAIN.
     """
     valid, test = examples.rows[Span.VALID], examples.rows[Span.TEST]
-    base = float((examples.rows[Span.TRAIN].labels == 1).mean())
-    share = float((valid.labels == 1).mean())
+    base, share = _share(examples.rows[Span.TRAIN]), _share(valid)
     item = _best(valid, [(_item_ctr(valid, base, s), (s,)) for s in SMOOTHING_GRID])
     both = _best(
         valid,
@@ -94,4 +93,9 @@ def _best(
 def _calibrated(
     valid: LabelledRows, scores: tuple[Float64[np.ndarray, "v"], Float64[np.ndarray, "t"]]
 ) -> Float64[np.ndarray, "t"]:
-    return fit_platt(scores[0], valid.labels).probabilities(scores[1])
+    return fit_platt(scores[0], valid.labels, valid.weight).probabilities(scores[1])
+
+
+def _share(rows: LabelledRows) -> float:
+    """Of ones, each row counted as often as it stands for."""
+    return float(np.average(rows.labels == 1, weights=rows.weight))

@@ -66,11 +66,15 @@ def train(examples: Examples, config: RankerConfig) -> Generator[Progress, None,
     model.learn_match_scale(batch)
     optimizer = make_optimizer(model, config)
     labels = torch.from_numpy(rows.labels.astype(np.float32))
+    # Rows that were sampled stand for those that were not, so that the base rate is the real one.
+    weights = None
+    if np.ptp(rows.weight):
+        weights = torch.from_numpy(rows.weight / rows.weight.mean())
     trace: list[Progress] = []
     best_loss, best_epoch, best_weights = float("inf"), 0, _copy(model)
     for epoch in range(1, config.training.epochs + 1):
         with _seeded(config.seed * 1_000_003 + epoch):
-            train_loss = _epoch(model, optimizer, (batch, labels), config)
+            train_loss = _epoch(model, optimizer, (batch, labels, weights), config)
         valid_auc, valid_loss = _judge(model, valid, examples.rows[Span.VALID])
         if valid_loss < best_loss:
             best_loss, best_epoch, best_weights = valid_loss, epoch, _copy(model)
@@ -81,7 +85,8 @@ def train(examples: Examples, config: RankerConfig) -> Generator[Progress, None,
         if epoch - best_epoch >= config.training.patience:
             break
     model.load_state_dict(best_weights)
-    platt = fit_platt(raw_scores(model, valid), examples.rows[Span.VALID].labels)
+    judged = examples.rows[Span.VALID]
+    platt = fit_platt(raw_scores(model, valid), judged.labels, judged.weight)
     return TrainedRanker(
         model=model,
         shape=shape,
@@ -113,16 +118,18 @@ def make_optimizer(model: RankerModel, config: RankerConfig) -> torch.optim.Opti
 def _epoch(
     model: RankerModel,
     optimizer: torch.optim.Optimizer,
-    data: tuple[FeatureBatch, torch.Tensor],
+    data: tuple[FeatureBatch, torch.Tensor, torch.Tensor | None],
     config: RankerConfig,
 ) -> float:
-    batch, labels = data
+    batch, labels, weights = data
     model.train()
     total = 0.0
     for chosen in torch.randperm(len(labels)).split(config.training.batch):
         optimizer.zero_grad(set_to_none=True)
         logits = model(batch.take(chosen))
-        loss = nn.functional.binary_cross_entropy_with_logits(logits, labels[chosen])
+        loss = nn.functional.binary_cross_entropy_with_logits(
+            logits, labels[chosen], weight=None if weights is None else weights[chosen]
+        )
         loss.backward()
         optimizer.step()
         total += float(loss.detach()) * len(chosen)
@@ -136,8 +143,8 @@ def _judge(model: RankerModel, batch: FeatureBatch, rows: LabelledRows) -> tuple
     has drifted since TRAIN.
     """
     scores = raw_scores(model, batch)
-    probabilities = fit_platt(scores, rows.labels).probabilities(scores)
-    return auc(scores, rows.labels), log_loss(probabilities, rows.labels)
+    probabilities = fit_platt(scores, rows.labels, rows.weight).probabilities(scores)
+    return auc(scores, rows.labels), log_loss(probabilities, rows.labels, rows.weight)
 
 
 def _shape(

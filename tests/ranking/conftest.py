@@ -42,8 +42,12 @@ class World:
 
 
 def seal_world(store, events, *, users, films, attributes=(), protocol="per_user_time"):
-    """A snapshot of events (user, film, event, time, label, span), films in the first rows."""
-    columns = list(zip(*events, strict=True))
+    """A snapshot of events (user, film, event, time, label, span[, rate]), films in the first rows.
+
+    Attributes are (row, name, JSON text[, time]).
+    """
+    columns = list(zip(*(e[:6] for e in events), strict=True))
+    attributes = sorted((a[0], a[1], a[3] if len(a) > 3 else 0, a[2]) for a in attributes)
     with draft_snapshot(store) as draft:
         draft.write(
             "entities",
@@ -63,7 +67,7 @@ def seal_world(store, events, *, users, films, attributes=(), protocol="per_user
                 "label": list(columns[4]),
                 "span": list(columns[5]),
                 "position": [-1] * len(events),
-                "sampling_rate": list(sampling_rates or [1.0] * len(events)),
+                "sampling_rate": [e[6] if len(e) > 6 else 1.0 for e in events],
             },
         )
         draft.write(
@@ -71,8 +75,8 @@ def seal_world(store, events, *, users, films, attributes=(), protocol="per_user
             {
                 "row": [a[0] for a in attributes],
                 "name": [a[1] for a in attributes],
-                "value": [a[2] for a in attributes],
-                "time": [a[3] if len(a) > 3 else 0 for a in attributes],
+                "time": [a[2] for a in attributes],
+                "value": [a[3] for a in attributes],
             },
         )
         layout = Layout(
@@ -170,8 +174,8 @@ def retrained():
 def world(store):
     """A snapshot of given events and a bundle that holds the first entities of each type."""
 
-    def make(events, *, users, films, known_users, known_films, protocol="per_user_time"):
-        snapshot = seal_world(store, events, users=users, films=films, protocol=protocol)
+    def make(events, *, users, films, known_users, known_films, attributes=()):
+        snapshot = seal_world(store, events, users=users, films=films, attributes=attributes)
         bundle = seal_vectors(store, snapshot, users=known_users, films=known_films)
         return World(store, snapshot, bundle)
 

@@ -51,3 +51,18 @@ def test_equal_scores_give_the_base_rate():
     found = fit_platt(np.full(10, 3.0), np.array([1] * 4 + [0] * 6, dtype=np.int8))
     # Targets: 4 of 5/6 and 6 of 1/8, mean (10/3 + 3/4) / 10.
     assert found.probabilities(np.array([3.0])) == pytest.approx((10 / 3 + 0.75) / 10)
+
+
+def test_weights_count_as_often_as_rows_would():
+    """One zero of weight 4 is four zeros; the fit is the same."""
+    rng = np.random.default_rng(5)
+    scores, labels = rng.normal(size=200), (rng.random(200) < 0.3).astype(np.int8)
+    weights = np.where(labels == 1, 1, 4).astype(np.float32)
+    often = weights.astype(int)
+    one = fit_platt(scores, labels, weights)
+    other = fit_platt(np.repeat(scores, often), np.repeat(labels, often))
+    assert one.slope == pytest.approx(other.slope, abs=1e-8)
+    assert one.offset == pytest.approx(other.offset, abs=1e-8)
+    # And the mean prediction is the base rate of what the rows stand for (Platt's targets aside).
+    mean = np.average(one.probabilities(scores), weights=weights)
+    assert mean == pytest.approx(np.average(labels, weights=weights), abs=0.01)

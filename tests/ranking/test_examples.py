@@ -146,3 +146,26 @@ def test_a_span_with_one_label_is_too_little(world):
     here = world(events, users=1, films=1, known_users=1, known_films=1)
     with pytest.raises(NotEnoughRows, match=r"TEST span .* received 10 rows with 0 outcomes"):
         build_examples(here.snapshot, here.bundle, ExamplesConfig())
+
+
+def test_what_nobody_knows_yet_is_no_row_and_a_lone_negative_is_one(world):
+    known = [(0, n % 2, 0, 10 * span + n, n % 2, span) for span in range(4) for n in range(4)]
+    young = [(0, 0, 0, 10 * span + 5, -1, span) for span in range(4)]
+    refused = [(0, 1, 2, 10 * span + 6, 0, span) for span in range(4)]
+    events = sorted(known + young + refused, key=lambda e: e[3])
+    here = world(events, users=1, films=2, known_users=1, known_films=2)
+    rows = build_examples(here.snapshot, here.bundle, ExamplesConfig()).rows
+    for span in SPANS:
+        assert rows[span].labels.tolist() == [0, 1, 0, 1, 0]
+        assert rows[span].time.tolist() == [10 * span + n for n in (0, 1, 2, 3, 6)]
+        # The young one was seen, so it counts as an exposure; the refusal is none.
+        assert rows[span].heads.exposures.tolist() == [5 * span + n for n in (0, 1, 2, 3, 5)]
+
+
+def test_a_row_stands_for_those_that_were_not_logged(world):
+    events = [
+        (0, n % 2, 0, 10 * s + n, n % 2, s, (0.25, 1.0)[n % 2]) for s in range(4) for n in range(4)
+    ]
+    here = world(events, users=1, films=2, known_users=1, known_films=2)
+    rows = build_examples(here.snapshot, here.bundle, ExamplesConfig()).rows
+    assert rows[Span.TEST].weight.tolist() == [4.0, 1.0, 4.0, 1.0]

@@ -98,3 +98,16 @@ def test_a_t_interval_by_hand():
     assert t_interval([1.0, 2.0, 3.0]) == pytest.approx((2.0, 2 - 2.4843, 2 + 2.4843), abs=1e-3)
     with pytest.raises(ConfigError, match="received 1"):
         t_interval([1.0])
+
+
+def test_a_row_that_stands_for_three_counts_as_three():
+    rng = np.random.default_rng(3)
+    labels, cluster = (rng.random(60) < 0.4).astype(np.int8), np.repeat(np.arange(6), 10)
+    weight = rng.integers(1, 4, 60).astype(np.float32)
+    p, often = rng.random(60), weight.astype(int)
+    judged = Judged(labels, cluster.astype(np.int32), weight)
+    repeated = Judged(np.repeat(labels, often), np.repeat(cluster, often).astype(np.int32))
+    draws = user_weights(6, 20, np.random.default_rng(0))
+    one, other = resample(judged, p, draws), resample(repeated, np.repeat(p, often), draws)
+    for metric in ("auc", "logloss", "ece"):
+        np.testing.assert_allclose(one[metric], other[metric], atol=1e-12)

@@ -178,3 +178,24 @@ def test_training_starts_where_counting_is():
         bias = float(model.last.bias.detach())
         found = model(batch).detach() - bias
         torch.testing.assert_close(found, torch.tensor([-0.5, 2.25]))
+
+
+def test_probabilities_are_those_of_what_was_not_logged_too(leaning):
+    """Zeros that stand for four each: predictions are for all five, not for the two logged."""
+    examples = build_examples(leaning.snapshot, leaning.bundle, ExamplesConfig())
+    rng = np.random.default_rng(1)
+    rows = {}
+    for span, part in examples.rows.items():
+        # Labels that nothing explains, so that the base rate is all there is to learn.
+        labels = (rng.random(len(part.labels)) < 0.5).astype(np.int8)
+        weight = np.where(labels == 1, 1, 4).astype(np.float32)
+        rows[span] = part._replace(labels=labels, weight=weight)
+    config = dataclasses.replace(QUICK, arm="none", training=TrainingConfig(epochs=1, batch=64))
+    _, trained = finish(train(examples._replace(rows=rows), config))
+    test = rows[Span.TEST]
+    batch = Encoder(trained.spec, trained.head_ids, trained.tail_ids).encode(test.heads, test.tails)
+    scores = raw_scores(trained.model, batch)
+    mean = trained.calibration.probabilities(scores).mean()
+    assert mean == pytest.approx(1 / (1 + 4), abs=0.03)  # 0.5 / (0.5 + 0.5 * 4)
+    # The model itself is on its way there before any calibration; without weights it stays at 1/2.
+    assert (1 / (1 + np.exp(-scores))).mean() < 0.4
