@@ -6,7 +6,7 @@ them by COPY into a temporary table, from where one statement takes them.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -55,18 +55,22 @@ class Staging:
 
 def as_line(row: tuple[Any, ...]) -> str:
     """A row in the text form of PostgreSQL's COPY."""
-    return "\t".join(map(_as_field, row)) + "\n"
+    line = "\t".join(["\\N" if value is None else _FORMS[type(value)](value) for value in row])
+    return line + "\n"
 
 
-def _as_field(value: Any) -> str:
-    if value is None:
-        return "\\N"
-    if isinstance(value, str):
-        # A text with nothing to escape, which is nearly every one, is its own form.
-        return value if value.isalnum() else value.translate(_ESCAPES)
-    if isinstance(value, bytes):
-        return f"\\\\x{value.hex()}"
-    return repr(value)
+def _text(value: str) -> str:
+    # A text with nothing to escape, which is nearly every one, is its own form.
+    return value if value.isalnum() else value.translate(_ESCAPES)
+
+
+_FORMS: dict[type, Callable[[Any], str]] = {
+    str: _text,
+    int: str,
+    float: repr,
+    bool: str,
+    bytes: lambda value: f"\\\\x{value.hex()}",
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,7 +53,9 @@ WITH start AS MATERIALIZED (
     SELECT asked.*, row_number() OVER (ORDER BY n) AS rank FROM asked
     WHERE coalesce(before[1] <= %(now)s, true)
 ), noted AS (
-    INSERT INTO seen SELECT digest, body, expires_at FROM fresh
+    INSERT INTO seen SELECT digest, body, expires_at FROM fresh WHERE before IS NULL
+), noted_again AS (
+    INSERT INTO seen SELECT digest, body, expires_at FROM fresh WHERE before IS NOT NULL
     ON CONFLICT (digest) DO UPDATE SET body = excluded.body, expires_at = excluded.expires_at
 ), held AS MATERIALIZED (
     SELECT names.*, (
