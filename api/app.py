@@ -12,11 +12,12 @@ from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 
 from api import problems, threads
-from api.bounds import BoundedBodies
+from api.answer_log import AnswerLog
+from api.bounds import BoundedRequests
 from api.deps import Services
 from api.jobs.queue import JobQueue
-from api.live import Live
-from api.routes import KEYED, OPEN, KeyNeeded
+from api.live import Following, Live
+from api.routes import KEYED, OPEN, KeyNeeded, bulk
 from api.routes.events import EventBatch
 from api.schemas import Schemas
 from api.settings import Settings, read_settings
@@ -41,7 +42,9 @@ def create_app(settings: Settings) -> FastAPI:
         description=_DESCRIPTION,
         lifespan=_lifespan(settings, telemetry),
     )
-    app.add_middleware(BoundedBodies, most_bytes=settings.max_body_bytes)
+    app.add_middleware(
+        BoundedRequests, most_bytes=settings.max_body_bytes, streams=frozenset({bulk.PATH})
+    )
     app.add_middleware(TimedRequests, telemetry=telemetry)
     problems.install(app)
     for router in OPEN:
@@ -70,10 +73,22 @@ def _lifespan(
         live = Live(
             database=database,
             store=store,
-            overlay_entities=settings.overlay_entities,
+            schema=lambda: schemas.present,
+            following=Following(
+                overlay_entities=settings.overlay_entities,
+                most_edges=settings.foldin_edges,
+                tail_seconds=settings.tail_seconds,
+            ),
             on_swap=telemetry.generation.set,
         )
-        telemetry.folded.set_function(lambda: live.folded)
+        answers = AnswerLog(
+            database=database,
+            days=settings.answers_days,
+            rows=settings.answers_rows,
+            on_written=telemetry.answers.labels("written").inc,
+            on_dropped=telemetry.answers.labels("dropped").inc,
+        )
+        telemetry.watch_overlay(folded=lambda: live.folded, lag=lambda: live.lag)
         jobs = JobQueue(settings.jobs_url, database)
         app.state.services = Services(
             settings=settings,
@@ -81,15 +96,18 @@ def _lifespan(
             schemas=schemas,
             store=store,
             live=live,
+            answers=answers,
             jobs=jobs,
             telemetry=telemetry,
         )
         schemas.follow(settings.poll_seconds)
         live.follow(settings.poll_seconds)
+        answers.start()
         try:
             yield
         finally:
             live.stop()
+            answers.stop()
             schemas.stop()
             jobs.close()
             database.dispose()

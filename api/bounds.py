@@ -1,6 +1,7 @@
-"""How large a request may be.
+"""How large a request may be: its address, its headers, its body.
 
-Takes requests, answers 413 to a body that declares, or turns out, to be too large; never keeps one.
+Takes requests, answers 413, 414 or 431 to one that declares, or turns out, to be too large; never
+keeps one. A body that is a stream is bounded by the route that reads it.
 """
 
 from starlette.exceptions import HTTPException
@@ -8,24 +9,38 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import problem
 
-_TITLE = "Content too large"
+#: Longest path and query together, in bytes.
+MOST_ADDRESS_BYTES = 16 * 1024
+#: All names and values of the headers together, in bytes.
+MOST_HEADER_BYTES = 32 * 1024
 
 
-class BoundedBodies:
+class BoundedRequests:
     """Pure ASGI middleware: by `Content-Length` before anything is read, else while it is read."""
 
-    def __init__(self, app: ASGIApp, most_bytes: int) -> None:
+    def __init__(
+        self, app: ASGIApp, most_bytes: int, streams: frozenset[str] = frozenset()
+    ) -> None:
         self.app = app
         self.most_bytes = most_bytes
+        #: Paths whose bodies are not bounded here.
+        self.streams = streams
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        if wrong := _head_too_large(scope):
+            status, title, should = wrong
+            await problem(status, title, should)(scope, receive, send)
+            return
+        if scope["path"] in self.streams:
+            await self.app(scope, receive, send)
+            return
         should = f"the body should be at most {self.most_bytes} bytes; send smaller batches"
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > self.most_bytes:
-            await problem(413, _TITLE, should)(scope, receive, send)
+            await problem(413, "Content too large", should)(scope, receive, send)
             return
         read = 0
 
@@ -38,3 +53,15 @@ class BoundedBodies:
             return message
 
         await self.app(scope, counted, send)
+
+
+def _head_too_large(scope: Scope) -> tuple[int, str, str] | None:
+    address = len(scope.get("raw_path") or b"") + len(scope.get("query_string", b""))
+    if address > MOST_ADDRESS_BYTES:
+        should = f"path and query should be at most {MOST_ADDRESS_BYTES} bytes, received {address}"
+        return 414, "Address too long", should
+    headers = sum(len(name) + len(value) for name, value in scope["headers"])
+    if headers > MOST_HEADER_BYTES:
+        should = f"the headers should be at most {MOST_HEADER_BYTES} bytes, received {headers}"
+        return 431, "Headers too large", should
+    return None

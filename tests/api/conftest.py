@@ -54,6 +54,7 @@ def trained(
         settings = Settings(
             data_dir=tmp_path_factory.mktemp("service") / "data",
             database_url=url,
+            max_bulk_bytes=8 * 1024 * 1024,
             port=free_port(),
         )
     key = prepare(settings)
@@ -99,6 +100,12 @@ class serving:  # noqa: N801  (used as a function)
         self.http.close()
         self.server.should_exit = True
         self.thread.join(10)
+
+
+@pytest.fixture(name="serving")
+def _serving() -> type[serving]:
+    """A server for some settings, as a context."""
+    return serving
 
 
 @pytest.fixture

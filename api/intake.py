@@ -1,0 +1,88 @@
+"""Chunks of numbered rows into the log: one transaction each.
+
+Takes rows that a reader made, gives their verdicts once they are committed; never reads a file or
+a request. It has two halves, so that whoever calls it may prepare a chunk in one thread while the
+one before is appended in another.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from time import time
+from typing import NamedTuple, Protocol
+
+from api.reading.lines import Rows
+from graphsvc.db import Database
+from graphsvc.errors import SchemaOutdated
+from graphsvc.ingest import Batch, Rules, Verdict, append, prepare
+from graphsvc.schema import Schema
+
+#: A row's number, and what became of it.
+Numbered = tuple[int, Verdict]
+
+
+class SchemaSource(Protocol):
+    """Where the schema of this process is to be had, and had anew."""
+
+    @property
+    def present(self) -> Schema: ...
+
+    def refresh(self) -> Schema: ...
+
+
+class Prepared(NamedTuple):
+    """A chunk that was checked, under which schema and when."""
+
+    rows: Rows
+    batch: Batch
+    schema: Schema
+    now: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Intake:
+    """The way of chunks into one database, under one set of rules."""
+
+    database: Database
+    schemas: SchemaSource
+    rules: Rules
+
+    def prepare(self, rows: Rows) -> Prepared:
+        """Check the events of a chunk; needs no database."""
+        return self._prepared(rows, self.schemas.present)
+
+    def append(self, prepared: Prepared) -> list[Numbered]:
+        """The verdicts, in the order of the rows, of a chunk that is committed by now."""
+        try:
+            verdicts = self._committed(prepared)
+        except SchemaOutdated:
+            prepared = self._prepared(prepared.rows, self.schemas.refresh())
+            verdicts = self._committed(prepared)
+        asked = iter(verdicts)
+        return [
+            (number, value if isinstance(value, Verdict) else next(asked))
+            for number, value in prepared.rows
+        ]
+
+    def run(self, chunks: Iterator[Rows]) -> Iterator[tuple[Rows, list[Numbered]]]:
+        """Every chunk with its verdicts; the next one is read and checked meanwhile."""
+
+        def advance() -> Prepared | None:
+            rows = next(chunks, None)
+            return None if rows is None else self.prepare(rows)
+
+        with ThreadPoolExecutor(1, thread_name_prefix="prepare") as beside:
+            prepared = beside.submit(advance).result()
+            while prepared is not None:
+                following = beside.submit(advance)
+                yield prepared.rows, self.append(prepared)
+                prepared = following.result()
+
+    def _prepared(self, rows: Rows, schema: Schema) -> Prepared:
+        now = int(time())
+        events = [value for _, value in rows if not isinstance(value, Verdict)]
+        return Prepared(rows, prepare(schema, events, now=now, rules=self.rules), schema, now)
+
+    def _committed(self, prepared: Prepared) -> list[Verdict]:
+        with self.database.transaction() as connection:
+            return append(connection, prepared.schema, prepared.batch, now=prepared.now)
