@@ -15,6 +15,8 @@ from api import problems, threads
 from api.answer_log import AnswerLog
 from api.bounds import BoundedRequests
 from api.deps import Services
+from api.idempotency import Idempotent
+from api.housekeeping import Housekeeping
 from api.jobs.queue import JobQueue
 from api.live import Following, Live
 from api.routes import KEYED, OPEN, KeyNeeded, bulk
@@ -42,9 +44,9 @@ def create_app(settings: Settings) -> FastAPI:
         description=_DESCRIPTION,
         lifespan=_lifespan(settings, telemetry),
     )
-    app.add_middleware(
-        BoundedRequests, most_bytes=settings.max_body_bytes, streams=frozenset({bulk.PATH})
-    )
+    streams = frozenset({bulk.PATH})
+    app.add_middleware(Idempotent, streams=streams)
+    app.add_middleware(BoundedRequests, most_bytes=settings.max_body_bytes, streams=streams)
     app.add_middleware(TimedRequests, telemetry=telemetry)
     problems.install(app)
     for router in OPEN:
@@ -103,9 +105,12 @@ def _lifespan(
         schemas.follow(settings.poll_seconds)
         live.follow(settings.poll_seconds)
         answers.start()
+        housekeeping = Housekeeping(database)
+        housekeeping.start()
         try:
             yield
         finally:
+            housekeeping.stop()
             live.stop()
             answers.stop()
             schemas.stop()

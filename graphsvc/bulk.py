@@ -117,7 +117,7 @@ class Insert:
 
 
 def parts(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    """Cut rows into parts of few different sizes: each size is a statement that is prepared once."""
+    """Cut rows into parts of few sizes: each size is a statement that is prepared once."""
     start = 0
     for size in _PART_SIZES:
         while len(rows) - start >= size:
@@ -143,7 +143,7 @@ def rows_among(
 
 
 def fetch(connection: Connection, statement: str, values: Any = ()) -> list[tuple[Any, ...]]:
-    """All rows of a driver's statement as the driver has them: plain tuples, several times as fast."""
+    """All rows of a statement as the driver has them: plain tuples, several times as fast."""
     cursor: Any = connection.exec_driver_sql(statement, values).cursor
     rows: list[tuple[Any, ...]] = cursor.fetchall()
     return rows

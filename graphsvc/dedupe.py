@@ -19,6 +19,8 @@ from graphsvc.tables import seen
 SLACK_SECONDS: Final = 7 * 86_400
 #: The ids of events without a late rule are remembered for ever.
 NEVER: Final = 2**62
+#: The table is cleaned up in so many parts, by the first byte of the digest.
+PARTS: Final = 256
 
 #: event_id, event_name, event_time, action_source, actor, object
 _USUAL_FIELDS = 6
@@ -66,6 +68,14 @@ def expiry_of(event: Event, *, now: int, late_seconds: int) -> int:
     return now + late_seconds + SLACK_SECONDS
 
 
-def forget(connection: Connection, *, now: int) -> int:
-    """Delete what has expired and give how many rows that was; whoever cleans up calls it."""
-    return connection.execute(delete(seen).where(seen.c.expires_at <= now)).rowcount
+def forget(connection: Connection, *, now: int, part: int) -> int:
+    """Delete what has expired in one of `PARTS` parts, and give how many rows that was.
+
+    In parts, because the table may be large and nobody else writes meanwhile on SQLite. An expired
+    row counts as never seen whether it has been deleted or not.
+    """
+    first, behind = bytes([part]), bytes([part + 1]) if part + 1 < PARTS else None
+    expired = (seen.c.expires_at <= now) & (seen.c.digest >= first)
+    if behind:
+        expired &= seen.c.digest < behind
+    return connection.execute(delete(seen).where(expired)).rowcount

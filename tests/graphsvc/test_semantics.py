@@ -9,7 +9,7 @@ from semantics import DAY, NOW, SMALL_SCHEMA, event, post, statuses, tables
 from sqlalchemy import delete, func, select
 
 from graphsvc import dedupe
-from graphsvc.db import Database
+from graphsvc.db import Connection, Database
 from graphsvc.ingest import rebuild
 from graphsvc.tables import events, metadata, seen, sequences
 
@@ -106,9 +106,13 @@ def test_an_id_is_free_again_behind_the_horizon(database: Database) -> None:
 def test_structure_is_never_forgotten(database: Database) -> None:
     fact = event("part_of", "p1", "item/1", "item/2")
     post(database, fact, event("click", "c1", "user/1", "item/1"))
+
+    def forget(connection: Connection, now: int) -> int:
+        return sum(dedupe.forget(connection, now=now, part=n) for n in range(dedupe.PARTS))
+
     with database.transaction() as connection:
-        assert dedupe.forget(connection, now=NOW + HORIZON - 1) == 0
-        assert dedupe.forget(connection, now=NOW + HORIZON) == 1
+        assert forget(connection, NOW + HORIZON - 1) == 0
+        assert forget(connection, NOW + HORIZON) == 1
         assert connection.scalar(select(func.count()).select_from(seen)) == 1
     assert statuses(post(database, fact, now=NOW + 1000 * DAY)) == ["duplicate"]
 
