@@ -2,7 +2,7 @@
 
 Takes the database, gives the version that holds; never changes it. A process may be behind for as
 long as a poll takes; nothing is written under an outdated version, because ingest asks the database
-which one holds and work that was refused for it is done once more.
+which one holds, and work that was refused for it is done again.
 """
 
 import logging
@@ -18,6 +18,9 @@ from graphsvc.schema import Schema
 _log = logging.getLogger("graphsvc.schema")
 
 Result = TypeVar("Result")
+
+#: A schema rarely changes twice while a batch is written.
+_TRIES = 5
 
 
 class Schemas:
@@ -46,11 +49,16 @@ class Schemas:
             return known
 
     def under(self, work: Callable[[Schema], Result]) -> Result:
-        """Do some work under the present schema, and once more if it turns out to be outdated."""
-        try:
-            return work(self.present)
-        except SchemaOutdated:
-            return work(self.refresh())
+        """Do some work under the present schema, and again if it turns out to be outdated.
+
+        Raises `SchemaOutdated` if the schema changes as often as the work is tried.
+        """
+        for _ in range(_TRIES - 1):
+            try:
+                return work(self.present)
+            except SchemaOutdated:
+                self.refresh()
+        return work(self.present)
 
     def follow(self, seconds: float) -> None:
         """Refresh now, and every `seconds` in a thread until `stop`.
