@@ -44,7 +44,7 @@ def body_of(event: Event, properties: str | None) -> int:
         f"{event.event_time}\n{event.action_source}\n{actor.type}\n{actor.id}\n"
         f"{target.type}\n{target.id}\n"
     )
-    if len(event.model_fields_set) > _USUAL_FIELDS:
+    if len(event.model_fields_set) > _USUAL_FIELDS - (event.object is None):
         rest = (
             event.relation,
             event.value,

@@ -48,6 +48,14 @@ def test_the_same_content_is_a_duplicate_and_other_content_a_conflict(database: 
     assert edge(database, "user/1", "click", "item/1") == (1, NOW, NOW, 1.0)
 
 
+def test_what_an_event_about_one_entity_says_is_compared_too(database: Database) -> None:
+    first = event("set_attributes", "a1", "user/1", properties={"age": 1})
+    retired = event("retire", "a1", "item/1")
+    assert statuses(post(database, first, retired)) == ["accepted", "accepted"]
+    verdicts = post(database, first | {"properties": {"age": 2}}, retired | {"consent": False})
+    assert statuses(verdicts) == ["conflict", "conflict"]
+
+
 def test_within_a_batch_the_first_one_counts(database: Database) -> None:
     one, two = event("click", "c1", "user/1", "item/1"), event("click", "c1", "user/1", "item/2")
     assert statuses(post(database, one, two, one, two)) == [
