@@ -37,6 +37,8 @@ class ApiError(Exception):
 
     status = 400
     title = "Bad request"
+    #: When it is worth asking again, in seconds.
+    retry_after: int | None = None
 
     def __init__(
         self, detail: str | None = None, *, errors: Sequence[Mapping[str, Any]] = ()
@@ -120,6 +122,21 @@ class StreamStalled(ApiError):
 
     status = 408
     title = "Request timeout"
+
+
+class KeyReused(ApiError):
+    """Idempotency-Key should be new: it was sent with another request before."""
+
+    status = 422
+    title = "Invalid request"
+
+
+class KeyUnderWay(ApiError):
+    """A request with this Idempotency-Key is still under way; repeat it in a moment."""
+
+    status = 409
+    title = "Under way"
+    retry_after = 1
 
 
 class EncodingUnknown(ApiError):

@@ -93,6 +93,8 @@ def answer_to(error: Exception) -> JSONResponse:
     if not status:
         raise error
     headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}.get(status, {})
+    if isinstance(error, ApiError) and error.retry_after:
+        headers = {"Retry-After": str(error.retry_after)}
     errors = getattr(error, "errors", ())
     return problem(status, title, str(error), errors=errors, headers=headers)
 

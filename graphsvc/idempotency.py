@@ -1,0 +1,138 @@
+"""Which requests were answered already, and with what.
+
+Takes the name that a caller gave to a request and a digest of it, gives what is known of it; never
+knows what a request is. A reservation says that somebody is at it. It holds for as long as it is
+renewed, so one whose holder died is taken over. Our design, after the IETF draft "The
+Idempotency-Key HTTP Header Field".
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from graphsvc.tables import idempotency
+
+#: A reservation that was not renewed for so long, in seconds, is nobody's.
+RESERVED_SECONDS = 60
+#: Most rows that one pruning deletes, so that it is short.
+_PRUNED = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Whose request it is, what they call it, and what it is."""
+
+    api_key: str
+    name: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was answered. `body` is whatever the caller packed."""
+
+    status: int
+    media_type: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What became of asking for a request: it is ours to run, or it is not."""
+
+    state: Literal["ours", "answered", "under_way", "another"]
+    answer: Answer | None = None
+
+
+def reserve(connection: Connection, request: Request, *, now: int, keep_seconds: int) -> Known:
+    """Say that this request is being run, unless it was run or somebody is at it.
+
+    `another`: its name was given to a request with other content. Times are in seconds.
+    """
+    # Without the lock of the log's writers: nobody has to wait for a batch of events.
+    values = {"request": request.digest, "created_at": now}
+    kind = postgresql if connection.dialect.name == "postgresql" else sqlite
+    fresh = kind.insert(idempotency).values(api_key=request.api_key, name=request.name, **values)
+    made = fresh.on_conflict_do_nothing().returning(idempotency.c.name)
+    if connection.execute(made).first():
+        return Known("ours")
+    row = connection.execute(
+        select(idempotency).where(_is(request)).with_for_update()
+    ).one_or_none()
+    if row is None:  # pruned or released between the two statements
+        return Known("under_way")
+    age = now - row.created_at
+    if age >= (RESERVED_SECONDS if row.status is None else keep_seconds):
+        nothing = {"status": None, "media_type": None, "answer": None}
+        connection.execute(update(idempotency).where(_is(request)).values(**values, **nothing))
+        return Known("ours")
+    if row.request != request.digest:
+        return Known("another")
+    if row.status is None:
+        return Known("under_way")
+    return Known("answered", Answer(row.status, row.media_type or "", row.answer or b""))
+
+
+def renew(connection: Connection, request: Request, *, since: int, now: int) -> bool:
+    """Keep the reservation of time `since`; False if it was taken over."""
+    changed = connection.execute(
+        update(idempotency).where(_held(request, since)).values(created_at=now)
+    )
+    return bool(changed.rowcount)
+
+
+def keep(connection: Connection, request: Request, answer: Answer, *, since: int, now: int) -> None:
+    """Keep the answer to the request that was reserved at `since`, unless it was taken over."""
+    connection.execute(
+        update(idempotency)
+        .where(_held(request, since))
+        .values(
+            status=answer.status,
+            media_type=answer.media_type[:100],
+            answer=answer.body,
+            created_at=now,
+        )
+    )
+
+
+def release(connection: Connection, request: Request, *, since: int) -> None:
+    """Give up the reservation of time `since`: the request may be run again."""
+    connection.execute(delete(idempotency).where(_held(request, since)))
+
+
+def prune(connection: Connection, *, before: int, most: int) -> int:
+    """Forget answers of before `before` (seconds since 1970), and the oldest beyond `most` rows.
+
+    Deletes a bounded number of rows, so what is left over goes the next time; gives how many.
+    """
+    table = idempotency.c
+    count = connection.scalar(select(func.count()).select_from(idempotency)) or 0
+    oldest = (
+        select(table.api_key, table.name, table.created_at)
+        .where(or_(table.status.is_not(None), table.created_at < before))
+        .order_by(table.created_at, table.api_key, table.name)
+        .limit(_PRUNED)
+    )
+    gone = [
+        (row.api_key, row.name)
+        for place, row in enumerate(connection.execute(oldest))
+        if row.created_at < before or place < count - most
+    ]
+    for api_key, name in gone:
+        connection.execute(delete(idempotency).where(table.api_key == api_key, table.name == name))
+    return len(gone)
+
+
+def _is(request: Request) -> ColumnElement[bool]:
+    return and_(idempotency.c.api_key == request.api_key, idempotency.c.name == request.name)
+
+
+def _held(request: Request, since: int) -> ColumnElement[bool]:
+    return and_(
+        _is(request),
+        idempotency.c.request == request.digest,
+        idempotency.c.status.is_(None),
+        idempotency.c.created_at == since,
+    )
