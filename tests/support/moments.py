@@ -1,0 +1,70 @@
+"""Random streams of events that do everything the log knows, in any order of arrival."""
+
+from random import Random
+from typing import Any
+
+from hypothesis import strategies as st
+from semantics import NOW, SMALL_SCHEMA, event
+
+from graphsvc.db import Database
+from graphsvc.ingest import Rules, ingest
+from graphsvc.schema import parse_schema, to_document
+
+_DOCUMENT = to_document(SMALL_SCHEMA)
+#: Every kind of relation, and a label with a negative.
+WORLD = parse_schema(
+    _DOCUMENT
+    | {
+        "observations": _DOCUMENT["observations"]
+        | {"hide": {"head": "user", "tail": "item", "source": "onsite"}},
+        "label": _DOCUMENT["label"] | {"negative": "hide"},
+    }
+)
+
+_SHOWN = ["shown"] * 8 + ["click"] * 4 + ["hide"]
+_OTHER = ["buy", "told", "part_of", "part_of", "friend", "friend"]
+_NAMES = [*_SHOWN, *_OTHER, *["retract"] * 5, *["set_attributes"] * 3, "retire", "restore", "merge"]
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Events as they arrive, late ones among them; nothing has happened after NOW.
+
+    A seed is drawn and not each value: so there are always enough exposures to be cut.
+    """
+    dice = Random(draw(st.integers(0, 2**32)))  # replayable: hypothesis prints what it drew
+    return [_event(n, dice.choice(_NAMES), dice) for n in range(draw(st.integers(60, 110)))]
+
+
+def _event(n: int, name: str, dice: Random) -> dict[str, Any]:
+    ago = dice.choice([600 * dice.randrange(13), dice.randrange(40 * 86_400)])
+    a, b, which = dice.randrange(4), dice.randrange(4), dice.randrange(4)
+    more: dict[str, Any] = {"event_time": NOW - ago}
+    if name == "retract":
+        more["relation"] = ["click", "friend", "part_of", "buy"][which]
+    kind = more.get("relation", name)
+    if name == "hide":
+        more["action_source"] = "onsite"
+    if name == "shown" and which:
+        more |= {"position": b, "sampling_rate": [0.5, 0.25, 1.0][which - 1]}
+    if name == "set_attributes":
+        more["properties"] = [{"country": "DE", "age": a}, {"age": None}, {"age": b}][which % 3]
+        return event(name, f"e{n}", f"user/{a}", **more)
+    if name in ("retire", "restore"):
+        return event(name, f"e{n}", f"item/{a}", **more)
+    if name == "merge":
+        side = ["item", "user"][which % 2]
+        return event(name, f"e{n}", f"{side}/{a}", f"{side}/{b}", **more)
+    head, tail = {
+        "part_of": ("item", "item"),
+        "friend": ("user", "user"),
+        "told": ("item", "user"),
+    }.get(kind, ("user", "item"))
+    return event(name, f"e{n}", f"{head}/{a}", f"{tail}/{b}", **more)
+
+
+def post_world(database: Database, log: list[dict[str, Any]], *, now: int) -> list[dict[str, Any]]:
+    """Ingest events; those that were accepted, with the ends of undirected ones as they came."""
+    with database.transaction() as connection:
+        verdicts = ingest(connection, WORLD, log, now=now, rules=Rules(backfill=True))
+    return [raw for raw, verdict in zip(log, verdicts, strict=True) if verdict.status == "accepted"]
