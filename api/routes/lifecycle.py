@@ -3,7 +3,7 @@
 from time import time
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.deps import Services, ServicesOf
@@ -28,16 +28,12 @@ class MergeIn(BaseModel):
     ]
 
 
-@router.delete(
-    ENTITY,
-    summary="Retire a catalog entity: out of answers, kept for labels",
-    status_code=204,
-    response_class=Response,
-)
-def retire(services: ServicesOf, type_: TypeOf, id_: IdOf) -> Response:
+@router.delete(ENTITY, summary="Retire a catalog entity: out of answers, kept for labels")
+def retire(services: ServicesOf, type_: TypeOf, id_: IdOf) -> EntityOut:
     """Harmless to repeat. Its events stay, so that models go on learning from them."""
-    _say_of(services, EntityId(type_, id_), retired=True)
-    return Response(status_code=204)
+    entity = EntityId(type_, id_)
+    _say_of(services, entity, retired=True)
+    return _present(services, entity)
 
 
 @router.post(ENTITY + "/restore", summary="Take a retired entity back into answers")
