@@ -119,13 +119,17 @@ def artifacts(
     return ArtifactPage(items, f"{items[-1].created_at}:{items[-1].digest}" if more else None)
 
 
-def trio_of(connection: Connection, ranker: str) -> tuple[str, str, str]:
+def trio_of(connection: Connection, ranker: str, bundle: str | None = None) -> tuple[str, str, str]:
     """The bundle, index and ranker that belong together: the bundle that the ranker was trained on.
 
-    Of several indexes of that bundle, the newest. Raises `ArtifactMissing` or `PromotionRefused`.
+    `bundle`: another one; `promote` says whether they fit. Of several indexes of the bundle, the
+    newest. Raises `ArtifactMissing` or `PromotionRefused`.
     """
     row = _of_kind(connection, ranker, "ranker")
-    bundle = row.parents.get("bundle")
+    if bundle is None:
+        bundle = row.parents.get("bundle")
+    else:
+        _of_kind(connection, bundle, "bundle")
     if bundle is None:
         raise PromotionRefused(f"ranker {ranker} names no bundle as its parent")
     table = artifacts_table.c

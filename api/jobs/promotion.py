@@ -6,17 +6,18 @@ from graphsvc import ledger
 from graphsvc.db import Database
 
 
-def promote(database: Database, ranker: str, *, reason: str) -> ledger.Live:
+def promote(
+    database: Database, ranker: str, *, reason: str, bundle: str | None = None
+) -> ledger.Live:
     """Make a ranker and the bundle and index it belongs to the live trio.
 
-    A trio that is live already keeps its generation. Raises `PromotionRefused` or
-    `ArtifactMissing`.
+    `bundle`: a later one of the same frame, instead of the one it was trained on. A trio that is
+    live already keeps its generation. Raises `PromotionRefused` or `ArtifactMissing`.
     """
     with database.transaction() as connection:
-        bundle, index, _ = ledger.trio_of(connection, ranker)
+        chosen, index, _ = ledger.trio_of(connection, ranker, bundle)
         present = ledger.live(connection)
-        if present and (present.bundle, present.index, present.ranker) == (bundle, index, ranker):
+        trio = {"bundle": chosen, "index": index, "ranker": ranker}
+        if present and trio == {name: getattr(present, name) for name in trio}:
             return present
-        return ledger.promote(
-            connection, bundle=bundle, index=index, ranker=ranker, reason=reason, now=int(time())
-        )
+        return ledger.promote(connection, **trio, reason=reason, now=int(time()))

@@ -45,7 +45,7 @@ class ArtifactPage(BaseModel):
 
 
 class PromotionIn(BaseModel):
-    """Why a ranker is promoted; kept with the promotion."""
+    """Why a ranker is promoted, kept with the promotion; and beside which bundle."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -55,6 +55,12 @@ class PromotionIn(BaseModel):
         max_length=500,
         pattern=r"^[^\x00]+$",
         examples=["better on valid"],
+    )
+    bundle: str | None = Field(
+        default=None,
+        pattern=DIGEST.pattern,
+        description="another bundle of the same frame; by default the one it was trained on",
+        examples=[None],
     )
 
 
@@ -101,7 +107,7 @@ def post_promote(
         kind = ledger.artifact(connection, digest).kind
     if kind != "ranker":
         raise Invalid(f"digest should be a ranker's, received a {kind}'s")
-    live = promotion.promote(services.database, digest, reason=body.reason)
+    live = promotion.promote(services.database, digest, reason=body.reason, bundle=body.bundle)
     return PromotionOut(
         generation=live.generation, bundle=live.bundle, index=live.index, ranker=live.ranker
     )

@@ -159,6 +159,13 @@ def test_the_trio_of_a_ranker_has_the_newest_index_of_its_bundle(database: Datab
             rebuilt.digest,
             RANKER.digest,
         )
+        assert ledger.trio_of(connection, lonely.digest, BUNDLE.digest) == (
+            BUNDLE.digest,
+            rebuilt.digest,
+            lonely.digest,
+        )
+        with pytest.raises(PromotionRefused):
+            ledger.trio_of(connection, RANKER.digest, INDEX.digest)
         with pytest.raises(PromotionRefused):
             ledger.trio_of(connection, lonely.digest)
         with pytest.raises(PromotionRefused):

@@ -1,0 +1,77 @@
+"""The edges that a vector is solved from: recent, within their windows, and not too many."""
+
+from math import log2
+
+import pytest
+
+from graphsvc import folding
+from graphsvc.db import Database
+from graphsvc.folding import FoldEdge, fold_edges
+from graphsvc.ids import EntityId
+from graphsvc.ingest import Rules, ingest
+from graphsvc.schema import load_schema
+from graphsvc.tail import named
+
+ADS = load_schema("ads")
+DAY = 86_400
+NOW = 1_767_225_600
+
+
+def post(database: Database, *events: tuple[str, str, str, int]) -> None:
+    """Events as (name, actor, object, days before now)."""
+    batch = [
+        {
+            "event_id": str(number),
+            "event_name": name,
+            "event_time": NOW - days * DAY,
+            "action_source": ADS.events[name].source,
+            "actor": {"type": ADS.events[name].head, "id": actor},
+            "object": {"type": ADS.events[name].tail, "id": target},
+            "consent": True,
+        }
+        for number, (name, actor, target, days) in enumerate(events)
+    ]
+    with database.transaction() as connection:
+        ingest(connection, ADS, batch, now=NOW, rules=Rules(backfill=True))
+
+
+def folded(database: Database, type_: str, id_: str, **options: object) -> list[FoldEdge]:
+    with database.reading() as connection:
+        key = named(connection, EntityId(type_, id_)).key
+        return fold_edges(connection, ADS, type_=type_, key=key, as_of=NOW, **options)
+
+
+def test_recent_and_within_their_windows(database: Database) -> None:
+    post(
+        database,
+        ("click", "u1", "a1", 14),
+        ("click", "u1", "a1", 0),
+        ("click", "u2", "a1", 95),  # the window is 90 days
+        ("save", "u1", "a1", 0),
+        ("impression", "u1", "a1", 0),
+        ("ad_of_product", "a1", "p1", 900),
+    )
+    found = folded(database, "ad", "a1")
+    u1 = EntityId("user", "u1")
+    assert [(e.relation, e.other, e.inverse, e.count) for e in found] == [
+        ("click", u1, True, 2),
+        ("save", u1, True, 1),
+        ("ad_of_product", EntityId("product", "p1"), False, 1),  # structure has no window
+    ]
+    assert found[0].weight == pytest.approx(log2(1 + 1.5))  # half-life 14 days
+    assert folded(database, "ad", "a1", limit=1) == found[:1]
+    assert [e.relation for e in folded(database, "user", "u1", outward="click")] == ["click"]
+    assert folded(database, "ad", "a1", outward="click") == [], "ads do not click"
+
+
+def test_a_hub_is_looked_at_in_part(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folding, "_LOOKED_AT", 2)
+    post(
+        database,
+        *(("click", f"u{n}", "hub", 20 - n) for n in range(20)),
+        ("save", "u0", "hub", 30),
+    )
+    found = folded(database, "ad", "hub", limit=3)
+    # Of the six users named last, the three who clicked last.
+    assert [edge.other.id for edge in found] == ["u19", "u18", "u17"]
+    assert len(folded(database, "ad", "hub", limit=20)) == 20
