@@ -1,14 +1,15 @@
 """POST /v1/events: a verdict per event, and clear refusals of what is no batch."""
 
 import gzip
+from time import time
 
 import httpx
 import pytest
 from planted import START, click
 
 
-def post(http: httpx.Client, events: list) -> dict:
-    answer = http.post("/v1/events", json={"events": events})
+def post(http: httpx.Client, events: list, *, backfill: bool = True) -> dict:
+    answer = http.post("/v1/events", params={"backfill": backfill}, json={"events": events})
     assert answer.status_code == 200, answer.text
     return answer.json()
 
@@ -32,6 +33,34 @@ def test_posting_again_is_harmless(http: httpx.Client) -> None:
     assert post(http, [event])["duplicate"] == 1
     (edge,) = http.get("/v1/entities/user/dora/edges").json()["items"]
     assert edge["count"] == 1
+
+
+def test_the_same_id_with_other_content_is_a_conflict(http: httpx.Client) -> None:
+    event = click("paul", "d1", START, "contested")
+    found = post(http, [event, event | {"event_time": START + 1}, event])
+    assert [v["status"] for v in found["verdicts"]] == ["accepted", "conflict", "duplicate"]
+    assert (found["accepted"], found["conflict"], found["duplicate"]) == (1, 1, 1)
+    conflict = found["verdicts"][1]
+    assert (conflict["field"], conflict["value"]) == ("event_id", "contested")
+    assert "other content" in conflict["message"]
+
+
+def test_late_events_are_taken_as_a_backfill_only(http: httpx.Client) -> None:
+    now = int(time())
+    late = click("late", "d1", now - 7 * 86_400 - 60, "late-1")
+    fresh = click("late", "d2", now - 7 * 86_400 + 60, "late-2")
+    found = post(http, [late, fresh], backfill=False)
+    assert [v["status"] for v in found["verdicts"]] == ["rejected", "accepted"]
+    assert (found["verdicts"][0]["code"], found["verdicts"][0]["field"]) == ("late", "event_time")
+    assert "604800 seconds" in found["verdicts"][0]["message"]
+    assert post(http, [late])["accepted"] == 1
+    ahead = click("late", "d3", now + 3600, "ahead")
+    assert post(http, [ahead])["verdicts"][0]["code"] == "future"
+
+
+def test_what_was_accepted_needs_no_words(http: httpx.Client) -> None:
+    (verdict,) = post(http, [click("terse", "d1", START, "terse")])["verdicts"]
+    assert verdict == {"event_id": "terse", "status": "accepted"}
 
 
 @pytest.mark.parametrize(
