@@ -11,16 +11,15 @@ from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 
-from api import problems, threads
+from api import openapi, problems, threads
 from api.answer_log import AnswerLog
 from api.bounds import BoundedRequests
 from api.deps import Services
-from api.idempotency import Idempotent
 from api.housekeeping import Housekeeping
+from api.idempotency import Idempotent
 from api.jobs.queue import JobQueue
 from api.live import Following, Live
 from api.routes import KEYED, OPEN, KeyNeeded, bulk
-from api.routes.events import EventBatch
 from api.schemas import Schemas
 from api.settings import Settings, read_settings
 from api.telemetry import Telemetry, TimedRequests
@@ -54,7 +53,7 @@ def create_app(settings: Settings) -> FastAPI:
     for router in KEYED:
         app.include_router(router, dependencies=[KeyNeeded], responses=problems.DOCUMENTED)
     app.add_api_route("/", lambda: RedirectResponse("/docs"), include_in_schema=False)
-    _document_raw_bodies(app)
+    openapi.complete(app, streams)
     return app
 
 
@@ -118,20 +117,3 @@ def _lifespan(
             database.dispose()
 
     return lifespan
-
-
-def _document_raw_bodies(app: FastAPI) -> None:
-    """Name the shape of bodies that routes read raw, for speed, in the OpenAPI document."""
-    made = app.openapi
-
-    def openapi() -> dict[str, object]:
-        if app.openapi_schema is None:
-            document = made()
-            shape = EventBatch.model_json_schema(ref_template="#/components/schemas/{model}")
-            schemas = document["components"]["schemas"]
-            schemas.update(shape.pop("$defs"))
-            schemas["EventBatch"] = shape
-            app.openapi_schema = document
-        return app.openapi_schema
-
-    app.openapi = openapi  # type: ignore[method-assign]
