@@ -136,15 +136,8 @@ def jobs(
     database = open_database()
     with closing(JobQueue(read_settings().jobs_url, database)) as queue:
         if job:
-            act = (
-                queue.cancel
-                if cancel
-                else queue.resume
-                if resume
-                else queue.retry
-                if retry
-                else queue.get
-            )
+            asked = {"cancel": cancel, "resume": resume, "retry": retry, "get": True}
+            act = getattr(queue, next(name for name, wanted in asked.items() if wanted))
             out(Output(out_of(act(job)).model_dump()), as_json=as_json)
             return
         found = [out_of(item).model_dump() for item in queue.page(limit=limit, offset=0)]

@@ -67,13 +67,21 @@ def write(  # noqa: PLR0913  (one row, one value per column)
     connection.execute(_WRITE, row)
 
 
-def forget(connection: Connection, job_id: str, *, from_position: int) -> None:
-    """Drop what is known of the steps from a place on: they will run again."""
-    connection.execute(
-        delete(job_progress).where(
-            job_progress.c.job_id == job_id, job_progress.c.position >= from_position
-        )
+def forget(
+    connection: Connection, job_id: str, *, from_position: int, before: int | None = None
+) -> None:
+    """Drop what is known of the steps from a place on, up to another: they will run again."""
+    place = job_progress.c.position
+    query = delete(job_progress).where(job_progress.c.job_id == job_id, place >= from_position)
+    connection.execute(query if before is None else query.where(place < before))
+
+
+def in_state(connection: Connection, step: str, state: str) -> list[str]:
+    """The jobs whose step is in a state, in the order of their ids."""
+    query = select(job_progress.c.job_id).where(
+        job_progress.c.step == step, job_progress.c.state == state
     )
+    return [row.job_id for row in connection.execute(query.order_by(job_progress.c.job_id))]
 
 
 def read(connection: Connection, job_id: str) -> list[StepProgress]:

@@ -27,6 +27,10 @@ _STATES: Mapping[str, JobState] = {
 ACTIVE = ["DELAYED", "ENQUEUED", "PENDING"]
 #: A job whose worker died this often while it ran is not started again by itself.
 MOST_RECOVERIES = 10
+#: The step of progress that tells what was done to the job, rather than what it did.
+QUEUE_STEP = "queue"
+#: Its state while a job is being queued for another version of the worker.
+MOVING = "moving"
 _LONGEST_REASON = 500
 
 
@@ -49,6 +53,9 @@ class Job:
 def job_of(status: WorkflowStatus, steps: Sequence[StepProgress]) -> Job:
     """A job, of its row and of what is known of its steps."""
     state = _STATES[status.status]
+    if any(step.state == MOVING for step in steps):
+        steps = [step for step in steps if step.state != MOVING]
+        state = "waiting" if state == "cancelled" else state
     return Job(
         id=status.workflow_id,
         name=status.name,

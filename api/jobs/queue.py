@@ -15,7 +15,7 @@ from dbos._sys_db import WorkflowStatus
 from pydantic import BaseModel, ValidationError
 
 from api.errors import UnknownName, WrongState
-from api.jobs.job import ACTIVE, Job, job_of, request_of
+from api.jobs.job import ACTIVE, MOVING, QUEUE_STEP, Job, job_of, request_of
 from api.jobs.requests import REQUESTS, JobName
 from api.jobs.serializer import JsonSerializer, forbid_pickle
 from graphsvc import progress
@@ -30,6 +30,8 @@ EXECUTOR = "worker-0"
 #: version to its own when it starts (api/jobs/watch.py).
 APPLICATION_VERSION = "2"
 _MOST_ACTIVE = 1000
+#: Where the mark of a job that was moved or stopped stands among its steps.
+_BEHIND_STEPS = 1000
 
 
 def job_database(url: str) -> str:
@@ -94,6 +96,7 @@ class JobQueue:
         """
         job = self.get(job_id)
         if job.state in ("waiting", "running"):
+            self._unmark(job_id)
             with reported():
                 self._client.cancel_workflow(job_id)
             job = self.get(job_id)
@@ -158,7 +161,7 @@ class JobQueue:
         while kept < len(order) and finished.get(kept + 1) == order[kept]:
             kept += 1
         with self._database.transaction() as connection:
-            progress.forget(connection, job_id, from_position=kept)
+            progress.forget(connection, job_id, from_position=kept, before=_BEHIND_STEPS)
         try:
             with reported():
                 self._client.rewind_workflow(
@@ -168,29 +171,49 @@ class JobQueue:
             # Somebody else was faster: then it waits or runs, as was wanted.
             if self.get(job_id).state not in ("waiting", "running"):
                 raise
+        self._unmark(job_id)
 
     def stop(self, job_id: str, reason: str) -> None:
         """Cancel a job that cannot run, with the reason for people to read."""
+        self._mark(job_id, "failed", reason)
+        with reported():
+            self._client.cancel_workflow(job_id)
+
+    def move(self, status: WorkflowStatus, *, version: str) -> None:
+        """Queue a job that waits, or that nobody runs any more, for another version.
+
+        To the eye it waits all the time; `half_moved` names it if this is not done to its end.
+        """
+        self._mark(status.workflow_id, MOVING, "")
+        with reported():
+            self._client.cancel_workflow(status.workflow_id)
+        self.go_on(status, version=version)
+
+    def half_moved(self) -> Sequence[WorkflowStatus]:
+        """The jobs whose move to another version was cut short."""
+        with self._database.reading() as connection:
+            marked = progress.in_state(connection, QUEUE_STEP, MOVING)
+        with reported():
+            return self._client.list_workflows(workflow_ids=marked) if marked else []
+
+    def _mark(self, job_id: str, state: str, note: str) -> None:
         with self._database.transaction() as connection:
             progress.write(
                 connection,
                 job_id,
-                "start",
-                position=0,
-                state="failed",
+                QUEUE_STEP,
+                position=_BEHIND_STEPS,
+                state=state,
                 done=0,
                 total=0,
-                note=reason,
+                note=note,
                 detail={},
                 now=int(time()),
             )
-        with reported():
-            self._client.cancel_workflow(job_id)
 
-    def set_aside(self, job_id: str) -> None:
-        """Cancel a job without a word, to queue it again at once with `go_on`."""
-        with reported():
-            self._client.cancel_workflow(job_id)
+    def _unmark(self, job_id: str) -> None:
+        with self._database.transaction() as connection:
+            progress.forget(connection, job_id, from_position=_BEHIND_STEPS)
 
     def lead(self, version: str) -> None:
         """Make a version the one that takes jobs which name none, as new ones do."""

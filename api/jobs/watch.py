@@ -10,7 +10,7 @@ from dbos._sys_db import WorkflowStatus
 
 from api.errors import UnknownName, WrongState
 from api.jobs import queue as jobs_queue
-from api.jobs.job import request_of, sentence
+from api.jobs.job import ACTIVE, request_of, sentence
 from api.jobs.queue import EXECUTOR, QUEUE, JobQueue, checked
 
 _log = logging.getLogger("graphsvc.jobs")
@@ -24,7 +24,8 @@ def look(jobs: JobQueue, *, starting: bool) -> int:
     `DatabaseUnavailable`.
     """
     changed = 0
-    for status in jobs.active():
+    found = [*jobs.half_moved(), *jobs.active()] if starting else jobs.active()
+    for status in {status.workflow_id: status for status in found}.values():
         reason = _unknown(status)
         if reason is None and (starting or status.status != "PENDING") and _elsewhere(status):
             reason = _move(jobs, status)
@@ -38,7 +39,7 @@ def look(jobs: JobQueue, *, starting: bool) -> int:
 
 def _unknown(status: WorkflowStatus) -> str | None:
     """Why nobody here can run a job; None if somebody can."""
-    if status.queue_name != QUEUE:
+    if status.status in ACTIVE and status.queue_name != QUEUE:  # an ended job has none
         return f"no worker looks at the queue {(status.queue_name or 'without a name')[:100]!r}"
     try:
         checked(status.name, request_of(status))
@@ -48,16 +49,18 @@ def _unknown(status: WorkflowStatus) -> str | None:
 
 
 def _elsewhere(status: WorkflowStatus) -> bool:
-    return status.app_version not in (None, jobs_queue.APPLICATION_VERSION) or (
-        status.status == "PENDING" and status.executor_id != EXECUTOR
+    """Whether a job is nobody's here; also one whose move was cut short, which shows cancelled."""
+    return (
+        status.status not in ACTIVE
+        or status.app_version not in (None, jobs_queue.APPLICATION_VERSION)
+        or (status.status == "PENDING" and status.executor_id != EXECUTOR)
     )
 
 
 def _move(jobs: JobQueue, status: WorkflowStatus) -> str | None:
     """Queue a job for this version; gives the reason if that cannot be."""
     try:
-        jobs.set_aside(status.workflow_id)
-        jobs.go_on(status, version=jobs_queue.APPLICATION_VERSION)
+        jobs.move(status, version=jobs_queue.APPLICATION_VERSION)
     except (WrongState, UnknownName) as error:
         return sentence(error)
     _log.warning(

@@ -63,3 +63,37 @@ def test_a_wrong_request_names_its_field(http, problem, body: dict, field: str) 
 
 def test_an_unknown_job_is_not_found(http: httpx.Client, problem) -> None:
     problem(http.get("/v1/jobs/none-such"), 404)
+
+
+def test_a_job_that_waits_is_cancelled_and_goes_on(http: httpx.Client, problem) -> None:
+    body = {"split": "per_user_time", "seed": 40}
+    job = http.post("/v1/retrains", json=body).json()["job"]
+    for _ in range(2):  # harmless to repeat
+        cancelled = http.post(f"/v1/jobs/{job}/cancel")
+        assert cancelled.status_code == 200
+        assert (cancelled.json()["state"], cancelled.json()["error"]) == ("cancelled", None)
+    for _ in range(2):
+        resumed = http.post(f"/v1/jobs/{job}/resume")
+        assert resumed.status_code == 202
+        assert (resumed.json()["id"], resumed.json()["state"]) == (job, "waiting")
+    # The job that waits again is found by its request, as before.
+    assert http.post("/v1/retrains", json=body).json()["job"] == job
+
+
+def test_a_retry_is_a_new_job_of_the_same_request(http: httpx.Client, problem) -> None:
+    job = http.post("/v1/retrains", json={"seed": 41}).json()["job"]
+    refused = problem(http.post(f"/v1/jobs/{job}/retry"), 409)
+    assert refused["detail"] == f"job {job} is waiting; cancel it before it is retried"
+    http.post(f"/v1/jobs/{job}/cancel")
+    first = http.post(f"/v1/jobs/{job}/retry")
+    again = http.post(f"/v1/jobs/{job}/retry").json()
+    assert first.status_code == 202
+    assert first.headers["location"] == f"/v1/jobs/{again['id']}"
+    assert first.json()["id"] == again["id"] != job
+    assert (again["state"], again["request"]["seed"]) == ("waiting", 41)
+    assert http.get(f"/v1/jobs/{job}").json()["state"] == "cancelled"
+
+
+@pytest.mark.parametrize("verb", ["cancel", "resume", "retry"])
+def test_what_is_done_to_an_unknown_job_is_not_found(http: httpx.Client, problem, verb) -> None:
+    problem(http.post(f"/v1/jobs/none-such/{verb}"), 404)

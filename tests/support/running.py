@@ -49,11 +49,15 @@ class Service:
     port: int
     processes: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
 
-    def start(self, verb: str, *, name: str | None = None, **extra: str) -> None:
+    def start(self, *verb: str, name: str | None = None, **extra: str) -> None:
         """Start `serve` or `worker` as a process of its own."""
-        with (self.folder / f"{name or verb}.log").open("ab") as log:
-            self.processes[name or verb] = subprocess.Popen(
-                [sys.executable, "-m", "api", verb],
+        self.run("-m", "api", *verb, name=name or verb[0], **extra)
+
+    def run(self, *arguments: str, name: str, **extra: str) -> None:
+        """Start any Python program with this service's environment."""
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, *arguments],
                 env={**self.environment, **extra},
                 cwd=self.folder,
                 stdout=log,
