@@ -139,6 +139,14 @@ class KeyUnderWay(ApiError):
     retry_after = 1
 
 
+class MappingInvalid(ApiError):
+    """The mapping file is not valid; correct the named key. See docs/ingest.md."""
+
+
+class FileUnreadable(ApiError):
+    """The file cannot be read as what it seems to be; see docs/ingest.md."""
+
+
 class EncodingUnknown(ApiError):
     """The body's encoding is not known here; send it plain or with Content-Encoding: gzip."""
 
