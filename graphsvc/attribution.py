@@ -26,6 +26,8 @@ from graphsvc.tables import entities, events
 POSITIVE, NEGATIVE, CENSORED, NOT_SHOWN = 1, 0, -1, -2
 _DAY_SECONDS = 86_400
 _NEVER = 2**62
+#: The clocks of whoever shows and of the server that answered may differ by so much.
+_SKEW_SECONDS = 600
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -217,11 +219,16 @@ class _Join:
         )
 
     def _impression(self, answer: Answer, item: int, history: _History) -> _Shown | None:
-        """By request id; else the first without one that the answer is the latest before."""
+        """By request id; else the first without one that the answer is the latest before.
+
+        Neither belongs to an answer that is older than the conversion window.
+        """
         shown = history.shown.get(item, [])
+        until = answer.asked_at + self.windows.conversion_seconds
         for one in shown:
             if one.request_id == answer.request_id:
-                return one
+                near = answer.asked_at - _SKEW_SECONDS <= one.time <= until
+                return one if near else None
         answered = history.answered.get(item, [])
         for one in shown:
             if one.request_id is not None:
@@ -325,7 +332,9 @@ class _Join:
             .where(
                 log.actor.in_(mine),
                 log.event_name.in_([label.exposure, label.outcome, RETRACT, *self.conversions]),
-                log.event_time.between(first, last + 2 * windows.conversion_seconds),
+                log.event_time.between(
+                    first - _SKEW_SECONDS, last + 2 * windows.conversion_seconds
+                ),
             )
             .order_by(log.event_time, log.seq)
         )

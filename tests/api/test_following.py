@@ -83,6 +83,10 @@ def test_a_new_film_is_found_near_others_within_a_second(http: httpx.Client) -> 
     assert (by_id["never-named"]["cold"], by_id["never-named"]["edges"]) == (False, 0)
     assert (by_id["premiere"]["cold"], by_id["premiere"]["edges"]) == (True, 5)
 
+    # Its folded vector says who will like it, as decision 9 measured.
+    by_comedian = {item["id"]: item for item in score(http, "u21", ["premiere", "d4"])["scores"]}
+    assert by_id["premiere"]["score"] > by_comedian["premiere"]["score"]
+
     # One click is taken back: one edge less.
     taken = built_in("retract", ("user", lovers[0]), onto=("film", "premiere"))
     post(http, {**taken, "relation": "click", "action_source": "onsite"})

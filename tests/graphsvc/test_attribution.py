@@ -148,6 +148,26 @@ def test_which_events_are_conversions_is_an_option(world: World) -> None:
 
 
 @pytest.mark.parametrize(
+    ("after", "expected"),
+    [
+        (-601, NOT_SHOWN),
+        (-600, POSITIVE),  # clocks differ
+        (7 * DAY, POSITIVE),
+        (7 * DAY + 1, NOT_SHOWN),
+    ],
+)
+def test_an_impression_names_an_answer_of_the_last_days(
+    world: World, after: int, expected: int
+) -> None:
+    world.say("ad_of_product", T, "a1", "p1")
+    world.answer("r", T, "a1")
+    world.say("impression", T + after, "u1", "a1", request_id="r")
+    world.say("click", T + after + 1, "u1", "a1")
+    world.say("checkout", T + after + 7 * DAY, "u1", "p1")
+    assert world.joined() == [("r", "a1", expected, expected)]
+
+
+@pytest.mark.parametrize(
     ("after", "expected"), [(0, POSITIVE), (30 * MINUTE, POSITIVE), (30 * MINUTE + 1, NOT_SHOWN)]
 )
 def test_an_impression_without_a_request_belongs_to_a_recent_answer(
