@@ -3,8 +3,9 @@
 Takes files and folders, prints what became of them; never answers a question about the graph.
 """
 
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -14,8 +15,7 @@ from api.settings import read_settings
 
 data_app = typer.Typer()
 
-_BATCH = 1000
-_SHOWN_REJECTIONS = 10
+_PREVIEWED = 5
 SOME_REJECTED = 3
 
 
@@ -37,24 +37,49 @@ def init(*, as_json: AsJson = False) -> None:
 
 @data_app.command()
 def ingest(
-    file: Annotated[Path, typer.Argument(help="One JSON event per line.", exists=True)],
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="Lines of JSON, or with --mapping CSV, TSV or Parquet.", exists=True),
+    ],
     *,
+    mapping: Annotated[
+        Path | None, typer.Option(help="TOML that says how rows become events.")
+    ] = None,
+    backfill: Annotated[bool, typer.Option("--backfill", help="Take events of any age.")] = False,
+    rejects: Annotated[
+        Path | None, typer.Option(help="Where rows that are not taken go, with the reason.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the first events and write nothing.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Read events from a file of JSON lines into the graph."""
-    from api.reading import read_events
+    """Read events from files into the graph."""
+    from api.intake import Intake
+    from api.loading import load, preview
+    from api.reading.files import EventFile
+    from api.reading.mapping import load_mapping
+    from api.schemas import Schemas
+    from graphsvc.ingest import STATUSES, Rules
 
-    counts = {"accepted": 0, "duplicate": 0, "rejected": 0}
-    rejections: list[dict[str, Any]] = []
-    with Ticker("ingest", quiet=as_json) as ticker:
-        for batch in read_events(open_database(), file, batch=_BATCH):
-            for line, verdict in batch.verdicts:
-                counts[verdict.status] += 1
-                if verdict.status == "rejected" and len(rejections) < _SHOWN_REJECTIONS:
-                    rejections.append({"line": line, **verdict._asdict()})
-            ticker.tick(batch.bytes_read, batch.bytes_total, "bytes")
-    out(Output({**counts, "first_rejections": rejections}), as_json=as_json)
-    if counts["rejected"]:
+    read_by = load_mapping(mapping) if mapping else None
+    opened = [EventFile(file, read_by) for file in files]
+    rules = Rules(late_seconds=read_settings().late_seconds, backfill=backfill)
+    with ExitStack() as stack:
+        database = open_database()
+        stack.callback(database.dispose)
+        schemas = Schemas(database)
+        if dry_run:
+            shown = preview(opened, schemas.present, rules, most=_PREVIEWED)
+            columns = ("file", "line", "event", "rejected")
+            out(Output({"events": shown}, table=("events", columns)), as_json=as_json)
+            return
+        intake = Intake(database=database, schemas=schemas, rules=rules)
+        with Ticker("ingest", quiet=as_json) as ticker:
+            loaded = load(opened, intake, rejects=rejects, tick=ticker.tick)
+    counts: dict[str, int] = {status: loaded.counts[status] for status in STATUSES}
+    out(Output({**counts, "first_rejections": loaded.first}), as_json=as_json)
+    if counts["rejected"] or counts["conflict"]:
         raise typer.Exit(SOME_REJECTED)
 
 

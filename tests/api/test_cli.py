@@ -94,13 +94,48 @@ def test_ingest_tells_which_lines_were_rejected(run, tmp_path: Path) -> None:
     file = tmp_path / "events.ndjson"
     file.write_bytes(b"\n".join(lines))
     code, out, _ = run("ingest", str(file), "--json")
+    assert orjson.loads(out)["first_rejections"][0]["code"] == "late", "it is no backfill"
+    rejects = tmp_path / "rejects.ndjson"
+    code, out, _ = run("ingest", str(file), "--backfill", "--rejects", str(rejects), "--json")
     found = orjson.loads(out)
     assert code == 3, "some were rejected"
     assert (found["accepted"], found["duplicate"], found["rejected"]) == (1, 1, 2)
     assert [r["line"] for r in found["first_rejections"]] == [2, 4]
     assert found["first_rejections"][1]["field"] == "action_source"
+    first, second = (orjson.loads(line) for line in rejects.read_bytes().splitlines())
+    assert (first["line"], first["event"]) == (2, None)
+    assert second["event"] == orjson.loads(lines[3])
     file.write_bytes(lines[0])
-    assert run("ingest", str(file))[0] == 0
+    assert run("ingest", str(file), "--backfill")[0] == 0
+
+
+def test_ingest_maps_a_table(run, trained, tmp_path: Path) -> None:
+    table, mapping = tmp_path / "clicks.csv", tmp_path / "mapping.toml"
+    table.write_text(f"who,what,when\nmapped,d1,{START}\nmapped,d2,soon\n")
+    mapping.write_text(
+        """
+        [[events]]
+        event_name = "click"
+        event_time = { column = "when" }
+        action_source = "onsite"
+        actor = { type = "user", id = "{who}" }
+        object = { type = "film", id = "{what}" }
+        """
+    )
+    arguments = ("ingest", str(table), "--mapping", str(mapping), "--backfill", "--json")
+    code, out, _ = run(*arguments, "--dry-run")
+    shown = orjson.loads(out)["events"]
+    assert code == 0
+    assert shown[0]["event"]["object"] == {"type": "film", "id": "d1"}
+    assert shown[1]["rejected"]["field"] == "event_time"
+    assert trained.http.get("/v1/entities/user/mapped").status_code == 404, "nothing was written"
+    for status in ("accepted", "duplicate"):
+        code, out, _ = run(*arguments)
+        assert code == 3
+        assert orjson.loads(out)[status] == 1
+    assert trained.http.get("/v1/entities/user/mapped").json()["counters"] == {"click": 1}
+    code, _, errors = run("ingest", str(table))
+    assert (code, "--mapping" in errors) == (1, True)
 
 
 def test_people_see_tables(run, trained) -> None:
