@@ -89,3 +89,11 @@ def _database_url(request: pytest.FixtureRequest, kind: str) -> Iterator[str]:
     url = server.create()
     yield url
     server.drop(url)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests have to say, also of those that passed."""
+    for report in terminalreporter.getreports("passed"):
+        for name, said in report.user_properties:
+            if name == "said":
+                terminalreporter.write_line(f"{said}")

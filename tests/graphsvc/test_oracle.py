@@ -1,14 +1,13 @@
 """The database does what the oracle says: batch by batch, verdict by verdict, table by table."""
 
-import json
 from itertools import count
 from typing import Any
 
-import pytest
+from compare import of_database, of_oracle
 from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 from oracle import Oracle
-from semantics import DAY, NOW, SMALL_SCHEMA, post, statuses, tables
+from semantics import DAY, NOW, SMALL_SCHEMA, post, statuses
 from semantics import event as of_schema
 from sqlalchemy import delete
 
@@ -141,39 +140,6 @@ def test_the_oracle_says_what_a_human_would() -> None:
     assert oracle.counters()["item/2", "click"] == 2
     assert said("retire", "item/1") == ["accepted"]
     assert oracle.lives() == {"item/2": (True, NOW)}
-
-
-def of_oracle(oracle: Oracle) -> dict[str, Any]:
-    """The oracle's tables in the form of `of_database`."""
-    one, lives = oracle.canonical(), oracle.lives()
-    return {
-        "edges": {
-            pair: (edge.count, edge.first, edge.last) for pair, edge in oracle.edges().items()
-        },
-        "decayed": pytest.approx(
-            {pair: edge.decayed for pair, edge in oracle.edges().items()}, rel=1e-7
-        ),
-        "counters": oracle.counters(),
-        "attributes": oracle.attributes(),
-        "consents": oracle.consents(),
-        "entities": {end: (*lives.get(end, (False, None)), one.get(end)) for end in oracle.named},
-    }
-
-
-def of_database(database: Database) -> dict[str, dict[Any, Any]]:
-    """The projections by natural names, and what a human would compare of them."""
-    found = tables(database)
-    return {
-        "edges": {pair: (n, first, last) for pair, (n, first, last, _) in found["edges"].items()},
-        "decayed": {pair: decayed for pair, (*_, decayed) in found["edges"].items()},
-        "counters": found["counters"],
-        "attributes": {
-            place: (time, event_id, json.loads(value))
-            for place, (value, time, event_id) in found["attributes"].items()
-        },
-        "consents": found["consents"],
-        "entities": found["entities"],
-    }
 
 
 def _empty(database: Database) -> None:

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
+from math import log2
 from typing import Any, NamedTuple
 
 DAY = 86_400
@@ -263,6 +264,13 @@ class Oracle:
             return Edge(1, first, last, 1.0)
         decayed = sum(2.0 ** ((time - last) / (days * DAY)) for time in times)
         return Edge(len(times), first, last, decayed)
+
+    def weight(self, relation: str, edge: Edge, now: float) -> float:
+        """What an edge weighs at a moment."""
+        declared = self.document["relations"][relation]
+        days = float(declared.get("half_life_days", HALF_LIVES[declared["source"]]))
+        decayed = edge.decayed * 2.0 ** (-max(0.0, now - edge.last) / (days * DAY))
+        return float(declared.get("weight", 1.0)) * log2(1.0 + decayed)
 
     def counters(self) -> dict[tuple[str, str], int]:
         """(entity, event name) -> how often it was at an end of one."""

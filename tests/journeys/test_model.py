@@ -1,0 +1,27 @@
+"""Nothing is lost: random lives of a real service, killed again and again, against an oracle.
+
+To live one again: `GRAPHSVC_MODEL_SEED=<seed> pytest tests/journeys/test_model.py`.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from play import play
+
+OPERATIONS, KILLS, RETRAINS = 520, 8, 2
+
+
+def test_a_random_life_is_what_the_oracle_says(
+    database_url: str, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    seed = int(os.environ.get("GRAPHSVC_MODEL_SEED") or time.time_ns() % 10**9)
+    url = database_url if database_url.startswith("postgresql") else ""
+    summary = play(tmp_path, url, seed=seed, operations=OPERATIONS, kills=KILLS, retrains=RETRAINS)
+    record_property("said", str(summary))  # printed at the end, see tests/conftest.py
+    assert (summary.operations, summary.kills) == (OPERATIONS, KILLS)
+    # Everything that there is to do was done, and every verdict was given.
+    assert {"accepted", "duplicate", "conflict", "late", "opted_out"} <= set(summary.verdicts)
+    assert {"promote", "newcomer", "retrain", "kill server in a post"} <= set(summary.mix)
+    assert summary.events > OPERATIONS
