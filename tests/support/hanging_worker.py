@@ -60,7 +60,7 @@ class Nursery:
     def __exit__(self, *_error: object) -> None:
         self.kill()
         self._process.stdin.close()
-        self._process.wait(10)
+        self._process.wait(60)
         self._process.stdout.close()
 
 

@@ -1,0 +1,55 @@
+"""The worker is killed in every step of a retrain, and the retrain ends as if it had not been."""
+
+import shutil
+from pathlib import Path
+
+import httpx
+import pytest
+from hanging_worker import Nursery
+from planted import START, click, planted_events
+from running import post_all, service, wait_job
+
+from api.jobs.queue import APPLICATION_VERSION
+from api.jobs.requests import RetrainRequest
+
+REQUEST = {"arms": ["none", "frozen"], "seed": 3}
+
+
+@pytest.mark.parametrize(("point", "newer"), [("sealed", False), ("begun", True)])
+def test_killed_in_each_step_it_ends_with_the_same_digests(
+    database_url: str, tmp_path: Path, point: str, newer: bool
+) -> None:
+    version = int(APPLICATION_VERSION)
+    with service(tmp_path, database_url, GRAPHSVC_TRANSRA__EPOCHS="3") as running:
+        running.start("serve")
+        running.wait_ready()
+        with Nursery(running) as nursery, running.client() as http:
+            post_all(http, planted_events())
+            nursery.start(version=str(version))
+            undisturbed = wait_job(http, ask(http))["result"]
+            nursery.kill()
+            shutil.rmtree(tmp_path / "data/artifacts")  # so that all of it is made again
+
+            job = ask(http)
+            order = RetrainRequest.model_validate(REQUEST).steps
+            for step in order:
+                version += newer
+                nursery.start(step, point, str(version))
+                seen = http.get(f"/v1/jobs/{job}").json()
+                assert (seen["state"], seen["step"]) == ("running", step)
+                before = ["done"] * order.index(step)
+                assert [s["state"] for s in seen["progress"]] == [*before, "running"]
+                nursery.kill()
+                if step == "snapshot":  # what comes now is behind the job's moment
+                    post_all(http, [click("u1", "c1", START + 90_000, "meanwhile")])
+            nursery.start(version=str(version + newer))
+            done = wait_job(http, job)
+            same = {name: digest for name, digest in undisturbed.items() if name != "promoted"}
+            assert {name: done["result"][name] for name in same} == same
+            assert done["result"]["promoted"]["ranker"] == undisturbed["promoted"]["ranker"]
+            assert [s["state"] for s in done["progress"]] == ["done"] * len(order)
+        assert "Traceback" not in running.log("worker")
+
+
+def ask(http: httpx.Client) -> str:
+    return http.post("/v1/retrains", json=REQUEST).json()["job"]
