@@ -5,13 +5,14 @@ Takes digests and dials, prints the digest of what was sealed, or the job that w
 
 from contextlib import closing
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from api.opening import open_database
 from api.printing import AsJson, Output, Ticker, out
 from api.settings import read_settings
+from graphsvc.snapshot import open_snapshot
 
 if TYPE_CHECKING:
     from api.jobs.steps import Workshop
@@ -26,15 +27,28 @@ Digest = Annotated[str, typer.Argument(help="64 hexadecimal digits.")]
 def snapshot(
     *,
     split: Annotated[str, typer.Option(help="global_time or per_user_time")] = "global_time",
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            help="Seconds since 1970, or the digest of a snapshot to rebuild, with its split."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Seal the graph as it is now."""
+    """Seal the graph as it is now, or as it was."""
     from api.jobs import steps
     from api.jobs.requests import RetrainRequest
 
-    request = RetrainRequest.model_validate({"split": split})
+    shop = _workshop()
+    asked: dict[str, Any] = {"split": split}
+    if as_of and as_of.isdecimal() and len(as_of) < 64:
+        asked["as_of"] = int(as_of)
+    elif as_of:
+        then = open_snapshot(shop.store, as_of).split
+        asked = {"as_of": as_of, "split": then["protocol"], "shares": then["shares"]}
+    request = RetrainRequest.model_validate(asked)
     with Ticker("snapshot", quiet=as_json) as ticker:
-        digest = steps.snapshot(_workshop(), request, ticker.tick)
+        digest = steps.snapshot(shop, request, ticker.tick)
     out(Output({"snapshot": digest}), as_json=as_json)
 
 

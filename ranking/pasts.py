@@ -36,7 +36,9 @@ class AttributePast:
         wanted = rows.astype(np.int64) * width + np.searchsorted(moments, times, side="right")
         place = np.searchsorted(codes, wanted, side="left") - 1
         known = (place >= 0) & (self.row[place] == rows)
-        return np.where(known, self.value[place], None).tolist()
+        values = self.value[place]
+        values[~known] = None
+        return values.tolist()
 
 
 def _parsed(texts: NDArray[np.object_]) -> NDArray[np.object_]:

@@ -8,7 +8,7 @@ from semantics import NOW, SMALL_SCHEMA, event
 
 from graphsvc.db import Database
 from graphsvc.ingest import Rules, ingest
-from graphsvc.schema import parse_schema, to_document
+from graphsvc.schema import Schema, parse_schema, to_document
 
 _DOCUMENT = to_document(SMALL_SCHEMA)
 #: Every kind of relation, and a label with a negative.
@@ -63,8 +63,10 @@ def _event(n: int, name: str, dice: Random) -> dict[str, Any]:
     return event(name, f"e{n}", f"{head}/{a}", f"{tail}/{b}", **more)
 
 
-def post_world(database: Database, log: list[dict[str, Any]], *, now: int) -> list[dict[str, Any]]:
+def post_world(
+    database: Database, log: list[dict[str, Any]], *, now: int, schema: Schema = WORLD
+) -> list[dict[str, Any]]:
     """Ingest events; those that were accepted, with the ends of undirected ones as they came."""
     with database.transaction() as connection:
-        verdicts = ingest(connection, WORLD, log, now=now, rules=Rules(backfill=True))
+        verdicts = ingest(connection, schema, log, now=now, rules=Rules(backfill=True))
     return [raw for raw, verdict in zip(log, verdicts, strict=True) if verdict.status == "accepted"]
