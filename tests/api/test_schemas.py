@@ -108,11 +108,12 @@ def test_the_other_server_follows_within_a_second(two: Two) -> None:
     assert changed.status_code == 200, changed.text
     began = monotonic()
     eventually(
-        "the other knows the new type",
-        lambda: two.second.get("/v1/entities/place").status_code == 200,
+        "the other knows the new version",
+        lambda: two.second.get("/v1/graph").json()["schema_version"] == 2,
         seconds=5,
     )
     assert monotonic() - began < PROMISED_SECONDS
+    assert two.second.get("/v1/entities/place").json() == {"items": [], "next": None}
     # Whoever writes asks the log which version holds, and need not wait.
     document = with_wink()
     document["relations"]["nudge"] = document["relations"]["wink"]

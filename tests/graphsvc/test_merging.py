@@ -78,7 +78,10 @@ def test_an_event_between_the_two_counts_once_and_its_loop_is_dropped(database: 
     assert replayed(database) == held
 
 
-def test_what_was_taken_back_of_either_is_summed_anew(database: Database) -> None:
+@pytest.mark.parametrize(("duplicate", "kept"), [("item/2", "item/1"), ("item/1", "item/2")])
+def test_what_was_taken_back_of_either_is_summed_anew(
+    database: Database, duplicate: str, kept: str
+) -> None:
     post(
         database,
         event("click", "c1", "user/1", "item/1", event_time=NOW - 30),
@@ -86,11 +89,21 @@ def test_what_was_taken_back_of_either_is_summed_anew(database: Database) -> Non
         event("retract", "r1", "user/1", "item/1", relation="click", event_time=NOW - 5),
     )
     assert set(tables(database)["edges"]) == {("user/1", "click", "item/2")}
-    post(database, merge(1, "item/2", "item/1"))
+    post(database, merge(1, duplicate, kept))
     held = tables(database)
+    assert list(held["retractions"]) == [("user/1", "click", kept)]
     # As one entity, the retraction takes back the newer of the two.
     [(name, (count, first, last, _))] = held["edges"].items()
-    assert (name, count, first, last) == (("user/1", "click", "item/1"), 1, NOW - 30, NOW - 30)
+    assert (name, count, first, last) == (("user/1", "click", kept), 1, NOW - 30, NOW - 30)
+    assert replayed(database) == held
+
+
+def test_ends_that_are_alike_stay_in_the_order_of_their_ids(database: Database) -> None:
+    post(database, event("friend", "f1", "user/1", "user/2"))
+    post(database, event("friend", "f2", "user/3", "user/2"))
+    post(database, merge(1, "user/1", "user/3"))
+    held = tables(database)
+    assert held["edges"] == {("user/2", "friend", "user/3"): (2, NOW, NOW, 2.0)}
     assert replayed(database) == held
 
 
