@@ -15,6 +15,10 @@ from kge.config import TransRAConfig
 from ranking.config import ExamplesConfig, RankerConfig
 
 
+#: As in graphsvc/db.py.
+_BUSY_SECONDS = 30.0
+
+
 class Settings(BaseSettings):
     """Where things lie, what listens where, and the rooms' dials."""
 
@@ -32,6 +36,8 @@ class Settings(BaseSettings):
     cache_dir: Path = Path("~/.cache/graphsvc").expanduser()
     #: Empty: an SQLite file under `data_dir`. Else e.g. postgresql://user@host/name.
     database_url: str = ""
+    #: How long a request waits for another writer of the SQLite file before it is answered 503.
+    busy_seconds: Annotated[float, Field(ge=0.1, le=600)] = _BUSY_SECONDS
     #: The graph's schema: `ads`, `film`, or a TOML file.
     schema_name: str = Field(default="ads", validation_alias="GRAPHSVC_SCHEMA")
     #: Loopback by default: nothing outside this machine can connect.
@@ -76,7 +82,9 @@ class Settings(BaseSettings):
     @property
     def graph_url(self) -> str:
         """The database of the graph."""
-        return self.database_url or f"sqlite:///{(self.data_dir / 'graph.sqlite').absolute()}"
+        file = (self.data_dir / "graph.sqlite").absolute()
+        patience = "" if self.busy_seconds == _BUSY_SECONDS else f"?timeout={self.busy_seconds:g}"
+        return self.database_url or f"sqlite:///{file}{patience}"
 
     @property
     def jobs_url(self) -> str:

@@ -6,6 +6,7 @@ digest is the digest of the manifest: two levels of a Merkle tree, so one wrong 
 Nothing in a manifest depends on the clock: the same inputs give the same digest.
 """
 
+import errno
 import json
 import math
 import os
@@ -18,13 +19,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from graphsvc.errors import ArtifactDamaged, ArtifactFormat, ArtifactMissing, GraphError
+from graphsvc.errors import (
+    ArtifactDamaged,
+    ArtifactFormat,
+    ArtifactMissing,
+    GraphError,
+    NoSpace,
+)
 from graphsvc.ids import DIGEST, canonical_json, digest_of_file, digest_of_json
 
 FORMAT = 1
 KINDS = ("snapshot", "bundle", "index", "ranker", "report")
 MANIFEST = "manifest.json"
 _DRAFT = ".draft-"
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,11 +90,21 @@ class ArtifactStore:
 
     @contextmanager
     def draft(self) -> Iterator[Path]:
-        """A folder beside the artifacts to write into; gone afterwards unless it was sealed."""
+        """A folder beside the artifacts to write into; gone afterwards unless it was sealed.
+
+        Raises `NoSpace` where the disk is full.
+        """
         self.root.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=self.root))
         try:
             yield folder
+        except OSError as error:
+            if error.errno in _FULL:
+                raise NoSpace(
+                    f"an artifact could not be written ({error.strerror}); nothing of it was kept, "
+                    "so make room and resume what made it"
+                ) from error
+            raise
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -5,7 +5,7 @@ acknowledged transaction survives a power cut (synchronous FULL) and writers tak
 first statement (BEGIN IMMEDIATE), so none fails halfway because another was faster.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,11 +15,18 @@ from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalErr
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from graphsvc.errors import DatabaseUnavailable, GraphError, ValueUnusable
+from graphsvc.errors import DatabaseUnavailable, GraphError, NoSpace, ValueUnusable
 
 __all__ = ["Connection", "Database", "reported", "require_writing", "wait_for_writers"]
 
-_BUSY_SECONDS = 30
+#: For how long a statement waits for another writer of an SQLite file; `?timeout=` of a URL counts
+#: instead.
+_BUSY_SECONDS = 30.0
+#: For how long opening a connection to PostgreSQL may take; `?connect_timeout=` of a URL counts
+#: instead. Else a host that swallows packets would hold a request for minutes.
+_CONNECT_SECONDS = 5
+#: What the drivers call a full disk, or one that takes no more: SQLSTATE, or SQLite's error names.
+_FULL = frozenset({"53100", "SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC"})
 #: PostgreSQL's advisory lock of everything that appends to the log or promotes; any fixed number.
 _WRITERS = 0x67726170
 _WRITES = "graphsvc_writes"
@@ -41,8 +48,12 @@ class Database:
                 f"(sqlite:////folder/file), received {parsed.render_as_string()!r}"
             )
         self.url = parsed.render_as_string(hide_password=False)
+        limits: dict[str, Any] = {}
+        if self.is_postgresql and "connect_timeout" not in parsed.query:
+            limits = {"connect_timeout": _CONNECT_SECONDS}
         self._engine: Engine = create_engine(
             parsed,
+            connect_args=limits,
             pool_size=10,
             max_overflow=30,
             pool_pre_ping=self.is_postgresql,
@@ -50,7 +61,8 @@ class Database:
         )
         event.listen(self._engine, "handle_error", _keep_first_line)
         if not self.is_postgresql:
-            event.listen(self._engine, "connect", _prepare_sqlite)
+            patience = float(str(parsed.query.get("timeout", _BUSY_SECONDS)))
+            event.listen(self._engine, "connect", _preparing_sqlite(patience))
             event.listen(self._engine, "begin", _begin_sqlite)
 
     @contextmanager
@@ -113,11 +125,21 @@ def reported() -> Iterator[None]:
     except (OperationalError, InterfaceError) as error:
         # The driver's first line only: the statement's values may be personal.
         cause = str(error.orig).strip().partition("\n")[0]
+        if _is_full(error.orig):
+            raise NoSpace(
+                f"the database could not write ({cause}): no space is left, or the disk refuses; "
+                "nothing of this request was kept, so make room and repeat it"
+            ) from error
         raise DatabaseUnavailable(f"the database does not answer: {cause}") from error
     except (DataError, UnicodeEncodeError):
         raise ValueUnusable from None  # the driver's own words may quote the value
     except PoolTimeout as error:
         raise DatabaseUnavailable("all connections to the database are in use") from error
+
+
+def _is_full(error: BaseException | None) -> bool:
+    names = getattr(error, "sqlstate", None), getattr(error, "sqlite_errorname", None)
+    return not _FULL.isdisjoint(names)
 
 
 def _keep_first_line(context: ExceptionContext) -> None:
@@ -130,23 +152,26 @@ def _keep_first_line(context: ExceptionContext) -> None:
         wrapped.args = (str(wrapped.args[0]).replace(whole, first),)
 
 
-def _prepare_sqlite(handle: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-    handle.isolation_level = None  # transactions begin where we say, see below
-    # PostgreSQL's names, so that both databases run the same statements.
-    handle.create_function("power", 2, pow, deterministic=True)
-    handle.create_function("least", 2, min, deterministic=True)
-    handle.create_function("greatest", 2, max, deterministic=True)
-    cursor = handle.cursor()
-    for pragma in (
-        f"busy_timeout = {_BUSY_SECONDS * 1000}",
-        "journal_mode = WAL",
-        "synchronous = FULL",
-        "foreign_keys = ON",
-        "cache_size = -65536",  # KiB
-        "wal_autocheckpoint = 8000",  # pages; copying them back more rarely is quicker
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+def _preparing_sqlite(patience: float) -> Callable[[DBAPIConnection, ConnectionPoolEntry], None]:
+    def prepare(handle: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        handle.isolation_level = None  # transactions begin where we say, see below
+        # PostgreSQL's names, so that both databases run the same statements.
+        handle.create_function("power", 2, pow, deterministic=True)
+        handle.create_function("least", 2, min, deterministic=True)
+        handle.create_function("greatest", 2, max, deterministic=True)
+        cursor = handle.cursor()
+        for pragma in (
+            f"busy_timeout = {round(patience * 1000)}",
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            "foreign_keys = ON",
+            "cache_size = -65536",  # KiB
+            "wal_autocheckpoint = 8000",  # pages; copying them back more rarely is quicker
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    return prepare
 
 
 def _begin_sqlite(connection: Connection) -> None:

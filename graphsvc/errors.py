@@ -90,6 +90,10 @@ class DatabaseUnavailable(GraphError):
     """The database does not answer; check that it runs and that the URL is right."""
 
 
+class NoSpace(GraphError):
+    """The disk is full, or refuses to write; nothing of this was kept. Make room and repeat it."""
+
+
 class ValueUnusable(GraphError):
     """The database cannot hold a value, such as a text with a null byte; correct it."""
 
