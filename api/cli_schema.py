@@ -50,7 +50,7 @@ def set_schema(
     file: Annotated[Path, typer.Argument(help="A .toml or .json file.", exists=True)],
     *,
     replay: Annotated[
-        bool, typer.Option(help="Go on even if more than a million events are read again.")
+        bool, typer.Option(help="Go on even if more than 200,000 events are read again.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -19,10 +19,11 @@ from graphsvc.versions import current, store, text_of
 
 __all__ = ["MOST_REPLAYED", "Change", "change"]
 
-#: A change that replays more events than this has to be asked for: writers wait meanwhile.
-MOST_REPLAYED = 1_000_000
 #: A low guess of how many events are replayed per second, for what people are told.
-_REPLAYED_PER_SECOND = 20_000
+_REPLAYED_PER_SECOND = 10_000
+#: A change that replays more events than this has to be asked for: writers wait meanwhile, and on
+#: SQLite they give up after 30 seconds.
+MOST_REPLAYED = 20 * _REPLAYED_PER_SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ def change(
 
     Where half-lives or the way of counting change, edges are summed anew from the log in the same
     transaction. `seen` tells whether the caller has seen a version; `patient` accepts a replay of
-    more than a million events. Raises `SchemaChanged`, `SchemaRefused` or `ReplayTooLong`.
+    more than 200,000 events. Raises `SchemaChanged`, `SchemaRefused` or `ReplayTooLong`.
     """
     wait_for_writers(connection)
     present = current(connection)

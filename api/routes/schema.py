@@ -67,7 +67,7 @@ def put_schema(
     if_match: etags.IfMatch = None,
     replay: Annotated[
         bool,
-        Query(description="Go on even if more than a million events have to be read again."),
+        Query(description="Go on even if more than 200,000 events have to be read again."),
     ] = False,
 ) -> SchemaChangedOut:
     """Adding is free, and so are weights, half-lives and windows.
