@@ -20,7 +20,10 @@ class JobName(StrEnum):
     RETRAIN = "retrain"
 
 
-AsOf = Annotated[int, Field(ge=0, le=LATEST_TIME)] | Annotated[str, Field(pattern=DIGEST.pattern)]
+AsOf = (
+    Annotated[int, Field(strict=True, ge=0, le=LATEST_TIME)]
+    | Annotated[str, Field(pattern=DIGEST.pattern)]
+)
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 
 

@@ -189,3 +189,25 @@ def test_failures_are_one_sentence(run, arguments: tuple[str, ...], code: int, s
         *progress, last = errors.strip().splitlines()
         assert last.startswith("error: ")
         assert len(progress) <= 1, "nothing but the bar of what was under way"
+
+
+def test_a_snapshot_is_taken_again_and_exported(run, trained, tmp_path: Path) -> None:
+    again = orjson.loads(run("snapshot", "--as-of", trained.snapshot, "--json")[1])["snapshot"]
+    assert again == trained.snapshot, "whatever has been posted since"
+    to = tmp_path / "out"
+    code, out, _ = run("export", again, "--format", "hetero", "--to", str(to), "--json")
+    assert code == 0
+    assert "edges_click.safetensors" in orjson.loads(out)["files"]
+    code, _, errors = run("export", again, "--to", str(to))
+    assert (code, "error: --to should be a folder that is empty" in errors) == (1, True)
+    code, _, errors = run("export", again, "--to", str(tmp_path / "x"), "--format", "csv")
+    assert (code, "one of parquet, hetero, dgl" in errors) == (1, True)
+    file = trained.settings.artifacts_dir / "snapshot" / again / "triples.parquet"
+    whole = file.read_bytes()
+    try:
+        file.write_bytes(whole[:-1])
+        code, _, errors = run("export", again, "--to", str(tmp_path / "x"))
+        assert (code, "triples.parquet" in errors) == (1, True)
+    finally:
+        file.write_bytes(whole)
+    assert not (tmp_path / "x").exists()

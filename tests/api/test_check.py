@@ -1,0 +1,91 @@
+"""The check that every retrain runs, on a real snapshot in a real store."""
+
+from pathlib import Path
+
+import pytest
+from moments import WORLD, post_world
+from semantics import DAY, NOW, event
+
+from api.jobs import steps
+from api.jobs.check import check
+from api.jobs.requests import RetrainRequest
+from api.jobs.steps import Workshop
+from api.settings import Settings
+from graphsvc.artifact import ArtifactStore
+from graphsvc.db import Database
+from graphsvc.errors import LeakFound, NotEnoughData
+from graphsvc.schema import parse_schema, to_document
+from graphsvc.snapshot import open_snapshot
+from graphsvc.versions import seed
+
+_DOCUMENT = to_document(WORLD)
+OWNS = {"head": "item", "tail": "user", "source": "structure"}
+SCHEMA = parse_schema(_DOCUMENT | {"relations": _DOCUMENT["relations"] | {"owned_by": OWNS}})
+
+
+@pytest.fixture
+def shop(database: Database, tmp_path: Path) -> Workshop:
+    """Twenty exposures, an hour apart, of which every second one is clicked."""
+    with database.transaction() as connection:
+        seed(connection, SCHEMA, now=NOW)
+    log = []
+    for n in range(20):
+        ends, time = ("user/1", f"item/{n}"), NOW - 5 * DAY + 3600 * n
+        log.append(event("shown", f"s{n}", *ends, event_time=time))
+        if n % 2 == 0:
+            log.append(event("click", f"c{n}", *ends, event_time=time + 5))
+    post_world(database, log, now=NOW, schema=_stored(database))
+    return Workshop(Settings(data_dir=tmp_path), database, ArtifactStore(tmp_path / "artifacts"))
+
+
+def _stored(database: Database):
+    from graphsvc.versions import current
+
+    with database.reading() as connection:
+        return current(connection)
+
+
+def _silent(_done: int, _total: int, _note: str) -> None:
+    return None
+
+
+def test_a_clean_snapshot_passes(shop: Workshop) -> None:
+    sealed = steps.snapshot(shop, RetrainRequest(), _silent)
+    told: list[str] = []
+    found = check(shop, sealed, allowed=False, tick=lambda _d, _t, note: told.append(note))
+    assert {leak["relation"]: leak["leaked"] for leak in found} == {
+        "click": 0,
+        "buy": 0,
+        "told": 0,
+        "owned_by": 0,
+    }
+    assert told == ["0 leaked edges"]
+
+
+def test_a_leak_fails_the_job_unless_it_is_allowed(shop: Workshop) -> None:
+    owned = event("owned_by", "o", "item/18", "user/1") | {"action_source": "structure"}
+    post_world(shop.database, [owned], now=NOW, schema=_stored(shop.database))
+    sealed = steps.snapshot(shop, RetrainRequest(), _silent)
+    with pytest.raises(LeakFound, match=r"owned_by: 1 of 1 edges \(100\.0%\).*set allow_leaks"):
+        check(shop, sealed, allowed=False, tick=_silent)
+    found = check(shop, sealed, allowed=True, tick=_silent)
+    assert found[-1] == {"relation": "owned_by", "leaked": 1, "edges": 1, "share": 1.0}
+
+
+def test_a_moment_is_asked_for_by_time_or_by_digest(shop: Workshop) -> None:
+    then = steps.snapshot(shop, RetrainRequest(), _silent)
+    more = event("shown", "later", "user/2", "item/1", event_time=NOW + 500)
+    post_world(shop.database, [more], now=NOW + 1000, schema=_stored(shop.database))
+    assert steps.snapshot(shop, RetrainRequest(), _silent) != then
+    for as_of in (NOW, NOW + 999, then):
+        assert steps.snapshot(shop, RetrainRequest(as_of=as_of), _silent) == then
+    assert open_snapshot(shop.store, then).watermark["observed"] == NOW
+    with pytest.raises(NotEnoughData, match="no event had arrived by"):
+        steps.moment(shop, RetrainRequest(as_of=NOW - 1))
+
+
+def test_a_request_names_a_second_or_a_digest() -> None:
+    assert "check" in RetrainRequest().steps
+    for wrong in (-1, "yesterday", "0" * 63, 10**13):
+        with pytest.raises(ValueError, match="as_of"):
+            RetrainRequest(as_of=wrong)
