@@ -42,6 +42,7 @@ DOCUMENTED: dict[int | str, dict[str, Any]] = {
         (413, "Content too large"),
         (422, "Invalid request"),
         (503, "Database unavailable"),
+        (507, "No space left"),
     )
 }
 

@@ -14,7 +14,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from kge.config import TransRAConfig
 from ranking.config import ExamplesConfig, RankerConfig
 
-
 #: As in graphsvc/db.py.
 _BUSY_SECONDS = 30.0
 

@@ -1,89 +1,162 @@
-"""PostgreSQL crashes while a job runs, and comes back: 503 meanwhile, and then all goes on."""
+"""A database that goes away and comes back: 503 meanwhile, then on without a restart."""
 
+import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import postgres_server
 import pytest
-from planted import planted_events
+from planted import START, click
 from postgres_server import Postgres
-from running import eventually, post_all, service, wait_job
+from running import Service, eventually, service
+
+from graphsvc.db import Database
+from graphsvc.errors import DatabaseUnavailable
+
+BATCH = 20
+#: A refused connection is noticed at once; a busy machine is given time.
+QUICK_SECONDS = 5.0
+OPEN = {"/health/live", "/health/ready"}
+VALUES = {"type": "user", "id": "u1", "digest": "3f" * 32}
 
 
-@pytest.fixture
-def own() -> Iterator[Postgres]:
-    """A server of this test's own, which it may kill."""
-    server = postgres_server.start()
+@pytest.fixture(scope="module")
+def own_postgres() -> Iterator[Postgres]:
+    """A server that may be crashed, and keeps what it has acknowledged."""
+    server = postgres_server.start(durable=True)
     yield server
     server.stop()
 
 
-def test_a_job_survives_its_database(own: Postgres, tmp_path: Path) -> None:
-    with service(tmp_path, own.create(), GRAPHSVC_TRANSRA__EPOCHS="100") as running:
-        with (tmp_path / "up.log").open("wb") as log:
-            running.processes["up"] = subprocess.Popen(
-                [sys.executable, "-m", "api", "up"],
-                env=running.environment,
-                cwd=tmp_path,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        running.wait_ready()
-        with running.client() as http:
-            post_all(http, planted_events())
-            job = http.post("/v1/retrains", json={"arms": ["none"]}).json()["job"]
-
-            def embedding() -> bool:
-                steps = http.get(f"/v1/jobs/{job}").json()["progress"]
-                return bool(steps) and steps[-1]["step"] == "embed" and steps[-1]["done"] > 0
-
-            eventually("training under way", embedding, seconds=60)
-            own.crash()
-            for _ in range(2):
-                for answer in (
-                    http.post("/v1/retrains", json={"seed": 9}),
-                    http.get("/v1/jobs"),
-                    http.get(f"/v1/jobs/{job}"),
-                    http.post(f"/v1/jobs/{job}/cancel"),
-                ):
-                    assert answer.status_code == 503, answer.text
-                    assert int(answer.headers["retry-after"]) >= 1
-                    assert answer.json()["title"] == "Database unavailable"
-            eventually(
-                "the worker has noticed", lambda: "the worker ends" in running.log("up"), seconds=20
-            )
-            own.come_back()
-            # The same server and the same job, and nobody started anything by hand.
-            eventually("the server answers again", lambda: answers(http, job), seconds=20)
-            done = wait_job(http, job)
-            assert done["result"]["promoted"]["generation"] == 1
-        assert "Traceback" not in running.log("up"), running.log("up")
-
-
-def test_a_short_absence_is_not_even_noticed_by_the_job(own: Postgres, tmp_path: Path) -> None:
-    with service(tmp_path, own.create(), GRAPHSVC_TRANSRA__EPOCHS="50") as running:
+def test_postgresql_gone_and_back(own_postgres: Postgres, tmp_path: Path) -> None:
+    with service(tmp_path, own_postgres.create()) as running:
         running.start("serve")
-        running.start("worker")
         running.wait_ready()
         with running.client() as http:
-            post_all(http, planted_events())
-            job = http.post("/v1/retrains", json={"arms": ["none"]}).json()["job"]
+            paths = http.get("/openapi.json").json()["paths"]
+            acknowledged: list[int] = []
+            stop = threading.Event()
+            posting = threading.Thread(target=_post_until, args=(running, stop, acknowledged))
+            posting.start()
+            eventually("some batches", lambda: len(acknowledged) >= 5, seconds=30)
+            own_postgres.crash()  # while events are being posted
+            stop.set()
+            posting.join(60)
+            asked = 0
+            for path, methods in paths.items():
+                for method in methods:
+                    if path not in OPEN:
+                        _unavailable(http, method, path)
+                        asked += 1
+            assert asked >= 20, "every route was asked"
+            assert http.get("/health/live").status_code == 200
+            assert http.get("/health/ready").status_code == 503
+
+            own_postgres.come_back()
             eventually(
-                "it runs",
-                lambda: http.get(f"/v1/jobs/{job}").json()["state"] == "running",
-                seconds=60,
+                "ready again",
+                lambda: http.get("/health/ready").status_code == 200,
+                seconds=20,
             )
-            own.crash()
-            own.come_back()
-            if running.processes["worker"].wait(20) != 0:
-                assert running.processes.pop("worker").returncode == 75
-                running.start("worker")
-            wait_job(http, job)
+            assert _try(http, 100_000).json()["accepted"] == BATCH
+            for number in acknowledged:
+                assert _try(http, number).json()["duplicate"] == BATCH, number
 
 
-def answers(http: httpx.Client, job: str) -> bool:
-    return http.get(f"/v1/jobs/{job}").status_code == httpx.codes.OK
+def test_sqlite_that_somebody_else_writes_to(tmp_path: Path) -> None:
+    with service(tmp_path, GRAPHSVC_BUSY_SECONDS="0.5") as running:
+        running.start("serve")
+        running.wait_ready()
+        with running.client() as http:
+            assert _try(http, 0).json()["accepted"] == BATCH
+            with _locked(tmp_path / "data/graph.sqlite"):
+                began = time.monotonic()
+                answer = _try(http, 1)
+                assert time.monotonic() - began < 0.5 + QUICK_SECONDS
+                _is_unavailable(answer)
+                assert "database is locked" in answer.json()["detail"]
+                # Readers wait for nobody.
+                found = http.get("/v1/entities/user/u1").json()
+                assert found["counters"] == {"click": BATCH}
+                assert http.get("/health/ready").status_code == 200
+            assert _try(http, 0).json()["duplicate"] == BATCH
+            assert _try(http, 1).json()["accepted"] == BATCH
+
+
+def test_a_host_that_answers_nothing_is_given_up_soon() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        port = silent.getsockname()[1]
+        database = Database(f"postgresql://me@127.0.0.1:{port}/name?connect_timeout=2")
+        began = time.monotonic()
+        with pytest.raises(DatabaseUnavailable, match="timeout"):
+            database.ping()
+        assert time.monotonic() - began < 2 + QUICK_SECONDS
+        database.dispose()
+
+
+class _locked:  # noqa: N801  (used as a function)
+    """Another process that holds the file's write lock for as long as the block lasts."""
+
+    def __init__(self, path: Path) -> None:
+        program = (
+            "import sqlite3, sys\n"
+            "held = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+            "held.execute('BEGIN IMMEDIATE')\n"
+            "print('held', flush=True)\n"
+            "sys.stdin.read()\n"
+        )
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", program, str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+
+    def __enter__(self) -> None:
+        assert self.process.stdout
+        assert self.process.stdout.readline() == b"held\n"
+
+    def __exit__(self, *_error: object) -> None:
+        self.process.communicate()
+
+
+def _unavailable(http: httpx.Client, method: str, template: str) -> None:
+    path = template
+    for name, value in VALUES.items():
+        path = path.replace("{" + name + "}", value)
+    body = {"json": {}} if method in ("post", "put") else {}
+    began = time.monotonic()
+    answer = http.request(method, path, **body)
+    assert time.monotonic() - began < QUICK_SECONDS, f"{method} {template} hung"
+    _is_unavailable(answer)
+
+
+def _is_unavailable(answer: httpx.Response) -> None:
+    where = f"{answer.request.method} {answer.request.url.path}: {answer.text}"
+    assert answer.status_code == 503, where
+    assert answer.headers["content-type"] == "application/problem+json", where
+    assert int(answer.headers["retry-after"]) >= 1, where
+
+
+def _post_until(running: Service, stop: threading.Event, acknowledged: list[int]) -> None:
+    number = 0
+    with running.client() as http:
+        while not stop.is_set():
+            answer = _try(http, number)
+            if answer.status_code == 200:
+                assert answer.json()["accepted"] == BATCH
+                acknowledged.append(number)
+            else:
+                _is_unavailable(answer)
+            number += 1
+
+
+def _try(http: httpx.Client, number: int) -> httpx.Response:
+    events = [click("u1", f"d{n}", START, f"c-{number}-{n}") for n in range(BATCH)]
+    return http.post("/v1/events", params={"backfill": True}, json={"events": events})

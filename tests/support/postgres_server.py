@@ -86,8 +86,8 @@ class Postgres:
             connection.execute(statement)
 
 
-def start() -> Postgres:
-    """A new server in a folder of its own."""
+def start(*, durable: bool = False) -> Postgres:
+    """A new server in a folder of its own; a `durable` one keeps what it said it has."""
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_shelf()))
     (folder / "owner").write_text(str(os.getpid()))
     # PostgreSQL refuses to run as root.
@@ -105,8 +105,10 @@ def start() -> Postgres:
     if made.returncode:
         pytest.fail(f"PostgreSQL's initdb failed: {made.stderr.strip()}", pytrace=False)
 
+    settings = (*_SETTINGS, "-c", "synchronous_commit=on") if durable else _SETTINGS
+
     def run() -> subprocess.Popen[bytes]:
-        return _run([binaries / "postgres", "-D", data, "-k", folder, "-h", "", *_SETTINGS], where)
+        return _run([binaries / "postgres", "-D", data, "-k", folder, "-h", "", *settings], where)
 
     return Postgres(folder, run(), run)
 
