@@ -1,9 +1,13 @@
 """Being the only worker of a database.
 
-Takes the graph's database, gives a claim that lasts as long as its connection: it ends with the
-process that holds it, however that dies. Never waits for the one who has it. On SQLite there is
-nothing to claim, since a file belongs to one data folder and that folder has a lock of its own.
+Takes the graph's database, gives a claim: a lock of PostgreSQL that lasts as long as its
+connection, or the lock of a file beside SQLite's. It ends with the process that holds it, however
+that dies. Never waits for the one who has it.
 """
+
+from fcntl import LOCK_EX, LOCK_NB, flock
+from pathlib import Path
+from typing import TextIO
 
 from sqlalchemy import Connection, create_engine, make_url, text
 
@@ -24,32 +28,45 @@ _HELD = text("""
 
 
 class Claim:
-    """The right to run jobs, held by a connection of its own."""
+    """The right to run jobs, held by a connection or a file of its own."""
 
-    def __init__(self, connection: Connection | None) -> None:
-        self._connection = connection
+    def __init__(self, holder: Connection | TextIO) -> None:
+        self._holder = holder
 
     def check(self) -> None:
         """Raise `DatabaseUnavailable` once the claim may be somebody else's."""
-        if self._connection is None:
-            return
+        if not isinstance(self._holder, Connection):
+            return  # a file's lock is lost with the process alone
         with reported():
-            held = self._connection.scalar(_HELD, {"key": _WORKER})
+            held = self._holder.scalar(_HELD, {"key": _WORKER})
         if not held:
             raise DatabaseUnavailable("the connection that held the worker's lock was lost")
 
     def release(self) -> None:
         """Let go of it."""
-        if self._connection is not None:
-            engine = self._connection.engine
-            self._connection.close()
-            engine.dispose()
+        self._holder.close()
+        if isinstance(self._holder, Connection):
+            self._holder.engine.dispose()
 
 
 def claim(database: Database) -> Claim | None:
     """Become the only worker, or None if another one is. Raises `DatabaseUnavailable`."""
-    if not database.is_postgresql:
-        return Claim(None)
+    return _of_server(database) if database.is_postgresql else _of_file(database)
+
+
+def _of_file(database: Database) -> Claim | None:
+    # Not the lock of the data folder: a file can be named from two folders.
+    path = Path(make_url(database.url).database or "")
+    lock = path.with_name(f"{path.name}.worker").open("a+")
+    try:
+        flock(lock, LOCK_EX | LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        return None
+    return Claim(lock)
+
+
+def _of_server(database: Database) -> Claim | None:
     third = str(_PATIENCE_SECONDS // 3)
     alive = {"keepalives_idle": third, "keepalives_interval": third, "keepalives_count": "2"}
     ends = f"-c tcp_keepalives_idle={third} -c tcp_keepalives_interval={third}"

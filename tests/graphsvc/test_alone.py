@@ -67,11 +67,14 @@ def test_another_database_of_the_same_server_has_its_own(postgres: Postgres) -> 
         postgres.drop(url)
 
 
-def test_a_file_needs_no_claim(tmp_path) -> None:
+def test_a_file_has_one_claim_wherever_it_is_named(tmp_path) -> None:
     database = Database(f"sqlite:///{tmp_path}/graph.sqlite")
-    both = claim(database), claim(database)
-    for held in both:
-        assert held is not None
-        held.check()
-        held.release()
+    mine = claim(database)
+    assert mine is not None
+    mine.check()
+    assert claim(database) is None
+    mine.release()
+    yours = claim(database)
+    assert yours is not None
+    yours.release()
     database.dispose()
