@@ -66,10 +66,7 @@ def train(examples: Examples, config: RankerConfig) -> Generator[Progress, None,
     model.learn_match_scale(batch)
     optimizer = make_optimizer(model, config)
     labels = torch.from_numpy(rows.labels.astype(np.float32))
-    # Rows that were sampled stand for those that were not, so that the base rate is the real one.
-    weights = None
-    if np.ptp(rows.weight):
-        weights = torch.from_numpy(rows.weight / rows.weight.mean())
+    weights = _weights(rows)
     trace: list[Progress] = []
     best_loss, best_epoch, best_weights = float("inf"), 0, _copy(model)
     for epoch in range(1, config.training.epochs + 1):
@@ -162,6 +159,14 @@ def _shape(
         projected=projected,
         relations=relations,
     )
+
+
+def _weights(rows: LabelledRows) -> torch.Tensor | None:
+    """Rows that were sampled stand for those that were not, so that the base rate is the real one.
+
+    None where all rows weigh the same.
+    """
+    return torch.from_numpy(rows.weight / rows.weight.mean()) if np.ptp(rows.weight) else None
 
 
 def _copy(model: RankerModel) -> dict[str, torch.Tensor]:
