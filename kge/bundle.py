@@ -11,9 +11,11 @@ contiguous range of rows, sorted by id as in the snapshot.
 """
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from graphsvc.artifact import Artifact, ArtifactStore, Recipe
 from graphsvc.errors import ArtifactFormat
@@ -32,6 +35,11 @@ from kge.ranks import distance_scores
 
 #: Layout of the payload and files; a bundle of another one is refused by name.
 BUNDLE_FORMAT = 1
+
+# A bundle is read piece by piece: each call holds the interpreter until it is done, and servers
+# answer while they load the next bundle.
+_PIECE_IDS = 1 << 14
+_PIECE_BYTES = 1 << 21
 
 #: Which training signals the vectors hold; part of the frame.
 FACETS = ("all",)
@@ -123,8 +131,11 @@ class Bundle:
 
     @cached_property
     def ids(self) -> NDArray[np.object_]:
-        table = pq.read_table(self.artifact.file("entities.parquet"))
-        return table.column("id").to_numpy()
+        column = pq.read_table(self.artifact.file("entities.parquet")).column("id")
+        ids = np.empty(len(column), dtype=object)
+        for start in range(0, len(ids), _PIECE_IDS):
+            ids[start : start + _PIECE_IDS] = column.slice(start, _PIECE_IDS).to_numpy()
+        return ids
 
     @property
     def vectors(self) -> NDArray[np.float32]:
@@ -152,7 +163,7 @@ class Bundle:
 
     @cached_property
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        return load_file(self.artifact.file("arrays.safetensors"))
+        return _load_arrays(self.artifact.file("arrays.safetensors"))
 
     @cached_property
     def _lookup(self) -> dict[str, dict[str, int]]:
@@ -220,6 +231,21 @@ class Bundle:
         """`score_tails` for tails given by vector and bias, such as those folded in."""
         points = tail_vectors @ self.projections[relation].T
         return distance_scores(self.project(relation, head_vectors), points, tail_bias, self.scale)
+
+
+def _load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    arrays = {}
+    with safe_open(path, framework="numpy") as file:
+        for name in file.keys():  # noqa: SIM118  (not a mapping)
+            part = file.get_slice(name)
+            shape = tuple(part.get_shape())
+            array = np.empty(shape, dtype=part[:0].dtype)
+            rows = max(1, _PIECE_BYTES // max(1, array.itemsize * math.prod(shape[1:])))
+            for start in range(0, shape[0], rows):
+                stop = min(start + rows, shape[0])  # the library refuses what lies behind
+                array[start:stop] = part[start:stop]
+            arrays[name] = array
+    return arrays
 
 
 def seal_bundle(

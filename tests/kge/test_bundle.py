@@ -23,6 +23,22 @@ def test_what_was_sealed_opens_again(store: ArtifactStore, bundle: Bundle, array
     np.testing.assert_array_equal(again.prior("user"), arrays.priors[1])
 
 
+@pytest.mark.parametrize("size", [1, 16, 40])
+def test_it_is_read_piece_by_piece(
+    store: ArtifactStore,
+    bundle: Bundle,
+    arrays: BundleArrays,
+    monkeypatch: pytest.MonkeyPatch,
+    size: int,
+):
+    monkeypatch.setattr("kge.bundle._PIECE_BYTES", size)
+    monkeypatch.setattr("kge.bundle._PIECE_IDS", size)
+    again = open_bundle(store, bundle.digest)
+    for name in ("vectors", "bias", "degree", "translations", "projections", "frame_rows", "ids"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(arrays, name))
+        assert getattr(again, name).dtype == np.asarray(getattr(arrays, name)).dtype
+
+
 def test_sealing_the_same_twice_gives_the_same_digest(
     store: ArtifactStore, bundle: Bundle, arrays: BundleArrays
 ):

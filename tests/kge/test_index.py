@@ -4,7 +4,7 @@ import pytest
 from graphsvc.artifact import ArtifactStore
 from graphsvc.errors import ArtifactDamaged
 from kge.bundle import Bundle
-from kge.errors import UnknownType
+from kge.errors import ShapeMismatch, UnknownType
 from kge.index import build_index, open_index
 
 
@@ -22,6 +22,23 @@ def test_search_equals_brute_force(store: ArtifactStore, bundle: Bundle):
             np.testing.assert_array_equal(found, expected + start)
             np.testing.assert_allclose(near, np.array(every)[expected], atol=1e-6)
         assert (distances.dtype, rows.dtype) == (np.float32, np.int64)
+
+
+def test_what_is_left_out_is_passed_over(store: ArtifactStore, bundle: Bundle):
+    index = build_index(store, bundle)
+    kind = bundle.types["user"]
+    count = kind.stop - kind.start
+    leave_out = np.random.default_rng(2).random(count) < 0.5
+    query = bundle.vectors[kind.start : kind.start + 1]
+    everyone, rows = index.search("user", query, count)
+    kept = [n for n, row in enumerate(rows[0]) if not leave_out[row - kind.start]]
+    assert 0 < len(kept) < count
+    distances, found = index.search("user", query, count, leave_out=leave_out)
+    np.testing.assert_array_equal(found[0][: len(kept)], rows[0][kept])
+    np.testing.assert_allclose(distances[0][: len(kept)], everyone[0][kept], atol=1e-6)
+    assert (found[0][len(kept) :] == -1).all()
+    with pytest.raises(ShapeMismatch, match=f"{count} values"):
+        index.search("user", query, 1, leave_out=leave_out[1:])
 
 
 def test_length_does_not_matter_and_zero_is_near_nothing(store: ArtifactStore, bundle: Bundle):
