@@ -63,7 +63,7 @@ def bodies(
     for some in parts(digests):
         marks = ",".join("?" * len(some))
         query = f"SELECT digest, body FROM seen WHERE digest IN ({marks}) AND expires_at > ?"  # noqa: S608
-        found.update(fetch(connection, query, (*some, now)))  # type: ignore[arg-type]
+        found.update(fetch(connection, query, (*some, now)))
     return found
 
 

@@ -59,10 +59,7 @@ def train(examples: Examples, config: RankerConfig) -> Generator[Progress, None,
         for s in (Span.TRAIN, Span.VALID)
     )
     shape = _shape(encoder, head_ids, tail_ids, examples)
-    with _seeded(config.seed):
-        model = RankerModel(shape, config, examples.maps)
-    with torch.no_grad():
-        model.codes.weight[encoder.blank_codes] = 0.0
+    model = _fresh(shape, config, examples, encoder)
     model.learn_match_scale(batch)
     optimizer = make_optimizer(model, config)
     labels = torch.from_numpy(rows.labels.astype(np.float32))
@@ -96,6 +93,17 @@ def train(examples: Examples, config: RankerConfig) -> Generator[Progress, None,
         fold_in=examples.config.fold_in,
         trace=tuple(progress._asdict() for progress in trace),
     )
+
+
+def _fresh(
+    shape: ModelShape, config: RankerConfig, examples: Examples, encoder: Encoder
+) -> RankerModel:
+    """A model before its first step; a blank code says nothing."""
+    with _seeded(config.seed):
+        model = RankerModel(shape, config, examples.maps)
+    with torch.no_grad():
+        model.codes.weight[encoder.blank_codes] = 0.0
+    return model
 
 
 def make_optimizer(model: RankerModel, config: RankerConfig) -> torch.optim.Optimizer:

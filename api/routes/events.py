@@ -42,7 +42,7 @@ class EventBatch(BaseModel):
 
 
 class VerdictOf(BaseModel):
-    """What became of one event. `field` and `message` say what to correct if it was not accepted."""
+    """What became of one event. `field` and `message` say what to correct, where there is any."""
 
     event_id: str | None
     status: Status = Field(
@@ -93,11 +93,12 @@ Backfill = Annotated[
 def post_events(services: ServicesOf, body: BodyOf, *, backfill: Backfill = False) -> Response:
     """An accepted event is durable when the answer is sent. Posting it again is harmless."""
     verdicts = accept(services, _events_in(body), backfill=backfill)
-    counts = {status: 0 for status in STATUSES}
-    for verdict in verdicts:
-        counts[verdict.status] += 1
+    counts = Counter(verdict.status for verdict in verdicts)
     # Verdicts are made here, so nothing is gained by checking and copying a thousand of them.
-    answer = {**counts, "verdicts": [as_json(verdict) for verdict in verdicts]}
+    answer = {
+        **{status: counts[status] for status in STATUSES},
+        "verdicts": [as_json(verdict) for verdict in verdicts],
+    }
     return Response(orjson.dumps(answer), media_type="application/json")
 
 

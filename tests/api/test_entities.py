@@ -39,7 +39,8 @@ def test_an_unknown_entity_is_not_found(http: httpx.Client, problem) -> None:
 
 def test_edges_come_in_pages_without_gap_or_repeat(http: httpx.Client) -> None:
     clicks = [click("pager", f"d{film}", START, f"page-{film}") for film in range(FILMS)]
-    assert http.post("/v1/events?backfill=true", json={"events": clicks}).json()["accepted"] == FILMS
+    posted = http.post("/v1/events?backfill=true", json={"events": clicks}).json()
+    assert posted["accepted"] == FILMS
     seen, cursor = [], None
     while True:
         query = {"limit": 7} | ({"cursor": cursor} if cursor else {})

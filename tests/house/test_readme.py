@@ -36,7 +36,7 @@ def test_the_events_of_the_readme_are_accepted(tmp_path: Path) -> None:
             assert (found["accepted"], found["duplicate"]) == (3, 2), found
             without = http.post(past, content=block.replace('"consent": true, ', "")).json()
             assert [v["status"] for v in without["verdicts"]].count("rejected") == 1
-            assert {v["code"] for v in without["verdicts"]} >= {"consent_required"}
+            assert {v.get("code") for v in without["verdicts"]} >= {"consent_required"}
 
 
 @pytest.mark.parametrize("line", MAKE)
