@@ -95,10 +95,8 @@ def post_events(services: ServicesOf, body: BodyOf, *, backfill: Backfill = Fals
     verdicts = accept(services, _events_in(body), backfill=backfill)
     counts = Counter(verdict.status for verdict in verdicts)
     # Verdicts are made here, so nothing is gained by checking and copying a thousand of them.
-    answer = {
-        **{status: counts[status] for status in STATUSES},
-        "verdicts": [as_json(verdict) for verdict in verdicts],
-    }
+    answer: dict[str, Any] = {status: counts[status] for status in STATUSES}
+    answer["verdicts"] = [as_json(verdict) for verdict in verdicts]
     return Response(orjson.dumps(answer), media_type="application/json")
 
 
