@@ -183,7 +183,7 @@ class Answerer:
         row = int(trio.bundle.rows(holds.type, [holds.id])[0])
         if row >= 0 and named and named.spoke:
             since = trio.tail.watermark
-            if tail.opted_out_since(connection, since, key=named.key):
+            if tail.opted_out_since(connection, since, keys=[named.key]):
                 row = -1
         if row >= 0:
             return Located(holds, trio.bundle.vectors[row], row, "learned", 0)

@@ -99,10 +99,12 @@ def out_of_answers(connection: Connection) -> Iterator[Entity]:
         yield from (Entity(*row) for row in connection.execute(query))
 
 
-def opted_out_since(connection: Connection, seq: int, *, key: int | None = None) -> dict[int, int]:
+def opted_out_since(
+    connection: Connection, seq: int, *, keys: Collection[int] | None = None
+) -> dict[int, int]:
     """Who opted out behind a place in the log, also if they agreed again: key -> place.
 
-    Keys are those that hold now. `key`: ask about this one alone.
+    Keys are those that hold now. `keys`: ask about these alone, at most some thousand.
     """
     holds = func.coalesce(entities.c.merged_into, entities.c.key)
     query = (
@@ -111,9 +113,10 @@ def opted_out_since(connection: Connection, seq: int, *, key: int | None = None)
         .where(events.c.event_name == OPT_OUT, events.c.seq > seq)
         .group_by(holds)
     )
-    if key is not None:
+    if keys is not None:
+        some = sorted(keys)
         named_so = select(entities.c.key).where(
-            or_(entities.c.key == key, entities.c.merged_into == key)
+            or_(entities.c.key.in_(some), entities.c.merged_into.in_(some))
         )
         query = query.where(events.c.actor.in_(named_so))
     return dict(tuple(row) for row in connection.execute(query))
@@ -151,11 +154,15 @@ def unfit(
         .where(or_(entities.c.retired, entities.c.merged_into.is_not(None), spoke))
     )
     found: dict[str, int | None] = {}
-    for key, id_, retired, merged_into in list(rows):
+    spoken: dict[int, str] = {}
+    for key, id_, retired, merged_into in rows:
         if retired or merged_into is not None:
             found[id_] = None
-        elif place := opted_out_since(connection, since, key=key).get(key):
-            found[id_] = place
+        else:
+            spoken[key] = id_
+    if spoken:
+        opted_out = opted_out_since(connection, since, keys=spoken)
+        found.update((spoken[key], place) for key, place in opted_out.items())
     return found
 
 

@@ -126,8 +126,8 @@ def test_opt_outs_count_from_a_place_in_the_log_on(database: Database) -> None:
     post(database, ("opt_out", "u2", None), ("opt_in", "u2", None))
     with database.reading() as connection:
         assert tail.opted_out_since(connection, place) == {u2.key: place + 1}
-        assert tail.opted_out_since(connection, place, key=u1.key) == {}
-        assert tail.opted_out_since(connection, place, key=u2.key) == {u2.key: place + 1}
+        assert tail.opted_out_since(connection, place, keys=[u1.key]) == {}
+        assert tail.opted_out_since(connection, place, keys=[u2.key]) == {u2.key: place + 1}
         assert tail.unfit(connection, "user", ["u1", "u2"], since=place) == {"u2": place + 1}
 
 
