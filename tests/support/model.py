@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -54,7 +54,8 @@ class Summary:
         )
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        # Not asdict, which would count a counter's pairs.
+        return vars(self) | {"mix": dict(self.mix), "verdicts": dict(self.verdicts)}
 
 
 @dataclass

@@ -19,7 +19,7 @@ import postgres_server
 from play import play
 
 #: Operations, kills and retrains of one life.
-LIFE, KILLS, RETRAINS = 2_500, 16, 8
+LIFE, KILLS, RETRAINS = 1_250, 8, 4
 
 
 def main() -> int:
