@@ -35,12 +35,15 @@ DOCUMENTED: dict[int | str, dict[str, Any]] = {
         },
     }
     for status, title in (
+        (400, "Bad request"),
         (401, "Unauthorized"),
         (404, "Not found"),
         (409, "Conflict"),
         (412, "Precondition failed"),
         (413, "Content too large"),
+        (414, "Address too long"),
         (422, "Invalid request"),
+        (431, "Headers too large"),
         (503, "Database unavailable"),
         (507, "No space left"),
     )

@@ -102,7 +102,7 @@ class serving:  # noqa: N801  (used as a function)
         self.thread.join(10)
 
 
-@pytest.fixture(name="serving")
+@pytest.fixture(name="serving", scope="session")
 def _serving() -> type[serving]:
     """A server for some settings, as a context."""
     return serving
