@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from api.errors import Invalid
 from api.opening import open_database
 from api.printing import AsJson, Output, Ticker, out
 from api.settings import read_settings
@@ -79,6 +80,47 @@ def ingest(
             loaded = load(opened, intake, rejects=rejects, tick=ticker.tick)
     counts: dict[str, int] = {status: loaded.counts[status] for status in STATUSES}
     out(Output({**counts, "first_rejections": loaded.first}), as_json=as_json)
+    if counts["rejected"] or counts["conflict"]:
+        raise typer.Exit(SOME_REJECTED)
+
+
+@data_app.command()
+def dataset(
+    name: Annotated[str, typer.Argument(help="ml-100k, retailrocket or triples")],
+    *,
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", help="Its folder or zip; for triples, the file to train on."),
+    ] = None,
+    held_out: Annotated[
+        list[Path] | None,
+        typer.Option(help="Other triples of the same graph, e.g. valid and test: only counted."),
+    ] = None,
+    prefix: Annotated[
+        str | None, typer.Option(help="What stands between type and id, e.g. user:42.")
+    ] = None,
+    to: Annotated[Path | None, typer.Option(help="Write the events here, one per line.")] = None,
+    ingest: Annotated[bool, typer.Option("--ingest", help="Put them into the graph.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """A known data set, or any triples, as events with the schema that they need.
+
+    The schema is written beside the events, as FILE.schema.toml.
+    """
+    from api.datasets import named, put, write
+
+    if (to is None) == (not ingest):
+        raise Invalid("one of --to FILE and --ingest should be given")
+    found = named(name, source, held_out or [], prefix=prefix)
+    if to is not None:
+        out(Output(write(found, to)), as_json=as_json)
+        return
+    with ExitStack() as stack:
+        database = open_database()
+        stack.callback(database.dispose)
+        with Ticker(name, quiet=as_json) as ticker:
+            counts = put(found, database, ticker.tick)
+    out(Output({**found.about, **counts}), as_json=as_json)
     if counts["rejected"] or counts["conflict"]:
         raise typer.Exit(SOME_REJECTED)
 

@@ -1,7 +1,6 @@
-"""Real data sets as streams of events.
+"""MovieLens-100k with its linked Freebase graph.
 
-Takes a folder of files that are on disk already, gives raw events as an application would post
-them; never downloads and never writes.
+Takes a folder of files that are on disk already, gives raw events of the schema `film`.
 """
 
 import csv
