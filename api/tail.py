@@ -105,7 +105,8 @@ class Tail:
         self, connection: Connection, keys: Iterable[int], *, opted_out: Iterable[int]
     ) -> None:
         """Hide what is out of answers, and let those that need a vector of their own wait."""
-        touched = list(keys)
+        named = dict.fromkeys(keys)
+        touched = list(named)
         entities: dict[int, Entity] = {}
         for first in range(0, len(touched), _ROWS):
             entities |= log.entities_of(connection, touched[first : first + _ROWS])
@@ -114,8 +115,10 @@ class Tail:
         for key in opted_out:
             entity = entities.get(key)
             self._opted_out.add(entity.merged_into or key if entity else key)
-        for entity in entities.values():
-            self._place(entity)
+        # In the order of the log: where there is not room for all, those named last stay.
+        for key in [*touched, *(key for key in holds if key not in named)]:
+            if key in entities:
+                self._place(entities[key])
 
     def _place(self, entity: Entity) -> None:
         gone = entity.retired or entity.merged_into is not None
