@@ -28,7 +28,7 @@ def test_the_list_of_routes_is_whole() -> None:
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 def test_without_a_key(trained, problem, method: str, path: str) -> None:
-    filled = path.format(type="user", id="u1", digest="0" * 64)
+    filled = path.format(type="user", id="u1", digest="0" * 64, request_id="r1")
     with trained.open() as http:
         for headers in ({}, {"Authorization": "Bearer gs_wrong_key"}, {"X-API-Key": "no"}):
             answer = http.request(method, filled, headers=headers)

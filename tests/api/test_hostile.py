@@ -75,7 +75,7 @@ def test_an_odd_event_leaves_its_neighbors_alone(http: httpx.Client, odd: str) -
     second = text.rindex('"event_id":')
     end = text.index(",", second)
     body = f'{text[:second]}"event_id":{odd}{text[end:]}'
-    answer = http.post("/v1/events", content=body)
+    answer = http.post("/v1/events?backfill=true", content=body)
     assert answer.status_code == 200, answer.text
     assert [v["status"] for v in answer.json()["verdicts"]] == ["accepted", "rejected"]
 

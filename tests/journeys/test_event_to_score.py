@@ -25,7 +25,9 @@ def test_the_withheld_edge_comes_first(database_url: str, tmp_path: Path) -> Non
             assert asked.status_code == 202
             job = wait_job(http, asked.json()["job"])
             assert [step["step"] for step in job["progress"]] == [
+                "moment",
                 "snapshot",
+                "check",
                 "embed",
                 "index",
                 "rank_frozen",

@@ -8,6 +8,7 @@ from planted import START, click
 from running import Service, eventually, service
 
 BATCH, CLIENTS = 20, 4
+PATH = "/v1/events?backfill=true"
 
 
 def test_an_acknowledged_event_survives_kill_9(database_url: str, tmp_path: Path) -> None:
@@ -36,7 +37,7 @@ def test_an_acknowledged_event_survives_kill_9(database_url: str, tmp_path: Path
         with running.client() as http:
             for first in range(0, len(kept), 1000):
                 again = [_event(event_id) for event_id in kept[first : first + 1000]]
-                verdicts = http.post("/v1/events", json={"events": again}).json()
+                verdicts = http.post(PATH, json={"events": again}).json()
                 assert verdicts["duplicate"] == len(again), "an acknowledged event is missing"
 
 
@@ -45,7 +46,7 @@ def _post_until_refused(running: Service, client: int, acknowledged: list[str]) 
         for batch in range(10_000):
             ids = [f"{client}-{batch}-{n}" for n in range(BATCH)]
             try:
-                answer = http.post("/v1/events", json={"events": [_event(i) for i in ids]})
+                answer = http.post(PATH, json={"events": [_event(i) for i in ids]})
             except httpx.TransportError:
                 return  # killed: this batch was never acknowledged
             assert answer.json()["accepted"] == BATCH
