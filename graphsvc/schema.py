@@ -26,7 +26,7 @@ BUILT_IN_SCHEMAS = ("ads", "film")
 #: Attributes of one entity type: scoring reads each by a join, and SQLite joins at most 64 tables.
 MAX_ATTRIBUTES = 32
 #: Every statement that adds to edges names each relation, so there is a bound.
-MAX_ENTITY_TYPES, MAX_EVENT_TYPES = 100, 200
+MAX_ENTITY_TYPES, MAX_EVENT_TYPES = 100, 300
 MAX_SCHEMA_NAME = 100
 #: Bounds of its numbers, so that sums of what they make are finite.
 _LEAST, _MOST = 1e-9, 1e9
