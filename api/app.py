@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 
-from api import openapi, problems, threads
+from api import garbage, openapi, problems, threads
 from api.answer_log import AnswerLog
 from api.bounds import BoundedRequests
 from api.deps import Services
@@ -59,7 +59,9 @@ def create_app(settings: Settings) -> FastAPI:
 
 def from_environment() -> FastAPI:
     """The application for the environment's settings; what uvicorn's processes call."""
-    return create_app(read_settings())
+    app = create_app(read_settings())
+    garbage.settle()
+    return app
 
 
 def _lifespan(
