@@ -3,13 +3,15 @@
 Takes entries, gives for each the new row or what was known of it; never projects.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection
 
-from graphsvc.bulk import Insert, fetch, parts, rows_among
+from graphsvc.bulk import Insert, fetch, parts
 from graphsvc.entry import Entry, Known, Written
 
 _ENTITIES = Insert(
@@ -37,6 +39,10 @@ _EVENTS = Insert(
         "received_at": "bigint",
     },
 )
+# As one value, an object by id: Python's lock is let go and taken again for each row that is read.
+_HELD = """
+SELECT json_group_object(id, json_array(key, coalesce(merged_into, key))) FROM entities
+WHERE type = ? AND id IN (SELECT value FROM json_each(?))"""
 _Name = tuple[str | None, str | None]
 
 
@@ -111,10 +117,9 @@ def _keys(
     for type_, id_ in first:
         ids_by_type[type_].append(id_)
     keys: dict[_Name, tuple[int, int]] = {}
-    query = "SELECT id, key, merged_into FROM entities WHERE type = {value} AND id {among}"
     for type_, ids in ids_by_type.items():
-        found = rows_among(connection, query, ids, where=(type_,))
-        keys.update(((type_, row[0]), (row[1], row[2] or row[1])) for row in found)
+        [(found,)] = fetch(connection, _HELD, (type_, json.dumps(ids)))
+        keys.update(((type_, id_), (key, one)) for id_, (key, one) in orjson.loads(found).items())
     new = [name for name in first if name not in keys]
     made = {name: key for key, name in enumerate(new, start=last["entity"] + 1)}
     _ENTITIES.run(connection, [(key, *name, first[name]) for name, key in made.items()])
