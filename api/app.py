@@ -15,6 +15,7 @@ from api import garbage, openapi, problems, threads
 from api.answer_log import AnswerLog
 from api.bounds import BoundedRequests
 from api.deps import Services
+from api.gathering import Gathering
 from api.housekeeping import Housekeeping
 from api.idempotency import Idempotent
 from api.jobs.queue import JobQueue
@@ -96,6 +97,7 @@ def _lifespan(
         app.state.services = Services(
             settings=settings,
             database=database,
+            gathering=Gathering(database),
             schemas=schemas,
             store=store,
             live=live,

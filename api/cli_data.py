@@ -56,6 +56,7 @@ def ingest(
     as_json: AsJson = False,
 ) -> None:
     """Read events from files into the graph."""
+    from api.gathering import Gathering
     from api.intake import Intake
     from api.loading import load, preview
     from api.reading.files import EventFile
@@ -75,7 +76,7 @@ def ingest(
             columns = ("file", "line", "event", "rejected")
             out(Output({"events": shown}, table=("events", columns)), as_json=as_json)
             return
-        intake = Intake(database=database, schemas=schemas, rules=rules)
+        intake = Intake(gathering=Gathering(database), schemas=schemas, rules=rules)
         with Ticker("ingest", quiet=as_json) as ticker:
             loaded = load(opened, intake, rejects=rejects, tick=ticker.tick)
     counts: dict[str, int] = {status: loaded.counts[status] for status in STATUSES}

@@ -15,6 +15,7 @@ import orjson
 
 from api.demo.data import fetch
 from api.errors import Invalid
+from api.gathering import Gathering
 from api.intake import Intake
 from api.reading.lines import CHUNK_ROWS, Rows
 from api.schemas import Schemas
@@ -83,7 +84,7 @@ def put(
             f"the graph's schema {schemas.present.name!r} should declare {', '.join(lacking[:10])}"
             "; `--to FILE` writes the schema that is needed"
         )
-    intake = Intake(database=database, schemas=schemas, rules=Rules(backfill=True))
+    intake = Intake(gathering=Gathering(database), schemas=schemas, rules=Rules(backfill=True))
     counts = Counter[str]()
     for _, numbered in intake.run(_chunks(dataset.events)):
         counts.update(verdict.status for _, verdict in numbered)

@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from api.answer_log import AnswerLog
+from api.gathering import Gathering
 from api.jobs.queue import JobQueue
 from api.live import Live
 from api.schemas import Schemas
@@ -25,6 +26,7 @@ class Services:
 
     settings: Settings
     database: Database
+    gathering: Gathering
     schemas: Schemas
     store: ArtifactStore
     live: Live

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from time import time
 from typing import NamedTuple, Protocol
 
+from api.gathering import Gathering
 from api.reading.lines import Rows
-from graphsvc.db import Database
 from graphsvc.errors import SchemaOutdated
-from graphsvc.ingest import Batch, Rules, Verdict, append, prepare
+from graphsvc.ingest import Batch, Rules, Verdict, prepare
 from graphsvc.schema import Schema
 
 #: A row's number, and what became of it.
@@ -43,7 +43,7 @@ class Prepared(NamedTuple):
 class Intake:
     """The way of chunks into one database, under one set of rules."""
 
-    database: Database
+    gathering: Gathering
     schemas: SchemaSource
     rules: Rules
 
@@ -53,11 +53,12 @@ class Intake:
 
     def append(self, prepared: Prepared) -> list[Numbered]:
         """The verdicts, in the order of the rows, of a chunk that is committed by now."""
+        write = self.gathering.append
         try:
-            verdicts = self._committed(prepared)
+            verdicts = write(prepared.schema, prepared.batch, now=prepared.now)
         except SchemaOutdated:
             prepared = self._prepared(prepared.rows, self.schemas.refresh())
-            verdicts = self._committed(prepared)
+            verdicts = write(prepared.schema, prepared.batch, now=prepared.now)
         asked = iter(verdicts)
         return [
             (number, value if isinstance(value, Verdict) else next(asked))
@@ -82,7 +83,3 @@ class Intake:
         now = int(time())
         events = [value for _, value in rows if not isinstance(value, Verdict)]
         return Prepared(rows, prepare(schema, events, now=now, rules=self.rules), schema, now)
-
-    def _committed(self, prepared: Prepared) -> list[Verdict]:
-        with self.database.transaction() as connection:
-            return append(connection, prepared.schema, prepared.batch, now=prepared.now)

@@ -6,7 +6,6 @@ time in which nobody else can write is short.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -15,6 +14,7 @@ from sqlalchemy import Connection, delete, func, select
 from graphsvc import journal_postgresql, journal_sqlite
 from graphsvc.admission import Late, Rules, admit
 from graphsvc.apply import apply_changes
+from graphsvc.batches import Batch, together
 from graphsvc.builtin import CONSENTS, MERGE, SET_ATTRIBUTES
 from graphsvc.db import require_writing, wait_for_writers
 from graphsvc.dedupe import body_of, digest_of, expiry_of
@@ -39,26 +39,11 @@ __all__ = [
     "ingest",
     "prepare",
     "rebuild",
+    "together",
 ]
 
 #: After one of these, what the next event may do can be different.
 _ENDS_A_SEGMENT = CONSENTS | {MERGE}
-
-
-@dataclass(slots=True)
-class Batch:
-    """Raw events that were checked, and the rows that they become; nothing is written yet."""
-
-    #: By place: the verdict, where it is known already.
-    verdicts: list[Verdict | None]
-    #: One per distinct name and id, in their order.
-    entries: list[Entry] = field(default_factory=list)
-    #: Name and id again within the batch: (place, place of the first, body).
-    repeats: list[tuple[int, int, int]] = field(default_factory=list)
-    #: Too old, unless they were seen in time: (place, digest, body, verdict).
-    late: list[tuple[int, bytes, int, Verdict]] = field(default_factory=list)
-    #: Place -> what `set_attributes` sets.
-    properties: dict[int, Any] = field(default_factory=dict)
 
 
 def ingest(

@@ -86,7 +86,7 @@ async def post_bulk(
         raise StreamTooLarge(f"the stream should be at most {most} bytes, received {declared}")
     exchange = Exchange(
         intake=Intake(
-            database=services.database,
+            gathering=services.gathering,
             schemas=services.schemas,
             rules=Rules(late_seconds=services.settings.late_seconds, backfill=backfill),
         ),

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.deps import BodyOf, Services, ServicesOf
 from api.errors import Invalid
 from graphsvc.events import Event
-from graphsvc.ingest import STATUSES, Rules, Status, Verdict, append, prepare
+from graphsvc.ingest import STATUSES, Rules, Status, Verdict, prepare
 from graphsvc.schema import Schema
 
 router = APIRouter(prefix="/v1", tags=["events"])
@@ -101,14 +101,13 @@ def post_events(services: ServicesOf, body: BodyOf, *, backfill: Backfill = Fals
 
 
 def accept(services: Services, events: list[Any], *, backfill: bool = False) -> list[Verdict]:
-    """Ingest raw events in one transaction and count their verdicts."""
+    """Ingest raw events, all of them or none, and count their verdicts."""
     now = int(time())
     rules = Rules(late_seconds=services.settings.late_seconds, backfill=backfill)
 
     def write(schema: Schema) -> list[Verdict]:
         batch = prepare(schema, events, now=now, rules=rules)
-        with services.database.transaction() as connection:
-            return append(connection, schema, batch, now=now)
+        return services.gathering.append(schema, batch, now=now)
 
     verdicts = services.schemas.under(write)
     for status, count in Counter(verdict.status for verdict in verdicts).items():
