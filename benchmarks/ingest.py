@@ -37,8 +37,10 @@ RUNS = 3
 EVENTS = 150_000
 SINGLES = 3_000
 CONNECTIONS = 4
+CROWD, CROWD_EVENTS = 32, 10_000
 CURVE_EVENTS = 5_000_000
 CURVE_STEP = 250_000
+CONTROL = 50_000
 EXPORTS = (1_000_000, 2_500_000, 5_000_000)
 T_95 = {2: 4.303}  # Student's t, by degrees of freedom
 
@@ -50,6 +52,7 @@ def cells(options: Any) -> dict[str, grid.Measure]:
             made[f"rest-{kind}-{run}"] = partial(measure_rest, kind, run)
             made[f"bulk-{kind}-{run}"] = partial(measure_bulk, kind, run)
         made[f"single-{kind}"] = partial(measure_single, kind)
+        made[f"crowd-{kind}"] = partial(measure_crowd, kind)
     for kind in KINDS:
         made[f"curve-{kind}"] = partial(measure_curve, kind, options.curve_events)
     return made
@@ -57,11 +60,16 @@ def cells(options: Any) -> dict[str, grid.Measure]:
 
 def measure_rest(kind: str, run: int) -> Mapping[str, Any]:
     """Batches of 1000 events over a few connections."""
-    bodies = [_body(batch) for batch in _market(run).events(EVENTS, start=_start())]
+    return {"events_per_second": _rate_when_new(kind, EVENTS, seed=run)}
+
+
+def _rate_when_new(kind: str, events: int, *, seed: int = 0) -> float:
+    """Events per second of a service that begins with an empty database."""
+    bodies = [_body(batch) for batch in _market(seed).events(events, start=_start())]
     with place(kind) as (folder, url), server(folder, url) as running:
         _post_all(running, bodies[:5])  # the first batches meet cold caches and cold plans
         seconds = _timed(lambda: _post_all(running, bodies[5:]))
-    return {"events_per_second": (EVENTS - 5_000) / seconds}
+    return (events - 5_000) / seconds
 
 
 def measure_bulk(kind: str, run: int) -> Mapping[str, Any]:
@@ -95,8 +103,23 @@ def measure_single(kind: str) -> Mapping[str, Any]:
     }
 
 
+def measure_crowd(kind: str) -> Mapping[str, Any]:
+    """One event per request, from many connections at once."""
+    bodies = [
+        _body([e]) for batch in _market(7).events(CROWD_EVENTS, start=_start()) for e in batch
+    ]
+    with place(kind) as (folder, url), server(folder, url) as running:
+        _post_all(running, bodies[:500], connections=CROWD)
+        seconds = _timed(lambda: _post_all(running, bodies[500:], connections=CROWD))
+    return {"events_per_second": (CROWD_EVENTS - 500) / seconds, "connections": CROWD}
+
+
 def measure_curve(kind: str, events: int) -> Mapping[str, Any]:
-    """Throughput of REST batches as the database fills up, and exports on the way."""
+    """Throughput of REST batches as the database fills up, and exports on the way.
+
+    Each step is compared with a service that is new at that moment: this machine is not equally
+    fast at all times, and what it does to both is not the database's doing.
+    """
     market, start = _market(0), _start()
     steps: list[dict[str, float]] = []
     exports: list[Mapping[str, Any]] = []
@@ -105,17 +128,23 @@ def measure_curve(kind: str, events: int) -> Mapping[str, Any]:
             first = done // 1000
             bodies = [_body(b) for b in market.events(CURVE_STEP, start=start, first=first)]
             seconds = _timed(partial(_post_all, running, bodies))
-            steps.append({"events": done + CURVE_STEP, "per_second": CURVE_STEP / seconds})
-            grid.console.print(f"  {done + CURVE_STEP:,}: {CURVE_STEP / seconds:,.0f} events/s")
+            step = {"events": done + CURVE_STEP, "per_second": CURVE_STEP / seconds}
+            step["new_per_second"] = _rate_when_new(kind, CONTROL)
+            steps.append(step)
+            told = {name: f"{value:,.0f}" for name, value in step.items()}
+            grid.console.print(f"  {told}")
             if done + CURVE_STEP in EXPORTS:
                 exports.append(measure_export(folder, url, done + CURVE_STEP))
                 grid.console.print(f"  export: {exports[-1]}")
         peak = running.peak_mib
     rates = [step["per_second"] for step in steps]
+    shares = [step["per_second"] / step["new_per_second"] for step in steps]
     return {
         "first_per_second": rates[0],
         "last_per_second": rates[-1],
         "slowest_to_fastest": min(rates) / max(rates),
+        "last_to_new": statistics.mean(shares[-4:]),
+        "first_to_new": statistics.mean(shares[:4]),
         "server_peak_mib": peak,
         "steps": steps,
         "exports": exports,
@@ -127,8 +156,8 @@ def _market(seed: int) -> Market:
 
 
 def _start() -> int:
-    """Times from three hours ago on: none is late, none in the future."""
-    return int(time.time()) - 3 * 3600
+    """Times from thirty hours ago on: none is late, and after 5 million none in the future."""
+    return int(time.time()) - 30 * 3600
 
 
 def _body(batch: Any) -> bytes:
@@ -150,7 +179,7 @@ def _post(connection: Any, running: Server, body: bytes) -> None:
         raise SystemExit(f"{answer.status}: {told[:500].decode(errors='replace')}")
 
 
-def _post_all(running: Server, bodies: list[bytes]) -> None:
+def _post_all(running: Server, bodies: list[bytes], *, connections: int = CONNECTIONS) -> None:
     queue: Iterator[bytes] = iter(bodies)
     lock = threading.Lock()
     failed: list[BaseException] = []
@@ -169,7 +198,7 @@ def _post_all(running: Server, bodies: list[bytes]) -> None:
         finally:
             connection.close()
 
-    threads = [threading.Thread(target=work) for _ in range(CONNECTIONS)]
+    threads = [threading.Thread(target=work) for _ in range(connections)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -205,8 +234,14 @@ def rows_of(found: Mapping[str, Mapping[str, Any]]) -> list[Row]:
         if single := found.get(f"single-{kind}"):
             for name in ("p50_ms", "p99_ms"):
                 rows.append(_row(f"single_event_{name}", single[name], "ms", kind))
+        if crowd := found.get(f"crowd-{kind}"):
+            split = f"connections={crowd['connections']}"
+            rate = crowd["events_per_second"]
+            rows.append(_row("single_events_per_second", rate, "events/s", kind, split))
         if told := found.get(f"curve-{kind}"):
             rows.append(_row("curve_slowest_to_fastest", told["slowest_to_fastest"], "share", kind))
+            for name in ("first_to_new", "last_to_new"):
+                rows.append(_row(f"curve_{name}", told[name], "share", kind))
             rows.append(_row("curve_server_peak", told["server_peak_mib"], "MiB", kind))
             for made in told["exports"]:
                 split = f"events={made['events']}"

@@ -28,7 +28,7 @@ class Market:
     ads: int = 50_000
     sessions_at_once: int = 500
     events_per_session: int = 20
-    events_per_second: float = 500.0
+    events_per_second: float = 50.0
 
     def events(self, number: int, *, start: int, first: int = 0) -> Iterator[list[dict[str, Any]]]:
         """`number` events in batches of 1000, `start` = time of the first one (seconds).
