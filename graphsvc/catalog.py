@@ -119,6 +119,22 @@ def require_seen(connection: Connection, entity_id: EntityId, seen: Callable[[st
         )
 
 
+def require_unseen(
+    connection: Connection, entity_id: EntityId, known: Callable[[str], bool]
+) -> None:
+    """Raise `ChangedMeanwhile` where the entity is there, in a state that the caller knows of."""
+    wait_for_writers(connection)
+    try:
+        held = entity(connection, entity_id)
+    except EntityMissing:
+        return
+    if known(held.etag):
+        raise ChangedMeanwhile(
+            f'{entity_id.type} {entity_id.id!r} exists, with the ETag "{held.etag}", and '
+            "If-None-Match asked for that not to be so"
+        )
+
+
 def time_after(connection: Connection, entity_id: EntityId, *, now: int, event_id: str) -> int:
     """The first second from `now` on at which `event_id` is the last writer of every attribute.
 

@@ -259,13 +259,17 @@ def put_attributes(
     body: AttributesIn,
     *,
     if_match: etags.IfMatch = None,
+    if_none_match: etags.IfNew = None,
 ) -> EntityOut:
     """Attributes go through the log like every event, so a replay knows them too."""
-    entity, seen = EntityId(type_, id_), etags.expected(if_match)
+    entity = EntityId(type_, id_)
+    seen, unwanted = etags.expected(if_match), etags.named(if_none_match)
 
     def set_attributes(connection: Connection) -> dict[str, Any]:
         if seen is not None:
             catalog.require_seen(connection, entity, seen)
+        if unwanted is not None:
+            catalog.require_unseen(connection, entity, unwanted)
         event_id = f"put-{time_ns():020d}-{uuid4().hex[:8]}"
         return {
             "event_id": event_id,

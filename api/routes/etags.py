@@ -28,6 +28,17 @@ IfNoneMatch = Annotated[
     Header(max_length=_LONGEST, description="Answer 304 if the ETag is one of these."),
 ]
 
+IfNew = Annotated[
+    str | None,
+    Header(
+        alias="If-None-Match",
+        max_length=_LONGEST,
+        description="`*`: do it only if there is no such thing yet; an ETag: only if it has "
+        "another one by now; else 412.",
+        examples=["*"],
+    ),
+]
+
 
 def quoted(tag: str) -> str:
     """A strong ETag as a header has it."""
@@ -47,11 +58,23 @@ def expected(header: str | None) -> Callable[[str], bool] | None:
     return lambda tag: tag in strong
 
 
+def named(header: str | None) -> Callable[[str], bool] | None:
+    """What `If-None-Match` names, as a test of a tag; None where there is no such header.
+
+    `*` names any state. Raises `Invalid`.
+    """
+    if header is None:
+        return None
+    if header.strip() == "*":
+        return lambda _tag: True
+    known = {tag for _, tag in _tags(header, "If-None-Match")}
+    return lambda tag: tag in known
+
+
 def is_known(header: str | None, tag: str) -> bool:
     """Whether `If-None-Match` names this state, be it weakly. Raises `Invalid`."""
-    if header is None:
-        return False
-    return header.strip() == "*" or tag in {t for _, t in _tags(header, "If-None-Match")}
+    known = named(header)
+    return known is not None and known(tag)
 
 
 def _tags(header: str, name: str) -> list[tuple[bool, str]]:

@@ -90,6 +90,21 @@ def test_nobody_overwrites_what_they_have_not_seen(http: httpx.Client, problem, 
     assert after.headers["ETag"] != tag
 
 
+def test_only_if_it_is_new(http: httpx.Client, problem, name: str) -> None:
+    where = f"/v1/entities/user/{name}"
+
+    def put_unless(tag: str, age: int) -> httpx.Response:
+        headers = {"If-None-Match": tag}
+        return http.put(where, json={"attributes": {"age": age}}, headers=headers)
+
+    problem(put_unless("no quotes", 0), 422)
+    made = put_unless("*", 1)
+    assert (made.status_code, made.json()["attributes"]) == (200, {"age": 1})
+    assert "exists" in problem(put_unless("*", 2), 412)["detail"]
+    problem(put_unless(made.headers["ETag"], 2), 412)
+    assert put_unless('"another"', 3).json()["attributes"] == {"age": 3}
+
+
 def test_the_last_put_is_what_is_read(http: httpx.Client, name: str) -> None:
     where = f"/v1/entities/user/{name}"
     ahead = {
