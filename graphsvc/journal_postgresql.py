@@ -44,7 +44,8 @@ _INCOMING = Staging(
 _APPEND = """
 WITH start AS MATERIALIZED (
     SELECT (SELECT last FROM sequences WHERE name = 'event') AS seq,
-           (SELECT last FROM sequences WHERE name = 'entity') AS key
+           (SELECT last FROM sequences WHERE name = 'entity') AS key,
+           greatest(%(now)s, (SELECT received_at FROM events ORDER BY seq DESC LIMIT 1)) AS now
 ), asked AS MATERIALIZED (
     SELECT i.*, (
         SELECT ARRAY[s.expires_at, s.body] FROM seen s WHERE s.digest = i.digest
@@ -90,7 +91,7 @@ WITH start AS MATERIALIZED (
         received_at)
     SELECT seq, event_id, event_name, event_time, action_source, actor, object,
         relation, value, currency, properties, consent, request_id, position, sampling_rate,
-        %(now)s
+        (SELECT now FROM start)
     FROM keyed ORDER BY seq
 ), counted AS (
     UPDATE sequences SET last = last + CASE name

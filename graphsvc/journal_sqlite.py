@@ -39,6 +39,9 @@ _EVENTS = Insert(
         "received_at": "bigint",
     },
 )
+# Whoever waited for their turn looked at the clock before; the log's own never goes back.
+_ARRIVAL = """
+SELECT max(?, coalesce((SELECT received_at FROM events ORDER BY seq DESC LIMIT 1), 0))"""
 # As one value, an object by id: Python's lock is let go and taken again for each row that is read.
 _HELD = """
 SELECT json_group_object(id, json_array(key, coalesce(merged_into, key))) FROM entities
@@ -89,6 +92,7 @@ def _note(connection: Connection, entries: Sequence[Entry], now: int) -> set[byt
 
 def _log(connection: Connection, fresh: Sequence[Entry], now: int) -> dict[int, Written]:
     last = dict(fetch(connection, "SELECT * FROM sequences"))
+    [(now,)] = fetch(connection, _ARRIVAL, (now,))
     keys = _keys(connection, fresh, last)
     rows: list[tuple[Any, ...]] = []
     written: dict[int, Written] = {}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from moments import WORLD, post_world, streams
 from semantics import DAY, NOW, event
 from slow_export import Slow, named_interactions, named_triples, names_of
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, update
 
 from graphsvc.artifact import ArtifactStore
 from graphsvc.db import Database
@@ -171,6 +171,16 @@ def test_a_time_is_the_last_row_that_had_arrived(database: Database) -> None:
         assert present_moment(connection) == (12, NOW + 20)
         with pytest.raises(NotEnoughData, match="no event had arrived by"):
             moment_at_time(connection, NOW - 1)
+
+
+def test_the_logs_clock_never_goes_back(database: Database) -> None:
+    """Whoever waited for their turn looked at the clock before those who went first."""
+    for n, now in enumerate([NOW, NOW + 5, NOW + 3, NOW - 60, NOW + 5, NOW + 6]):
+        post_world(database, [shown(n, NOW - 90)], now=now)
+    with database.reading() as connection:
+        arrived = select(metadata.tables["events"].c.received_at).order_by(_seq())
+        assert list(connection.scalars(arrived)) == [NOW, *[NOW + 5] * 4, NOW + 6]
+        assert [moment_at_time(connection, NOW + t).seq for t in (0, 4, 5, 6)] == [1, 1, 5, 6]
 
 
 def _seq() -> Any:
