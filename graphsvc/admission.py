@@ -75,6 +75,9 @@ def admit(schema: Schema, raw: Any, now: int, rules: Rules = Rules()) -> Event |
     if not timeless and event.event_time > now + FUTURE_SECONDS:
         expected = f"at most {FUTURE_SECONDS} seconds after now ({now})"
         return reject(event, "future", "event_time", expected, event.event_time)
+    named = event.relation or event.event_name
+    if named in schema.undirected and event.object and event.actor.id > event.object.id:
+        event = event.model_copy(update={"actor": event.object, "object": event.actor})
     if (
         event.event_time < rules.oldest(now)
         and event.action_source != "structure"
@@ -84,9 +87,6 @@ def admit(schema: Schema, raw: Any, now: int, rules: Rules = Rules()) -> Event |
             f"at most {rules.late_seconds} seconds before now ({now}), unless it is a backfill"
         )
         return Late(event, reject(event, "late", "event_time", expected, event.event_time))
-    named = event.relation or event.event_name
-    if named in schema.undirected and event.object and event.actor.id > event.object.id:
-        return event.model_copy(update={"actor": event.object, "object": event.actor})
     return event
 
 

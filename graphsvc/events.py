@@ -23,6 +23,8 @@ MAX_PROPERTIES_BYTES = 16 * 1024
 MAX_PROPERTIES_DEPTH = 8
 
 _LARGEST_INTEGER = 2**63 - 1
+#: Whole numbers up to this one are exact as floats.
+_LARGEST_EXACT = 2**53
 # Line breaks and tabs are part of texts; the other control characters and half pairs are not.
 _NOT_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -31,8 +33,20 @@ _Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 
 
 def dump_properties(properties: dict[str, Any]) -> str:
-    """The canonical JSON text of properties that were checked."""
-    return json.dumps(properties, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    """The canonical JSON text of properties that were checked; 1.0 is written as 1."""
+    plain = _whole(properties)
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _whole(value: Any) -> Any:
+    """The same with whole numbers as such: who reads and writes JSON again may have changed it."""
+    if isinstance(value, dict):
+        return {name: _whole(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) <= _LARGEST_EXACT:
+        return int(value)
+    return value
 
 
 def _bounded(properties: dict[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def edge(database: Database, *name: str) -> Any:
 def test_the_same_content_is_a_duplicate_and_other_content_a_conflict(database: Database) -> None:
     first = event("click", "c1", "user/1", "item/1", properties={"a": 1, "b": 2}, value=1)
     assert statuses(post(database, first)) == ["accepted"]
-    same = first | {"properties": {"b": 2, "a": 1}, "value": 1.0}  # another spelling of it
+    same = first | {"properties": {"b": 2, "a": 1.0}, "value": 1.0}  # another spelling of it
     assert statuses(post(database, same)) == ["duplicate"]
     changes: list[dict[str, Any]] = [
         {"event_time": NOW - 1},
@@ -101,6 +101,16 @@ def test_what_was_seen_in_time_is_a_duplicate_and_not_late(database: Database) -
     ):
         assert statuses(post(database, click, other, now=NOW + age)) == expected
     assert edge(database, "user/1", "click", "item/1")[0] == 1
+
+
+def test_an_undirected_event_is_the_same_from_either_end(database: Database) -> None:
+    friends = event("friend", "f1", "user/9", "user/1")
+    turned = event("friend", "f1", "user/1", "user/9")
+    assert statuses(post(database, friends)) == ["accepted"]
+    for age in (0, LATE + DAY):  # in time, and late
+        found = statuses(post(database, friends, turned, now=NOW + age))
+        assert found == ["duplicate", "duplicate"]
+    assert edge(database, "user/1", "friend", "user/9")[0] == 1
 
 
 def test_an_id_is_free_again_behind_the_horizon(database: Database) -> None:
