@@ -27,6 +27,8 @@ class _Turn:
     schema: Schema
     batch: Batch
     now: int
+    #: What names its events.
+    names: set[bytes]
     taken: bool = False
     over: threading.Event = field(default_factory=threading.Event)
     verdicts: list[Verdict] = field(default_factory=list)
@@ -45,7 +47,7 @@ class Gathering:
 
     def append(self, schema: Schema, batch: Batch, *, now: int) -> list[Verdict]:
         """The verdicts on a batch that is committed by now; raises what `ingest.append` raises."""
-        turn = _Turn(schema, batch, now)
+        turn = _Turn(schema, batch, now, batch.digests())
         with self._lock:
             self._waiting.append(turn)
         with self._writing:
@@ -62,9 +64,12 @@ class Gathering:
         except _FOR_ALL as error:
             for turn in turns:
                 turn.error = error
-        except Exception:  # noqa: BLE001  raised again for the one that it belongs to
-            for turn in turns:
-                self._write_alone(turn)
+        except Exception as error:  # noqa: BLE001  raised again for the one that it belongs to
+            if len(turns) == 1:
+                turns[0].error = error
+            else:
+                for turn in turns:
+                    self._write_alone(turn)
         finally:
             for turn in turns:
                 turn.over.set()
@@ -76,14 +81,13 @@ class Gathering:
             events, named = 0, set[bytes]()
             for turn in self._waiting:
                 events += len(turn.batch.verdicts)
-                names = turn.batch.digests()
                 if turns and (
                     turn.schema is not turns[0].schema
                     or events > MOST_EVENTS
-                    or not named.isdisjoint(names)
+                    or not named.isdisjoint(turn.names)
                 ):
                     break
-                named |= names
+                named |= turn.names
                 turn.taken = True
                 turns.append(turn)
             del self._waiting[: len(turns)]

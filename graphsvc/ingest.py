@@ -131,7 +131,10 @@ def append(connection: Connection, schema: Schema, batch: Batch, *, now: int) ->
             verdicts[place] = verdict
         _project(connection, schema, batch, allowed, outcomes)
     _settle(connection, batch, bodies, now)
-    return [verdict for verdict in verdicts if verdict is not None]
+    settled = [verdict for verdict in verdicts if verdict is not None]
+    if len(settled) != len(verdicts):  # whoever reads them goes by their places
+        raise RuntimeError("an event of the batch was left without a verdict")
+    return settled
 
 
 def rebuild(connection: Connection, schema: Schema, *, block: int = 10_000) -> None:
