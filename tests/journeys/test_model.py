@@ -10,7 +10,7 @@ from pathlib import Path
 
 from play import play
 
-OPERATIONS, KILLS, RETRAINS = 520, 8, 2
+OPERATIONS, KILLS, RETRAINS = 1_000, 15, 3
 
 
 def test_a_random_life_is_what_the_oracle_says(
@@ -23,5 +23,5 @@ def test_a_random_life_is_what_the_oracle_says(
     assert (summary.operations, summary.kills) == (OPERATIONS, KILLS)
     # Everything that there is to do was done, and every verdict was given.
     assert {"accepted", "duplicate", "conflict", "late", "opted_out"} <= set(summary.verdicts)
-    assert {"promote", "newcomer", "retrain", "kill server in a post"} <= set(summary.mix)
+    assert {"promote", "newcomer", "retrain", "kill server in a post", "crowd"} <= set(summary.mix)
     assert summary.events > OPERATIONS

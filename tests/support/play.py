@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 from compare import of_database, of_oracle
+from crowd import crowd, kill_in_a_crowd
 from model import FOLLOW_SECONDS, JOB_SECONDS, Life, Summary, life, verdicts_of
 from oracle import Said
 from running import eventually
@@ -24,7 +25,14 @@ from graphsvc.ingest import rebuild
 from graphsvc.schema import parse_schema
 from graphsvc.tables import artifacts, promotions
 
-KINDS_OF_KILL = ("server", "server in a post", "worker", "server in a post", "worker in a job")
+KINDS_OF_KILL = (
+    "server",
+    "server in a post",
+    "worker",
+    "server in a crowd",
+    "server in a post",
+    "worker in a job",
+)
 MOST_RELATIONS = 6
 MANY = 150
 
@@ -242,6 +250,7 @@ def cancel_or_resume(alive: Life) -> None:
 _WEIGHTS: dict[Callable[[Life], None], float] = {
     ingest: 40,
     ingest_many: 2,
+    crowd: 3,
     stream: 6,
     put_attributes: 4,
     retire_or_restore: 4,
@@ -273,6 +282,8 @@ def _kill(alive: Life) -> None:
     elif kind == "server":
         alive.die("serve")
         alive.start("serve")
+    elif kind == "server in a crowd":
+        kill_in_a_crowd(alive)
     else:
         _kill_in_a_post(alive)
     alive.check(entities=3)
