@@ -6,28 +6,23 @@ censored, never negative. Our design.
 """
 
 from bisect import bisect_right
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 
 from graphsvc import answers as answers_module
 from graphsvc.answers import Answer
-from graphsvc.builtin import RETRACT
-from graphsvc.bulk import rows_among
 from graphsvc.projection import standing
 from graphsvc.schema import Schema
-from graphsvc.tables import entities, events
+from graphsvc.touches import SKEW_SECONDS, Converted, History, Shown, Touches
 
 POSITIVE, NEGATIVE, CENSORED, NOT_SHOWN = 1, 0, -1, -2
 _DAY_SECONDS = 86_400
 _NEVER = 2**62
-#: The clocks of whoever shows and of the server that answered may differ by so much.
-_SKEW_SECONDS = 600
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,38 +82,6 @@ _DTYPES = {
 }
 
 
-class _Shown(NamedTuple):
-    """An impression. Impressions compare by (time, seq): the later one is the greater."""
-
-    time: int
-    seq: int
-    item: int
-    request_id: str | None
-    position: int | None
-    sampling_rate: float | None
-
-
-class _Converted(NamedTuple):
-    time: int
-    seq: int
-    event: str
-    object: int
-    value: float
-
-
-@dataclass(slots=True)
-class _History:
-    """What one head was shown and did, within the time that a block of answers needs."""
-
-    #: item -> impressions, in order.
-    shown: dict[int, list[_Shown]] = field(default_factory=lambda: defaultdict(list))
-    #: item -> (time, is retraction, event id)
-    acts: dict[int, list[tuple[int, bool, str]]] = field(default_factory=lambda: defaultdict(list))
-    conversions: list[_Converted] = field(default_factory=list)
-    #: item -> (asked_at, request_id) of the answers that hold it, in order.
-    answered: dict[int, list[tuple[int, str]]] = field(default_factory=lambda: defaultdict(list))
-
-
 def blocks(
     connection: Connection,
     schema: Schema,
@@ -143,10 +106,11 @@ def join(
     now: int,
 ) -> Joined:
     """The items of some answers, in their order, with what is known at `now`."""
-    work = _Join(connection, schema, answers, windows, now)
+    touches = _touches(connection, schema, answers, windows)
+    work = _Join(schema, touches, windows, now)
     columns: dict[str, list[Any]] = {name: [] for name in Joined._fields}
     for answer in answers:
-        history = work.histories.get(work.heads.get(answer.head, 0), _History())
+        history = touches.histories.get(touches.heads.get(answer.head, 0), History())
         for position, item in enumerate(answer.items):
             row = {
                 "request_id": answer.request_id,
@@ -155,7 +119,7 @@ def join(
                 "item": item.id,
                 "position": position,
                 "score": item.score,
-                **work.outcome(answer, work.items.get((answer.tail_type, item.id), 0), history),
+                **work.outcome(answer, touches.items.get((answer.tail_type, item.id), 0), history),
             }
             for name, column in columns.items():
                 column.append(row[name])
@@ -168,34 +132,12 @@ def join(
 
 
 class _Join:
-    """One block of answers, and the part of the log that it is joined with."""
+    """One block of answers with what their heads were shown and did, at `now`."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        schema: Schema,
-        answers: Sequence[Answer],
-        windows: Windows,
-        now: int,
-    ) -> None:
-        self.connection, self.schema, self.windows, self.now = connection, schema, windows, now
-        relations = {
-            relation.name: relation for relation in schema.relations if relation.source == "offsite"
-        }
-        named = relations if windows.conversions is None else windows.conversions
-        self.conversions = {name: schema.events[name] for name in named if name in schema.events}
-        self.heads = self._keys({answer.head for answer in answers})
-        self.items: dict[tuple[str, str], int] = self._keys(
-            {(answer.tail_type, item.id) for answer in answers for item in answer.items}
-        )
-        self.links = self._links({answer.tail_type for answer in answers})
-        self.histories: dict[int, _History] = defaultdict(_History)
-        if answers:
-            asked = [answer.asked_at for answer in answers]
-            self._read(min(asked), max(asked))
-            self._read_answers(answers, min(asked), max(asked))
+    def __init__(self, schema: Schema, touches: Touches, windows: Windows, now: int) -> None:
+        self.schema, self.touches, self.windows, self.now = schema, touches, windows, now
 
-    def outcome(self, answer: Answer, item: int, history: _History) -> dict[str, Any]:
+    def outcome(self, answer: Answer, item: int, history: History) -> dict[str, Any]:
         """What became of one item of an answer."""
         windows, now = self.windows, self.now
         shown = self._impression(answer, item, history)
@@ -218,7 +160,7 @@ class _Join:
             (state_of(bool(found), windows.conversion_seconds), found),
         )
 
-    def _impression(self, answer: Answer, item: int, history: _History) -> _Shown | None:
+    def _impression(self, answer: Answer, item: int, history: History) -> Shown | None:
         """By request id; else the first without one that the answer is the latest before.
 
         Neither belongs to an answer that is older than the conversion window.
@@ -227,7 +169,7 @@ class _Join:
         until = answer.asked_at + self.windows.conversion_seconds
         for one in shown:
             if one.request_id == answer.request_id:
-                near = answer.asked_at - _SKEW_SECONDS <= one.time <= until
+                near = answer.asked_at - SKEW_SECONDS <= one.time <= until
                 return one if near else None
         answered = history.answered.get(item, [])
         for one in shown:
@@ -239,7 +181,7 @@ class _Join:
                 return one
         return None
 
-    def _clicks(self, shown: _Shown, history: _History) -> list[int]:
+    def _clicks(self, shown: Shown, history: History) -> list[int]:
         """Times of the outcomes within the window and before the next impression."""
         following = [one.time for one in history.shown[shown.item] if one[:2] > shown[:2]]
         stop = min(following, default=_NEVER)
@@ -248,16 +190,17 @@ class _Join:
         times = standing(history.acts.get(shown.item, []), adds_up=adds_up)
         return sorted(time for time in times if shown.time <= time <= last and time < stop)
 
-    def _converted(self, shown: _Shown, history: _History) -> list[_Converted]:
+    def _converted(self, shown: Shown, history: History) -> list[Converted]:
         """Conversions within the window of what the item leads to, by last touch, in order."""
         found = []
         last = shown.time + self.windows.conversion_seconds
         for one in history.conversions:
-            if not shown.time <= one.time <= last or shown.item not in self._leading_to(one.object):
+            leading = self.touches.leading_to(one.object)
+            if not shown.time <= one.time <= last or shown.item not in leading:
                 continue
             touches = [
                 other[:2]
-                for item in self._leading_to(one.object)
+                for item in leading
                 for other in history.shown.get(item, ())
                 if other.time <= one.time
             ]
@@ -265,116 +208,24 @@ class _Join:
                 found.append(one)
         return sorted(found)
 
-    def _leading_to(self, target: int) -> set[int]:
-        """The items that a conversion on `target` can be owed to: itself, and what leads to it."""
-        return self.links.get(target, set()) | {target}
 
-    def _keys(self, names: set[Any]) -> dict[Any, int]:
-        """(type, id) -> the key that holds now; names of nobody are left out."""
-        found: dict[Any, int] = {}
-        by_type: dict[str, dict[str, Any]] = defaultdict(dict)
-        for name in names:
-            by_type[name[0]][name[1]] = name
-        query = (
-            "SELECT id, coalesce(merged_into, key) FROM entities "
-            "WHERE type = {value} AND id {among}"
-        )
-        for type_, ids in by_type.items():
-            rows = rows_among(self.connection, query, list(ids), where=(type_,))
-            found.update((ids[id_], key) for id_, key in rows)
-        return found
-
-    def _links(self, tail_types: set[str]) -> dict[int, set[int]]:
-        """Target of a conversion -> items that have a structure edge to it."""
-        targets = {event.tail for event in self.conversions.values()}
-        ties = [
-            relation.name
-            for relation in self.schema.relations
-            if relation.source == "structure"
-            and relation.head in tail_types
-            and relation.tail in targets
-        ]
-        found: dict[int, set[int]] = defaultdict(set)
-        query = "SELECT head, tail FROM edges WHERE relation = {value} AND head {among_numbers}"
-        for name in ties:
-            for head, tail in rows_among(
-                self.connection, query, sorted(set(self.items.values())), where=(name,)
-            ):
-                found[tail].add(head)
-        return found
-
-    def _read(self, first: int, last: int) -> None:
-        """The heads' impressions, outcomes and conversions, in order of time."""
-        label, windows = self.schema.label, self.windows
-        heads = sorted(set(self.heads.values()))
-        actor, target = entities.alias("actor"), entities.alias("target")
-        head = func.coalesce(actor.c.merged_into, actor.c.key)
-        mine = select(entities.c.key).where(
-            func.coalesce(entities.c.merged_into, entities.c.key).in_(heads)
-        )
-        log = events.c
-        rows = self.connection.execute(
-            select(
-                head.label("head"),
-                func.coalesce(target.c.merged_into, target.c.key).label("target"),
-                log.seq,
-                log.event_id,
-                log.event_name,
-                log.event_time,
-                log.relation,
-                log.value,
-                log.request_id,
-                log.position,
-                log.sampling_rate,
-            )
-            .join(actor, actor.c.key == log.actor)
-            .join(target, target.c.key == log.object)
-            .where(
-                log.actor.in_(mine),
-                log.event_name.in_([label.exposure, label.outcome, RETRACT, *self.conversions]),
-                log.event_time.between(
-                    first - _SKEW_SECONDS, last + 2 * windows.conversion_seconds
-                ),
-            )
-            .order_by(log.event_time, log.seq)
-        )
-        for row in rows:
-            history = self.histories[row.head]
-            taken_back = row.event_name == RETRACT and row.relation == label.outcome
-            if row.event_name == label.exposure:
-                shown = (row.request_id, row.position, row.sampling_rate)
-                history.shown[row.target].append(
-                    _Shown(row.event_time, row.seq, row.target, *shown)
-                )
-            elif row.event_name == label.outcome or taken_back:
-                history.acts[row.target].append((row.event_time, taken_back, row.event_id))
-            elif row.event_name in self.conversions:
-                history.conversions.append(
-                    _Converted(
-                        row.event_time, row.seq, row.event_name, row.target, row.value or 0.0
-                    )
-                )
-
-    def _read_answers(self, answers: Sequence[Answer], first: int, last: int) -> None:
-        """Which answers hold which item, for impressions that do not say whose they are."""
-        by_type: dict[str, set[str]] = defaultdict(set)
-        for answer in answers:
-            by_type[answer.head.type].add(answer.head.id)
-        until = last + self.windows.click_seconds
-        seen: Mapping[tuple[str, str], int] = self.items
-        for type_, ids in by_type.items():
-            for answer in answers_module.to_heads(
-                self.connection, type_, sorted(ids), since=first, until=until
-            ):
-                history = self.histories[self.heads.get(answer.head, 0)]
-                for item in answer.items:
-                    key = seen.get((answer.tail_type, item.id))
-                    if key:
-                        history.answered[key].append((answer.asked_at, answer.request_id))
+def _touches(
+    connection: Connection, schema: Schema, answers: Sequence[Answer], windows: Windows
+) -> Touches:
+    relations = [relation.name for relation in schema.relations if relation.source == "offsite"]
+    named = relations if windows.conversions is None else windows.conversions
+    return Touches(
+        connection,
+        schema,
+        answers,
+        conversions=frozenset(named) & schema.events.keys(),
+        click_seconds=windows.click_seconds,
+        conversion_seconds=windows.conversion_seconds,
+    )
 
 
 def _outcome(
-    shown: _Shown | None, click: tuple[int, int], conversion: tuple[int, list[_Converted]]
+    shown: Shown | None, click: tuple[int, int], conversion: tuple[int, list[Converted]]
 ) -> dict[str, Any]:
     state, found = conversion
     rate = shown.sampling_rate if shown else None

@@ -1,0 +1,189 @@
+"""What the heads of some answers were shown and did: the part of the log that outcomes need.
+
+Takes answers, a connection and how far to look, gives a history per head under the keys that hold
+now; never says which impression an outcome belongs to (see `attribution.py`). Our design.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, func, select
+
+from graphsvc import answers as answers_module
+from graphsvc.answers import Answer
+from graphsvc.builtin import RETRACT
+from graphsvc.bulk import rows_among
+from graphsvc.ids import EntityId
+from graphsvc.schema import Schema
+from graphsvc.tables import entities, events
+
+#: The clocks of whoever shows and of the server that answered may differ by so much.
+SKEW_SECONDS = 600
+
+
+class Shown(NamedTuple):
+    """An impression. Impressions compare by (time, seq): the later one is the greater."""
+
+    time: int
+    seq: int
+    item: int
+    request_id: str | None
+    position: int | None
+    sampling_rate: float | None
+
+
+class Converted(NamedTuple):
+    """A conversion; `object` is what it was on, e.g. a product."""
+
+    time: int
+    seq: int
+    event: str
+    object: int
+    value: float
+
+
+@dataclass(slots=True)
+class History:
+    """What one head was shown and did, within the time that a block of answers needs."""
+
+    #: item -> impressions, in order.
+    shown: dict[int, list[Shown]] = field(default_factory=lambda: defaultdict(list))
+    #: item -> (time, is retraction, event id)
+    acts: dict[int, list[tuple[int, bool, str]]] = field(default_factory=lambda: defaultdict(list))
+    conversions: list[Converted] = field(default_factory=list)
+    #: item -> (asked_at, request_id) of the answers that hold it, in order.
+    answered: dict[int, list[tuple[int, str]]] = field(default_factory=lambda: defaultdict(list))
+
+
+class Touches:
+    """One block of answers, and the part of the log that it is joined with.
+
+    `conversions` are the names of the events that are read as such; the seconds are those of the
+    windows behind an impression.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        schema: Schema,
+        answers: Sequence[Answer],
+        *,
+        conversions: Collection[str],
+        click_seconds: int,
+        conversion_seconds: int,
+    ) -> None:
+        self.connection, self.schema, self.conversions = connection, schema, conversions
+        self.click_seconds, self.conversion_seconds = click_seconds, conversion_seconds
+        self.heads: dict[EntityId, int] = self._keys({answer.head for answer in answers})
+        self.items: dict[tuple[str, str], int] = self._keys(
+            {(answer.tail_type, item.id) for answer in answers for item in answer.items}
+        )
+        self.links = self._links({answer.tail_type for answer in answers})
+        self.histories: dict[int, History] = defaultdict(History)
+        if answers:
+            asked = [answer.asked_at for answer in answers]
+            self._read(min(asked), max(asked))
+            self._read_answers(answers, min(asked), max(asked))
+
+    def leading_to(self, target: int) -> set[int]:
+        """The items that a conversion on `target` can be owed to: itself, and what leads to it."""
+        return self.links.get(target, set()) | {target}
+
+    def _keys(self, names: set[Any]) -> dict[Any, int]:
+        """(type, id) -> the key that holds now; names of nobody are left out."""
+        found: dict[Any, int] = {}
+        by_type: dict[str, dict[str, Any]] = defaultdict(dict)
+        for name in names:
+            by_type[name[0]][name[1]] = name
+        query = (
+            "SELECT id, coalesce(merged_into, key) FROM entities "
+            "WHERE type = {value} AND id {among}"
+        )
+        for type_, ids in by_type.items():
+            rows = rows_among(self.connection, query, list(ids), where=(type_,))
+            found.update((ids[id_], key) for id_, key in rows)
+        return found
+
+    def _links(self, tail_types: set[str]) -> dict[int, set[int]]:
+        """Target of a conversion -> items that have a structure edge to it."""
+        targets = {self.schema.events[name].tail for name in self.conversions}
+        ties = [
+            relation.name
+            for relation in self.schema.relations
+            if relation.source == "structure"
+            and relation.head in tail_types
+            and relation.tail in targets
+        ]
+        found: dict[int, set[int]] = defaultdict(set)
+        query = "SELECT head, tail FROM edges WHERE relation = {value} AND head {among_numbers}"
+        for name in ties:
+            for head, tail in rows_among(
+                self.connection, query, sorted(set(self.items.values())), where=(name,)
+            ):
+                found[tail].add(head)
+        return found
+
+    def _read(self, first: int, last: int) -> None:
+        """The heads' impressions, outcomes and conversions, in order of time."""
+        label = self.schema.label
+        heads = sorted(set(self.heads.values()))
+        actor, target = entities.alias("actor"), entities.alias("target")
+        head = func.coalesce(actor.c.merged_into, actor.c.key)
+        mine = select(entities.c.key).where(
+            func.coalesce(entities.c.merged_into, entities.c.key).in_(heads)
+        )
+        log = events.c
+        rows = self.connection.execute(
+            select(
+                head.label("head"),
+                func.coalesce(target.c.merged_into, target.c.key).label("target"),
+                log.seq,
+                log.event_id,
+                log.event_name,
+                log.event_time,
+                log.relation,
+                log.value,
+                log.request_id,
+                log.position,
+                log.sampling_rate,
+            )
+            .join(actor, actor.c.key == log.actor)
+            .join(target, target.c.key == log.object)
+            .where(
+                log.actor.in_(mine),
+                log.event_name.in_([label.exposure, label.outcome, RETRACT, *self.conversions]),
+                log.event_time.between(first - SKEW_SECONDS, last + 2 * self.conversion_seconds),
+            )
+            .order_by(log.event_time, log.seq)
+        )
+        for row in rows:
+            history = self.histories[row.head]
+            taken_back = row.event_name == RETRACT and row.relation == label.outcome
+            if row.event_name == label.exposure:
+                shown = (row.request_id, row.position, row.sampling_rate)
+                history.shown[row.target].append(Shown(row.event_time, row.seq, row.target, *shown))
+            elif row.event_name == label.outcome or taken_back:
+                history.acts[row.target].append((row.event_time, taken_back, row.event_id))
+            elif row.event_name in self.conversions:
+                history.conversions.append(
+                    Converted(row.event_time, row.seq, row.event_name, row.target, row.value or 0.0)
+                )
+
+    def _read_answers(self, answers: Sequence[Answer], first: int, last: int) -> None:
+        """Which answers hold which item, for impressions that do not say whose they are."""
+        by_type: dict[str, set[str]] = defaultdict(set)
+        for answer in answers:
+            by_type[answer.head.type].add(answer.head.id)
+        until = last + self.click_seconds
+        seen: Mapping[tuple[str, str], int] = self.items
+        for type_, ids in by_type.items():
+            for answer in answers_module.to_heads(
+                self.connection, type_, sorted(ids), since=first, until=until
+            ):
+                history = self.histories[self.heads.get(answer.head, 0)]
+                for item in answer.items:
+                    key = seen.get((answer.tail_type, item.id))
+                    if key:
+                        history.answered[key].append((answer.asked_at, answer.request_id))
