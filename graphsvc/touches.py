@@ -80,12 +80,12 @@ class Touches:
         self.items: dict[tuple[str, str], int] = self._keys(
             {(answer.tail_type, item.id) for answer in answers for item in answer.items}
         )
-        self.links = self._links({answer.tail_type for answer in answers})
         self.histories: dict[int, History] = defaultdict(History)
         if answers:
             asked = [answer.asked_at for answer in answers]
             self._read(min(asked), max(asked))
             self._read_answers(answers, min(asked), max(asked))
+        self.links = self._links()
 
     def leading_to(self, target: int) -> set[int]:
         """The items that a conversion on `target` can be owed to: itself, and what leads to it."""
@@ -106,22 +106,25 @@ class Touches:
             found.update((ids[id_], key) for id_, key in rows)
         return found
 
-    def _links(self, tail_types: set[str]) -> dict[int, set[int]]:
-        """Target of a conversion -> items that have a structure edge to it."""
+    def _links(self) -> dict[int, set[int]]:
+        """Target of a conversion -> items that have a structure edge to it.
+
+        Of all items that the heads were shown: the last touch may be of an item that no answer of
+        this block holds, and who gets a conversion may not depend on the block.
+        """
         targets = {self.schema.events[name].tail for name in self.conversions}
         ties = [
             relation.name
             for relation in self.schema.relations
             if relation.source == "structure"
-            and relation.head in tail_types
+            and relation.head == self.schema.events[self.schema.label.exposure].tail
             and relation.tail in targets
         ]
+        shown = sorted({item for history in self.histories.values() for item in history.shown})
         found: dict[int, set[int]] = defaultdict(set)
         query = "SELECT head, tail FROM edges WHERE relation = {value} AND head {among_numbers}"
         for name in ties:
-            for head, tail in rows_among(
-                self.connection, query, sorted(set(self.items.values())), where=(name,)
-            ):
+            for head, tail in rows_among(self.connection, query, shown, where=(name,)):
                 found[tail].add(head)
         return found
 

@@ -1,84 +1,14 @@
 """Outcomes belong to the latest impression before them, within a window whose edges are exact."""
 
-from dataclasses import dataclass, field
-from typing import Any
-
 import numpy as np
 import pytest
+from answered import ADS, DAY, HOUR, LATER, MINUTE, T, World
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from graphsvc import answers
-from graphsvc.answers import Answer, Item
 from graphsvc.attribution import CENSORED, NEGATIVE, NOT_SHOWN, POSITIVE, Windows, blocks, join
 from graphsvc.db import Database
-from graphsvc.ids import EntityId
-from graphsvc.ingest import Rules, ingest
-from graphsvc.schema import load_schema
-
-ADS = load_schema("ads")
-T = 1_767_225_600
-MINUTE, HOUR, DAY = 60, 3600, 86_400
-LATER = T + 30 * DAY
-
-
-@dataclass
-class World:
-    """A log and some answers, written down in the order in which a test says them."""
-
-    database: Database
-    events: list[dict[str, Any]] = field(default_factory=list)
-    answers: list[Answer] = field(default_factory=list)
-
-    def say(self, name: str, time: int, actor: str, target: str, **fields: Any) -> None:
-        declared = ADS.events.get(fields.get("relation", name)) or ADS.events[name]
-        self.events.append(
-            {
-                "event_id": f"e{len(self.events)}",
-                "event_name": name,
-                "event_time": time,
-                "action_source": declared.source,
-                "actor": {"type": declared.head, "id": actor},
-                "object": {"type": declared.tail, "id": target},
-                "consent": True,
-                **fields,
-            }
-        )
-
-    def answer(self, request_id: str, time: int, *items: str, user: str = "u1") -> None:
-        self.answers.append(
-            Answer(
-                request_id=request_id,
-                asked_at=time,
-                head=EntityId("user", user),
-                tail_type="ad",
-                state="learned",
-                bundle="b" * 64,
-                index="1" * 64,
-                ranker="c" * 64,
-                items=[Item(name, 1 / (n + 2)) for n, name in enumerate(items)],
-            )
-        )
-
-    def write(self) -> None:
-        with self.database.transaction() as connection:
-            verdicts = ingest(connection, ADS, self.events, now=LATER, rules=Rules(backfill=True))
-            assert {v.status for v in verdicts} <= {"accepted"}, verdicts
-            answers.write(connection, self.answers)
-        self.events, self.answers = [], []
-
-    def joined(self, now: int = LATER, **windows: Any) -> list[tuple[str, str, int, int]]:
-        """(request, item, click, conversion) of every item."""
-        self.write()
-        with self.database.reading() as connection:
-            found = [
-                row
-                for block in blocks(connection, ADS, Windows(**windows), now=now, block=2)
-                for row in zip(
-                    block.request_id, block.item, block.click, block.conversion, strict=True
-                )
-            ]
-        return [(a, b, int(c), int(d)) for a, b, c, d in found]
 
 
 @pytest.fixture

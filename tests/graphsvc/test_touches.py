@@ -1,0 +1,94 @@
+"""What became of an answer does not depend on which other answers it is joined beside."""
+
+from random import Random
+
+import pytest
+from answered import ADS, DAY, HOUR, LATER, MINUTE, T, World
+
+from graphsvc import answers
+from graphsvc.attribution import NEGATIVE, POSITIVE, Windows, join
+from graphsvc.db import Database
+
+Row = tuple[str, str, int, int]
+
+
+@pytest.fixture
+def world(database: Database) -> World:
+    return World(database)
+
+
+def alone(world: World, requests: list[str]) -> list[Row]:
+    """Each answer joined by itself, as GET /v1/answers/{request_id} does it."""
+    found: list[Row] = []
+    with world.database.reading() as connection:
+        for request in requests:
+            kept = [answers.answer(connection, request)]
+            one = join(connection, ADS, kept, windows=Windows(), now=LATER)
+            rows = zip(one.request_id, one.item, one.click, one.conversion, strict=True)
+            found += [(a, b, int(c), int(d)) for a, b, c, d in rows]
+    return found
+
+
+@pytest.mark.parametrize("block", [1, 2, 200])
+def test_an_ad_outside_the_block_may_be_the_last_touch(world: World, block: int) -> None:
+    for n, ad in enumerate(("a1", "a2")):
+        world.say("ad_of_product", T - DAY, ad, "p1")
+        world.answer(f"r{n}", T + n * HOUR, ad)
+        world.say("impression", T + n * HOUR + 5, "u1", ad, request_id=f"r{n}")
+    world.say("checkout", T + DAY, "u1", "p1")
+    expected = [("r0", "a1", NEGATIVE, NEGATIVE), ("r1", "a2", NEGATIVE, POSITIVE)]
+    assert world.joined(block=block) == expected
+    assert alone(world, ["r0", "r1"]) == expected
+
+
+@pytest.mark.parametrize("block", [1, 200])
+def test_merged_ads_and_products_are_the_last_touch_too(world: World, block: int) -> None:
+    world.say("ad_of_product", T - DAY, "a1", "p1")
+    world.say("ad_of_product", T - DAY, "old", "p-old")
+    world.answer("r0", T, "a1")
+    world.answer("r1", T + HOUR, "old")
+    world.say("impression", T + 5, "u1", "a1", request_id="r0")
+    world.say("impression", T + HOUR + 5, "u1", "old", request_id="r1")
+    world.say("checkout", T + DAY, "u1", "p1")
+    world.merge("ad", "old", "new")
+    world.merge("product", "p-old", "p1")
+    assert [row[3] for row in world.joined(block=block)] == [NEGATIVE, POSITIVE]
+    assert [row[3] for row in alone(world, ["r0", "r1"])] == [NEGATIVE, POSITIVE]
+
+
+def test_an_ad_that_no_answer_holds_may_be_the_last_touch(world: World) -> None:
+    for ad in ("a1", "a2"):
+        world.say("ad_of_product", T - DAY, ad, "p1")
+    world.answer("r", T, "a1")
+    world.say("impression", T + 5, "u1", "a1", request_id="r")
+    world.say("impression", T + 9, "u1", "a2")
+    world.say("checkout", T + DAY, "u1", "p1")
+    assert world.joined() == [("r", "a1", NEGATIVE, NEGATIVE)]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_any_size_of_the_blocks_gives_the_same(world: World, seed: int) -> None:
+    random = Random(seed)
+    ads = [f"a{n}" for n in range(6)]
+    for ad in ads:
+        for product in random.sample(["p0", "p1", "p2"], 2):
+            world.say("ad_of_product", T - DAY, ad, product)
+    requests = [f"r{n:02}" for n in range(16)]
+    for n, request in enumerate(requests):
+        asked, user = T + n * 5 * HOUR, random.choice(["u1", "u2"])
+        held = random.sample(ads, 3)
+        world.answer(request, asked, *held, user=user)
+        for ad in held[:2]:
+            named = {"request_id": request} if random.random() < 0.7 else {}
+            world.say("impression", asked + random.randrange(MINUTE), user, ad, **named)
+            if random.random() < 0.5:
+                world.say("click", asked + random.randrange(40 * MINUTE), user, ad)
+    world.say("checkout", T + 5 * DAY, "u1", "p0")
+    world.say("checkout", T + 5 * DAY, "u2", "p0")
+    expected = world.joined(block=200)
+    assert {row[3] for row in expected} == {POSITIVE, NEGATIVE, -2}
+    # Each of two people bought once, and the last of the impressions before it got it.
+    assert sum(row[3] == POSITIVE for row in expected) == 2
+    for block in (1, 2, 3, 5, 16):
+        assert world.joined(block=block) == expected, block
+    assert alone(world, requests) == expected
