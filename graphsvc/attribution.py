@@ -1,8 +1,9 @@
 """What became of answers: each item joined with the impression, the click and the conversion.
 
 Takes answers and the log, gives columns; never writes. Last touch: an outcome belongs to the
-latest impression before it, so no outcome is counted twice. What is younger than its window is
-censored, never negative. Our design.
+latest impression before it, so no outcome is counted twice; so does the label's negative (`hide`),
+which makes the click negative at once, whatever else was done or follows. Otherwise, what is
+younger than its window is censored, never negative. Our design.
 """
 
 from bisect import bisect_right
@@ -41,7 +42,8 @@ class Windows:
 class Joined(NamedTuple):
     """Items of answers as columns; times are seconds since 1970, -1 where there is none.
 
-    click, conversion: 1 positive, 0 negative, -1 censored (the window is open), -2 not shown.
+    click, conversion: 1 positive, 0 negative, -1 censored (the window is open), -2 not shown. A
+    click that the label's negative (`hide`) undoes is 0 and has no time.
     """
 
     request_id: NDArray[np.object_]
@@ -145,20 +147,10 @@ class _Join:
             waiting = now <= answer.asked_at + windows.click_seconds + windows.settle_seconds
             state = CENSORED if waiting else NOT_SHOWN
             return _outcome(None, (state, -1), (state, []))
-        clicks = self._clicks(shown, history)
+        click, click_time = self._click(shown, history)
         found = self._converted(shown, history)
-        open_until = shown.time + windows.settle_seconds
-
-        def state_of(positive: bool, seconds: int) -> int:
-            if positive:
-                return POSITIVE
-            return NEGATIVE if now > open_until + seconds else CENSORED
-
-        return _outcome(
-            shown,
-            (state_of(bool(clicks), windows.click_seconds), clicks[0] if clicks else -1),
-            (state_of(bool(found), windows.conversion_seconds), found),
-        )
+        state = POSITIVE if found else self._without(shown, windows.conversion_seconds)
+        return _outcome(shown, (click, click_time), (state, found))
 
     def _impression(self, answer: Answer, item: int, history: History) -> Shown | None:
         """By request id; else the first without one that the answer is the latest before.
@@ -181,14 +173,30 @@ class _Join:
                 return one
         return None
 
-    def _clicks(self, shown: Shown, history: History) -> list[int]:
-        """Times of the outcomes within the window and before the next impression."""
+    def _click(self, shown: Shown, history: History) -> tuple[int, int]:
+        """Whether the outcome followed, and when; what the label's negative undoes has no time."""
+        # As in labels.py a negative outweighs outcomes before and after it. So the state is known
+        # before the window's end: nothing that is done later can make it positive.
+        if self._owned(history.refusals.get(shown.item, []), shown, history):
+            return NEGATIVE, -1
+        adds_up = self.schema.events[self.schema.label.outcome].parallel
+        times = standing(history.acts.get(shown.item, []), adds_up=adds_up)
+        clicks = self._owned(times, shown, history)
+        if clicks:
+            return POSITIVE, clicks[0]
+        return self._without(shown, self.windows.click_seconds), -1
+
+    def _owned(self, times: Sequence[int], shown: Shown, history: History) -> list[int]:
+        """Those within the click window and before the item's next impression, in order."""
         following = [one.time for one in history.shown[shown.item] if one[:2] > shown[:2]]
         stop = min(following, default=_NEVER)
         last = shown.time + self.windows.click_seconds
-        adds_up = self.schema.events[self.schema.label.outcome].parallel
-        times = standing(history.acts.get(shown.item, []), adds_up=adds_up)
         return sorted(time for time in times if shown.time <= time <= last and time < stop)
+
+    def _without(self, shown: Shown, seconds: int) -> int:
+        """The state of an impression that nothing has followed so far."""
+        is_over = self.now > shown.time + self.windows.settle_seconds + seconds
+        return NEGATIVE if is_over else CENSORED
 
     def _converted(self, shown: Shown, history: History) -> list[Converted]:
         """Conversions within the window of what the item leads to, by last touch, in order."""

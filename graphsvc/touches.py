@@ -52,6 +52,8 @@ class History:
     shown: dict[int, list[Shown]] = field(default_factory=lambda: defaultdict(list))
     #: item -> (time, is retraction, event id)
     acts: dict[int, list[tuple[int, bool, str]]] = field(default_factory=lambda: defaultdict(list))
+    #: item -> times of the label's negative
+    refusals: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
     conversions: list[Converted] = field(default_factory=list)
     #: item -> (asked_at, request_id) of the answers that hold it, in order.
     answered: dict[int, list[tuple[int, str]]] = field(default_factory=lambda: defaultdict(list))
@@ -129,8 +131,9 @@ class Touches:
         return found
 
     def _read(self, first: int, last: int) -> None:
-        """The heads' impressions, outcomes and conversions, in order of time."""
+        """The heads' impressions, outcomes, negatives and conversions, in order of time."""
         label = self.schema.label
+        negatives = [label.negative] if label.negative else []
         heads = sorted(set(self.heads.values()))
         actor, target = entities.alias("actor"), entities.alias("target")
         head = func.coalesce(actor.c.merged_into, actor.c.key)
@@ -156,7 +159,9 @@ class Touches:
             .join(target, target.c.key == log.object)
             .where(
                 log.actor.in_(mine),
-                log.event_name.in_([label.exposure, label.outcome, RETRACT, *self.conversions]),
+                log.event_name.in_(
+                    [label.exposure, label.outcome, RETRACT, *negatives, *self.conversions]
+                ),
                 log.event_time.between(first - SKEW_SECONDS, last + 2 * self.conversion_seconds),
             )
             .order_by(log.event_time, log.seq)
@@ -169,6 +174,8 @@ class Touches:
                 history.shown[row.target].append(Shown(row.event_time, row.seq, row.target, *shown))
             elif row.event_name == label.outcome or taken_back:
                 history.acts[row.target].append((row.event_time, taken_back, row.event_id))
+            elif row.event_name in negatives:
+                history.refusals[row.target].append(row.event_time)
             elif row.event_name in self.conversions:
                 history.conversions.append(
                     Converted(row.event_time, row.seq, row.event_name, row.target, row.value or 0.0)

@@ -61,8 +61,8 @@ class OutcomeOut(BaseModel):
     impression_time: int | None = Field(examples=[1767225601])
     click: State = Field(
         examples=["positive"],
-        description="whether the outcome followed within the click window; censored while it may "
-        "still follow",
+        description="whether the outcome followed within the click window; negative if the label's "
+        "negative did; else censored while it may still follow",
     )
     click_time: int | None = Field(examples=[1767225660])
     conversion: State = Field(examples=["censored"])

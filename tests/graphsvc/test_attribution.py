@@ -1,12 +1,15 @@
 """Outcomes belong to the latest impression before them, within a window whose edges are exact."""
 
+from dataclasses import replace
+from random import Random
+
 import numpy as np
 import pytest
 from answered import ADS, DAY, HOUR, LATER, MINUTE, T, World
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from graphsvc import answers
+from graphsvc import answers, labels
 from graphsvc.attribution import CENSORED, NEGATIVE, NOT_SHOWN, POSITIVE, Windows, blocks, join
 from graphsvc.db import Database
 
@@ -166,6 +169,88 @@ def test_what_is_taken_back_is_no_outcome(world: World) -> None:
     world.say("click", T + 5, "u1", "a1")
     world.say("retract", T + 9, "u1", "a1", relation="click")
     assert world.joined()[0][2] == NEGATIVE
+
+
+@pytest.mark.parametrize(
+    ("clicked", "hidden", "expected"),
+    [
+        (60, 90, NEGATIVE),  # click, then hide
+        (90, 60, NEGATIVE),  # hide, then click
+        (60, 60, NEGATIVE),
+        (60, 0, NEGATIVE),  # in the impression's second
+        (60, 30 * MINUTE, NEGATIVE),
+        (60, 30 * MINUTE + 1, POSITIVE),
+        (60, -1, POSITIVE),  # before the impression
+    ],
+)
+def test_a_hide_within_the_window_outweighs_a_click(
+    world: World, clicked: int, hidden: int, expected: int
+) -> None:
+    world.say("ad_of_product", T, "a1", "p1")
+    world.answer("r", T, "a1")
+    world.say("impression", T + 5, "u1", "a1", request_id="r")
+    world.say("click", T + 5 + clicked, "u1", "a1")
+    world.say("hide", T + 5 + hidden, "u1", "a1")
+    world.say("checkout", T + DAY, "u1", "p1")
+    assert world.joined() == [("r", "a1", expected, POSITIVE)]
+    with world.database.reading() as connection:
+        (block,) = blocks(connection, ADS, Windows(), now=LATER)
+    assert block.click_time.tolist() == [T + 5 + clicked if expected == POSITIVE else -1]
+
+
+def test_what_was_shown_once_is_labelled_as_in_training(world: World) -> None:
+    """Each ad is shown once; the labels of snapshots are asked about the same acts."""
+    random, said = Random(7), []
+    ads = [f"a{n}" for n in range(40)]
+    world.answer("r", T, *ads)
+    for n, ad in enumerate(ads):
+        time = T + random.randrange(HOUR)
+        world.say("impression", time, "u1", ad, request_id="r")
+        said.append((time, n, labels.EXPOSURE))
+        for name, kind in (("click", labels.OUTCOME), ("hide", labels.NEGATIVE)):
+            for _ in range(random.randrange(3)):
+                after = time + random.randrange(-10 * MINUTE, 40 * MINUTE)
+                world.say(name, after, "u1", ad)
+                said.append((after, n, kind))
+    rows = np.zeros(len(said), dtype=labels.ACT)
+    rows["time"], rows["tail"], rows["event"] = zip(*said, strict=True)
+    labelled = labels.Labeler(window=30 * MINUTE, observed=LATER).add(rows, labels.END)
+    exposed = labelled[labelled["event"] == labels.EXPOSURE]
+    expected = exposed["label"][np.argsort(exposed["tail"])].tolist()
+    assert {POSITIVE, NEGATIVE} == set(expected)
+    assert [row[2] for row in world.joined()] == expected
+
+
+def test_a_hide_is_known_before_the_window_is_over(world: World) -> None:
+    world.answer("r", T, "a1", "a2")
+    for ad in ("a1", "a2"):
+        world.say("impression", T, "u1", ad, request_id="r")
+    world.say("hide", T + 60, "u1", "a1")
+    found = world.joined(now=T + 2 * MINUTE, settle_seconds=HOUR)
+    assert found == [("r", "a1", NEGATIVE, CENSORED), ("r", "a2", CENSORED, CENSORED)]
+
+
+def test_a_hide_belongs_to_the_last_touch(world: World) -> None:
+    for n in range(2):
+        world.answer(f"r{n}", T + n * 60, "a1")
+        world.say("impression", T + n * 60 + 10, "u1", "a1", request_id=f"r{n}")
+        world.say("click", T + n * 60 + 20, "u1", "a1")
+    world.say("hide", T + 90, "u1", "a1")
+    world.say("hide", T + 30, "u2", "a1")
+    world.say("hide", T + 30, "u1", "a2")
+    assert [row[2] for row in world.joined()] == [POSITIVE, NEGATIVE]
+
+
+def test_a_schema_without_a_negative_has_none(world: World) -> None:
+    plain = replace(ADS, label=replace(ADS.label, negative=None))
+    world.answer("r", T, "a1")
+    world.say("impression", T, "u1", "a1", request_id="r")
+    world.say("click", T + 5, "u1", "a1")
+    world.say("hide", T + 9, "u1", "a1")
+    world.write()
+    with world.database.reading() as connection:
+        (block,) = blocks(connection, plain, Windows(), now=LATER)
+    assert block.click.tolist() == [POSITIVE]
 
 
 def test_other_peoples_outcomes_are_theirs(world: World) -> None:
