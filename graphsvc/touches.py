@@ -140,6 +140,8 @@ class Touches:
         mine = select(entities.c.key).where(
             func.coalesce(entities.c.merged_into, entities.c.key).in_(heads)
         )
+        # An impression comes within a window of its answer, what it led to within another one.
+        reach = max(self.click_seconds, self.conversion_seconds)
         log = events.c
         rows = self.connection.execute(
             select(
@@ -162,7 +164,7 @@ class Touches:
                 log.event_name.in_(
                     [label.exposure, label.outcome, RETRACT, *negatives, *self.conversions]
                 ),
-                log.event_time.between(first - SKEW_SECONDS, last + 2 * self.conversion_seconds),
+                log.event_time.between(first - SKEW_SECONDS, last + 2 * reach),
             )
             .order_by(log.event_time, log.seq)
         )

@@ -6,7 +6,7 @@ import pytest
 from answered import ADS, DAY, HOUR, LATER, MINUTE, T, World
 
 from graphsvc import answers
-from graphsvc.attribution import NEGATIVE, POSITIVE, Windows, join
+from graphsvc.attribution import NEGATIVE, NOT_SHOWN, POSITIVE, Windows, join
 from graphsvc.db import Database
 
 Row = tuple[str, str, int, int]
@@ -86,9 +86,19 @@ def test_any_size_of_the_blocks_gives_the_same(world: World, seed: int) -> None:
     world.say("checkout", T + 5 * DAY, "u1", "p0")
     world.say("checkout", T + 5 * DAY, "u2", "p0")
     expected = world.joined(block=200)
-    assert {row[3] for row in expected} == {POSITIVE, NEGATIVE, -2}
+    assert {row[3] for row in expected} == {POSITIVE, NEGATIVE, NOT_SHOWN}
     # Each of two people bought once, and the last of the impressions before it got it.
     assert sum(row[3] == POSITIVE for row in expected) == 2
     for block in (1, 2, 3, 5, 16):
         assert world.joined(block=block) == expected, block
     assert alone(world, requests) == expected
+
+
+@pytest.mark.parametrize("block", [1, 200])
+def test_the_click_window_may_be_the_longer_one(world: World, block: int) -> None:
+    world.answer("r0", T, "a1")
+    world.answer("r1", T + 6 * DAY, "a2")
+    world.say("impression", T, "u1", "a1", request_id="r0")
+    world.say("click", T + 3 * DAY, "u1", "a1")
+    found = world.joined(block=block, click_seconds=7 * DAY, conversion_seconds=HOUR)
+    assert found[0][2] == POSITIVE
