@@ -5,7 +5,7 @@ now; never says which impression an outcome belongs to (see `attribution.py`). O
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from graphsvc.answers import Answer
 from graphsvc.builtin import RETRACT
 from graphsvc.bulk import rows_among
 from graphsvc.ids import EntityId
+from graphsvc.logread import aliases
 from graphsvc.schema import Schema
 from graphsvc.tables import entities, events
 
@@ -86,7 +87,7 @@ class Touches:
         if answers:
             asked = [answer.asked_at for answer in answers]
             self._read(min(asked), max(asked))
-            self._read_answers(answers, min(asked), max(asked))
+            self._read_answers(min(asked), max(asked))
         self.links = self._links()
 
     def leading_to(self, target: int) -> set[int]:
@@ -183,19 +184,32 @@ class Touches:
                     Converted(row.event_time, row.seq, row.event_name, row.target, row.value or 0.0)
                 )
 
-    def _read_answers(self, answers: Sequence[Answer], first: int, last: int) -> None:
-        """Which answers hold which item, for impressions that do not say whose they are."""
-        by_type: dict[str, set[str]] = defaultdict(set)
-        for answer in answers:
-            by_type[answer.head.type].add(answer.head.id)
+    def _read_answers(self, first: int, last: int) -> None:
+        """Which answers hold which item, for impressions that do not say whose they are.
+
+        Answers keep the ids that they were asked with, so those under merged ids are read too,
+        whether or not this block holds one.
+        """
+        mine = sorted(aliases(self.connection, self.heads.values()))
+        query = "SELECT type, id FROM entities WHERE key {among_numbers}"
+        by_type: dict[str, list[str]] = defaultdict(list)
+        for type_, id_ in rows_among(self.connection, query, mine):
+            by_type[type_].append(id_)
         until = last + self.click_seconds
-        seen: Mapping[tuple[str, str], int] = self.items
-        for type_, ids in by_type.items():
+        found = [
+            answer
+            for type_, ids in by_type.items()
             for answer in answers_module.to_heads(
                 self.connection, type_, sorted(ids), since=first, until=until
-            ):
-                history = self.histories[self.heads.get(answer.head, 0)]
-                for item in answer.items:
-                    key = seen.get((answer.tail_type, item.id))
-                    if key:
-                        history.answered[key].append((answer.asked_at, answer.request_id))
+            )
+        ]
+        heads = self._keys({answer.head for answer in found})
+        items = self._keys(
+            {(answer.tail_type, item.id) for answer in found for item in answer.items}
+        )
+        for answer in found:
+            history = self.histories[heads[answer.head]]
+            for item in answer.items:
+                key = items.get((answer.tail_type, item.id))
+                if key:
+                    history.answered[key].append((answer.asked_at, answer.request_id))

@@ -102,3 +102,17 @@ def test_the_click_window_may_be_the_longer_one(world: World, block: int) -> Non
     world.say("click", T + 3 * DAY, "u1", "a1")
     found = world.joined(block=block, click_seconds=7 * DAY, conversion_seconds=HOUR)
     assert found[0][2] == POSITIVE
+
+
+def test_the_answers_under_a_merged_name_count_where_impressions_name_none(world: World) -> None:
+    world.answer("r0", T, "old", user="u-old")
+    world.answer("r1", T + MINUTE, "new", user="u1")
+    world.say("impression", T, "u-old", "other", request_id="elsewhere")
+    world.say("impression", T + 2 * MINUTE, "u1", "new")
+    world.say("click", T + 3 * MINUTE, "u1", "new")
+    world.say("impression", T - DAY, "u1", "old")
+    world.merge("ad", "old", "new")
+    world.merge("user", "u-old", "u1")
+    expected = [NOT_SHOWN, POSITIVE]
+    assert [row[2] for row in world.joined(block=200)] == expected
+    assert [row[2] for row in world.joined(block=1)] == expected
