@@ -14,7 +14,7 @@ from graphsvc.errors import SchemaMismatch, SchemaMissing, SchemaOutdated
 from graphsvc.schema import Schema, parse_schema, to_document
 from graphsvc.tables import entities, events, schemas
 
-__all__ = ["current", "require_current", "seed", "store", "text_of", "version"]
+__all__ = ["current", "numbered", "require_current", "seed", "store", "text_of", "version"]
 
 
 def version(connection: Connection) -> int:
@@ -30,6 +30,14 @@ def current(connection: Connection) -> Schema:
     if row is None:
         raise SchemaMissing
     return replace(parse_schema(json.loads(row.document)), version=row.version)
+
+
+def numbered(connection: Connection, number: int) -> Schema:
+    """A version by its number. Raises `SchemaMissing` where there is none."""
+    document = connection.scalar(select(schemas.c.document).where(schemas.c.version == number))
+    if document is None:
+        raise SchemaMissing(f"the schema has no version {number}")
+    return replace(parse_schema(json.loads(document)), version=number)
 
 
 def require_current(connection: Connection, schema: Schema) -> None:

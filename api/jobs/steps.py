@@ -84,7 +84,10 @@ def open_workshop(settings: Settings) -> Workshop:
 
 
 def moment(shop: Workshop, request: RetrainRequest) -> dict[str, int]:
-    """What a snapshot is taken at, now or when it is taken again: by default the log's end."""
+    """What a snapshot is taken at, now or when it is taken again: by default the log's end.
+
+    And under which version of the schema: one that is changed meanwhile is for the next job.
+    """
     as_of = request.as_of
     with shop.database.reading() as connection:
         if as_of is None:
@@ -94,7 +97,7 @@ def moment(shop: Workshop, request: RetrainRequest) -> dict[str, int]:
         else:
             watermark = open_snapshot(shop.store, as_of).watermark
             found = Moment(watermark["seq"], watermark["observed"])
-    return found._asdict()
+        return {**found._asdict(), "schema": versions.version(connection)}
 
 
 def snapshot(
@@ -106,14 +109,14 @@ def snapshot(
     at: Mapping[str, int] | None = None,
 ) -> str:
     """Seal the graph and its interactions at a moment, by default the one that is asked for."""
-    until = Moment(**(at or moment(shop, request)))
+    chosen = at or moment(shop, request)
     with shop.database.reading() as connection:
         sealed = export_snapshot(
             connection,
             shop.store,
-            versions.current(connection),
+            versions.numbered(connection, chosen["schema"]),
             Split(protocol=request.split, shares=request.shares),
-            at=until,
+            at=Moment(chosen["seq"], chosen["as_of"]),
             progress=lambda done, total: tick(done, total, "events"),
         )
     return shop.record(sealed.artifact, job_id)

@@ -14,6 +14,7 @@ from api.settings import Settings
 from graphsvc.artifact import ArtifactStore
 from graphsvc.db import Database
 from graphsvc.errors import LeakFound, NotEnoughData
+from graphsvc.evolution import change
 from graphsvc.schema import parse_schema, to_document
 from graphsvc.snapshot import open_snapshot
 from graphsvc.versions import seed
@@ -82,6 +83,18 @@ def test_a_moment_is_asked_for_by_time_or_by_digest(shop: Workshop) -> None:
     assert open_snapshot(shop.store, then).watermark["observed"] == NOW
     with pytest.raises(NotEnoughData, match="no event had arrived by"):
         steps.moment(shop, RetrainRequest(as_of=NOW - 1))
+
+
+def test_a_moment_has_a_schema(shop: Workshop) -> None:
+    """A step that is done again after the schema has changed does the same again."""
+    chosen = steps.moment(shop, RetrainRequest())
+    then = steps.snapshot(shop, RetrainRequest(), _silent, at=chosen)
+    document = to_document(SCHEMA)
+    document["relations"]["click"]["half_life_days"] = 1
+    with shop.database.transaction() as connection:
+        change(connection, parse_schema(document), reason="test", now=NOW)
+    assert steps.snapshot(shop, RetrainRequest(), _silent, at=chosen) == then
+    assert steps.snapshot(shop, RetrainRequest(), _silent) != then
 
 
 def test_a_request_names_a_second_or_a_digest() -> None:
