@@ -91,7 +91,7 @@ def dataset(
     *,
     source: Annotated[
         Path | None,
-        typer.Option("--from", help="Its folder or zip; for triples, the file to train on."),
+        typer.Option("--from", help="Its folder, zip or file; for triples, the file to train on."),
     ] = None,
     held_out: Annotated[
         list[Path] | None,
@@ -121,7 +121,7 @@ def dataset(
         stack.callback(database.dispose)
         with Ticker(name, quiet=as_json) as ticker:
             counts = put(found, database, ticker.tick)
-    out(Output({**found.about, **counts}), as_json=as_json)
+    out(Output({**found.about(), **counts}), as_json=as_json)
     if counts["rejected"] or counts["conflict"]:
         raise typer.Exit(SOME_REJECTED)
 

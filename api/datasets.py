@@ -6,7 +6,7 @@ the graph; the graph's schema has to have what they need already.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,14 @@ from api.intake import Intake
 from api.reading.lines import CHUNK_ROWS, Rows
 from api.schemas import Schemas
 from api.settings import read_settings
-from graphsvc.datasets import RETAILROCKET_SCHEMA, as_toml, movielens, read_triples, retailrocket
+from graphsvc.datasets import (
+    RETAILROCKET_SCHEMA,
+    RetailRocketCounts,
+    as_toml,
+    movielens,
+    read_triples,
+    retailrocket,
+)
 from graphsvc.db import Database
 from graphsvc.ingest import STATUSES, Rules
 from graphsvc.schema import load_schema, parse_schema, to_document
@@ -34,7 +41,8 @@ class Dataset:
 
     events: Iterator[dict[str, Any]]
     schema: Mapping[str, Any]
-    about: dict[str, Any] = field(default_factory=dict)
+    #: Asked when the events were taken, since some of it is counted meanwhile.
+    about: Callable[[], dict[str, Any]] = dict
 
 
 def named(
@@ -49,14 +57,15 @@ def named(
     if source is None:
         raise Invalid(f"{name} should be given --from, which says where its files lie")
     if name == "retailrocket":
+        counts = RetailRocketCounts()
         return Dataset(
-            events=retailrocket(source),
+            events=retailrocket(source, counts),
             schema=RETAILROCKET_SCHEMA,
-            about={"times": "made up: the files hold none"},
+            about=lambda: _about_shop(counts),
         )
     found = read_triples(source, held_out, prefix=prefix)
     about = {"triples": dict(found.counts), "unseen_entities": found.unseen}
-    return Dataset(events=found.events(), schema=found.schema(), about=about)
+    return Dataset(events=found.events(), schema=found.schema(), about=lambda: about)
 
 
 def write(dataset: Dataset, to: Path) -> dict[str, Any]:
@@ -69,7 +78,7 @@ def write(dataset: Dataset, to: Path) -> dict[str, Any]:
         for event in dataset.events:
             stream.write(orjson.dumps(event) + b"\n")
             written += 1
-    return {"events": written, "file": str(to), "schema": str(beside), **dataset.about}
+    return {"events": written, "file": str(to), "schema": str(beside), **dataset.about()}
 
 
 def put(
@@ -90,6 +99,14 @@ def put(
         counts.update(verdict.status for _, verdict in numbered)
         tick(counts.total(), 0, "events")
     return {status: counts[status] for status in STATUSES}
+
+
+def _about_shop(counts: RetailRocketCounts) -> dict[str, Any]:
+    told: dict[str, Any] = {"times": "made up: the files hold none"}
+    if counts.timed:
+        told = {"times": "as published", "repeated_rows": counts.repeated}
+    told["skipped_rows"] = counts.skipped_row
+    return told | ({"first_skipped": counts.first_skipped} if counts.skipped_row else {})
 
 
 def _chunks(events: Iterator[dict[str, Any]]) -> Iterator[Rows]:

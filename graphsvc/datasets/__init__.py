@@ -5,13 +5,14 @@ downloads and never writes.
 """
 
 from graphsvc.datasets.movielens import LIKED, MovieLensCounts, movielens
-from graphsvc.datasets.retailrocket import RETAILROCKET_SCHEMA, retailrocket
+from graphsvc.datasets.retailrocket import RETAILROCKET_SCHEMA, RetailRocketCounts, retailrocket
 from graphsvc.datasets.triples import Triples, as_toml, read_triples
 
 __all__ = [
     "LIKED",
     "RETAILROCKET_SCHEMA",
     "MovieLensCounts",
+    "RetailRocketCounts",
     "Triples",
     "as_toml",
     "movielens",

@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from graphsvc.datasets import RETAILROCKET_SCHEMA, as_toml, read_triples, retailrocket
+from graphsvc.datasets import (
+    RETAILROCKET_SCHEMA,
+    RetailRocketCounts,
+    as_toml,
+    read_triples,
+    retailrocket,
+)
 from graphsvc.db import Database
 from graphsvc.errors import DatasetMissing
 from graphsvc.ingest import Rules, ingest
@@ -15,6 +21,16 @@ from graphsvc.schema import parse_schema
 
 ROWS = {"view": "1\t1\t1\n1\t2\t1\n2\t1\t1\n", "add_to_cart": "1\t2\t1\n", "purchase": "1\t2\t1\n"}
 HEADER = "visitorid\titemid\tevent\n"
+PUBLISHED = (
+    "timestamp,visitorid,event,itemid,transactionid\n"
+    "1433221332117,257597,view,355908,\n"
+    "1433221332118,257597,view,355908,\n"  # the same second, another view
+    "1433222276276,599528,transaction,356475,4000\n"
+    "1433221999827,111016,view,318965\n"  # a cell is missing
+    "1433193500981,158090,addtocart,10572,\n"  # earlier than the row before
+    "1433221332117,257597,view,355908,\n"  # again
+    "1433221332117,257597,look,355908,\n"
+)
 
 
 def shop(folder: Path, *, packed: bool) -> Path:
@@ -60,9 +76,44 @@ def test_a_shop_in_a_folder_or_a_zip(database: Database, tmp_path: Path, packed:
         assert verdicts(database, RETAILROCKET_SCHEMA, events) == [status] * 5
 
 
+@pytest.mark.parametrize("place", ["file", "folder", "zip"])
+def test_the_published_shop_has_times(database: Database, tmp_path: Path, place: str) -> None:
+    shop(tmp_path, packed=False)  # the derivative lies beside it
+    file = tmp_path / "archive" / "events.csv"
+    file.parent.mkdir()
+    file.write_text(PUBLISHED)
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
+        archive.write(file, "archive/events.csv")
+    source = {"file": file, "folder": tmp_path, "zip": tmp_path / "archive.zip"}[place]
+    counts = RetailRocketCounts()
+    events = list(retailrocket(source, counts))
+    assert [(e["event_id"], e["event_name"], e["event_time"]) for e in events] == [
+        ("rr-view-1433221332117-257597-355908", "view", 1433221332),
+        ("rr-view-1433221332118-257597-355908", "view", 1433221332),
+        ("rr-purchase-1433222276276-599528-356475-t4000", "purchase", 1433222276),
+        ("rr-add_to_cart-1433193500981-158090-10572", "add_to_cart", 1433193500),
+        ("rr-view-1433221332117-257597-355908-r2", "view", 1433221332),
+    ]
+    assert events[2]["actor"] == {"type": "visitor", "id": "599528"}
+    assert events[2]["object"] == {"type": "item", "id": "356475"}
+    assert counts == RetailRocketCounts(
+        events=5, repeated=1, skipped_row=2, first_skipped="events.csv, line 5"
+    )
+    assert list(retailrocket(source)) == events, "the ids are the same every time"
+    for status in ("accepted", "duplicate"):
+        assert verdicts(database, RETAILROCKET_SCHEMA, events) == [status] * 5
+
+
 def test_a_shop_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(DatasetMissing, match=r"view_ecommerce\.dat"):
+    with pytest.raises(DatasetMissing, match=r"events\.csv.*view_ecommerce\.dat"):
+        retailrocket(tmp_path)
+    with pytest.raises(DatasetMissing, match=r"neither events\.csv nor view_ecommerce\.dat"):
+        retailrocket(tmp_path / "none")
+    (tmp_path / "events.csv").write_text("time,who\n1,2\n")
+    with pytest.raises(DatasetMissing, match=r"should begin with the line timestamp.*'time,who'"):
         list(retailrocket(tmp_path))
+    (tmp_path / "events.csv").write_text(PUBLISHED.partition("\n")[0])
+    assert not list(retailrocket(tmp_path))
 
 
 def test_only_the_training_file_becomes_events(database: Database, tmp_path: Path) -> None:
