@@ -154,7 +154,7 @@ def jobs(
             act = getattr(queue, next(name for name, wanted in asked.items() if wanted))
             out(Output(out_of(act(job)).model_dump()), as_json=as_json)
             return
-        found = [out_of(item).model_dump() for item in queue.page(limit=limit, offset=0)]
+        found = [out_of(item).model_dump() for item in queue.page(limit=limit).items]
         columns = ("id", "name", "state", "step", "error", "updated_at")
         out(Output({"jobs": found}, table=("jobs", columns)), as_json=as_json)
 

@@ -6,7 +6,8 @@ as it does.
 """
 
 from collections.abc import Sequence
-from time import time
+from dataclasses import dataclass
+from time import time, time_ns
 from typing import Any
 
 from dbos import DBOSClient, WorkflowHandle, run_dbos_database_migrations
@@ -16,11 +17,12 @@ from pydantic import BaseModel, ValidationError
 
 from api.errors import UnknownName, WrongState
 from api.jobs.job import ACTIVE, MOVING, QUEUE_STEP, Job, job_of, request_of
+from api.jobs.listing import listed
 from api.jobs.requests import REQUESTS, JobName
 from api.jobs.serializer import JsonSerializer, forbid_pickle
 from graphsvc import progress
 from graphsvc.db import Database, reported
-from graphsvc.ids import digest_of_json
+from graphsvc.ids import digest_of_json, id_by_time
 
 APPLICATION = "graphsvc"
 QUEUE = "jobs"
@@ -43,6 +45,14 @@ def migrate_jobs(url: str) -> None:
     """Create or upgrade the job tables. Raises `DatabaseUnavailable`."""
     with reported():
         run_dbos_database_migrations(job_database(url))
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """Some jobs, newest first; `next` continues, None at the end."""
+
+    items: Sequence[Job]
+    next: str | None
 
 
 class JobQueue:
@@ -72,6 +82,8 @@ class JobQueue:
                 {
                     "workflow_name": name.value,
                     "queue_name": QUEUE,
+                    # So that lists have an order within a moment, see api/jobs/listing.py.
+                    "workflow_id": id_by_time(time_ns()),
                     "deduplication_id": digest_of_json([name.value, body]),
                     "duplication_policy": "return-existing",
                 },
@@ -83,11 +95,11 @@ class JobQueue:
         """One job with its progress. Raises `UnknownName`."""
         return self._job(self.status(job_id))
 
-    def page(self, *, limit: int, offset: int) -> Sequence[Job]:
-        """Jobs, newest first."""
+    def page(self, *, limit: int, after: str | None = None) -> JobPage:
+        """Jobs, newest first. `after` is the `next` of the page before. Raises `Invalid`."""
         with reported():
-            found = self._client.list_workflows(limit=limit, offset=offset, sort_desc=True)
-        return [self._job(status) for status in found]
+            found = listed(self._client, limit=limit, after=after)
+        return JobPage([self._job(status) for status in found.rows], found.next)
 
     def cancel(self, job_id: str) -> Job:
         """Stop a job: one that waits at once, one that runs as soon as its step looks up.

@@ -22,11 +22,3 @@ def decode(cursor: str | None) -> str | None:
         return base64.b64decode(padded, altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError) as error:
         raise Invalid(f"cursor should be one that a list returned, received {cursor!r}") from error
-
-
-def offset(cursor: str | None) -> int:
-    """The position as a count, for lists that count."""
-    position = decode(cursor) or "0"
-    if not position.isdecimal() or len(position) > 15:
-        raise Invalid(f"cursor should be one that a list returned, received {cursor!r}")
-    return int(position)

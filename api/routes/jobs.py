@@ -42,7 +42,7 @@ class JobOut(BaseModel):
 
 
 class JobPage(BaseModel):
-    """A page of jobs, newest first; `next` is null at the end."""
+    """A page of jobs, newest first; `next` is the cursor of the next one, null at the end."""
 
     items: list[JobOut]
     next: str | None = Field(examples=[None])
@@ -52,12 +52,10 @@ class JobPage(BaseModel):
 def get_jobs(
     services: ServicesOf,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    cursor: Annotated[str | None, Query(max_length=100)] = None,
+    cursor: Annotated[str | None, Query(max_length=300)] = None,
 ) -> JobPage:
-    start = cursors.offset(cursor)
-    found = services.jobs.page(limit=limit + 1, offset=start)
-    more = str(start + limit) if len(found) > limit else None
-    return JobPage(items=[out_of(job) for job in found[:limit]], next=cursors.encode(more))
+    page = services.jobs.page(limit=limit, after=cursors.decode(cursor))
+    return JobPage(items=[out_of(job) for job in page.items], next=cursors.encode(page.next))
 
 
 @router.get("/{id}", summary="One job: state, step, progress, result or error")

@@ -29,18 +29,28 @@ def test_a_retrain_without_a_body_takes_the_defaults(http: httpx.Client) -> None
     assert (request["split"], request["promote"]) == ("global_time", True)
 
 
-def test_jobs_come_in_pages(http: httpx.Client) -> None:
-    made = {http.post("/v1/retrains", json={"seed": s}).json()["job"] for s in range(20, 25)}
-    seen, cursor = [], None
+def ask(http: httpx.Client, seed: int) -> str:
+    return http.post("/v1/retrains", json={"seed": seed}).json()["job"]
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_jobs_that_are_added_do_not_shift_the_pages(http: httpx.Client, limit: int) -> None:
+    first = 100 * limit
+    made = [ask(http, seed) for seed in range(first, first + 5)]
+    before = [job["id"] for job in http.get("/v1/jobs", params={"limit": 100}).json()["items"]]
+    assert before[:5] == made[::-1]
+    seen, cursor, added = [], None, first + 5
     while True:
-        query = {"limit": 2} | ({"cursor": cursor} if cursor else {})
+        query = {"limit": limit} | ({"cursor": cursor} if cursor else {})
         page = http.get("/v1/jobs", params=query).json()
         seen += [job["id"] for job in page["items"]]
         cursor = page["next"]
         if cursor is None:
             break
-    assert len(seen) == len(set(seen))
-    assert made <= set(seen)
+        if added < first + 10:
+            ask(http, added)
+            added += 1
+    assert seen == before
 
 
 @pytest.mark.parametrize(
