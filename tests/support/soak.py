@@ -1,8 +1,8 @@
 """`make soak`: many long random lives, one after the other, on both databases by turns.
 
 Takes how many operations, and a seed; prints each life and writes a JSON summary. Life n has the
-seed `seed + n`, so a soak that was stopped goes on with `--first n`, and a life that failed is
-lived again with `--seed` and one life alone.
+seed `seed + n` and, if n is odd, PostgreSQL. So a soak that was stopped goes on with `--first n`,
+and life n alone is lived again with `--first n` and 1,250 * (n + 1) operations.
 """
 
 import argparse
