@@ -4,6 +4,7 @@ Takes `GRAPHSVC_*` variables (and `.env`), gives checked settings that nest the 
 decides anything itself. Nested dials use two underscores: `GRAPHSVC_TRANSRA__DIM=32`.
 """
 
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
@@ -35,7 +36,7 @@ class Settings(BaseSettings):
     cache_dir: Path = Path("~/.cache/graphsvc").expanduser()
     #: Empty: an SQLite file under `data_dir`. Else e.g. postgresql://user@host/name.
     database_url: str = ""
-    #: How long a request waits for another writer of the SQLite file before it is answered 503.
+    #: How long a request waits for another writer of the database before it is answered 503.
     busy_seconds: Annotated[float, Field(ge=0.1, le=600)] = _BUSY_SECONDS
     #: The graph's schema: `ads`, `film`, or a TOML file.
     schema_name: str = Field(default="ads", validation_alias="GRAPHSVC_SCHEMA")
@@ -80,10 +81,11 @@ class Settings(BaseSettings):
 
     @property
     def graph_url(self) -> str:
-        """The database of the graph."""
-        file = (self.data_dir / "graph.sqlite").absolute()
-        patience = "" if self.busy_seconds == _BUSY_SECONDS else f"?timeout={self.busy_seconds:g}"
-        return self.database_url or f"sqlite:///{file}{patience}"
+        """The database of the graph; its `timeout` is how long a writer waits for another one."""
+        url = self.database_url or f"sqlite:///{(self.data_dir / 'graph.sqlite').absolute()}"
+        if self.busy_seconds == _BUSY_SECONDS or re.search("[?&]timeout=", url):
+            return url
+        return f"{url}{'&' if '?' in url else '?'}timeout={self.busy_seconds:g}"
 
     @property
     def jobs_url(self) -> str:

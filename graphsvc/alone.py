@@ -11,15 +11,13 @@ from typing import TextIO
 
 from sqlalchemy import Connection, create_engine, make_url, text
 
-from graphsvc.db import Database, reported
+from graphsvc.db import PEER_SECONDS, Database, limits, reported
 from graphsvc.errors import DatabaseUnavailable
 
 __all__ = ["Claim", "claim"]
 
 #: PostgreSQL's advisory lock of the one worker; any fixed number that nothing else uses.
 _WORKER = 0x776F726B
-#: A peer that vanished without goodbye is noticed, on either side, within about this long.
-_PATIENCE_SECONDS = 15
 _TAKE = text("SELECT pg_try_advisory_lock(:key)")
 _HELD = text("""
     SELECT count(*) FROM pg_locks
@@ -67,17 +65,18 @@ def _of_file(database: Database) -> Claim | None:
 
 
 def _of_server(database: Database) -> Claim | None:
-    third = str(_PATIENCE_SECONDS // 3)
-    alive = {"keepalives_idle": third, "keepalives_interval": third, "keepalives_count": "2"}
+    # The server has to notice as well that the worker vanished, or nobody could take over.
+    third = PEER_SECONDS // 3
     ends = f"-c tcp_keepalives_idle={third} -c tcp_keepalives_interval={third}"
+    url = make_url(database.url)
     engine = create_engine(
-        make_url(database.url).update_query_dict(alive),
+        url,
         isolation_level="AUTOCOMMIT",
         hide_parameters=True,
         pool_size=1,
         connect_args={
+            **limits(url),
             "application_name": "graphsvc worker",
-            "tcp_user_timeout": _PATIENCE_SECONDS * 1000,
             "options": f"{ends} -c tcp_keepalives_count=2",
         },
     )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
 from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -17,19 +17,42 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from graphsvc.errors import DatabaseUnavailable, GraphError, NoSpace, ValueUnusable
 
-__all__ = ["Connection", "Database", "reported", "require_writing", "wait_for_writers"]
+__all__ = [
+    "PEER_SECONDS",
+    "Connection",
+    "Database",
+    "limits",
+    "reported",
+    "require_writing",
+    "wait_for_writers",
+]
 
-#: For how long a statement waits for another writer of an SQLite file; `?timeout=` of a URL counts
-#: instead.
+#: For how long a statement waits for another writer of an SQLite file, or a writer of PostgreSQL
+#: for a lock; `?timeout=` of a URL counts instead.
 _BUSY_SECONDS = 30.0
-#: For how long opening a connection to PostgreSQL may take; `?connect_timeout=` of a URL counts
-#: instead. Else a host that swallows packets would hold a request for minutes.
-_CONNECT_SECONDS = 5
+#: PostgreSQL's server that vanished without goodbye is noticed within about this long.
+PEER_SECONDS = 15
+#: What a connection to PostgreSQL is opened with. Without them a host that swallows packets would
+#: hold a request for minutes while it connects, and for hours afterwards.
+_LIMITS = {
+    "connect_timeout": 5,
+    "keepalives_idle": PEER_SECONDS // 3,
+    "keepalives_interval": PEER_SECONDS // 3,
+    "keepalives_count": 2,
+    "tcp_user_timeout": PEER_SECONDS * 1000,
+}
 #: What the drivers call a full disk, or one that takes no more: SQLSTATE, or SQLite's error names.
 _FULL = frozenset({"53100", "SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC"})
+#: PostgreSQL's SQLSTATE of a lock that somebody else has held for too long.
+_LOCKED = "55P03"
+_BUSY = (
+    "the database is busy: another writer holds the lock, perhaps a replay of the log; nothing of "
+    "this request was kept, so repeat it"
+)
 #: PostgreSQL's advisory lock of everything that appends to the log or promotes; any fixed number.
 _WRITERS = 0x67726170
 _WRITES = "graphsvc_writes"
+_PATIENCE = "graphsvc_patience"
 
 
 class Database:
@@ -47,13 +70,14 @@ class Database:
                 "the database URL should begin with postgresql:// or name an SQLite file "
                 f"(sqlite:////folder/file), received {parsed.render_as_string()!r}"
             )
+        patience = float(str(parsed.query.get("timeout", _BUSY_SECONDS)))
+        if self.is_postgresql:
+            parsed = parsed.difference_update_query(["timeout"])  # its driver knows no such thing
         self.url = parsed.render_as_string(hide_password=False)
-        limits: dict[str, Any] = {}
-        if self.is_postgresql and "connect_timeout" not in parsed.query:
-            limits = {"connect_timeout": _CONNECT_SECONDS}
         self._engine: Engine = create_engine(
             parsed,
-            connect_args=limits,
+            connect_args=limits(parsed) if self.is_postgresql else {},
+            execution_options={_PATIENCE: patience},
             pool_size=10,
             max_overflow=30,
             pool_pre_ping=self.is_postgresql,
@@ -61,7 +85,6 @@ class Database:
         )
         event.listen(self._engine, "handle_error", _keep_first_line)
         if not self.is_postgresql:
-            patience = float(str(parsed.query.get("timeout", _BUSY_SECONDS)))
             event.listen(self._engine, "connect", _preparing_sqlite(patience))
             event.listen(self._engine, "begin", _begin_sqlite)
 
@@ -98,6 +121,11 @@ class Database:
         self._engine.dispose()
 
 
+def limits(url: URL) -> dict[str, Any]:
+    """What a connection to PostgreSQL is opened with; what the URL says itself is left to it."""
+    return {name: value for name, value in _LIMITS.items() if name not in url.query}
+
+
 def require_writing(connection: Connection) -> None:
     """Raise `GraphError` for a connection that is there for reading."""
     if not connection.get_execution_options().get(_WRITES):
@@ -108,10 +136,17 @@ def wait_for_writers(connection: Connection) -> None:
     """Be the only writer of the log and the ledger until this transaction ends.
 
     So the order of `seq` is the order of commits: whoever has read up to a seq misses nothing.
+    Raises `DatabaseUnavailable` after as long as a writer of SQLite would wait.
     """
     require_writing(connection)
     if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITERS})
+        patience = connection.get_execution_options()[_PATIENCE]
+        # One round trip, and the first is in force before the second waits. It stays so for the
+        # rest of the transaction: a table that somebody else has locked is given up on as well.
+        connection.exec_driver_sql(
+            f"SET LOCAL lock_timeout = {max(1, round(patience * 1000))}; "
+            f"SELECT pg_advisory_xact_lock({_WRITERS})"
+        )
 
 
 @contextmanager
@@ -122,24 +157,38 @@ def reported() -> Iterator[None]:
     """
     try:
         yield
-    except (OperationalError, InterfaceError) as error:
-        # The driver's first line only: the statement's values may be personal.
-        cause = str(error.orig).strip().partition("\n")[0]
-        if _is_full(error.orig):
-            raise NoSpace(
-                f"the database could not write ({cause}): no space is left, or the disk refuses; "
-                "nothing of this request was kept, so make room and repeat it"
-            ) from error
-        raise DatabaseUnavailable(f"the database does not answer: {cause}") from error
-    except (DataError, UnicodeEncodeError):
-        raise ValueUnusable from None  # the driver's own words may quote the value
+    except DBAPIError as error:
+        if isinstance(error, DataError):
+            raise ValueUnusable from None  # the driver's own words may quote the value
+        known = isinstance(error, (OperationalError, InterfaceError))
+        if not known and _LOCKED not in _codes(error.orig):
+            raise
+        raise _away(error.orig) from error
+    except UnicodeEncodeError:
+        raise ValueUnusable from None
     except PoolTimeout as error:
         raise DatabaseUnavailable("all connections to the database are in use") from error
 
 
-def _is_full(error: BaseException | None) -> bool:
-    names = getattr(error, "sqlstate", None), getattr(error, "sqlite_errorname", None)
-    return not _FULL.isdisjoint(names)
+def _away(error: BaseException | None) -> DatabaseUnavailable | NoSpace:
+    """The name of an error that is nobody's fault."""
+    codes = _codes(error)
+    if _LOCKED in codes:
+        return DatabaseUnavailable(_BUSY)
+    # The driver's first line only: the statement's values may be personal.
+    cause = str(error).strip().partition("\n")[0]
+    if not _FULL.isdisjoint(codes):
+        return NoSpace(
+            f"the database could not write ({cause}): no space is left, or the disk refuses; "
+            "nothing of this request was kept, so make room and repeat it"
+        )
+    return DatabaseUnavailable(f"the database does not answer: {cause}")
+
+
+def _codes(error: BaseException | None) -> set[str]:
+    """What the drivers call an error: SQLSTATE, or SQLite's name of it."""
+    names = (getattr(error, name, None) for name in ("sqlstate", "sqlite_errorname"))
+    return {name for name in names if name}
 
 
 def _keep_first_line(context: ExceptionContext) -> None:

@@ -28,6 +28,24 @@ def test_postgresql_holds_graph_and_jobs(monkeypatch: pytest.MonkeyPatch) -> Non
     assert settings.graph_url == settings.jobs_url == "postgresql://me@host/name"
 
 
+@pytest.mark.parametrize(
+    ("url", "added"),
+    [
+        ("postgresql://me@host/name", "?timeout=2.5"),
+        ("postgresql://me@host/name?connect_timeout=3", "&timeout=2.5"),
+        ("postgresql://me@host/name?timeout=4", ""),
+        ("sqlite:////folder/file", "?timeout=2.5"),
+    ],
+)
+def test_the_patience_of_writers_goes_with_the_url(
+    monkeypatch: pytest.MonkeyPatch, url: str, added: str
+) -> None:
+    monkeypatch.setenv("GRAPHSVC_DATABASE_URL", url)
+    assert Settings().graph_url == url
+    monkeypatch.setenv("GRAPHSVC_BUSY_SECONDS", "2.5")
+    assert Settings().graph_url == url + added
+
+
 def test_dials_nest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRAPHSVC_TRANSRA__DIM", "16")
     monkeypatch.setenv("GRAPHSVC_RANKER__CROSSING__LAYERS", "4")

@@ -2,14 +2,18 @@
 
 from pathlib import Path
 from threading import Thread
+from time import monotonic
 from traceback import format_exception
 from typing import Any
 
+import psycopg
 import pytest
+from postgres_server import Postgres
 from sqlalchemy import func, insert, select, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
-from graphsvc.db import Database
+from graphsvc.alone import claim
+from graphsvc.db import Database, reported, wait_for_writers
 from graphsvc.errors import DatabaseUnavailable, GraphError, ValueUnusable
 from graphsvc.ingest import ingest
 from graphsvc.schema import load_schema
@@ -96,6 +100,57 @@ def test_writers_take_turns_and_readers_miss_nothing(database: Database) -> None
         assert connection.scalar(select(func.sum(edges.c.count))) == 400
     assert seen == logged[: len(seen)]
     assert logged == list(range(1, 401))
+
+
+def test_who_waits_for_a_writer_gives_up(database_url: str) -> None:
+    hasty = Database(f"{database_url}{'&' if '?' in database_url else '?'}timeout=0.3")
+    patient = Database(database_url)
+    with patient.transaction() as holder:
+        wait_for_writers(holder)
+        began = monotonic()
+        with (
+            pytest.raises(DatabaseUnavailable, match=r"another writer holds|database is locked"),
+            hasty.transaction() as connection,
+        ):
+            wait_for_writers(connection)
+        assert 0.2 < monotonic() - began < 10, "as long as the URL says"
+        ingest(holder, ADS, clicks(0, 0), now=NOW)  # who holds it is not hurried
+    with hasty.transaction() as connection:
+        verdicts = ingest(connection, ADS, clicks(0, 0), now=NOW)
+        assert {verdict.status for verdict in verdicts} == {"duplicate"}
+        if hasty.is_postgresql:
+            assert connection.scalar(text("SHOW lock_timeout")) == "300ms"
+    if hasty.is_postgresql:
+        with hasty.reading() as connection:
+            assert connection.scalar(text("SHOW lock_timeout")) == "0", "nobody inherits it"
+    hasty.dispose()
+    patient.dispose()
+
+
+@pytest.mark.parametrize("kind", [DBAPIError, OperationalError, ProgrammingError])
+def test_a_lock_that_somebody_holds_whatever_its_class(kind: type[DBAPIError]) -> None:
+    with pytest.raises(DatabaseUnavailable, match="another writer holds the lock"), reported():
+        raise kind("SELECT 1", {}, psycopg.errors.LockNotAvailable("canceling statement"))
+
+
+def test_a_peer_that_vanished_is_noticed(postgres: Postgres) -> None:
+    """Both ways in say so to the driver, and what the URL says counts."""
+    url = postgres.create()
+    wanted = {"keepalives_idle": "5", "keepalives_interval": "5", "keepalives_count": "2"}
+    wanted |= {"tcp_user_timeout": "15000", "connect_timeout": "5"}
+    said = {"tcp_user_timeout": "9000", "keepalives_idle": "7"}
+    query = "&".join(f"{name}={value}" for name, value in said.items())
+    for name, expected in ((url, wanted), (f"{url}&{query}", wanted | said)):
+        database = Database(name)
+        held = claim(database)
+        assert held is not None
+        with database.reading() as connection:
+            for each in (connection, held._holder):
+                given = each.connection.driver_connection.info.get_parameters()
+                assert {name: given.get(name) for name in expected} == expected
+        held.release()
+        database.dispose()
+    postgres.drop(url)
 
 
 def test_no_value_reaches_a_log_or_a_traceback(

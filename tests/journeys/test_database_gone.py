@@ -15,7 +15,7 @@ from planted import START, click
 from postgres_server import Postgres
 from running import Service, eventually, service
 
-from graphsvc.db import Database
+from graphsvc.db import Database, wait_for_writers
 from graphsvc.errors import DatabaseUnavailable
 
 BATCH = 20
@@ -86,6 +86,35 @@ def test_sqlite_that_somebody_else_writes_to(tmp_path: Path) -> None:
                 assert http.get("/health/ready").status_code == 200
             assert _try(http, 0).json()["duplicate"] == BATCH
             assert _try(http, 1).json()["accepted"] == BATCH
+
+
+def test_postgresql_that_somebody_else_writes_to(postgres: Postgres, tmp_path: Path) -> None:
+    """As during the replay of a long log."""
+    url = postgres.create()
+    with service(tmp_path, url, GRAPHSVC_BUSY_SECONDS="0.5") as running:
+        running.start("serve")
+        running.wait_ready()
+        other = Database(url)
+        with running.client() as http:
+            assert _try(http, 0).json()["accepted"] == BATCH
+            with other.transaction() as connection:
+                wait_for_writers(connection)
+                for _ in range(2):
+                    began = time.monotonic()
+                    answer = _try(http, 1)
+                    assert time.monotonic() - began < 0.5 + QUICK_SECONDS
+                    _is_unavailable(answer)
+                    assert "another writer holds the lock" in answer.json()["detail"]
+                found = http.get("/v1/entities/user/u1").json()
+                assert found["counters"] == {"click": BATCH}
+                assert http.get("/health/ready").status_code == 200
+            assert _try(http, 1).json()["accepted"] == BATCH
+            for number in range(2):
+                assert _try(http, number).json()["duplicate"] == BATCH
+            found = http.get("/v1/entities/user/u1").json()
+            assert found["counters"] == {"click": 2 * BATCH}, "nothing was stored twice"
+        other.dispose()
+    postgres.drop(url)
 
 
 def test_a_host_that_answers_nothing_is_given_up_soon() -> None:
