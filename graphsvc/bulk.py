@@ -14,6 +14,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from graphsvc.db import reported
+
 # As an array the values are looked up in the index one by one; as a subquery they would be joined.
 _AMONG_POSTGRESQL = "= ANY(ARRAY(SELECT json_array_elements_text(%s::json)))"
 #: Rows of a statement; times 20 columns that is well below SQLite's 32,766 variables.
@@ -43,14 +45,19 @@ class Staging:
         return f"COPY {self.table} FROM STDIN"
 
     def fill(self, connection: Connection, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Replace what it holds. The values of a row are in the order of the columns."""
+        """Replace what it holds. The values of a row are in the order of the columns.
+
+        Raises what `reported` raises.
+        """
         driver: Any = connection.connection.driver_connection
-        with driver.cursor() as cursor:
+        with reported(), driver.cursor() as cursor:
+            # Before COPY begins: if it were broken off, PostgreSQL's words would quote a row.
+            lines = "".join(map(as_line, rows)).encode(driver.info.encoding)
             # A table that was made in a transaction that failed is gone, so this asks each time.
             made = cursor.execute("SELECT to_regclass(%s)", (f"pg_temp.{self.table}",)).fetchone()
             cursor.execute(self.make if made[0] is None else f"DELETE FROM {self.table}")  # noqa: S608
             with cursor.copy(self.copy) as copy:
-                copy.write("".join(map(as_line, rows)))
+                copy.write(lines)
 
 
 def as_line(row: tuple[Any, ...]) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 from sqlalchemy.sql import Select
 
-from graphsvc.errors import DatabaseUnavailable
+from graphsvc.db import reported
 
 #: Rows in a block.
 BLOCK = 50_000
@@ -25,26 +25,20 @@ _NUMBERS = count()
 def tuples_of(connection: Connection, query: Select[Any]) -> Iterator[list[tuple[Any, ...]]]:
     """The rows of a query as the driver gives them, `BLOCK` at a time.
 
-    The driver's own cursor: SQLAlchemy's rows take as long as reading them. Raises
-    `DatabaseUnavailable`.
+    The driver's own cursor: SQLAlchemy's rows take as long as reading them. Raises what `reported`
+    raises.
     """
     compiled = query.compile(connection, compile_kwargs={"render_postcompile": True})
     driver: Any = connection.connection.driver_connection
-    dialect: Any = connection.dialect
     size = BLOCK
-    try:
-        with closing(_cursor(driver, dialect.name)) as cursor:
-            if compiled.positional:
-                names = compiled.positiontup or ()
-                cursor.execute(compiled.string, [compiled.params[name] for name in names])
-            else:
-                cursor.execute(compiled.string, compiled.params, binary=True)
-            while rows := cursor.fetchmany(size):
-                yield rows
-    except dialect.dbapi.Error as error:
-        # Its first line only: what follows may quote values.
-        cause = str(error).strip().partition("\n")[0]
-        raise DatabaseUnavailable(f"the database does not answer: {cause}") from error
+    with reported(), closing(_cursor(driver, connection.dialect.name)) as cursor:
+        if compiled.positional:
+            names = compiled.positiontup or ()
+            cursor.execute(compiled.string, [compiled.params[name] for name in names])
+        else:
+            cursor.execute(compiled.string, compiled.params, binary=True)
+        while rows := cursor.fetchmany(size):
+            yield rows
 
 
 def _cursor(driver: Any, dialect: str) -> Any:

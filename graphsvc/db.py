@@ -5,13 +5,15 @@ acknowledged transaction survives a power cut (synchronous FULL) and writers tak
 first statement (BEGIN IMMEDIATE), so none fails halfway because another was faster.
 """
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
-from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -41,6 +43,12 @@ _LIMITS = {
     "keepalives_count": 2,
     "tcp_user_timeout": PEER_SECONDS * 1000,
 }
+_DRIVERS = (psycopg.Error, sqlite3.Error)
+_AWAY = (
+    *(psycopg.OperationalError, psycopg.InterfaceError),
+    *(sqlite3.OperationalError, sqlite3.InterfaceError),
+)
+_UNUSABLE = (psycopg.DataError, sqlite3.DataError)
 #: What the drivers call a full disk, or one that takes no more: SQLSTATE, or SQLite's error names.
 _FULL = frozenset({"53100", "SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC"})
 #: PostgreSQL's SQLSTATE of a lock that somebody else has held for too long.
@@ -151,19 +159,23 @@ def wait_for_writers(connection: Connection) -> None:
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Give the driver's errors their names here: `DatabaseUnavailable` or `ValueUnusable`.
+    """Give the drivers' errors their names here: `DatabaseUnavailable`, `NoSpace`, `ValueUnusable`.
 
-    For whoever talks to a database of ours through another library.
+    They may come through SQLAlchemy or straight from a driver: whoever uses the driver's own cursor
+    does it in here, and so does whoever talks to a database of ours through another library. What
+    has no name here keeps its class, and its first line only.
     """
     try:
         yield
-    except DBAPIError as error:
-        if isinstance(error, DataError):
-            raise ValueUnusable from None  # the driver's own words may quote the value
-        known = isinstance(error, (OperationalError, InterfaceError))
-        if not known and _LOCKED not in _codes(error.orig):
-            raise
-        raise _away(error.orig) from error
+    except (DBAPIError, *_DRIVERS) as error:
+        original = error.orig if isinstance(error, DBAPIError) else error
+        if original is not None:
+            _shorten(original, error)
+        if isinstance(original, _UNUSABLE):
+            raise ValueUnusable from None  # even the first line may quote the value
+        if isinstance(original, _AWAY) or _LOCKED in _codes(original):
+            raise _away(original) from error
+        raise
     except UnicodeEncodeError:
         raise ValueUnusable from None
     except PoolTimeout as error:
@@ -175,8 +187,7 @@ def _away(error: BaseException | None) -> DatabaseUnavailable | NoSpace:
     codes = _codes(error)
     if _LOCKED in codes:
         return DatabaseUnavailable(_BUSY)
-    # The driver's first line only: the statement's values may be personal.
-    cause = str(error).strip().partition("\n")[0]
+    cause = _first_line(str(error))
     if not _FULL.isdisjoint(codes):
         return NoSpace(
             f"the database could not write ({cause}): no space is left, or the disk refuses; "
@@ -192,13 +203,21 @@ def _codes(error: BaseException | None) -> set[str]:
 
 
 def _keep_first_line(context: ExceptionContext) -> None:
+    if isinstance(context.sqlalchemy_exception, DBAPIError):
+        _shorten(context.original_exception, context.sqlalchemy_exception)
+
+
+def _shorten(original: BaseException, wrapped: BaseException) -> None:
     """Drop what PostgreSQL adds to its errors (DETAIL, CONTEXT): it quotes values."""
-    original, wrapped = context.original_exception, context.sqlalchemy_exception
-    if isinstance(wrapped, DBAPIError):
-        whole = str(original)
-        first = whole.strip().partition("\n")[0]
-        original.args = (first,)
+    whole = str(original)
+    first = _first_line(whole)
+    original.args = (first,)
+    if wrapped is not original:
         wrapped.args = (str(wrapped.args[0]).replace(whole, first),)
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0]
 
 
 def _preparing_sqlite(patience: float) -> Callable[[DBAPIConnection, ConnectionPoolEntry], None]:
