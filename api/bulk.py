@@ -20,7 +20,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from api.errors import StreamStalled
+from api.errors import OutboxBroken, StreamStalled
 from api.intake import Intake, Prepared
 from api.outbox import Outbox
 from api.problems import answer_to, problem
@@ -52,7 +52,11 @@ class Exchange:
     counts: Counter[str] = field(default_factory=Counter)
 
     async def run(self, receive: Receive, send: Send) -> None:
-        """Take the stream to its end, and answer. Raises `ClientDisconnect`, and nothing else."""
+        """Take the stream to its end, and answer. Raises `ClientDisconnect`, and nothing else.
+
+        An answer that cannot be kept until it is read ends without a summary, as if the connection
+        had broken: what was committed stays, and the client sends the rest again.
+        """
         self.outbox = Outbox()
         first = await receive()  # a client may wait for this before it sends anything
         headers = [(b"content-type", MEDIA_TYPE.encode()), (b"x-accel-buffering", b"no")]
@@ -65,10 +69,15 @@ class Exchange:
         except TimeoutError:
             _log.info("a bulk stream ended: nobody read its answer")
             raise ClientDisconnect from None
+        except OutboxBroken as error:
+            _log.warning("a bulk stream was cut off: no room for its answer (%s)", error)
+            raise ClientDisconnect from None
+        except OSError:  # some servers say so of a client that left
+            raise ClientDisconnect from None
         finally:
             sending.cancel()
             with suppress(asyncio.CancelledError):
-                await asyncio.wait({sending})
+                await asyncio.gather(sending, return_exceptions=True)
             self.outbox.close()
 
     async def _take(self, bodies: AsyncGenerator[bytes | None, None]) -> None:
@@ -76,7 +85,7 @@ class Exchange:
         try:
             async with aclosing(bodies), aclosing(self._prepared(bodies)) as chunks:
                 await self._append_all(chunks)
-        except (ClientDisconnect, TimeoutError):
+        except (ClientDisconnect, TimeoutError, OutboxBroken):
             raise
         except Exception as raised:  # noqa: BLE001  the status is sent, so errors go into the stream
             error = _described(raised)

@@ -125,6 +125,13 @@ class StreamStalled(ApiError):
     title = "Request timeout"
 
 
+class OutboxBroken(ApiError):
+    """The answer finds no room to wait in until it is read; make room for temporary files."""
+
+    status = 507
+    title = "No space left"
+
+
 class KeyReused(ApiError):
     """Idempotency-Key should be new: it was sent with another request before."""
 

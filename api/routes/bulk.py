@@ -36,7 +36,8 @@ each chunk is one transaction. The answer is a line of JSON per event line, in t
 once its chunk is committed: what is said to be accepted is stored. A line that is no event is
 `rejected` and changes nothing for the others. The last line is a summary. If the stream breaks, is
 too large or stalls, a line `{"error": {...}}` with a problem document comes before it and
-`complete` is false: what was answered before holds, and sending everything again is harmless.
+`complete` is false: what was answered before holds, and sending everything again is harmless. An
+answer without a summary was cut off, and says as much: send everything again.
 
 Clients that read the answer only when they have sent everything may do so. An `Idempotency-Key`
 is refused here: every event has its own `event_id`.

@@ -6,16 +6,19 @@ rights, so there the database raises what it raises then (SQLSTATE 53100), for r
 """
 
 import resource
+import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
+import orjson
 import psycopg
 import pytest
 from planted import START, click
-from running import Service, service
+from running import Service, eventually, service
 
 MIB = 1 << 20
 BATCH = 200
@@ -70,6 +73,52 @@ def test_postgresql_refuses_what_has_no_room_and_goes_on(postgres: Any, tmp_path
             assert _try(http, 0).json()["duplicate"] == BATCH
             assert _try(http, 1).json()["accepted"] == BATCH
     postgres.drop(url)
+
+
+def test_a_bulk_answer_without_room_is_cut_off(postgres: Any, tmp_path: Path) -> None:
+    """On PostgreSQL, whose files are not the server's: only what waits to be read has no room."""
+    url = postgres.create()
+    with service(tmp_path, url) as running:
+        running.start("serve")
+        running.wait_ready()
+        _limit(running, 5 * MIB)
+        events = [click("u1", f"d{n}", START, f"c-0-{n}") for n in range(BATCH)]
+        good = b"".join(orjson.dumps(event) + b"\n" for event in events)
+        body = good + b"[]\n" * 300_000  # their verdicts are many times as long
+        answer = _send_all_then_read(running, body)
+        assert b'"status":"accepted"' in answer, answer[:1000]
+        assert b"summary" not in answer
+        assert not answer.endswith(b"0\r\n\r\n"), "an end of chunks would say that it is whole"
+        log = running.log("serve")
+        assert log.count("a bulk stream was cut off: no room for its answer") == 1
+        assert "File too large" in log
+        assert "Traceback" not in log
+        with running.client() as http:
+            assert _try(http, 0).json()["duplicate"] == BATCH, "what was committed stays"
+            _limit(running, resource.RLIM_INFINITY)
+            whole = http.post("/v1/events/bulk", params={"backfill": "true"}, content=good)
+            summary = orjson.loads(whole.content.splitlines()[-1])["summary"]
+            assert summary["complete"]
+            assert summary["duplicate"] == BATCH
+    postgres.drop(url)
+
+
+def _send_all_then_read(running: Service, body: bytes) -> bytes:
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(60)
+        client.connect(("127.0.0.1", running.port))
+        client.sendall(
+            "POST /v1/events/bulk?backfill=true HTTP/1.1\r\nHost: here\r\n"
+            f"Authorization: Bearer {running.key}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        )
+        client.sendall(body)
+        eventually("cut off", lambda: "cut off" in running.log("serve"), seconds=60)
+        answer = b""
+        with suppress(ConnectionResetError):  # it did not wait for all of the body
+            while piece := client.recv(1 << 20):
+                answer += piece
+        return answer
 
 
 @pytest.mark.parametrize("where", ["payload", "manifest"])
