@@ -4,7 +4,7 @@ Takes a step's work, gives its result, from the record if it has finished before
 a job. A step that fails says why in one sentence that names it. Three things end a step early: the
 job was cancelled (within a second, where the step ticks), the worker was killed (the step runs
 again at the next start), and an error. While the database is away a step waits for it and then
-runs again, since it may not have told what it sealed.
+runs again, since it may not have told what it sealed; a few times, then that is an error too.
 """
 
 import logging
@@ -28,7 +28,8 @@ from ranking.errors import RankingError
 _log = logging.getLogger("graphsvc.jobs")
 _SECONDS_BETWEEN_LOOKS = 0.5
 _SECONDS_BETWEEN_PINGS = 1.0
-#: A full disk looks like a database that is away, and does not go by itself.
+#: A database that answers and yet fails the step each time, e.g. for want of a lock, may do so for
+#: ever.
 _MOST_RERUNS = 3
 #: Their messages are sentences for people.
 _TOLD = (ApiError, GraphError, KgeError, RankingError)
@@ -57,13 +58,24 @@ class Walk:
         return DBOS.run_step({"name": name}, self._run, name, work)
 
     def _run(self, name: str, work: Callable[[Tick], Result]) -> Result:
-        for _ in range(_MOST_RERUNS):
+        reruns = 0
+        while True:
             try:
                 return self._once(name, work)
+            except dbos_error.DBOSWorkflowCancelledError:
+                raise
             except DatabaseUnavailable as error:
+                if reruns == _MOST_RERUNS:
+                    raise self._failed(name, sentence(error)) from error
+                reruns += 1
                 _log.warning("job %s waits at %s: %s", self.job_id, name, sentence(error))
                 self._wait_for_database()
-        return self._once(name, work)
+            except _TOLD as error:
+                raise self._failed(name, sentence(error)) from error
+            except Exception as error:
+                _log.exception("job %s failed at %s, unexpectedly", self.job_id, name)
+                reason = f"{type(error).__name__}: {sentence(error)}"
+                raise self._failed(name, reason) from error
 
     def _once(self, name: str, work: Callable[[Tick], Result]) -> Result:
         self._tell(name, "running")
@@ -73,15 +85,6 @@ class Walk:
         except dbos_error.DBOSWorkflowCancelledError:
             self._tell(name, "cancelled", note="stopped before its end; nothing of it was kept")
             raise
-        except DatabaseUnavailable:
-            raise
-        except _TOLD as error:
-            _log.warning("job %s failed at %s: %s", self.job_id, name, error)
-            raise self._failed(name, sentence(error)) from error
-        except Exception as error:
-            _log.exception("job %s failed at %s, unexpectedly", self.job_id, name)
-            reason = f"{type(error).__name__}: {sentence(error)}"
-            raise self._failed(name, reason) from error
         self._tell(name, "done", done=1, total=1)
         return result
 
@@ -92,7 +95,17 @@ class Walk:
             raise dbos_error.DBOSWorkflowCancelledError(f"job {self.job_id} was cancelled")
 
     def _failed(self, name: str, reason: str) -> StepFailed:
-        self._tell(name, "failed", note=reason)
+        """The error of the job; it names the step, also where the step cannot be told."""
+        _log.warning("job %s failed at %s: %s", self.job_id, name, reason)
+        for _ in range(1 + _MOST_RERUNS):
+            try:
+                self._tell(name, "failed", note=reason)
+                break
+            except DatabaseUnavailable:
+                self._wait_for_database()
+            except GraphError as error:  # e.g. for want of room, which may be why it failed
+                _log.warning("job %s: that could not be written: %s", self.job_id, sentence(error))
+                break
         return StepFailed(f"{name}: {reason}")
 
     def _wait_for_database(self) -> None:
