@@ -72,12 +72,15 @@ class Overlay:
         self._hidden: dict[str, NDArray[np.bool_]] = {}
         self._lock = threading.Lock()
 
-    def put(self, entity: EntityId, folded: Folded) -> None:
-        """Remember an entity; the one that was touched least recently makes room."""
+    def put(self, entity: EntityId, folded: Folded, *, latest: bool = True) -> None:
+        """Remember an entity; the one that was touched least recently makes room.
+
+        `latest`: it was touched now; else longer ago than every other one.
+        """
         with self._lock:
             self._sides.setdefault(entity.type, _Side()).put(entity.id, folded)
             self._order[entity] = None
-            self._order.move_to_end(entity)
+            self._order.move_to_end(entity, last=latest)
             if len(self._order) > self.bound:
                 oldest, _ = self._order.popitem(last=False)
                 self._sides[oldest.type].drop(oldest.id)

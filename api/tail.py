@@ -6,7 +6,7 @@ step, and never holds more than a bounded number of entities that wait.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic, time
 
@@ -16,6 +16,7 @@ from graphsvc import tail as log
 from graphsvc.builtin import OPT_OUT
 from graphsvc.db import Connection, Database
 from graphsvc.folding import fold_edges
+from graphsvc.ids import EntityId
 from graphsvc.schema import Schema
 from graphsvc.tail import Entity
 
@@ -52,6 +53,8 @@ class Tail:
     _below: int = 0
     _new: OrderedDict[int, Entity] = field(default_factory=OrderedDict)
     _again: OrderedDict[int, Entity] = field(default_factory=OrderedDict)
+    #: What the walk found: it waits for those whom the log names, and never takes their room.
+    _older: OrderedDict[int, Entity] = field(default_factory=OrderedDict)
     _wanted: deque[int] = field(default_factory=lambda: deque(maxlen=_MOST_WANTED))
 
     def start(self) -> None:
@@ -77,9 +80,13 @@ class Tail:
             reached = log.reached(connection)
             full = self._read(connection, reached)
             self._solve(connection)
-            walking = not (self._new or self._again) and self._walk(connection)
+            walking = not self._waits and self._walk(connection)
         self.lag = reached - self.done
-        return full or walking or bool(self._new or self._again)
+        return full or walking or self._waits
+
+    @property
+    def _waits(self) -> bool:
+        return bool(self._new or self._again or self._older)
 
     def _read(self, connection: Connection, reached: int) -> bool:
         """Deal with the next rows of the log, up to the last one that is there. True if cut off."""
@@ -120,15 +127,19 @@ class Tail:
             if key in entities:
                 self._place(entities[key])
 
-    def _place(self, entity: Entity) -> None:
+    def _place(self, entity: Entity, *, walking: bool = False) -> None:
         gone = entity.retired or entity.merged_into is not None
         replaced = entity.key in self._opted_out
         row = self._hide(entity, hidden=gone or replaced)
         if gone:
             self.overlay.drop(entity.name)
-            for waiting in (self._new, self._again):
+            for waiting in (self._new, self._again, self._older):
                 waiting.pop(entity.key, None)
         elif entity.type in self.solver.bundle.types and (row is None or replaced):
+            if walking:
+                self._older[entity.key] = entity
+                return
+            self._older.pop(entity.key, None)
             again = entity.name in self.overlay or entity.key in self._again
             (self._again if again else self._new)[entity.key] = entity
 
@@ -146,20 +157,18 @@ class Tail:
     def _solve(self, connection: Connection) -> None:
         """Solve for those that wait, newcomers first, until the step's time is over."""
         until = monotonic() + _STEP_SECONDS
-        while self._new or self._again:
-            chosen: list[Entity] = []
-            for waiting in (self._new, self._again):
-                while waiting and len(chosen) < _SOLVED:
-                    chosen.append(waiting.popitem(last=False)[1])
+        queues = (self._new, self._again, self._older)
+        while (queue := next(filter(None, queues), None)) is not None:
+            chosen = [queue.popitem(last=False)[1] for _ in range(min(_SOLVED, len(queue)))]
             try:
-                self._solve_some(connection, chosen)
+                self._solve_some(connection, chosen, latest=queue is not self._older)
             except BaseException:
-                self._again.update((entity.key, entity) for entity in chosen)
+                queue.update((entity.key, entity) for entity in chosen)
                 raise
             if monotonic() > until:
                 return
 
-    def _solve_some(self, connection: Connection, chosen: list[Entity]) -> None:
+    def _solve_some(self, connection: Connection, chosen: list[Entity], *, latest: bool) -> None:
         as_of, schema = int(time()), self.schema()
         for type_ in dict.fromkeys(entity.type for entity in chosen):
             some = [entity for entity in chosen if entity.type == type_]
@@ -177,7 +186,7 @@ class Tail:
             solved = self.solver.solve(type_, found, each_counts=False)
             for entity, folded in zip(some, solved, strict=True):
                 if folded.edges:
-                    self.overlay.put(entity.name, folded)
+                    self.overlay.put(entity.name, folded, latest=latest)
                 else:
                     self.overlay.drop(entity.name)
 
@@ -188,12 +197,25 @@ class Tail:
         """
         if self._below <= 1 or self.overlay.full:
             return False
+        # What is one too many makes room itself; so not many more than fit are solved in vain.
+        room = max(self.overlay.bound - len(self.overlay), _SOLVED)
         page = log.entities_below(connection, self._below, limit=_ROWS)
-        self._below = page[-1].key if page else 0
+        above, self._below = self._below, page[-1].key if page else 0
+        for entity in self._untrained(page):
+            if len(self._older) == room:
+                # Some of these may have no edges: if there is room left then, it goes on here.
+                self._below = above
+                break
+            if entity.name not in self.overlay:
+                self._place(entity, walking=True)
+            above = entity.key
+        return self._below > 1
+
+    def _untrained(self, page: Sequence[Entity]) -> list[Entity]:
+        """Those of some entities that the bundle does not hold, in their order."""
+        rows: dict[EntityId, int] = {}
         for type_ in dict.fromkeys(entity.type for entity in page):
             some = [entity for entity in page if entity.type == type_]
-            rows = self.solver.bundle.rows(type_, [entity.id for entity in some])
-            for entity, row in zip(some, rows.tolist(), strict=True):
-                if row < 0 and entity.name not in self.overlay:
-                    self._place(entity)
-        return self._below > 1
+            found = self.solver.bundle.rows(type_, [entity.id for entity in some])
+            rows.update(zip((entity.name for entity in some), found.tolist(), strict=True))
+        return [entity for entity in page if rows[entity.name] < 0]

@@ -109,6 +109,42 @@ def test_the_overlay_stays_within_its_bound_and_keeps_the_latest(trained) -> Non
     live.database.dispose()
 
 
+def test_the_walk_ends_with_the_newest_and_the_next_one_costs_the_oldest(
+    trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail_module, "_SOLVED", 2)
+    names = [f"walk-{n}" for n in range(9)]
+    for name in names:
+        post(trained, name, range(2))
+    live = opened(trained, overlay_entities=5)  # fewer than there are, all in one page of the walk
+    settle(live)
+    overlay = live.trio().overlay
+    assert overlay.full
+    kept = [n for n in range(9) if EntityId("film", names[n]) in overlay]
+    # Those who opted out in other tests were there before the walk.
+    assert kept == list(range(9))[-len(kept) :] != []
+    post(trained, "walk-9", range(2))
+    settle(live)
+    now = [n for n in range(10) if EntityId("film", f"walk-{n}") in overlay]
+    assert now == [*kept[1:], 9]
+    live.database.dispose()
+
+
+def test_the_walk_goes_on_below_those_without_edges(
+    trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail_module, "_SOLVED", 2)
+    post(trained, "edged", range(2))
+    for n in range(9):
+        path = f"/v1/entities/film/bare-{n}"
+        assert trained.http.put(path, json={"attributes": {"year": 1999}}).status_code == 200
+    live = opened(trained, overlay_entities=3)
+    settle(live)
+    assert EntityId("film", "edged") in live.trio().overlay
+    assert live.trio().overlay.full
+    live.database.dispose()
+
+
 def test_what_an_answer_misses_is_solved_again(trained) -> None:
     live = opened(trained, overlay_entities=1)
     for name in ("missed-1", "missed-2"):
