@@ -42,7 +42,7 @@ class Located:
     #: Row in the bundle, -1 if training never saw it.
     row: int
     state: State
-    #: Edges that a cold entity was folded in from.
+    #: Edges that it was folded in from: a cold one, or a learned one that changed since training.
     edges: int
 
 
@@ -52,8 +52,9 @@ class Neighbor:
 
     entity: EntityId
     distance: float
-    #: Folded in from `edges` edges, not learned.
+    #: Has no learned vector.
     cold: bool = False
+    #: Edges that it was folded in from; where it is not cold, it has changed since training.
     edges: int = 0
 
 
@@ -172,9 +173,10 @@ class Answerer:
     ) -> Located:
         """A learned vector; else one folded in from present edges; else the prior of the type.
 
-        Who has opted out since training has no learned vector any more: it saw offsite edges. For
-        scoring only outcomes count, each as one: what the ranker saw of cold heads in training.
-        Raises `EntityRetired`.
+        Who has changed since training is where the overlay has put them, except for scoring: the
+        ranker knows them by their trained vector (decision 26). Who has opted out since training
+        has no learned vector any more: it saw offsite edges. For scoring only outcomes count, each
+        as one: what the ranker saw of cold heads in training. Raises `EntityRetired`.
         """
         named = tail.named(connection, entity)
         holds = named.entity if named else entity
@@ -186,7 +188,9 @@ class Answerer:
             if tail.opted_out_since(connection, since, keys=[named.key]):
                 row = -1
         if row >= 0:
-            return Located(holds, trio.bundle.vectors[row], row, "learned", 0)
+            now = None if scoring else trio.overlay.get(holds)
+            vector, edges = (now.vector, now.edges) if now else (trio.bundle.vectors[row], 0)
+            return Located(holds, vector, row, "learned", edges)
         if holds.type not in trio.bundle.types:
             nowhere = np.zeros(trio.bundle.dim, dtype=np.float32)
             return Located(holds, nowhere, -1, "unknown", 0)

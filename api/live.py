@@ -29,7 +29,7 @@ _log = logging.getLogger("graphsvc.live")
 
 #: How long a trio that is ready waits at most for its overlay to catch up with the log.
 _CATCH_UP_SECONDS = 0.5
-#: Between two steps of a tail that has more to do.
+#: Between two steps of a tail that has more to do, for those that have no vector meanwhile.
 _BREATH_SECONDS = 0.005
 
 
@@ -149,8 +149,9 @@ class Live:
         return poll
 
     def _step(self) -> float:
-        behind = self._trio is not None and self._trio.tail.step()
-        return _BREATH_SECONDS if behind else self.following.tail_seconds
+        trio = self._trio
+        hurried = trio is not None and trio.tail.step() and not trio.tail.calm
+        return _BREATH_SECONDS if hurried else self.following.tail_seconds
 
     def _load(self, live: ledger.Live) -> Trio:
         bundle = open_bundle(self.store, live.bundle)

@@ -20,7 +20,10 @@ _SPARE = 16
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An entity near a vector; `cold`: folded in from `edges` edges."""
+    """An entity near a vector, folded in from `edges` edges unless these are 0.
+
+    cold: it has no learned vector. One that is not cold and has edges has changed since training.
+    """
 
     id: str
     distance: float
@@ -39,21 +42,20 @@ def nearest(
 ) -> list[Found]:
     """The k nearest entities of a type, itself left out; a learned one goes before a cold one.
 
+    One that has changed since training is where it is now, and nowhere else.
+
     `leave_out`: the entity whose vector it is.
     """
     done = trio.tail.done  # before the search, so that what came since is looked up
     wanted = k + 1 + _SPARE
-    hidden = trio.overlay.hidden(type_)
-    distances, rows = trio.index.search(type_, vector[None, :], wanted, leave_out=hidden)
+    near, passed_over = trio.overlay.search(type_, vector, wanted)
+    distances, rows = trio.index.search(type_, vector[None, :], wanted, leave_out=passed_over)
     found = [
         Found(str(trio.bundle.ids[row]), float(distance), cold=False, edges=0)
         for distance, row in zip(distances[0], rows[0], strict=True)
         if row >= 0
     ]
-    found += [
-        Found(near.id, near.distance, cold=True, edges=near.edges)
-        for near in trio.overlay.nearest(type_, vector, wanted)
-    ]
+    found += [Found(one.id, one.distance, cold=not one.changed, edges=one.edges) for one in near]
     found.sort(key=lambda one: (one.distance, one.cold))
     unfit = tail.unfit(
         connection, type_, list({one.id for one in found}), since=trio.tail.watermark

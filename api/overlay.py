@@ -7,6 +7,7 @@ its bound. Each trio has an overlay of its own, so a promotion starts with an em
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +27,15 @@ class Folded:
 
 @dataclass(frozen=True, slots=True)
 class Near:
-    """An entity of the overlay and its cosine distance, from 0 (same direction) to 2."""
+    """An entity of the overlay and its cosine distance, from 0 (same direction) to 2.
+
+    changed: training knows it, and the overlay stands in for its row of the index.
+    """
 
     id: str
     distance: float
     edges: int
+    changed: bool
 
 
 @dataclass(slots=True)
@@ -62,73 +67,126 @@ class Remembered:
         return len(self._entries)
 
 
+class Place(NamedTuple):
+    """An indexed entity's place among the `rows` of its type."""
+
+    at: int
+    rows: int
+
+
 class Overlay:
-    """The most recently touched folded-in entities, at most `bound`, searched exactly by type."""
+    """The most recently touched folded-in entities, at most `bound`, searched exactly by type.
+
+    Some stand in for their row of the index, which searches pass over for as long as they are
+    here; these make room for the others, which nothing else knows.
+    """
 
     def __init__(self, bound: int) -> None:
         self.bound = bound
         self._sides: dict[str, _Side] = {}
-        self._order: OrderedDict[EntityId, None] = OrderedDict()
+        self._new: OrderedDict[EntityId, None] = OrderedDict()
+        self._changed: OrderedDict[EntityId, Place] = OrderedDict()
         self._hidden: dict[str, NDArray[np.bool_]] = {}
+        self._replaced: dict[str, NDArray[np.bool_]] = {}
         self._lock = threading.Lock()
 
-    def put(self, entity: EntityId, folded: Folded, *, latest: bool = True) -> None:
+    def put(
+        self,
+        entity: EntityId,
+        folded: Folded,
+        *,
+        latest: bool = True,
+        replaces: Place | None = None,
+    ) -> None:
         """Remember an entity; the one that was touched least recently makes room.
 
-        `latest`: it was touched now; else longer ago than every other one.
+        `latest`: it was touched now; else longer ago than every other one. `replaces`: the place
+        in the index that it stands in for.
         """
         with self._lock:
+            self._forget(entity)
             self._sides.setdefault(entity.type, _Side()).put(entity.id, folded)
-            self._order[entity] = None
-            self._order.move_to_end(entity, last=latest)
-            if len(self._order) > self.bound:
-                oldest, _ = self._order.popitem(last=False)
-                self._sides[oldest.type].drop(oldest.id)
+            if replaces is None:
+                self._new[entity] = None
+                self._new.move_to_end(entity, last=latest)
+            else:
+                self._changed[entity] = replaces
+                self._changed.move_to_end(entity, last=latest)
+                _mark(self._replaced, entity.type, replaces, to=True)
+            while len(self) > self.bound:
+                self._forget(next(iter(self._changed or self._new)))
 
     def drop(self, entity: EntityId) -> None:
         """Forget an entity, if it is there."""
         with self._lock:
-            if entity in self._order:
-                del self._order[entity]
-                self._sides[entity.type].drop(entity.id)
+            self._forget(entity)
 
     def get(self, entity: EntityId) -> Folded | None:
         """What is remembered of an entity; asking counts as a touch."""
         with self._lock:
-            if entity not in self._order:
+            if entity not in self:
                 return None
-            self._order.move_to_end(entity)
+            (self._new if entity in self._new else self._changed).move_to_end(entity)
             return self._sides[entity.type].get(entity.id)
 
-    def nearest(self, type_: str, vector: NDArray[np.float32], k: int) -> list[Near]:
-        """The k entities of a type with the smallest angle to a vector, nearest first; exact."""
+    def search(
+        self, type_: str, vector: NDArray[np.float32], k: int
+    ) -> tuple[list[Near], NDArray[np.bool_] | None]:
+        """The k entities of a type with the smallest angle to a vector, nearest first; exact.
+
+        And as of the same moment, which indexed entities of the type to pass over beside them,
+        None for none: so nobody is found at two places, or at none.
+        """
         with self._lock:
             side = self._sides.get(type_)
-            return side.nearest(vector, k) if side else []
+            near = [
+                Near(id_, distance, edges, EntityId(type_, id_) in self._changed)
+                for id_, distance, edges in (side.nearest(vector, k) if side else [])
+            ]
+            masks = [m[type_] for m in (self._hidden, self._replaced) if type_ in m]
+            return near, np.logical_or.reduce(masks) if masks else None
 
-    def hide(self, type_: str, place: int, rows: int, *, hidden: bool) -> None:
-        """Let searches pass over one of the `rows` indexed entities of a type, or no longer."""
+    def hide(self, type_: str, place: Place, *, hidden: bool) -> None:
+        """Let nobody use an indexed entity's vector, or everybody again."""
         with self._lock:
-            mask = self._hidden.get(type_)
-            if mask is None:
-                if not hidden:
-                    return
-                mask = self._hidden[type_] = np.zeros(rows, dtype=bool)
-            mask[place] = hidden
+            _mark(self._hidden, type_, place, to=hidden)
 
     def hidden(self, type_: str) -> NDArray[np.bool_] | None:
-        """Which indexed entities of a type to pass over; None: none of them."""
+        """Of which indexed entities of a type nobody may use the vector; None: of none of them."""
         return self._hidden.get(type_)
 
     def __contains__(self, entity: EntityId) -> bool:
-        return entity in self._order
+        return entity in self._new or entity in self._changed
 
     def __len__(self) -> int:
-        return len(self._order)
+        return len(self._new) + len(self._changed)
 
     @property
     def full(self) -> bool:
         return len(self) >= self.bound
+
+    @property
+    def room(self) -> int:
+        """How many more there may be that training never saw: changed ones make room for them."""
+        return max(0, self.bound - len(self._new))
+
+    def _forget(self, entity: EntityId) -> None:
+        if entity not in self:
+            return
+        self._new.pop(entity, None)
+        replaced = self._changed.pop(entity, None)
+        if replaced is not None:
+            _mark(self._replaced, entity.type, replaced, to=False)
+        self._sides[entity.type].drop(entity.id)
+
+
+def _mark(masks: dict[str, NDArray[np.bool_]], type_: str, place: Place, *, to: bool) -> None:
+    """Set one place of a type's mask, which is made when it is first needed."""
+    if type_ not in masks:
+        if not to:
+            return
+        masks[type_] = np.zeros(place.rows, dtype=bool)
+    masks[type_][place.at] = to
 
 
 class _Side:
@@ -165,12 +223,13 @@ class _Side:
         self._ids.pop()
         self._folded.pop()
 
-    def nearest(self, vector: NDArray[np.float32], k: int) -> list[Near]:
+    def nearest(self, vector: NDArray[np.float32], k: int) -> list[tuple[str, float, int]]:
+        """(id, distance, edges) of the k nearest."""
         if not self._ids:
             return []
         distances = 1.0 - self._directions[: len(self._ids)] @ _direction(vector)
         order = np.argsort(distances, kind="stable")[:k]
-        return [Near(self._ids[n], float(distances[n]), self._folded[n].edges) for n in order]
+        return [(self._ids[n], float(distances[n]), self._folded[n].edges) for n in order]
 
 
 def _direction(vector: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -5,20 +5,21 @@ entities and hidden rows to the trio's overlay. Never does more than a bounded p
 step, and never holds more than a bounded number of entities that wait.
 """
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic, time
 
-from api.overlay import Overlay
+from api.overlay import Overlay, Place
 from api.solving import Solver
+from api.waiting import Turn, Waiting
 from graphsvc import tail as log
-from graphsvc.builtin import OPT_OUT
+from graphsvc.builtin import MERGE, OPT_OUT, RETRACT
 from graphsvc.db import Connection, Database
 from graphsvc.folding import fold_edges
 from graphsvc.ids import EntityId
 from graphsvc.schema import Schema
-from graphsvc.tail import Entity
+from graphsvc.tail import Change, Entity
 
 #: Rows of the log, and entities of the walk, per step.
 _ROWS = 2_000
@@ -47,26 +48,36 @@ class Tail:
     done: int = 0
     #: Rows of the log that are not dealt with yet, as of the last step.
     lag: int = 0
+    #: What is still to be done may take its time: it is about those who keep a vector meanwhile.
+    calm: bool = True
     #: Keys of persons who opted out behind the watermark.
     _opted_out: set[int] = field(default_factory=set)
     #: The walk over entities that training did not see goes on below this key.
     _below: int = 0
-    _new: OrderedDict[int, Entity] = field(default_factory=OrderedDict)
-    _again: OrderedDict[int, Entity] = field(default_factory=OrderedDict)
-    #: What the walk found: it waits for those whom the log names, and never takes their room.
-    _older: OrderedDict[int, Entity] = field(default_factory=OrderedDict)
+    #: The walk over the log, for what changed before this trio was live, goes on below this row.
+    _before: int = 0
+    _waiting: Waiting = field(init=False)
+    #: Names of events that change the edges of those whose trained vectors are fold-ins.
+    _changing: frozenset[str] = field(init=False)
     _wanted: deque[int] = field(default_factory=lambda: deque(maxlen=_MOST_WANTED))
+
+    def __post_init__(self) -> None:
+        bundle = self.solver.bundle
+        names = {r.name for r in bundle.relations if r.head in bundle.settled}
+        self._changing = frozenset(names | {RETRACT, MERGE} if names else ())
+        self._waiting = Waiting(most_changed=self.overlay.bound)
 
     def start(self) -> None:
         """Take over what holds now: who is out of answers, and who opted out since training.
 
-        What training never saw follows step by step, the newest first.
+        What training never saw follows step by step, the newest first, then what has changed.
         """
         with self.database.reading() as connection:
             self.done = log.reached(connection)
             self._below = log.last_key(connection) + 1
+            self._before = self.done + 1
             for entity in log.out_of_answers(connection):
-                self._hide(entity, hidden=True)
+                self._hide(entity)
             opted_out = log.opted_out_since(connection, self.watermark)
             self._settle(connection, opted_out, opted_out=opted_out)
 
@@ -80,17 +91,15 @@ class Tail:
             reached = log.reached(connection)
             full = self._read(connection, reached)
             self._solve(connection)
-            walking = not self._waits and self._walk(connection)
+            walking = not self._waiting.unsolved and self._walk(connection)
+            looking_back = not (walking or self._waiting) and self._look_back(connection)
         self.lag = reached - self.done
-        return full or walking or self._waits
-
-    @property
-    def _waits(self) -> bool:
-        return bool(self._new or self._again or self._older)
+        self.calm = not (full or walking or self._waiting.unsolved)
+        return not self.calm or looking_back or bool(self._waiting)
 
     def _read(self, connection: Connection, reached: int) -> bool:
         """Deal with the next rows of the log, up to the last one that is there. True if cut off."""
-        if len(self._new) + len(self._again) >= _MOST_WAITING:
+        if self._waiting.count(Turn.NEW, Turn.AGAIN) >= _MOST_WAITING:
             return True
         if reached <= self.done and not self._wanted:
             return False
@@ -102,73 +111,100 @@ class Tail:
             if row.object is not None:
                 touched[row.object] = None
         opted_out = [row.actor for row in rows if row.event_name == OPT_OUT]
-        self._settle(connection, touched, opted_out=opted_out)
+        self._settle(connection, touched, opted_out=opted_out, changed=self._changed(rows))
         full = len(rows) == _ROWS
         # Rows behind the last one may have been taken out: nobody will find them any more.
         self.done = rows[-1].seq if full else max(self.done, reached)
         return full
 
+    def _changed(self, rows: Iterable[Change]) -> list[int]:
+        """The actors of rows that change edges of theirs, in order; others keep their vector."""
+        return list(dict.fromkeys(row.actor for row in rows if row.event_name in self._changing))
+
     def _settle(
-        self, connection: Connection, keys: Iterable[int], *, opted_out: Iterable[int]
+        self,
+        connection: Connection,
+        keys: Iterable[int],
+        *,
+        opted_out: Iterable[int] = (),
+        changed: Iterable[int] = (),
     ) -> None:
-        """Hide what is out of answers, and let those that need a vector of their own wait."""
+        """Hide what is out of answers, and let those that need another vector wait."""
         named = dict.fromkeys(keys)
-        touched = list(named)
-        entities: dict[int, Entity] = {}
-        for first in range(0, len(touched), _ROWS):
-            entities |= log.entities_of(connection, touched[first : first + _ROWS])
-        holds = {e.merged_into for e in entities.values() if e.merged_into} - set(entities)
-        entities |= log.entities_of(connection, holds)
+        entities = self._entities(connection, named)
         for key in opted_out:
-            entity = entities.get(key)
-            self._opted_out.add(entity.merged_into or key if entity else key)
+            self._opted_out.add(_holds(entities, key))
+        moved = {_holds(entities, key) for key in changed}
         # In the order of the log: where there is not room for all, those named last stay.
-        for key in [*touched, *(key for key in holds if key not in named)]:
+        for key in [*named, *(key for key in entities if key not in named)]:
             if key in entities:
                 self._place(entities[key])
+                if key in moved:
+                    self._refresh(entities[key], Turn.CHANGED)
+
+    def _entities(self, connection: Connection, keys: Iterable[int]) -> dict[int, Entity]:
+        """Entities by key, and behind them those that any of them is part of."""
+        wanted = list(keys)
+        entities: dict[int, Entity] = {}
+        for first in range(0, len(wanted), _ROWS):
+            entities |= log.entities_of(connection, wanted[first : first + _ROWS])
+        holds = {e.merged_into for e in entities.values() if e.merged_into} - set(entities)
+        return entities | log.entities_of(connection, holds)
 
     def _place(self, entity: Entity, *, walking: bool = False) -> None:
         gone = entity.retired or entity.merged_into is not None
         replaced = entity.key in self._opted_out
-        row = self._hide(entity, hidden=gone or replaced)
+        place = self._indexed(entity)
+        if place is not None:
+            self.overlay.hide(entity.type, place, hidden=gone or replaced)
         if gone:
             self.overlay.drop(entity.name)
-            for waiting in (self._new, self._again, self._older):
-                waiting.pop(entity.key, None)
-        elif entity.type in self.solver.bundle.types and (row is None or replaced):
-            if walking:
-                self._older[entity.key] = entity
-                return
-            self._older.pop(entity.key, None)
-            again = entity.name in self.overlay or entity.key in self._again
-            (self._again if again else self._new)[entity.key] = entity
+            self._waiting.drop(entity)
+        elif entity.type in self.solver.bundle.types and (place is None or replaced):
+            again = Turn.AGAIN if entity.name in self.overlay else Turn.NEW
+            self._waiting.put(Turn.OLDER if walking else again, entity)
 
-    def _hide(self, entity: Entity, *, hidden: bool) -> int | None:
-        """Pass over an entity's row in searches, or no longer: the row, None if it has none."""
+    def _hide(self, entity: Entity) -> None:
+        """Pass over an entity's row in searches, if it has one."""
+        place = self._indexed(entity)
+        if place is not None:
+            self.overlay.hide(entity.type, place, hidden=True)
+
+    def _refresh(self, entity: Entity, turn: Turn) -> None:
+        """Let an entity whose edges have changed wait, if training gave it a vector of that kind.
+
+        Trained vectors of other types hold more than a fold-in knows, so they stay.
+        """
+        gone = entity.retired or entity.merged_into is not None
+        if gone or entity.key in self._opted_out:
+            return
+        if entity.type in self.solver.bundle.settled and self._indexed(entity) is not None:
+            self._waiting.put(turn, entity)
+
+    def _indexed(self, entity: Entity) -> Place | None:
+        """An entity's place in the index of its type, None if training never saw it."""
         kind = self.solver.bundle.types.get(entity.type)
-        if kind is None:
-            return None
         row = int(self.solver.bundle.rows(entity.type, [entity.id])[0])
-        if row < 0:
-            return None
-        self.overlay.hide(entity.type, row - kind.start, kind.stop - kind.start, hidden=hidden)
-        return row
+        return None if kind is None or row < 0 else Place(row - kind.start, kind.stop - kind.start)
 
     def _solve(self, connection: Connection) -> None:
-        """Solve for those that wait, newcomers first, until the step's time is over."""
+        """Solve for those that wait, newcomers first, until the step's time is over.
+
+        Of the changed ones a step solves some and no more: they are as many as there are people
+        about, and this process answers meanwhile.
+        """
         until = monotonic() + _STEP_SECONDS
-        queues = (self._new, self._again, self._older)
-        while (queue := next(filter(None, queues), None)) is not None:
-            chosen = [queue.popitem(last=False)[1] for _ in range(min(_SOLVED, len(queue)))]
+        while (taken := self._waiting.take(_SOLVED)) is not None:
+            turn, chosen = taken
             try:
-                self._solve_some(connection, chosen, latest=queue is not self._older)
+                self._solve_some(connection, chosen, turn)
             except BaseException:
-                queue.update((entity.key, entity) for entity in chosen)
+                self._waiting.put_all(turn, chosen)
                 raise
-            if monotonic() > until:
+            if turn.changed or monotonic() > until:
                 return
 
-    def _solve_some(self, connection: Connection, chosen: list[Entity], *, latest: bool) -> None:
+    def _solve_some(self, connection: Connection, chosen: list[Entity], turn: Turn) -> None:
         as_of, schema = int(time()), self.schema()
         for type_ in dict.fromkeys(entity.type for entity in chosen):
             some = [entity for entity in chosen if entity.type == type_]
@@ -185,24 +221,29 @@ class Tail:
             ]
             solved = self.solver.solve(type_, found, each_counts=False)
             for entity, folded in zip(some, solved, strict=True):
-                if folded.edges:
-                    self.overlay.put(entity.name, folded, latest=latest)
-                else:
+                if not folded.edges:
                     self.overlay.drop(entity.name)
+                    continue
+                self.overlay.put(
+                    entity.name,
+                    folded,
+                    latest=turn.latest,
+                    replaces=self._indexed(entity) if turn.changed else None,
+                )
 
     def _walk(self, connection: Connection) -> bool:
         """Look at the next entities below the last ones, and let those wait that are not trained.
 
         It ends where the overlay is full: what is older than that is solved when it is touched.
         """
-        if self._below <= 1 or self.overlay.full:
+        if self._below <= 1 or not self.overlay.room:
             return False
         # What is one too many makes room itself; so not many more than fit are solved in vain.
-        room = max(self.overlay.bound - len(self.overlay), _SOLVED)
+        room = max(self.overlay.room, _SOLVED)
         page = log.entities_below(connection, self._below, limit=_ROWS)
         above, self._below = self._below, page[-1].key if page else 0
         for entity in self._untrained(page):
-            if len(self._older) == room:
+            if self._waiting.count(Turn.OLDER) == room:
                 # Some of these may have no edges: if there is room left then, it goes on here.
                 self._below = above
                 break
@@ -210,6 +251,22 @@ class Tail:
                 self._place(entity, walking=True)
             above = entity.key
         return self._below > 1
+
+    def _look_back(self, connection: Connection) -> bool:
+        """Look at the last rows of the log behind the watermark that this trio did not follow.
+
+        Those whose edges they changed wait, the last ones first. It ends where the overlay is full.
+        """
+        if not self._changing or self.overlay.full:
+            return False
+        rows = log.changes_before(connection, self._before, after=self.watermark, limit=_ROWS)
+        self._before = rows[-1].seq if rows else 0
+        keys = self._changed(rows)
+        entities = self._entities(connection, keys)
+        for key in dict.fromkeys(_holds(entities, key) for key in keys):
+            if key in entities and entities[key].name not in self.overlay:
+                self._refresh(entities[key], Turn.CHANGED_BEFORE)
+        return bool(rows)
 
     def _untrained(self, page: Sequence[Entity]) -> list[Entity]:
         """Those of some entities that the bundle does not hold, in their order."""
@@ -219,3 +276,9 @@ class Tail:
             found = self.solver.bundle.rows(type_, [entity.id for entity in some])
             rows.update(zip((entity.name for entity in some), found.tolist(), strict=True))
         return [entity for entity in page if rows[entity.name] < 0]
+
+
+def _holds(entities: dict[int, Entity], key: int) -> int:
+    """The key that stands for one now."""
+    entity = entities.get(key)
+    return entity.merged_into or key if entity else key

@@ -71,6 +71,18 @@ def changes(connection: Connection, *, after: int, limit: int) -> list[Change]:
     return [Change(*row) for row in rows]
 
 
+def changes_before(connection: Connection, seq: int, *, after: int, limit: int) -> list[Change]:
+    """The last rows of the log before `seq` and behind `after`, the newest first."""
+    log = events.c
+    rows = connection.execute(
+        select(log.seq, log.event_name, log.actor, log.object)
+        .where(log.seq < seq, log.seq > after)
+        .order_by(log.seq.desc())
+        .limit(limit)
+    )
+    return [Change(*row) for row in rows]
+
+
 def entities_of(connection: Connection, keys: Collection[int]) -> dict[int, Entity]:
     """Entities by key; keys of nobody are left out. At most some thousand at once."""
     if not keys:

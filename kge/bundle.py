@@ -12,7 +12,7 @@ contiguous range of rows, sorted by id as in the snapshot.
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -128,6 +128,11 @@ class Bundle:
     def relations(self) -> tuple[RelationInfo, ...]:
         """In the snapshot's order; index r is forward, r + R reciprocal (tail to head)."""
         return tuple(RelationInfo(**r) for r in self.artifact.payload["relations"])
+
+    @cached_property
+    def settled(self) -> frozenset[str]:
+        """Types whose trained vectors are fold-ins of their edges; see `kge/settle.py`."""
+        return acting(self.relations) if self.artifact.dials.get("settle") else frozenset()
 
     @cached_property
     def ids(self) -> NDArray[np.object_]:
@@ -282,6 +287,13 @@ def seal_bundle(
             metrics=metrics,
         )
         return Bundle(store.seal(folder, recipe))
+
+
+def acting(relations: Iterable[RelationInfo]) -> frozenset[str]:
+    """The types that only ever act: heads of what people do that are the tail of no relation."""
+    known = list(relations)
+    heads = {relation.head for relation in known if relation.source != "structure"}
+    return frozenset(heads - {relation.tail for relation in known})
 
 
 def open_bundle(store: ArtifactStore, digest: str) -> Bundle:

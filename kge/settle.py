@@ -12,23 +12,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from kge.bundle import BundleArrays
+from kge.bundle import BundleArrays, acting
 from kge.config import FoldInConfig
 from kge.foldin import FoldIn, FoldInEdges
 from kge.triples import Graph
 
 
 def settle(arrays: BundleArrays, graph: Graph, config: FoldInConfig) -> BundleArrays:
-    """Arrays in which the types that only ever act hold fold-in vectors.
-
-    Those are the head types of what people do (onsite and offsite relations) that are the tail of
-    no relation.
-    """
-    tails = {relation.tail for relation in graph.relations}
-    acting = {r.head for r in graph.relations if r.source != "structure"} - tails
+    """Arrays in which the types that only ever act hold fold-in vectors: see `acting`."""
+    settled = acting(graph.relations)
     foldin, vectors = FoldIn(arrays, config), arrays.vectors.copy()
     for kind in graph.types:
-        if kind.name not in acting:
+        if kind.name not in settled:
             continue
         own = (graph.head >= kind.start) & (graph.head < kind.stop)
         edges = FoldInEdges(

@@ -97,9 +97,15 @@ class NeighborOut(Ref):
 
     distance: float = Field(examples=[0.31])
     cold: bool = Field(
-        examples=[False], description="its vector is folded in from the edges it has now"
+        examples=[False],
+        description="it has no vector from training (new, or opted out since): folded in from the "
+        "edges it has now",
     )
-    edges: int = Field(examples=[0], description="edges that a cold entity was folded in from")
+    edges: int = Field(
+        examples=[0],
+        description="edges that it was folded in from; above 0 though not cold: training knows it, "
+        "and it is where its edges of now put it",
+    )
 
 
 class NeighborsOut(BaseModel):
@@ -110,7 +116,9 @@ class NeighborsOut(BaseModel):
         description="learned in training, or folded in from the edges it has now (cold)"
     )
     folded_edges: int = Field(
-        examples=[0], description="edges that a cold entity was folded in from"
+        examples=[0],
+        description="edges that it was folded in from; above 0 though learned: it has new edges "
+        "since training, and is where its edges of now put it",
     )
     merged_into: str | None = Field(
         examples=[None], description="the id that holds now, where the entity was merged"

@@ -1,5 +1,6 @@
 """What a server knows of the log without a retrain: new, retired, merged and opted out."""
 
+import re
 import time
 from typing import Any
 
@@ -160,6 +161,53 @@ def test_an_opt_out_holds_from_the_next_answer_on(http: httpx.Client) -> None:
     # A later consent restores nothing that was learned.
     post(http, built_in("opt_in", ("user", "u40"), later=1))
     assert near(http, "user", "u40", k=5)["state"] == "cold"
+
+
+def seen_from(http: httpx.Client, user: str, of: str) -> dict[str, Any]:
+    """What the list of a user's neighbors says of another user, who has to be there once."""
+    (item,) = [i for i in near(http, "user", user, k=200)["items"] if i["id"] == of]
+    return item
+
+
+def test_somebody_whose_taste_changes_is_found_where_they_are_now(http: httpx.Client) -> None:
+    """u46 liked drama when the bundle was trained."""
+
+    def comedies() -> int:
+        found = ids(near(http, "user", "u46", k=400, type="film"))
+        trained = [id_ for id_ in found if re.fullmatch(r"[cd]\d+", id_)]
+        return len([id_ for id_ in trained[:20] if id_ in COMEDIES])
+
+    before, from_comedian = near(http, "user", "u46", type="film"), seen_from(http, "u47", "u46")
+    assert (before["state"], before["folded_edges"], comedies()) == ("learned", 0, 0)
+    assert (from_comedian["cold"], from_comedian["edges"]) == (False, 0)
+    post(http, *[event for _ in range(3) for film in COMEDIES for event in clicks(film, ["u46"])])
+    posted = time.monotonic()
+    eventually("their films are comedies", lambda: comedies() > 15, seconds=PROMISE_SECONDS)
+    after = near(http, "user", "u46", type="film")
+    assert (after["state"], after["folded_edges"]) == ("learned", 40)
+    now = seen_from(http, "u47", "u46")
+    assert time.monotonic() - posted < PROMISE_SECONDS
+    assert (now["cold"], now["edges"]) == (False, 40)
+    assert now["distance"] < from_comedian["distance"]
+    assert seen_from(http, "u46", "u47")["distance"] == pytest.approx(now["distance"], abs=1e-5)
+    # The ranker has learned on trained vectors of people: it hears of it by their counters.
+    scored = score(http, "u46", ["d1", "c1"])
+    assert (scored["state"], scored["folded_edges"]) == ("learned", 0)
+
+    # What they see and do not click moves nothing.
+    shown = {**click("u46", "d1", int(time.time()), "shown-46"), "event_name": "impression"}
+    post(http, shown)
+    # Their opt-out: only what they did here counts, and nothing that was learned.
+    post(http, built_in("opt_out", ("user", "u46")))
+    assert near(http, "user", "u46")["state"] == "cold"
+    eventually(
+        "others see them as cold",
+        lambda: (
+            [i["cold"] for i in near(http, "user", "u47", k=200)["items"] if i["id"] == "u46"]
+            == [True]
+        ),
+        seconds=PROMISE_SECONDS,
+    )
 
 
 @pytest.mark.parametrize("name", ["graphsvc_overlay_entities", "graphsvc_overlay_lag_events"])

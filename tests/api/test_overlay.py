@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from api.overlay import Folded, Overlay, Remembered
+from api.overlay import Folded, Overlay, Place, Remembered
 from graphsvc.ids import EntityId
 
 
@@ -43,7 +43,7 @@ def test_the_bound_holds_over_all_types() -> None:
     assert overlay.full
     assert len(overlay) == 3
     assert overlay.get(user("b")) is None, "touched least recently"
-    assert {n.id for n in overlay.nearest("user", np.array([1, 0], np.float32), 9)} == {"a", "c"}
+    assert {n.id for n in overlay.search("user", np.array([1, 0], np.float32), 9)[0]} == {"a", "c"}
 
 
 def test_the_nearest_are_the_ones_that_a_loop_finds() -> None:
@@ -64,20 +64,58 @@ def test_the_nearest_are_the_ones_that_a_loop_finds() -> None:
         return 1 - float(vector @ query / np.linalg.norm(vector) / np.linalg.norm(query))
 
     expected = sorted(kept, key=lambda name: distance(kept[name]))[:10]
-    found = overlay.nearest("user", query, 10)
+    found = overlay.search("user", query, 10)[0]
     assert [near.id for near in found] == expected
     assert [near.distance for near in found] == pytest.approx(
         [distance(kept[name]) for name in expected], abs=1e-5
     )
-    assert overlay.nearest("ad", query, 10) == []
+    assert overlay.search("ad", query, 10) == ([], None)
 
 
 def test_rows_are_hidden_and_shown() -> None:
     overlay = Overlay(bound=1)
-    overlay.hide("ad", 1, 3, hidden=False)
+    overlay.hide("ad", Place(1, 3), hidden=False)
     assert overlay.hidden("ad") is None, "nothing to pass over costs nothing"
-    overlay.hide("ad", 1, 3, hidden=True)
-    overlay.hide("ad", 2, 3, hidden=True)
-    overlay.hide("ad", 1, 3, hidden=False)
+    overlay.hide("ad", Place(1, 3), hidden=True)
+    overlay.hide("ad", Place(2, 3), hidden=True)
+    overlay.hide("ad", Place(1, 3), hidden=False)
     assert overlay.hidden("ad").tolist() == [False, False, True]
     assert overlay.hidden("user") is None
+
+
+def test_a_changed_one_stands_in_for_its_row_for_as_long_as_it_is_there() -> None:
+    overlay, query = Overlay(bound=2), np.array([1, 0], np.float32)
+
+    def seen() -> tuple[list[tuple[str, bool]], list[bool] | None]:
+        near, passed_over = overlay.search("user", query, 9)
+        return [(one.id, one.changed) for one in near], (
+            None if passed_over is None else passed_over.tolist()
+        )
+
+    overlay.put(user("b"), folded(), replaces=Place(1, 3))
+    assert seen() == ([("b", True)], [False, True, False])
+    assert overlay.hidden("user") is None, "its trained vector may be used where nobody searches"
+    overlay.hide("user", Place(2, 3), hidden=True)
+    assert seen() == ([("b", True)], [False, True, True])
+    overlay.put(user("b"), folded())  # it opted out
+    assert seen() == ([("b", False)], [False, False, True])
+    overlay.put(user("b"), folded(), replaces=Place(1, 3))
+    overlay.drop(user("b"))
+    assert seen() == ([], [False, False, True])
+
+
+def test_changed_ones_make_room_for_those_whom_nothing_else_knows() -> None:
+    overlay = Overlay(bound=2)
+    overlay.put(user("new"), folded())
+    overlay.put(user("b"), folded(), replaces=Place(1, 3))
+    overlay.put(user("c"), folded(), replaces=Place(2, 3))
+    assert user("b") not in overlay, "touched least recently of the changed ones"
+    assert overlay.search("user", np.array([1, 0], np.float32), 9)[1].tolist() == [False] * 2 + [
+        True
+    ]
+    assert (overlay.full, overlay.room) == (True, 1)
+    overlay.put(user("newer"), folded())
+    assert (user("new") in overlay, user("c") in overlay) == (True, False)
+    overlay.put(user("c"), folded(), replaces=Place(2, 3))
+    assert user("c") not in overlay, "there is no room for it"
+    assert not overlay.search("user", np.array([1, 0], np.float32), 9)[1].any()

@@ -1,10 +1,13 @@
 """Following the log: what it brings, in bounded steps, and again from a new bundle's watermark."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from planted import START, click
 
 from api import tail as tail_module
+from api.answers import Answerer
 from api.live import Following, Live
 from graphsvc import tail as log
 from graphsvc.artifact import ArtifactStore
@@ -12,6 +15,7 @@ from graphsvc.db import Database
 from graphsvc.folding import fold_edges
 from graphsvc.ids import EntityId
 from graphsvc.schema import load_schema
+from kge.bundle import Bundle
 
 FILM = load_schema("film")
 
@@ -172,9 +176,126 @@ def test_a_promotion_begins_anew_from_its_own_watermark(trained) -> None:
     assert len(new.overlay) >= 1
     rows = new.bundle.rows("film", ["anew-1", "d1"])
     assert rows[0] < 0 <= rows[1]
-    assert EntityId("film", "d1") not in new.overlay, "what training knows keeps its vector"
+    assert EntityId("film", "d1") not in new.overlay, "what people act on keeps its vector"
     for live in (first, again):
         live.database.dispose()
+
+
+def passed_over(trio, user: str) -> bool:
+    """Whether searches pass over a trained user's row of the index."""
+    _, hidden = trio.overlay.search("user", trio.bundle.prior("user"), 1)
+    at = trio.bundle.rows("user", [user])[0] - trio.bundle.types["user"].start
+    return hidden is not None and bool(hidden[at])
+
+
+def test_one_who_changed_has_their_row_back_when_the_bound_drops_them(trained) -> None:
+    live = opened(trained)
+    settle(live)
+    trio = live.trio()
+    # From here on there is room for three changed people beside the new entities.
+    trio.overlay.bound = bound = trio.overlay.bound - trio.overlay.room + 3
+    post(trained, "d3", range(50, 51), name="bound")
+    settle(live)
+    changed = EntityId("user", "u50")
+    assert trio.overlay.get(changed).edges >= 20
+    assert passed_over(trio, "u50")
+    for n in (52, 54, 56):
+        post(trained, "d3", range(n, n + 1), name="bound")
+        settle(live)
+    assert len(trio.overlay) == bound
+    assert changed not in trio.overlay
+    assert not passed_over(trio, "u50")
+    assert passed_over(trio, "u56")
+    for n in range(3):
+        post(trained, f"first-{n}", range(2))
+    settle(live)
+    assert not passed_over(trio, "u56"), "new entities take the room of changed ones"
+    assert [n for n in range(3) if EntityId("film", f"first-{n}") in trio.overlay] == [0, 1, 2]
+    live.database.dispose()
+
+
+def test_scoring_keeps_the_trained_vector_and_the_next_trio_looks_back(trained) -> None:
+    post(trained, "c5", range(58, 59), name="back")
+    live = opened(trained)
+    settle(live)
+    trio, user = live.trio(), EntityId("user", "u58")
+    folded = trio.overlay.get(user)
+    assert folded.edges == 21, "from before this trio was loaded"
+    answerer = Answerer(live.database, FILM, 200)
+    row = trio.bundle.rows("user", ["u58"])[0]
+    with live.database.reading() as connection:
+        asked = answerer.locate(trio, connection, user)
+        scored = answerer.locate(trio, connection, user, scoring=True)
+        untouched = answerer.locate(trio, connection, EntityId("user", "u59"))
+        key = log.named(connection, user).key
+        edges = fold_edges(connection, FILM, type_="user", key=key, as_of=START + 99)
+    np.testing.assert_array_equal(asked.vector, folded.vector)
+    np.testing.assert_array_equal(scored.vector, trio.bundle.vectors[row])
+    assert [(one.state, one.edges) for one in (asked, scored, untouched)] == [
+        ("learned", 21),
+        ("learned", 0),
+        ("learned", 0),
+    ]
+    (alone,) = trio.solver.solve("user", [edges], each_counts=False)
+    np.testing.assert_allclose(folded.vector, alone.vector, atol=1e-5)
+    live.database.dispose()
+
+
+def test_only_edges_change_somebody_also_those_that_are_taken_back(trained) -> None:
+    live = opened(trained)
+    settle(live)
+    trio, user = live.trio(), EntityId("user", "u57")
+    shown = {**click("u57", "c1", START, "shown-57"), "event_name": "impression"}
+    taken = {
+        **click("u57", "c1", START + 999_999, "taken-57"),
+        "event_name": "retract",
+        "relation": "click",
+    }
+
+    def said(event: dict) -> None:
+        answer = trained.http.post("/v1/events?backfill=true", json={"events": [event]})
+        assert answer.json()["accepted"] == 1, answer.text
+        settle(live)
+
+    said(shown)
+    assert user not in trio.overlay
+    said(taken)
+    assert trio.overlay.get(user).edges == 19
+    live.database.dispose()
+
+
+def test_changed_people_take_a_bounded_part_of_each_step_and_never_go_first(
+    trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = opened(trained)
+    settle(live)
+    trio = live.trio()
+    changed = [EntityId("user", f"u{n}") for n in range(20, 30)]
+    for entity in changed:
+        trio.overlay.drop(entity)
+    monkeypatch.setattr(tail_module, "_SOLVED", 2)
+    monkeypatch.setattr(tail_module, "_STEP_SECONDS", 60)  # no busy machine cuts a step short
+    post(trained, "d6", range(20, 30), name="crowd")
+    for _ in range(2):
+        assert trio.tail.step()
+        assert trio.tail.calm, "nobody waits who has no vector"
+    assert sum(entity in trio.overlay for entity in changed) == 4
+    post(trained, "hurry", range(1))
+    trio.tail.step()
+    assert EntityId("film", "hurry") in trio.overlay
+    assert sum(entity in trio.overlay for entity in changed) == 6
+    settle(live)
+    assert all(entity in trio.overlay for entity in changed)
+    live.database.dispose()
+
+
+def test_no_type_is_refreshed_where_training_settled_none(trained) -> None:
+    live = opened(trained)
+    bundle = live.trio().bundle
+    assert bundle.settled == {"user"}
+    unsettled = replace(bundle.artifact, manifest={**bundle.artifact.manifest, "dials": {}})
+    assert Bundle(unsettled).settled == frozenset()
+    live.database.dispose()
 
 
 def test_a_database_that_fails_loses_nothing(trained, monkeypatch: pytest.MonkeyPatch) -> None:
