@@ -197,6 +197,18 @@ def live(connection: Connection) -> Live | None:
     return None if row is None else Live(*row)
 
 
+def promoted_for(connection: Connection, reason: str) -> Live | None:
+    """The last promotion that was made for a reason, live or not; None if there was none."""
+    table = promotions.c
+    row = connection.execute(
+        select(table.generation, table.bundle, table.index, table.ranker)
+        .where(table.reason == reason)
+        .order_by(table.generation.desc())
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else Live(*row)
+
+
 def generation(connection: Connection) -> int:
     """How often something was promoted; servers poll this."""
     return connection.scalar(select(func.coalesce(func.max(promotions.c.generation), 0))) or 0

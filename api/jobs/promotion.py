@@ -3,18 +3,29 @@
 from time import time
 
 from graphsvc import ledger
-from graphsvc.db import Database
+from graphsvc.db import Database, wait_for_writers
 
 
 def promote(
-    database: Database, ranker: str, *, reason: str, bundle: str | None = None
+    database: Database,
+    ranker: str,
+    *,
+    reason: str,
+    bundle: str | None = None,
+    once: bool = False,
 ) -> ledger.Live:
     """Make a ranker and the bundle and index it belongs to the live trio.
 
     `bundle`: a later one of the same frame, instead of the one it was trained on. A trio that is
-    live already keeps its generation. Raises `PromotionRefused` or `ArtifactMissing`.
+    live already keeps its generation. `once`: what was promoted for this reason before is not
+    promoted again, since somebody may have gone back from it meanwhile. Raises
+    `PromotionRefused` or `ArtifactMissing`.
     """
     with database.transaction() as connection:
+        wait_for_writers(connection)
+        before = ledger.promoted_for(connection, reason) if once else None
+        if before:
+            return before
         chosen, index, _ = ledger.trio_of(connection, ranker, bundle)
         present = ledger.live(connection)
         trio = {"bundle": chosen, "index": index, "ranker": ranker}

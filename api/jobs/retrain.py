@@ -75,5 +75,5 @@ def register(shop: Workshop, jobs: JobQueue) -> Callable[[dict[str, Any]], dict[
 
 def _promote(shop: Workshop, rankers: dict[str, str], job: str) -> dict[str, Any]:
     best = steps.best_on_valid(shop, list(rankers.values()))
-    live = promote_trio(shop.database, best, reason=f"best on valid, job {job}")
+    live = promote_trio(shop.database, best, reason=f"best on valid, job {job}", once=True)
     return {"ranker": best, "generation": live.generation}

@@ -4,6 +4,9 @@ import httpx
 import pytest
 from running import eventually
 
+from api.jobs.promotion import promote
+from graphsvc import ledger
+from graphsvc.db import Database
 from graphsvc.report import rows_of
 
 
@@ -64,6 +67,24 @@ def test_promote_and_roll_back(http: httpx.Client, trained) -> None:
     assert again["generation"] == before + 1, "what is live already keeps its generation"
     http.post(f"/v1/artifacts/{second}/promote")
     eventually("back again", lambda: live() == second, seconds=5)
+
+
+def test_a_job_does_not_undo_a_rollback(http: httpx.Client, trained) -> None:
+    """Its worker was killed behind the promotion, and comes back after somebody went back."""
+    first, second = trained.rankers
+    database = Database(trained.settings.graph_url)
+    made = [promote(database, first, reason="job 7", once=True)]
+    back = http.post(f"/v1/artifacts/{second}/promote").json()
+    made.append(promote(database, first, reason="job 7", once=True))
+    assert made[0] == made[1]
+    with database.reading() as connection:
+        assert ledger.generation(connection) == back["generation"]
+    eventually(
+        "it stays as it was put back",
+        lambda: http.get("/v1/entities/film/d1/neighbors").json()["ranker"] == second,
+        seconds=5,
+    )
+    database.dispose()
 
 
 @pytest.mark.parametrize(
