@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import grid
 from exporting import measure_export
 from market import Market
+from pages import cells_of, page
 from pictures import curve
 from places import KINDS, place
 from raw import measure_raw
@@ -43,6 +44,23 @@ CURVE_STEP = 250_000
 CONTROL = 50_000
 EXPORTS = (1_000_000, 2_500_000, 5_000_000)
 T_95 = {2: 4.303}  # Student's t, by degrees of freedom
+
+_WORDS = """
+Server, client and database share the machine; both databases write to the disk before they answer.
+The market of `benchmarks/market.py` is posted: sessions of people, a power law of ads, random ids.
+
+- `rest`: batches of 1000 over four connections. `bulk`: one NDJSON stream. `single`: one event per
+  request, one request at a time, or from 32 connections at once (`single_events_per_second`).
+- `bulk_share_of_raw`: the stream's rate as a share of the very same SQL statements, run with values
+  and COPY buffers that were made beforehand.
+- `curve`: REST batches into a log that grows to 5 million events. `slowest_to_fastest` compares its
+  steps of 250,000 with one another; `first_to_new` and `last_to_new` compare the first and the last
+  million with an empty database at the same moment.
+- `export`: a snapshot of what is there by then; its peak of memory is that of a process that does
+  nothing else, and holds some 210 MiB before it begins.
+
+![events per second as the log grows](curve.png)
+"""
 
 
 def cells(options: Any) -> dict[str, grid.Measure]:
@@ -278,10 +296,8 @@ def _row(
 
 def table_of(rows: list[Row]) -> Table:
     table = Table("metric", "database", "split", "value", "95 % interval", "unit")
-    for row in rows:
-        if row.seed in (0, "all"):
-            interval = "" if row.lo is None else f"{row.lo:,.4g} to {row.hi:,.4g}"
-            table.add_row(row.metric, row.model, row.split, f"{row.value:,.4g}", interval, row.unit)
+    for cells in cells_of(rows):
+        table.add_row(*cells)
     return table
 
 
@@ -298,12 +314,16 @@ def main() -> None:
         "singles": SINGLES,
         "market": {k: v for k, v in vars(Market()).items() if k != "seed"},
     }
-    report = as_report(rows, header(dials))
+    about = header(dials)
+    report = as_report(rows, about)
     (options.out / "ingest.json").write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
     curve(
         options.out / "curve.png",
         {kind: told["steps"] for kind in KINDS if (told := found.get(f"curve-{kind}"))},
     )
+    command = "python benchmarks/ingest.py"
+    text = page("How fast events come in", _WORDS, command, rows, about)
+    (options.out / "README.md").write_text(text)
     grid.console.print(table_of(rows))
 
 

@@ -1,0 +1,58 @@
+"""A benchmark's report as a Markdown page.
+
+Takes a report and words about it, gives text; never measures anything.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from graphsvc.report import Row
+
+#: From here on figures have no decimals.
+_MANY = 1000
+
+
+def page(
+    title: str, words: str, command: str, rows: Sequence[Row], header: Mapping[str, Any]
+) -> str:
+    """Title, words, machine, and a table of the rows that stand for all runs."""
+    machine = header["machine"]
+    lines = [
+        f"# {title}",
+        "",
+        words.strip(),
+        "",
+        (
+            f"Measured by `{command}` at commit {header['commit']} on {machine['cores']} cores "
+            f"({machine['processor']}), {machine['memory_gib']} GiB, Python {machine['python']}."
+        ),
+        "",
+        "| metric | database | where | value | 95 % interval (t) | unit |",
+        "|---|---|---|--:|---|---|",
+    ]
+    lines += [f"| {' | '.join(cells)} |" for cells in cells_of(rows)]
+    return "\n".join(lines) + "\n"
+
+
+def cells_of(rows: Sequence[Row]) -> list[tuple[str, ...]]:
+    """Metric, model, split, value, interval, unit of each figure."""
+    return [
+        (
+            row.metric,
+            row.model,
+            row.split,
+            _number(row.value),
+            "" if row.lo is None or row.hi is None else f"{_number(row.lo)} to {_number(row.hi)}",
+            row.unit,
+        )
+        for row in told(rows)
+    ]
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= _MANY else f"{value:.4g}"
+
+
+def told(rows: Sequence[Row]) -> list[Row]:
+    """One row per figure: of those with several runs, the one over all of them."""
+    return [row for row in rows if row.seed in (0, "all")]
