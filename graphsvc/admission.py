@@ -121,6 +121,8 @@ def _malformed(raw: Any, detail: ErrorDetails) -> Verdict:
     received = "nothing" if detail["type"] == "missing" else repr(short)
     expected = detail["msg"].removeprefix("Input ").removeprefix("Field ")
     message = f"{field}: {expected[:1].lower()}{expected[1:]}, received {received}"
+    if field == "event_time" and detail["type"] == "less_than_equal":
+        message += "; it should be in seconds since 1970, and this looks like milliseconds"
     return Verdict(_event_id(raw), "rejected", code, field, message, short)
 
 

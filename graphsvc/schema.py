@@ -137,8 +137,12 @@ def load_schema(name_or_path: str) -> Schema:
 def parse_schema(document: Mapping[str, Any]) -> Schema:
     """Check a schema that was read from TOML or JSON. Raises `SchemaError` naming the field.
 
-    Where a number of days may be infinite, JSON says "inf".
+    Where a number of days may be infinite, JSON says "inf". A document with its version beside it,
+    which is how a schema is shown, is one as well.
     """
+    shown = document.get("document")
+    if document.keys() == {"version", "document"} and isinstance(shown, Mapping):
+        document = shown
     _only(document, {"name", "entities", "relations", "observations", "label"}, "schema")
     title = document.get("name", "unnamed")
     if (

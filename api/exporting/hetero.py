@@ -52,7 +52,7 @@ def write_hetero(snapshot: Snapshot, folder: Path) -> None:
     (folder / "graph.json").write_text(json.dumps(said, indent=2) + "\n")
 
 
-def load_heterodata(folder: Path) -> "HeteroData":
+def load_heterodata(folder: Path | str) -> "HeteroData":
     """What `graphsvc export --format hetero` wrote, as PyTorch Geometric's `HeteroData`.
 
     Nodes have `num_nodes`, `ids` (list) and `retired` (bool). Edges have `edge_index` (int64),
@@ -64,6 +64,7 @@ def load_heterodata(folder: Path) -> "HeteroData":
     from safetensors.torch import load_file
     from torch_geometric.data import HeteroData
 
+    folder = Path(folder)
     try:
         said = json.loads((folder / "graph.json").read_text())
     except (OSError, ValueError) as error:

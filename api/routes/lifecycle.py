@@ -56,10 +56,9 @@ def merge(services: ServicesOf, type_: TypeOf, id_: IdOf, body: MergeIn) -> Enti
     duplicate, kept = EntityId(type_, id_), EntityId(type_, body.into)
 
     def event(connection: Connection) -> dict[str, Any] | None:
-        if catalog.key_of(connection, duplicate) == catalog.key_of(connection, kept) and (
-            duplicate != kept
-        ):
-            return None
+        one = catalog.key_of(connection, duplicate) == catalog.key_of(connection, kept)
+        if one and catalog.entity(connection, duplicate).merged_from:
+            return None  # said before; the other way round would be a contradiction
         return {
             "event_name": MERGE,
             "event_time": int(time()),

@@ -130,7 +130,7 @@ def test_heterodata_has_every_edge_and_label(snapshot: Snapshot, tmp_path: Path)
     assert not [
         p for p in (tmp_path / "out").iterdir() if p.suffix not in (".json", ".safetensors")
     ]
-    data = load_heterodata(tmp_path / "out")
+    data = load_heterodata(str(tmp_path / "out"))
     assert {kind: data[kind].num_nodes for kind in data.node_types} == {
         "ad": 3,
         "brand": 1,

@@ -61,6 +61,7 @@ def test_two_ids_of_one_film(http: httpx.Client, problem, name: str) -> None:
     assert http.get(one).json()["attributes"]["year"] == 2000
     refused = problem(http.post(f"{one}/merge", json={"into": f"{name}-1"}), 422)
     assert refused["errors"][0]["field"] == "object"
+    problem(http.post(f"{one}/merge", json={"into": f"{name}-2"}), 422)
     [listed] = http.get("/v1/entities/film", params={"id": f"{name}-2"}).json()["items"]
     assert (listed["id"], listed["merged_into"]) == (f"{name}-2", f"{name}-1")
 

@@ -207,3 +207,10 @@ def test_whatever_is_posted_gets_a_verdict_and_is_stored_as_it_was(
     for verdict in verdicts:
         orjson.dumps(verdict._asdict())
         json.dumps(verdict._asdict(), allow_nan=False).encode()
+
+
+def test_milliseconds_are_called_by_their_name() -> None:
+    verdict = admit(ADS, CLICK | {"event_time": NOW * 1000}, NOW)
+    assert isinstance(verdict, Verdict)
+    assert (verdict.field, verdict.value) == ("event_time", NOW * 1000)
+    assert "in seconds since 1970" in (verdict.message or "")
