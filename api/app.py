@@ -54,7 +54,7 @@ def create_app(settings: Settings) -> FastAPI:
     for router in KEYED:
         app.include_router(router, dependencies=[KeyNeeded], responses=problems.DOCUMENTED)
     app.add_api_route("/", lambda: RedirectResponse("/docs"), include_in_schema=False)
-    openapi.complete(app, streams)
+    openapi.complete(app)
     return app
 
 

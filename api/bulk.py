@@ -22,6 +22,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from api.errors import OutboxBroken, StreamStalled
 from api.intake import Intake, Prepared
+from api.kept import UNFINISHED
 from api.outbox import Outbox
 from api.problems import answer_to, problem
 from api.reading.lines import LineReader, Rows
@@ -50,6 +51,8 @@ class Exchange:
     patience: float = PATIENCE_SECONDS
     outbox: Outbox = field(init=False)
     counts: Counter[str] = field(default_factory=Counter)
+    #: Whether all of the stream was taken.
+    complete: bool = False
 
     async def run(self, receive: Receive, send: Send) -> None:
         """Take the stream to its end, and answer. Raises `ClientDisconnect`, and nothing else.
@@ -91,7 +94,8 @@ class Exchange:
             error = _described(raised)
             await self._put([{"error": error}])
         summary = {status: self.counts[status] for status in STATUSES}
-        await self._put([{"summary": {**summary, "complete": error is None}}])
+        self.complete = error is None
+        await self._put([{"summary": {**summary, "complete": self.complete}}])
 
     async def _append_all(self, chunks: AsyncGenerator[Prepared, None]) -> None:
         """Append one chunk while the next is made; every chunk whole, whatever happens."""
@@ -163,12 +167,13 @@ class BulkAnswer(Response):
         self._exchange = exchange
         self._release = release
 
-    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await self._exchange.run(receive, send)
         except ClientDisconnect:
             pass  # nobody is there to be told
         finally:
+            scope[UNFINISHED] = not self._exchange.complete
             self._release()
 
 

@@ -1,29 +1,29 @@
 """Answering a request once, however often it is sent: the header Idempotency-Key.
 
 Takes requests with that header, gives a repetition the answer that was given before; never runs two
-that bear the same key side by side. What is kept is per API key. See `docs/promises.md` for what a
-repetition can count on.
+that bear the same key side by side. What is kept is per API key. A stream is not held to be hashed
+before it runs: it is reserved by what is known of it, and hashed as it goes by. See
+`docs/promises.md` for what a repetition can count on.
 """
 
 import asyncio
 import hashlib
 import logging
 import re
-import zlib
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import time
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import orjson
 from anyio import to_thread
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.deps import Services
-from api.errors import ApiError, KeyReused, KeyUnderWay
+from api.errors import ApiError, KeyReused, KeyUnderWay, StreamTooLarge
+from api.kept import UNFINISHED, Held, Streamed, replay
 from api.problems import answer_to
 from graphsvc import idempotency, keys
 from graphsvc.db import Connection
@@ -35,57 +35,23 @@ _log = logging.getLogger("graphsvc.idempotency")
 HEADER = "Idempotency-Key"
 #: Methods that change something.
 METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-#: Larger answers are not kept, so the request runs again when it is repeated.
-MOST_ANSWER_BYTES = 1024 * 1024
 #: Printable ASCII.
 KEY_PATTERN = r"^[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?$"
 
 _KEY = re.compile(KEY_PATTERN)
 _RENEWED_SECONDS = idempotency.RESERVED_SECONDS / 3
 _PRUNED_EVERY = 64
-#: These belong to one sending of the answer.
-_NOT_KEPT = frozenset({"content-length", "date", "server", "connection", "transfer-encoding"})
 
 Result = TypeVar("Result")
 
 
 @dataclass(slots=True)
 class _Turn:
-    """A request that is ours to run."""
+    """A request that is ours to run; its digest grows while its body is read."""
 
     request: Request
+    digest: Any
     since: int
-
-
-@dataclass(slots=True)
-class _Held:
-    """An answer that is held back until it is kept, as long as it is small."""
-
-    send: Send
-    start: Message | None = None
-    body: bytearray = field(default_factory=bytearray)
-    passed_on: bool = False
-
-    async def take(self, message: Message) -> None:
-        """What the app sends."""
-        if self.passed_on:
-            await self.send(message)
-        elif message["type"] == "http.response.start":
-            self.start = message
-        elif message["type"] == "http.response.body":
-            self.body += message.get("body", b"")
-            if len(self.body) > MOST_ANSWER_BYTES:
-                await self.give(more=message.get("more_body", False))
-        else:
-            await self.send(message)
-
-    async def give(self, *, more: bool = False) -> None:
-        """Send what was held back."""
-        self.passed_on = True
-        if self.start:
-            await self.send(self.start)
-            body = {"type": "http.response.body", "body": bytes(self.body), "more_body": more}
-            await self.send(body)
 
 
 class Idempotent:
@@ -93,7 +59,7 @@ class Idempotent:
 
     def __init__(self, app: ASGIApp, streams: frozenset[str] = frozenset()) -> None:
         self.app = app
-        #: Paths whose routes say themselves what the header means for them.
+        #: Paths whose bodies and answers are of any length.
         self.streams = streams
         self._reserved = 0
 
@@ -101,7 +67,6 @@ class Idempotent:
         if (
             scope["type"] != "http"
             or scope["method"] not in METHODS
-            or scope["path"] in self.streams
             or HEADER not in (headers := Headers(scope=scope))
         ):
             await self.app(scope, receive, send)
@@ -113,27 +78,42 @@ class Idempotent:
             if api_key is None:  # the app says what is wrong with it
                 await self.app(scope, receive, send)
                 return
-            body = await _body_of(receive)
-            request = Request(api_key, name, _digest(scope, body))
+            digest = _head_digest(scope)
+            streamed = scope["path"] in self.streams
+            if not streamed:
+                receive = await _read_first(receive, digest)
+            request = Request(api_key, name, digest.hexdigest())
             now = int(time())
             known = await self._reserve(services, request, now)
             if known.answer:
-                await _replay(known.answer, send)
+                if streamed:
+                    await _read_through(receive, digest, services.settings.max_bulk_bytes)
+                if digest.hexdigest() != known.request:
+                    raise KeyReused
+                await replay(known.answer, send)
                 return
             if known.state != "ours":
-                raise _refusal(known)
+                raise KeyReused if known.state == "another" else KeyUnderWay
         except (ApiError, GraphError, HTTPException) as error:
             await answer_to(error)(scope, receive, send)
             return
-        await self._run(services, _Turn(request, now), scope, _again(body, receive), send)
+        turn = _Turn(request, digest, now)
+        if streamed:
+            await self._run(services, turn, scope, _hashed(receive, digest), Streamed(send))
+        else:
+            await self._run(services, turn, scope, receive, Held(send))
 
     async def _run(
-        self, services: Services, turn: _Turn, scope: Scope, receive: Receive, send: Send
+        self,
+        services: Services,
+        turn: _Turn,
+        scope: Scope,
+        receive: Receive,
+        outgoing: Held | Streamed,
     ) -> None:
-        held = _Held(send)
         renewing = asyncio.create_task(_keep_renewing(services, turn))
         try:
-            await self.app(scope, receive, held.take)
+            await self.app(scope, receive, outgoing.take)
         except BaseException:
             renewing.cancel()
             await _settle(services, turn, None)
@@ -141,9 +121,8 @@ class Idempotent:
         renewing.cancel()
         with suppress(asyncio.CancelledError):
             await renewing
-        await _settle(services, turn, _answer_of(held))
-        if not held.passed_on:
-            await held.give()
+        await _settle(services, turn, None if scope.get(UNFINISHED) else outgoing.answer())
+        await outgoing.give()
 
     async def _reserve(self, services: Services, request: Request, now: int) -> Known:
         keep_seconds = round(services.settings.idempotency_hours * 3600)
@@ -174,20 +153,30 @@ def _presented(headers: Headers) -> str:
     return headers.get("x-api-key", "")
 
 
-async def _body_of(receive: Receive) -> bytes:
+def _head_digest(scope: Scope) -> Any:
+    """A digest of the request up to its body, which is to be added as it is."""
+    digest = hashlib.sha256()
+    for part in (
+        scope["method"].encode(),
+        scope.get("raw_path") or scope["path"].encode(),
+        scope.get("query_string", b""),
+    ):
+        digest.update(len(part).to_bytes(8) + part)
+    return digest
+
+
+async def _read_first(receive: Receive, digest: Any) -> Receive:
+    """Read and hash the body; gives it once more, for the app, then whatever else comes."""
     body = bytearray()
-    while True:
+    more = True
+    while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ApiError("the connection ended before the body did")
         body += message.get("body", b"")
-        if not message.get("more_body"):
-            return bytes(body)
-
-
-def _again(body: bytes, receive: Receive) -> Receive:
-    """The body once more, for the app; then whatever else comes."""
-    messages = [{"type": "http.request", "body": body, "more_body": False}]
+        more = message.get("more_body", False)
+    digest.update(body)
+    messages = [{"type": "http.request", "body": bytes(body), "more_body": False}]
 
     async def replayed() -> Message:
         return messages.pop() if messages else await receive()
@@ -195,47 +184,31 @@ def _again(body: bytes, receive: Receive) -> Receive:
     return replayed
 
 
-def _digest(scope: Scope, body: bytes) -> str:
-    state = hashlib.sha256()
-    for part in (
-        scope["method"].encode(),
-        scope.get("raw_path") or scope["path"].encode(),
-        scope.get("query_string", b""),
-        body,
-    ):
-        state.update(len(part).to_bytes(8) + part)
-    return state.hexdigest()
+async def _read_through(receive: Receive, digest: Any, most: int) -> None:
+    """Read and hash a body that nobody needs."""
+    taken = 0
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ApiError("the connection ended before the body did")
+        body = message.get("body", b"")
+        digest.update(body)
+        taken += len(body)
+        if taken > most:
+            raise StreamTooLarge(f"the stream should be at most {most} bytes")
+        more = message.get("more_body", False)
 
 
-def _refusal(known: Known) -> ApiError:
-    return KeyReused() if known.state == "another" else KeyUnderWay()
+def _hashed(receive: Receive, digest: Any) -> Receive:
+    """The body as it comes, hashed on the way."""
 
+    async def passing() -> Message:
+        message = await receive()
+        digest.update(message.get("body", b""))
+        return message
 
-def _answer_of(held: _Held) -> Answer | None:
-    """What is kept of an answer; None if it may be asked for again."""
-    if held.passed_on or held.start is None or held.start["status"] >= 500:
-        return None
-    headers = [
-        (name.decode("latin-1"), value.decode("latin-1"))
-        for name, value in held.start["headers"]
-        if name.decode("latin-1").lower() not in _NOT_KEPT
-    ]
-    kinds = [value for name, value in headers if name.lower() == "content-type"]
-    packed = orjson.dumps(headers) + b"\n" + bytes(held.body)
-    return Answer(held.start["status"], kinds[0] if kinds else "", zlib.compress(packed, 1))
-
-
-async def _replay(answer: Answer, send: Send) -> None:
-    packed, _, body = zlib.decompress(answer.body).partition(b"\n")
-    headers = [
-        (name.encode("latin-1"), value.encode("latin-1")) for name, value in orjson.loads(packed)
-    ]
-    headers += [
-        (b"content-length", str(len(body)).encode()),
-        (b"idempotent-replayed", b"true"),
-    ]
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    return passing
 
 
 async def _settle(services: Services, turn: _Turn, answer: Answer | None) -> None:
@@ -246,7 +219,10 @@ async def _settle(services: Services, turn: _Turn, answer: Answer | None) -> Non
             idempotency.release(connection, turn.request, since=turn.since)
         else:
             now = int(time())
-            idempotency.keep(connection, turn.request, answer, since=turn.since, now=now)
+            digest = turn.digest.hexdigest()
+            idempotency.keep(
+                connection, turn.request, answer, since=turn.since, now=now, digest=digest
+            )
 
     try:
         await asyncio.shield(_with(services, work))

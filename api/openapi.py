@@ -21,11 +21,8 @@ _KEY: dict[str, Any] = {
 }
 
 
-def complete(app: FastAPI, streams: frozenset[str]) -> None:
-    """Name the shapes that routes read raw, for speed, and the header that a middleware reads.
-
-    `streams` are the paths that have no use for that header.
-    """
+def complete(app: FastAPI) -> None:
+    """Name the shapes that routes read raw, for speed, and the header that a middleware reads."""
     made = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -35,9 +32,9 @@ def complete(app: FastAPI, streams: frozenset[str]) -> None:
             schemas = document["components"]["schemas"]
             schemas.update(shape.pop("$defs"))
             schemas["EventBatch"] = shape
-            for path, operations in document["paths"].items():
+            for operations in document["paths"].values():
                 for method, operation in operations.items():
-                    if method.upper() in METHODS and path not in streams:
+                    if method.upper() in METHODS:
                         operation.setdefault("parameters", []).append(_KEY)
             app.openapi_schema = document
         return app.openapi_schema

@@ -40,16 +40,21 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What became of asking for a request: it is ours to run, or it is not."""
+    """What became of asking for a request: it is ours to run, or it is not.
+
+    `request`: the digest of the request that was answered, if one was.
+    """
 
     state: Literal["ours", "answered", "under_way", "another"]
     answer: Answer | None = None
+    request: str | None = None
 
 
 def reserve(connection: Connection, request: Request, *, now: int, keep_seconds: int) -> Known:
     """Say that this request is being run, unless it was run or somebody is at it.
 
-    `another`: its name was given to a request with other content. Times are in seconds.
+    `another`: its name was given to a request with another digest, which may be answered already.
+    Times are in seconds.
     """
     # Without the lock of the log's writers: nobody has to wait for a batch of events.
     values = {"request": request.digest, "created_at": now}
@@ -68,11 +73,11 @@ def reserve(connection: Connection, request: Request, *, now: int, keep_seconds:
         nothing = {"status": None, "media_type": None, "answer": None}
         connection.execute(update(idempotency).where(_is(request)).values(**values, **nothing))
         return Known("ours")
-    if row.request != request.digest:
-        return Known("another")
+    same = row.request == request.digest
     if row.status is None:
-        return Known("under_way")
-    return Known("answered", Answer(row.status, row.media_type or "", row.answer or b""))
+        return Known("under_way" if same else "another")
+    answer = Answer(row.status, row.media_type or "", row.answer or b"")
+    return Known("answered" if same else "another", answer, row.request)
 
 
 def renew(connection: Connection, request: Request, *, since: int, now: int) -> bool:
@@ -83,13 +88,19 @@ def renew(connection: Connection, request: Request, *, since: int, now: int) -> 
     return bool(changed.rowcount)
 
 
-def keep(connection: Connection, request: Request, answer: Answer, *, since: int, now: int) -> None:
-    """Keep the answer to the request that was reserved at `since`, unless it was taken over."""
+def keep(
+    connection: Connection, request: Request, answer: Answer, *, since: int, now: int, digest: str
+) -> None:
+    """Keep the answer to the request that was reserved at `since`, unless it was taken over.
+
+    `digest` is the request's from now on: that of a stream is known when it has been read.
+    """
     connection.execute(
         update(idempotency)
         .where(_held(request, since))
         .values(
             status=answer.status,
+            request=digest,
             media_type=answer.media_type[:100],
             answer=answer.body,
             created_at=now,

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from api.bulk import MEDIA_TYPE, BulkAnswer, Exchange
 from api.deps import ServicesOf
-from api.errors import ApiError, EncodingUnknown, StreamTooLarge, TooBusy
+from api.errors import EncodingUnknown, StreamTooLarge, TooBusy
 from api.intake import Intake
 from api.problems import DOCUMENTED
 from api.reading.lines import Bounds, LineReader
@@ -39,8 +39,9 @@ too large or stalls, a line `{"error": {...}}` with a problem document comes bef
 `complete` is false: what was answered before holds, and sending everything again is harmless. An
 answer without a summary was cut off, and says as much: send everything again.
 
-Clients that read the answer only when they have sent everything may do so. An `Idempotency-Key`
-is refused here: every event has its own `event_id`.
+Clients that read the answer only when they have sent everything may do so. With an
+`Idempotency-Key`, a stream that was taken whole gets its first answer again; the answer to any
+other is not kept, since sending the rest is then what helps.
 """
 
 
@@ -51,7 +52,6 @@ is refused here: every event has its own `event_id`.
     response_class=Response,
     responses={
         200: {"content": {MEDIA_TYPE: {"schema": {"type": "string"}, "example": _ANSWER}}},
-        400: DOCUMENTED[422] | {"description": "A header cannot be used here"},
         415: DOCUMENTED[422] | {"description": "The encoding is neither gzip nor identity"},
     },
     openapi_extra={
@@ -71,11 +71,6 @@ async def post_bulk(
         Query(description="errors: only the lines that were not accepted, and the summary"),
     ] = "all",
 ) -> BulkAnswer:
-    if "idempotency-key" in request.headers:
-        raise ApiError(
-            "Idempotency-Key should be absent: each event of a stream has an event_id of its own, "
-            "so sending the stream again is harmless"
-        )
     most = services.settings.max_bulk_bytes
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("gzip", "identity"):

@@ -2,16 +2,16 @@
 
 import gzip
 import itertools
-import socket
 import threading
 import zlib
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any
 
 import httpx
 import orjson
 import pytest
 from planted import START, click
+from raw_stream import Raw
 from running import eventually
 
 from api.reading.lines import LONGEST_LINE
@@ -159,8 +159,6 @@ def test_bounds_at_their_edges(http: httpx.Client, trained: Any, tag: str, probl
 def test_headers_that_cannot_be_used(http: httpx.Client, trained: Any, problem: Any) -> None:
     body = problem(http.post(PATH, content=b"", headers={"Content-Encoding": "br"}), 415)
     assert "'br'" in body["detail"]
-    body = problem(http.post(PATH, content=b"", headers={"Idempotency-Key": "k"}), 400)
-    assert "Idempotency-Key should be absent" in body["detail"]
     problem(http.post(PATH, params={"verdicts": "some"}), 422)
     with trained.open() as nobody:
         problem(nobody.post(PATH, content=b"{}"), 401)
@@ -227,45 +225,6 @@ def test_the_same_in_any_pieces(http: httpx.Client, tag: str) -> None:
 
 def threads_of_chunks() -> int:
     return sum("worker thread" in thread.name for thread in threading.enumerate())
-
-
-class Raw:
-    """A request whose body and answer are under way at the same time, byte by byte."""
-
-    def __init__(self, trained: Any) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", trained.settings.port), timeout=20)
-        self._socket.sendall(
-            f"POST {PATH}?backfill=true HTTP/1.1\r\nHost: here\r\n"
-            f"Authorization: Bearer {trained.key}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
-        )
-        self._file = self._socket.makefile("rb")
-        self._begun = False
-        self._lines: list[bytes] = []
-
-    def part(self, data: bytes) -> None:
-        self._socket.sendall(f"{len(data):x}\r\n".encode() + data + b"\r\n")
-
-    def line(self) -> Any:
-        if not self._begun:
-            assert b"200" in self._file.readline()
-            while self._file.readline() != b"\r\n":
-                pass
-            self._begun = True
-        while not self._lines:
-            size = int(self._file.readline(), 16)
-            self._lines += self._file.read(size).splitlines()
-            self._file.readline()
-        return orjson.loads(self._lines.pop(0))
-
-    def close(self) -> None:
-        self._file.close()
-        self._socket.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.close()
 
 
 def test_zlib_has_no_say() -> None:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from planted import START, click
 
-from api.idempotency import MOST_ANSWER_BYTES
+from api.kept import MOST_ANSWER_BYTES
 from graphsvc import idempotency
 from graphsvc.db import Database
 from graphsvc.idempotency import Request

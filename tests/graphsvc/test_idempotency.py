@@ -21,6 +21,7 @@ from graphsvc.tables import idempotency
 NOW, DAY = 1_700_000_000, 86_400
 ASKED = Request("key1", "order-7", "a" * 64)
 ANSWER = Answer(202, "application/json", b'{"job":"7"}')
+LATE = Answer(500, "", b"late")
 
 
 def ask(database: Database, now: int, request: Request = ASKED) -> Known:
@@ -31,7 +32,7 @@ def ask(database: Database, now: int, request: Request = ASKED) -> Known:
 def answered(database: Database, now: int, request: Request = ASKED) -> None:
     assert ask(database, now, request).state == "ours"
     with database.transaction() as connection:
-        keep(connection, request, ANSWER, since=now, now=now)
+        keep(connection, request, ANSWER, since=now, now=now, digest=request.digest)
 
 
 def count(database: Database) -> int:
@@ -41,7 +42,7 @@ def count(database: Database) -> int:
 
 def test_an_answer_is_given_again_until_it_is_too_old(database: Database) -> None:
     answered(database, NOW)
-    assert ask(database, NOW + DAY - 1) == Known("answered", ANSWER)
+    assert ask(database, NOW + DAY - 1) == Known("answered", ANSWER, ASKED.digest)
     assert ask(database, NOW + DAY) == Known("ours")
     assert ask(database, NOW + DAY) == Known("under_way")
 
@@ -51,6 +52,17 @@ def test_another_request_or_another_caller(database: Database) -> None:
     assert ask(database, NOW, Request("key1", "order-7", "b" * 64)).state == "another"
     assert ask(database, NOW, Request("key2", "order-7", "b" * 64)).state == "ours"
     assert ask(database, NOW, Request("key2", "order-7", "a" * 64)).state == "another"
+
+
+def test_a_digest_that_was_known_at_the_end(database: Database) -> None:
+    """As a stream's: reserved by its head, kept by all of it, and for the caller to compare."""
+    head, whole = ASKED, "c" * 64
+    assert ask(database, NOW, head).state == "ours"
+    assert ask(database, NOW, head).state == "under_way"
+    with database.transaction() as connection:
+        keep(connection, head, ANSWER, since=NOW, now=NOW, digest=whole)
+    assert ask(database, NOW, head) == Known("another", ANSWER, whole)
+    assert ask(database, NOW, Request("key1", "order-7", whole)).state == "answered"
 
 
 def test_a_reservation_holds_while_it_is_renewed(database: Database) -> None:
@@ -64,12 +76,12 @@ def test_a_reservation_holds_while_it_is_renewed(database: Database) -> None:
     assert ask(database, later).state == "ours"
     with database.transaction() as connection:
         assert not renew(connection, ASKED, since=NOW + 50, now=later)
-        keep(connection, ASKED, Answer(500, "", b"late"), since=NOW + 50, now=later)
+        keep(connection, ASKED, LATE, since=NOW + 50, now=later, digest=ASKED.digest)
         release(connection, ASKED, since=NOW + 50)
     assert ask(database, later + 1).state == "under_way"
     with database.transaction() as connection:
-        keep(connection, ASKED, ANSWER, since=later, now=later)
-    assert ask(database, later + 1) == Known("answered", ANSWER)
+        keep(connection, ASKED, ANSWER, since=later, now=later, digest=ASKED.digest)
+    assert ask(database, later + 1) == Known("answered", ANSWER, ASKED.digest)
 
 
 def test_what_is_released_may_run_again(database: Database) -> None:

@@ -1,0 +1,154 @@
+"""Answers that are to be given again: taken as they go out, packed, and replayed.
+
+Takes the messages that an app sends, gives what is kept of them and sends that once more; never
+knows why an answer is kept. A whole answer waits until it is kept. A stream goes out as it comes,
+packed on the way, and only its end waits: who has seen the end can count on a replay.
+"""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from starlette.types import Message, Send
+
+from graphsvc.idempotency import Answer
+
+#: A key of the ASGI scope: set by an app whose answer is not worth keeping, though its status says
+#: nothing of it, as a stream's status is sent before anything has happened.
+UNFINISHED = "graphsvc.unfinished"
+#: Larger answers are not kept, so the request runs again when it is repeated: a whole answer is
+#: measured as it is, a stream packed.
+MOST_ANSWER_BYTES = 1024 * 1024
+#: Packing is for its room in the database; the lowest level does most of that.
+_LEVEL = 1
+#: Some answers unpack to much more than their size, so they are unpacked in pieces.
+_PIECE_BYTES = 64 * 1024
+#: These belong to one sending of the answer.
+_NOT_KEPT = frozenset({"date", "server", "connection", "transfer-encoding"})
+
+
+@dataclass(slots=True)
+class Held:
+    """An answer that is held back until it is kept, as long as it is small."""
+
+    send: Send
+    start: Message | None = None
+    body: bytearray = field(default_factory=bytearray)
+    passed_on: bool = False
+
+    async def take(self, message: Message) -> None:
+        """What the app sends."""
+        if self.passed_on:
+            await self.send(message)
+        elif message["type"] == "http.response.start":
+            self.start = message
+        elif message["type"] == "http.response.body":
+            self.body += message.get("body", b"")
+            if len(self.body) > MOST_ANSWER_BYTES:
+                await self._pass_on(more=message.get("more_body", False))
+        else:
+            await self.send(message)
+
+    def answer(self) -> Answer | None:
+        """What is kept; None if the request may run again."""
+        if self.passed_on or self.start is None or self.start["status"] >= 500:
+            return None
+        packed = zlib.compress(_head_of(self.start) + self.body, _LEVEL)
+        return Answer(self.start["status"], _media_type(self.start), packed)
+
+    async def give(self) -> None:
+        """Send what was held back."""
+        if not self.passed_on:
+            await self._pass_on(more=False)
+
+    async def _pass_on(self, *, more: bool) -> None:
+        self.passed_on = True
+        if self.start:
+            await self.send(self.start)
+            body = {"type": "http.response.body", "body": bytes(self.body), "more_body": more}
+            await self.send(body)
+
+
+class Streamed:
+    """An answer that goes out as it comes, except for its end."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._start: Message | None = None
+        self._end: Message | None = None
+        self._packer: Any = zlib.compressobj(_LEVEL)
+        self._packed = bytearray()
+
+    async def take(self, message: Message) -> None:
+        """What the app sends."""
+        if message["type"] == "http.response.start":
+            self._start = message
+            self._pack(_head_of(message))
+        elif message["type"] == "http.response.body":
+            self._pack(message.get("body", b""))
+            if not message.get("more_body"):
+                self._end = message
+                return
+        await self._send(message)
+
+    def answer(self) -> Answer | None:
+        """What is kept; None if the request may run again."""
+        if self._start is None or self._end is None or self._start["status"] >= 400:
+            return None
+        self._packed += self._packer.flush()
+        if len(self._packed) > MOST_ANSWER_BYTES:
+            return None
+        return Answer(self._start["status"], _media_type(self._start), bytes(self._packed))
+
+    async def give(self) -> None:
+        """Send the end."""
+        if self._end:
+            await self._send(self._end)
+
+    def _pack(self, data: bytes) -> None:
+        if len(self._packed) <= MOST_ANSWER_BYTES:
+            self._packed += self._packer.compress(data)
+
+
+async def replay(answer: Answer, send: Send) -> None:
+    """Send what was kept."""
+    pieces = _unpacked(answer.body)
+    head = b""
+    while b"\n" not in head:
+        head += next(pieces)
+    packed, _, body = head.partition(b"\n")
+    headers = [
+        (name.encode("latin-1"), value.encode("latin-1")) for name, value in orjson.loads(packed)
+    ]
+    headers.append((b"idempotent-replayed", b"true"))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+    for piece in pieces:
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _head_of(start: Message) -> bytes:
+    headers = [
+        (name.decode("latin-1"), value.decode("latin-1"))
+        for name, value in start["headers"]
+        if name.decode("latin-1").lower() not in _NOT_KEPT
+    ]
+    return orjson.dumps(headers) + b"\n"
+
+
+def _media_type(start: Message) -> str:
+    kinds = [value for name, value in start["headers"] if name.lower() == b"content-type"]
+    return kinds[0].decode("latin-1") if kinds else ""
+
+
+def _unpacked(packed: bytes) -> Iterator[bytes]:
+    unpacker = zlib.decompressobj()
+    while not unpacker.eof:
+        piece = unpacker.decompress(packed, _PIECE_BYTES)
+        packed = unpacker.unconsumed_tail
+        if not (piece or unpacker.eof):
+            raise ValueError("a kept answer has lost its end")
+        yield piece
