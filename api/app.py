@@ -20,6 +20,7 @@ from api.housekeeping import Housekeeping
 from api.idempotency import Idempotent
 from api.jobs.queue import JobQueue
 from api.live import Following, Live
+from api.queries import KnownQuery
 from api.routes import KEYED, OPEN, KeyNeeded, bulk
 from api.schemas import Schemas
 from api.settings import Settings, read_settings
@@ -52,7 +53,8 @@ def create_app(settings: Settings) -> FastAPI:
     for router in OPEN:
         app.include_router(router)
     for router in KEYED:
-        app.include_router(router, dependencies=[KeyNeeded], responses=problems.DOCUMENTED)
+        needed = [KeyNeeded, KnownQuery]
+        app.include_router(router, dependencies=needed, responses=problems.DOCUMENTED)
     app.add_api_route("/", lambda: RedirectResponse("/docs"), include_in_schema=False)
     openapi.complete(app)
     return app
