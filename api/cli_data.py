@@ -5,7 +5,7 @@ Takes files and folders, prints what became of them; never answers a question ab
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,9 @@ from api.errors import Invalid
 from api.opening import open_database
 from api.printing import AsJson, Output, Ticker, out
 from api.settings import read_settings
+
+if TYPE_CHECKING:
+    from api.loading import Loaded
 
 data_app = typer.Typer()
 
@@ -51,16 +54,20 @@ def ingest(
         Path | None, typer.Option(help="Where rows that are not taken go, with the reason.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the first events and write nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Check everything, show the first events, and write nothing."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Read events from files into the graph."""
     from api.gathering import Gathering
     from api.intake import Intake
-    from api.loading import load, preview
+    from api.loading import load
     from api.reading.files import EventFile
     from api.reading.mapping import load_mapping
+    from api.rehearsal import empty_graph, schema_to_be
     from api.schemas import Schemas
     from graphsvc.ingest import STATUSES, Rules
 
@@ -68,21 +75,32 @@ def ingest(
     opened = [EventFile(file, read_by) for file in files]
     rules = Rules(late_seconds=read_settings().late_seconds, backfill=backfill)
     with ExitStack() as stack:
-        database = open_database()
-        stack.callback(database.dispose)
-        schemas = Schemas(database)
         if dry_run:
-            shown = preview(opened, schemas.present, rules, most=_PREVIEWED)
-            columns = ("file", "line", "event", "rejected")
-            out(Output({"events": shown}, table=("events", columns)), as_json=as_json)
-            return
-        intake = Intake(gathering=Gathering(database), schemas=schemas, rules=rules)
-        with Ticker("ingest", quiet=as_json) as ticker:
-            loaded = load(opened, intake, rejects=rejects, tick=ticker.tick)
+            schema, which = schema_to_be(read_settings())
+            database = stack.enter_context(empty_graph(schema))
+        else:
+            database, which = open_database(), ""
+            stack.callback(database.dispose)
+        ticker = stack.enter_context(Ticker("dry run" if dry_run else "ingest", quiet=as_json))
+        intake = Intake(gathering=Gathering(database), schemas=Schemas(database), rules=rules)
+        show = _PREVIEWED if dry_run else 0
+        loaded = load(opened, intake, rejects=rejects, tick=ticker.tick, show=show)
     counts: dict[str, int] = {status: loaded.counts[status] for status in STATUSES}
-    out(Output({**counts, "first_rejections": loaded.first}), as_json=as_json)
+    found = {**counts, "first_rejections": loaded.first}
+    out(_dry(loaded, found, which) if dry_run else Output(found), as_json=as_json)
     if counts["rejected"] or counts["conflict"]:
         raise typer.Exit(SOME_REJECTED)
+
+
+def _dry(loaded: "Loaded", found: dict[str, Any], schema: str) -> Output:
+    """What a dry run says: the first events, what would become of all, and what it cannot know."""
+    return Output(
+        {"events": loaded.shown, "rows": loaded.rows, **found, "schema": schema},
+        table=("events", ("file", "line", "event", "rejected")),
+        note=f"showing {len(loaded.shown)} of {loaded.rows}; nothing was written. All were checked "
+        "as in an empty graph: what is stored already may make some a duplicate or a conflict, or "
+        "refuse a merge.",
+    )
 
 
 @data_app.command()

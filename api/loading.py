@@ -1,26 +1,24 @@
-"""Files of events into the graph, or a look at what they would be.
+"""Files of events into a graph.
 
-Takes open files and an intake, gives counts and a note of what was not taken; never prints.
+Takes open files and an intake, gives counts, a note of what was not taken, and the first events if
+they are wanted; never prints.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
-from time import time
 from typing import Any, BinaryIO
 
 import orjson
 
 from api.intake import Intake
 from api.reading.files import EventFile
-from api.reading.lines import Rows
-from graphsvc.ingest import Rules, Verdict, prepare
-from graphsvc.schema import Schema
+from graphsvc.ingest import Verdict
 
 _SHOWN = 10
+_NOT_TAKEN = ("rejected", "conflict")
 #: How far a file is, its extent, and the unit of both.
 Tick = Callable[[int, int, str], None]
 
@@ -32,10 +30,19 @@ class Loaded:
     counts: Counter[str] = field(default_factory=Counter)
     #: The first rows that were not taken, and why.
     first: list[dict[str, Any]] = field(default_factory=list)
+    #: The first events of each file, taken or not.
+    shown: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def rows(self) -> int:
+        """How many events there were."""
+        return self.counts.total()
 
 
-def load(files: list[EventFile], intake: Intake, *, rejects: Path | None, tick: Tick) -> Loaded:
-    """Ingest files one after the other.
+def load(
+    files: list[EventFile], intake: Intake, *, rejects: Path | None, tick: Tick, show: int = 0
+) -> Loaded:
+    """Ingest files one after the other; `show` of each file's events are kept to be looked at.
 
     Rows that were rejected or in conflict are written to `rejects` as they turn up, with the
     reason: one JSON object per line, whose `event` can be corrected and sent again.
@@ -43,33 +50,23 @@ def load(files: list[EventFile], intake: Intake, *, rejects: Path | None, tick: 
     loaded = Loaded()
     with _opened(rejects) as sink:
         for file in files:
+            left = show
             for rows, numbered in intake.run(file.chunks()):
                 loaded.counts.update(verdict.status for _, verdict in numbered)
                 for (number, value), (_, verdict) in zip(rows, numbered, strict=True):
-                    if verdict.status in ("rejected", "conflict"):
+                    if left:
+                        loaded.shown.append(_look(file.path, number, value, verdict))
+                        left -= 1
+                    if verdict.status in _NOT_TAKEN:
                         _note(loaded, sink, file.path, (number, value, verdict))
                 tick(file.done, file.total, file.unit)
     return loaded
 
 
-def preview(files: list[EventFile], schema: Schema, rules: Rules, *, most: int) -> list[Any]:
-    """The first events of each file and, where one would be rejected already, why."""
-    shown = []
-    for file in files:
-        for number, value in islice(_flat(file.chunks()), most):
-            if isinstance(value, Verdict):
-                wrong: Verdict | None = value
-            else:
-                wrong = prepare(schema, [value], now=int(time()), rules=rules).verdicts[0]
-            said = {"rejected": wrong._asdict()} if wrong else {}
-            event = None if isinstance(value, Verdict) else value
-            shown.append({"file": file.path.name, "line": number, "event": event, **said})
-    return shown
-
-
-def _flat(chunks: Iterator[Rows]) -> Iterator[tuple[int, Any]]:
-    for rows in chunks:
-        yield from rows
+def _look(path: Path, number: int, value: Any, verdict: Verdict) -> dict[str, Any]:
+    event = None if isinstance(value, Verdict) else value
+    said = {"rejected": verdict._asdict()} if verdict.status in _NOT_TAKEN else {}
+    return {"file": path.name, "line": number, "event": event, **said}
 
 
 def _note(loaded: Loaded, sink: BinaryIO | None, path: Path, row: tuple[int, Any, Verdict]) -> None:

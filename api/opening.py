@@ -21,8 +21,16 @@ def open_database() -> Database:
     database = Database(settings.graph_url)
     try:
         with database.reading() as connection:
-            versions.current(connection)
+            there = versions.kept(connection)
+            if there:
+                versions.current(connection)
     except GraphError:
         database.dispose()
         raise
+    if not there:
+        database.dispose()
+        raise NothingHere(
+            "the database holds no graph, or one of before schemas were kept there; "
+            "`graphsvc init` makes or upgrades it"
+        )
     return database

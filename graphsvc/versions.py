@@ -7,14 +7,28 @@ allowed (see `evolution.py`). Versions count from 1.
 import json
 from dataclasses import replace
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, insert, inspect, select
 
 from graphsvc.db import wait_for_writers
 from graphsvc.errors import SchemaMismatch, SchemaMissing, SchemaOutdated
 from graphsvc.schema import Schema, parse_schema, to_document
 from graphsvc.tables import entities, events, schemas
 
-__all__ = ["current", "numbered", "require_current", "seed", "store", "text_of", "version"]
+__all__ = [
+    "current",
+    "kept",
+    "numbered",
+    "require_current",
+    "seed",
+    "store",
+    "text_of",
+    "version",
+]
+
+
+def kept(connection: Connection) -> bool:
+    """Whether the database has a place for schemas: it has not before its first migration."""
+    return inspect(connection).has_table(schemas.name)
 
 
 def version(connection: Connection) -> int:

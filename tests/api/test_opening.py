@@ -34,6 +34,13 @@ def test_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
         open_database()
 
 
+def test_no_tables(empty_url: str, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPHSVC_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("GRAPHSVC_DATABASE_URL", empty_url)
+    with pytest.raises(NothingHere, match="graphsvc init"):
+        open_database()
+
+
 def test_no_schema(empty_url: str, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     upgrade(empty_url)
     monkeypatch.setenv("GRAPHSVC_DATA_DIR", str(tmp_path))
