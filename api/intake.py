@@ -12,7 +12,7 @@ from time import time
 from typing import NamedTuple, Protocol
 
 from api.gathering import Gathering
-from api.reading.lines import Rows
+from api.reading.lines import Rows, Unmade
 from graphsvc.errors import SchemaOutdated
 from graphsvc.ingest import Batch, Rules, Verdict, prepare
 from graphsvc.schema import Schema
@@ -61,7 +61,7 @@ class Intake:
             verdicts = write(prepared.schema, prepared.batch, now=prepared.now)
         asked = iter(verdicts)
         return [
-            (number, value if isinstance(value, Verdict) else next(asked))
+            (number, value.verdict if isinstance(value, Unmade) else next(asked))
             for number, value in prepared.rows
         ]
 
@@ -81,5 +81,5 @@ class Intake:
 
     def _prepared(self, rows: Rows, schema: Schema) -> Prepared:
         now = int(time())
-        events = [value for _, value in rows if not isinstance(value, Verdict)]
+        events = [value for _, value in rows if not isinstance(value, Unmade)]
         return Prepared(rows, prepare(schema, events, now=now, rules=self.rules), schema, now)

@@ -15,6 +15,7 @@ import orjson
 
 from api.intake import Intake
 from api.reading.files import EventFile
+from api.reading.lines import Unmade
 from graphsvc.ingest import Verdict
 
 _SHOWN = 10
@@ -45,7 +46,8 @@ def load(
     """Ingest files one after the other; `show` of each file's events are kept to be looked at.
 
     Rows that were rejected or in conflict are written to `rejects` as they turn up, with the
-    reason: one JSON object per line, whose `event` can be corrected and sent again.
+    reason: one JSON object per line, whose `event` can be corrected and sent again. Where no event
+    could be made, it has the `row` as it was read and the `entry` of the mapping that failed.
     """
     loaded = Loaded()
     with _opened(rejects) as sink:
@@ -64,7 +66,7 @@ def load(
 
 
 def _look(path: Path, number: int, value: Any, verdict: Verdict) -> dict[str, Any]:
-    event = None if isinstance(value, Verdict) else value
+    event = None if isinstance(value, Unmade) else value
     said = {"rejected": verdict._asdict()} if verdict.status in _NOT_TAKEN else {}
     return {"file": path.name, "line": number, "event": event, **said}
 
@@ -75,15 +77,22 @@ def _note(loaded: Loaded, sink: BinaryIO | None, path: Path, row: tuple[int, Any
     if len(loaded.first) < _SHOWN:
         loaded.first.append(reason)
     if sink is not None:
-        event = None if isinstance(value, Verdict) else value
-        sink.write(_line({**reason, "event": event}))
+        sink.write(_line({**reason, **_as_read(value)}))
+
+
+def _as_read(value: Any) -> dict[str, Any]:
+    """What can be corrected and sent again."""
+    if not isinstance(value, Unmade):
+        return {"event": value}
+    return {"event": None, "row": value.row, "entry": value.entry}
 
 
 def _line(value: dict[str, Any]) -> bytes:
     try:
         return orjson.dumps(value, default=str) + b"\n"
     except TypeError:  # half a pair, or a number beyond 64 bits: no event has one
-        return orjson.dumps({**value, "event": repr(value["event"])}, default=str) + b"\n"
+        odd = {name: repr(value[name]) for name in ("event", "row") if value.get(name) is not None}
+        return orjson.dumps({**value, **odd}, default=str) + b"\n"
 
 
 def _opened(file: Path | None) -> AbstractContextManager[BinaryIO | None]:

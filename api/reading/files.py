@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from api.errors import ApiError, FileUnreadable
-from api.reading.lines import CHUNK_ROWS, LineReader, Rows
+from api.reading.lines import CHUNK_ROWS, LineReader, Rows, Unmade
 from api.reading.mapped import events_of
 from api.reading.mapping import Mapping, Source
 from api.reading.tables import Block, format_of, read_parquet, read_text, rows_of_parquet
@@ -92,6 +92,12 @@ class EventFile:
 
 def _broken(block: Block) -> Rows:
     return [
-        (number, Verdict(None, "rejected", "invalid", "row", f"row should have {expected}"))
-        for number, expected in block.broken
+        (
+            row.number,
+            Unmade(
+                Verdict(None, "rejected", "invalid", "row", f"row should have {row.expected}"),
+                row.text,
+            ),
+        )
+        for row in block.broken
     ]

@@ -1,22 +1,33 @@
 """Events from bytes: lines of JSON, plain or gzipped, as they come in.
 
 Takes pieces of bytes of any size, gives chunks of numbered rows; never holds more than one chunk
-and one line, however large the stream is or unpacks to. A line that is not JSON is a row with a
-verdict on it already, so its neighbors are none the worse.
+and one line, however large the stream is or unpacks to. A line that is not JSON is a row that has
+its verdict already, so its neighbors are none the worse.
 """
 
 import json
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from api.errors import StreamBroken, StreamTooLarge
 from graphsvc.ingest import Verdict
 
-#: Its number, and the event; or the verdict, if no event could be made of it.
+
+class Unmade(NamedTuple):
+    """A row that no event could be made of: why, and what is needed to repair it."""
+
+    verdict: Verdict
+    #: As it was read: column -> cell, or the text of a line; None where that was too long.
+    row: dict[str, Any] | str | None = None
+    #: Its number among the [[events]] of the mapping, from 1, and the event that it makes.
+    entry: dict[str, Any] | None = None
+
+
+#: Its number, and the event or what is known instead.
 Row = tuple[int, Any]
 Rows = list[Row]
 
@@ -142,7 +153,7 @@ class LineReader:
             self._skipping = False
             longest = self._bounds.longest_line
             message = f"line: should be at most {longest} bytes"
-            self._add(Verdict(None, "rejected", "too_large", "line", message), 0)
+            self._add(Unmade(Verdict(None, "rejected", "too_large", "line", message)), 0)
             return
         if self._line == 1:
             line = line.removeprefix(_BOM)
@@ -155,7 +166,7 @@ class LineReader:
 
 
 def parsed(line: bytes) -> Any:
-    """The JSON value of a line, or the verdict that it is none."""
+    """The JSON value of a line, or what is known of one that has none."""
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError:
@@ -172,4 +183,5 @@ def parsed(line: bytes) -> Any:
         message = "line: should be JSON that is less deep"
     except ValueError:
         message = "line: should be JSON with shorter numbers"
-    return Verdict(None, "rejected", "invalid", "line", message)
+    text = line.decode(errors="replace").rstrip("\r")
+    return Unmade(Verdict(None, "rejected", "invalid", "line", message), text)

@@ -1,6 +1,7 @@
 """Rows of a table as events.
 
-Takes columns and a mapping, gives an event or a verdict per row and event; never looks at a schema.
+Takes columns and a mapping, gives an event per row and entry of the mapping, or why there is none;
+never looks at a schema.
 A cell that cannot be used rejects the events that need it, and no other.
 """
 
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from api.reading.lines import Rows
+from api.reading.lines import Rows, Unmade
 from api.reading.mapping import Cell, EventOf, Moment, Ref, When, pieces_of
 from graphsvc.ingest import Verdict
 
@@ -32,7 +33,7 @@ class Unusable(NamedTuple):
 
 def events_of(mapping: Sequence[EventOf], columns: Columns, numbers: Sequence[int]) -> Rows:
     """The events of all rows, row by row; `numbers` says which row of the file each is."""
-    made = [_events(event, columns, len(numbers)) for event in mapping]
+    made = [_events(event, place, columns, len(numbers)) for place, event in enumerate(mapping, 1)]
     return [
         (number, event)
         for number, *events in zip(numbers, *made, strict=True)
@@ -41,8 +42,8 @@ def events_of(mapping: Sequence[EventOf], columns: Columns, numbers: Sequence[in
     ]
 
 
-def _events(spec: EventOf, columns: Columns, n: int) -> list[Any]:
-    """An event, a verdict or None (the condition does not hold) per row."""
+def _events(spec: EventOf, place: int, columns: Columns, n: int) -> list[Any]:
+    """Per row an event, an `Unmade`, or None: the condition does not hold."""
     conditions = spec.when if isinstance(spec.when, list) else [spec.when]
     wanted = [True] * n
     for condition in conditions:
@@ -57,15 +58,18 @@ def _events(spec: EventOf, columns: Columns, n: int) -> list[Any]:
     properties = {
         f"properties.{name}": _values(value, columns, n) for name, value in spec.properties.items()
     }
-    return [
-        _event(
-            {name: values[row] for name, values in fields.items()},
-            {name: values[row] for name, values in properties.items()},
-        )
-        if wanted[row]
-        else None
-        for row in range(n)
-    ]
+    made: list[Any] = [None] * n
+    for row in range(n):
+        if wanted[row]:
+            event = _event(
+                {name: values[row] for name, values in fields.items()},
+                {name: values[row] for name, values in properties.items()},
+            )
+            if isinstance(event, Verdict):
+                as_read = {name: column[row] for name, column in columns.items()}
+                event = Unmade(event, as_read, {"number": place, "event_name": spec.event_name})
+            made[row] = event
+    return made
 
 
 def _event(fields: dict[str, Any], properties: dict[str, Any]) -> Any:

@@ -21,12 +21,20 @@ _BLOCK_BYTES = 1 << 20
 _BLOCK_ROWS = 3000
 
 
+class Broken(NamedTuple):
+    """A row with too few or too many cells."""
+
+    number: int
+    expected: str
+    text: str
+
+
 class Block(NamedTuple):
     """Some rows, and those in front of or among them that no row could be made of."""
 
     columns: dict[str, list[Any]]
     numbers: list[int]
-    broken: list[tuple[int, str]]
+    broken: list[Broken]
     done: int
 
 
@@ -75,10 +83,11 @@ def read_text(file: Path, source: Source, wanted: Sequence[str]) -> Iterator[Blo
 
     Raises `FileUnreadable`. A row with too few or too many cells is `broken`.
     """
-    broken: list[tuple[int, str]] = []
+    broken: list[Broken] = []
 
     def skip(row: Any) -> str:
-        broken.append((row.number, f"{row.expected_columns} cells, received {row.actual_columns}"))
+        expected = f"{row.expected_columns} cells, received {row.actual_columns}"
+        broken.append(Broken(row.number, expected, row.text))
         return "skip"
 
     tabs = format_of(file, source) == "tsv"
@@ -108,7 +117,7 @@ def read_text(file: Path, source: Source, wanted: Sequence[str]) -> Iterator[Blo
             number = 0 if names else 1
             reader = pa_csv.open_csv(stream, read, parse, convert)
             for batch in reader:
-                skipped = {at for at, _ in broken}
+                skipped = {row.number for row in broken}
                 numbers: list[int] = []
                 while len(numbers) < batch.num_rows:
                     number += 1

@@ -103,7 +103,7 @@ def test_ingest_tells_which_lines_were_rejected(run, tmp_path: Path) -> None:
     assert [r["line"] for r in found["first_rejections"]] == [2, 4]
     assert found["first_rejections"][1]["field"] == "action_source"
     first, second = (orjson.loads(line) for line in rejects.read_bytes().splitlines())
-    assert (first["line"], first["event"]) == (2, None)
+    assert (first["line"], first["event"], first["row"]) == (2, None, "not json")
     assert second["event"] == orjson.loads(lines[3])
     file.write_bytes(lines[0])
     assert run("ingest", str(file), "--backfill")[0] == 0
@@ -129,10 +129,15 @@ def test_ingest_maps_a_table(run, trained, tmp_path: Path) -> None:
     assert shown[0]["event"]["object"] == {"type": "film", "id": "d1"}
     assert shown[1]["rejected"]["field"] == "event_time"
     assert trained.http.get("/v1/entities/user/mapped").status_code == 404, "nothing was written"
+    rejects = tmp_path / "rejects.ndjson"
     for status in ("accepted", "duplicate"):
-        code, out, _ = run(*arguments)
+        code, out, _ = run(*arguments, "--rejects", str(rejects))
         assert code == 3
         assert orjson.loads(out)[status] == 1
+    [kept] = (orjson.loads(line) for line in rejects.read_bytes().splitlines())
+    assert (kept["event"], kept["line"], kept["field"]) == (None, 3, "event_time")
+    assert kept["row"] == {"who": "mapped", "what": "d2", "when": "soon"}
+    assert kept["entry"] == {"number": 1, "event_name": "click"}
     assert trained.http.get("/v1/entities/user/mapped").json()["counters"] == {"click": 1}
     code, _, errors = run("ingest", str(table))
     assert (code, "--mapping" in errors) == (1, True)

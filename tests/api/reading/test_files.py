@@ -11,9 +11,8 @@ import pytest
 
 from api.errors import FileUnreadable, MappingInvalid
 from api.reading.files import EventFile
-from api.reading.lines import CHUNK_ROWS, Bounds, LineReader
+from api.reading.lines import CHUNK_ROWS, Bounds, LineReader, Unmade
 from api.reading.mapping import load_mapping
-from graphsvc.ingest import Verdict
 
 PLAIN = """
 [[events]]
@@ -37,7 +36,7 @@ def rows_of(file: Path, mapping: Any = None) -> list[tuple[int, Any]]:
 
 def said(rows: list[tuple[int, Any]]) -> list[tuple[int, str]]:
     """Row numbers with the id of the event, or the field that was wrong."""
-    return [(n, v.field if isinstance(v, Verdict) else v["event_id"]) for n, v in rows]
+    return [(n, v.verdict.field if isinstance(v, Unmade) else v["event_id"]) for n, v in rows]
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -49,6 +48,20 @@ def test_rows_have_the_numbers_of_an_editor(tmp_path: Path, packed: bool) -> Non
     assert sorted(said(rows)) == [(2, "a"), (3, "row"), (4, "row"), (5, "event_time"), (6, "e")]
 
 
+def test_what_no_event_could_be_made_of_is_kept_as_it_was_read(tmp_path: Path) -> None:
+    text = PLAIN + PLAIN.replace('"click"', '"hide"').replace("{film}", "{other}")
+    file = tmp_path / "t.csv"
+    file.write_text("user,film,other,unread,at\na,007,g,x,soon\nb,f\n")
+    rows = rows_of(file, mapping_of(tmp_path, text))
+    short, first, second = (value for _, value in rows)
+    assert (short.row, short.entry) == ("b,f", None)
+    assert first.row == second.row == {"user": "a", "at": "soon", "film": "007", "other": "g"}
+    assert first.entry == {"number": 1, "event_name": "click"}
+    assert second.entry == {"number": 2, "event_name": "hide"}
+    (tmp_path / "e.ndjson").write_bytes(b'{"a": 1\r\n\xff\n')
+    assert [value.row for _, value in rows_of(tmp_path / "e.ndjson")] == ['{"a": 1', "\ufffd"]
+
+
 def test_numbers_hold_over_blocks(tmp_path: Path) -> None:
     file = tmp_path / "t.csv"
     n = 60_000  # several blocks of 1 MiB, some with broken rows
@@ -57,7 +70,7 @@ def test_numbers_hold_over_blocks(tmp_path: Path) -> None:
     assert file.stat().st_size < 2**20 * 2
     rows = rows_of(file, mapping_of(tmp_path, PLAIN))
     assert len(rows) == n - 2
-    wrong = {number for number, value in rows if isinstance(value, Verdict)}
+    wrong = {number for number, value in rows if isinstance(value, Unmade)}
     assert wrong == {i for i in range(2, n) if i % 7919 == 0}
     for number, value in rows:
         assert number in wrong or value["event_id"] == f"u{number}"
@@ -125,7 +138,7 @@ def test_times(tmp_path: Path, moment: str, cell: str, expected: int | None) -> 
     file.write_text(f"user,film,at\na,f,{cell}\n")
     ((_, value),) = rows_of(file, mapping_of(tmp_path, text))
     if expected is None:
-        assert value.field == "event_time"
+        assert value.verdict.field == "event_time"
     else:
         assert value["event_time"] == expected
 
@@ -234,5 +247,5 @@ def test_pieces_of_any_size_give_the_same_rows(size: int) -> None:
     rows = [row for chunk in chunks for row in chunk]
     assert [number for number, _ in rows] == [1, 4, 5, 6]
     assert rows[0][1] == {"a": 1}
-    assert [rows[1][1].code, rows[2][1].code] == ["invalid", "too_large"]
+    assert [rows[1][1].verdict.code, rows[2][1].verdict.code] == ["invalid", "too_large"]
     assert rows[3][1] == "end"
