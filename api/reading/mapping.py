@@ -6,12 +6,15 @@ format.
 
 import string
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from api.errors import MappingInvalid
+from api.hints import meant
 
 Scalar = bool | int | float | str
 
@@ -162,23 +165,62 @@ def load_mapping(file: Path) -> Mapping:
     except tomllib.TOMLDecodeError as error:
         raise MappingInvalid(f"{file} is not TOML: {error}") from error
     defaults, events = document.pop("defaults", {}), document.get("events", [])
-    if isinstance(defaults, dict) and isinstance(events, list):
+    if not isinstance(defaults, dict):
+        raise MappingInvalid(f"{file}: defaults should be a table, received {str(defaults)[:80]!r}")
+    if isinstance(events, list):
         merged = [defaults | event if isinstance(event, dict) else event for event in events]
         document["events"] = merged
     try:
         return Mapping.model_validate(document)
     except ValidationError as error:
-        raise MappingInvalid(f"{file}: {_sentence(error)}") from error
+        wrong = error.errors(include_url=False)
+        says = _unknown(wrong, events) or _sentence(wrong)
+        raise MappingInvalid(f"{file}: {says}") from error
 
 
-def _sentence(error: ValidationError) -> str:
+#: The parts of a key's place that say in which table it stands.
+_TABLES: dict[str, type[BaseModel]] = {
+    "source": Source,
+    "events": EventOf,
+    "actor": Ref,
+    "object": Ref,
+    "Cell": Cell,
+    "Moment": Moment,
+    "when": When,
+}
+_KINDS = {"Cell", "Moment", "When", "bool", "int", "float", "str"}
+
+
+def _unknown(wrong: list[ErrorDetails], events: Any) -> str:
+    """The keys that a mapping does not have, if any: what else is wrong may follow from them."""
+    told: dict[str, str] = {}
+    for item in wrong:
+        if item["type"] != "extra_forbidden":
+            continue
+        *above, key = item["loc"]
+        table: type[BaseModel] = Mapping
+        for part in above:
+            table = _TABLES.get(str(part), table)
+        known = [field.alias or name for name, field in table.model_fields.items()]
+        known += ["defaults"] if table is Mapping else []
+        where = ".".join(_named(item["loc"]))
+        if len(item["loc"]) > 2 and item["loc"][0] == "events":
+            _, number, own, *_ = item["loc"]
+            if own not in events[int(number)]:  # it came from there
+                where = ".".join(["defaults", *_named(item["loc"][2:])])
+        told[where] = f"{where} is not a key of a mapping{meant(str(key), known)}"
+    return ", ".join(told.values())
+
+
+def _named(loc: Sequence[int | str]) -> list[str]:
+    """A place as the file has it, without the kinds of values that were tried."""
+    return [str(part) for part in loc if str(part) not in _KINDS and "[" not in str(part)]
+
+
+def _sentence(wrong: list[ErrorDetails]) -> str:
     # Of a value that may be of several kinds, each kind complains; the last goes deepest.
-    first = max(error.errors(include_url=False), key=lambda item: len(item["loc"]))
-    kinds = {"Cell", "Moment", "When", "bool", "int", "float", "str"}
-    loc = [str(part) for part in first["loc"] if str(part) not in kinds and "[" not in str(part)]
-    says = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        return f"{'.'.join(loc)} is not a key of a mapping"
+    first = max(wrong, key=lambda item: len(item["loc"]))
+    where, says = ".".join(_named(first["loc"])), first["msg"].removeprefix("Value error, ")
     if first["type"] == "missing":
-        return f"{'.'.join(loc)} is missing"
-    return f"{'.'.join(loc)}: {says}, received {str(first.get('input'))[:80]!r}"
+        return f"{where} is missing"
+    return f"{where}: {says}, received {str(first.get('input'))[:80]!r}"

@@ -200,12 +200,61 @@ def test_parquet_in_many_blocks(tmp_path: Path) -> None:
         (PLAIN + "when = { column = 'x' }\n", "should have one of is"),
         ("[source]\ndelimiter = ';;'\n" + PLAIN, "source.delimiter"),
         ("no toml", "is not TOML"),
+        ("defaults = 3\n" + PLAIN, "defaults should be a table"),
     ],
 )
 def test_a_mapping_that_is_wrong_says_where(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(MappingInvalid, match=r"m\.toml") as error:
         mapping_of(tmp_path, text)
     assert says in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (PLAIN.replace("events", "evnts"), "evnts is not a key of a mapping; did you mean events?"),
+        (PLAIN.replace("object", "objct"), "events.0.objct is not a key of a mapping; did you mea"),
+        ("[default]\n" + PLAIN, "default is not a key of a mapping; did you mean defaults?"),
+        ("[sorce]\n" + PLAIN, "sorce is not a key of a mapping; did you mean source?"),
+        (
+            "[source]\nformt = 'csv'\n" + PLAIN,
+            "source.formt is not a key of a mapping; did you mea",
+        ),
+        (
+            PLAIN.replace("type", "typ", 1),
+            "events.0.actor.typ is not a key of a mapping; did you me",
+        ),
+        (
+            PLAIN.replace('column = "at"', 'colum = "at"'),
+            "events.0.event_time.colum is not a key of a mapping; did you mean column?",
+        ),
+        (
+            PLAIN + 'when = { column = "user", att_least = 3 }\n',
+            "events.0.when.att_least is not a key of a mapping; did you mean at_least?",
+        ),
+        (
+            PLAIN + 'when = [{ column = "user", iss = 3 }]\n',
+            "events.0.when.0.iss is not a key of a mapping; did you mean is?",
+        ),
+        (
+            PLAIN + 'properties.object = { column = "user", als = "text" }\n',
+            "events.0.properties.object.als is not a key of a mapping; did you mean as?",
+        ),
+        (
+            "[defaults]\nactoor = { type = 'user' }\n" + PLAIN + PLAIN,
+            "m.toml: defaults.actoor is not a key of a mapping; did you mean actor?",
+        ),
+        (
+            PLAIN + "zzz = 1\nevent_nam = 2\n",
+            "events.0.zzz is not a key of a mapping, events.0.event",
+        ),
+    ],
+)
+def test_a_key_that_no_mapping_has_is_named_first(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(MappingInvalid) as error:
+        mapping_of(tmp_path, text)
+    assert says in str(error.value)
+    assert " missing" not in str(error.value)
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
