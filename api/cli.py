@@ -41,10 +41,13 @@ app.add_typer(schema_app, name="schema")
 @app.command()
 def up(*, as_json: AsJson = False) -> None:
     """Run server and worker until Ctrl-C; prepares everything at the first start."""
-    from api.processes import run_pair
-    from api.setup import prepare
+    from api.processes import check_port, run_pair
 
     settings = read_settings()
+    check_port(settings)  # before anything slow is begun, and before a key is made
+
+    from api.setup import prepare
+
     key = prepare(settings)
     where = f"http://{settings.host}:{settings.port}"
     out(Output({"url": where, "docs": f"{where}/docs", "key": key}), as_json=as_json)
@@ -56,9 +59,11 @@ def serve() -> None:
     """Run the HTTP server alone."""
     import uvicorn
 
+    from api.processes import check_port
     from api.setup import prepare
 
     settings = read_settings()
+    check_port(settings)
     key = prepare(settings)
     if key:
         sys.stdout.write(f"API key, shown this once: {key}\n")

@@ -5,6 +5,7 @@ does, even if it is killed. A worker that lost its database is started again; wh
 itself ends the pair.
 """
 
+import errno
 import os
 import signal
 import socket
@@ -65,14 +66,17 @@ class Pair:
 
 def check_port(settings: Settings) -> None:
     """Raise `PortTaken` unless the server's port is free, before anything is made or shown."""
-    with socket.socket() as probe:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((settings.host, settings.port))
         except OSError as error:
+            says = "set GRAPHSVC_PORT to another port"
+            if error.errno != errno.EADDRINUSE:
+                says += ", or GRAPHSVC_HOST to an address of this machine"
             raise PortTaken(
-                f"{settings.host}:{settings.port} cannot be listened on ({error.strerror}); "
-                "set GRAPHSVC_PORT to another port"
+                f"{settings.host}:{settings.port} cannot be listened on ({error.strerror}); {says}"
             ) from error
 
 

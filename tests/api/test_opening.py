@@ -1,6 +1,10 @@
 """Commands say in one sentence what is missing: the graph, its schema, a port."""
 
+import os
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -83,3 +87,41 @@ def test_a_taken_port_is_named() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(PortTaken, match=rf"{port}.*GRAPHSVC_PORT"):
             check_port(Settings(port=port))
+    check_port(Settings(port=port))
+
+
+def test_an_address_of_another_machine_is_named() -> None:
+    with pytest.raises(PortTaken, match=r"192\.0\.2\.1.*GRAPHSVC_HOST"):
+        check_port(Settings(host="192.0.2.1"))
+
+
+def test_the_port_of_an_address_with_colons() -> None:
+    with socket.socket(socket.AF_INET6) as taken:
+        taken.bind(("::1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(PortTaken, match=f"{port} .*in use"):
+            check_port(Settings(host="::1", port=port))
+    check_port(Settings(host="::1", port=port))
+
+
+@pytest.mark.parametrize("verb", ["up", "serve"])
+def test_a_taken_port_ends_the_command_before_anything_is_made(tmp_path: Path, verb: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        own = {"GRAPHSVC_DATA_DIR": str(tmp_path / "data"), "GRAPHSVC_PORT": str(port)}
+        done = subprocess.run(
+            [sys.executable, "-m", "api", verb],
+            env={"PATH": os.environ["PATH"], **own},
+            cwd=Path(__file__).resolve().parents[2],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"error: 127.0.0.1:{port} cannot be listened on")
+    assert len(done.stderr.splitlines()) == 1
+    assert "GRAPHSVC_PORT" in done.stderr
+    assert not (tmp_path / "data").exists(), "no key was made that nobody saw"
