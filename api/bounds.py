@@ -1,7 +1,8 @@
 """How large a request may be: its address, its headers, its body.
 
-Takes requests, answers 413, 414 or 431 to one that declares, or turns out, to be too large; never
-keeps one. A body that is a stream is bounded by the route that reads it.
+Takes requests, answers 413, 414 or 431 to one that declares, or turns out, to be too large, and 400
+to a body that is packed; never keeps one. A body that is a stream is bounded, and unpacked, by the
+route that reads it.
 """
 
 from starlette.exceptions import HTTPException
@@ -11,6 +12,13 @@ from api.problems import problem
 
 #: Longest path and query together, in bytes.
 MOST_ADDRESS_BYTES = 16 * 1024
+#: How gzip begins. JSON never does.
+_GZIP = b"\x1f\x8b"
+_PACKED = (
+    "the body should be plain JSON, and this one is gzip (it begins with 1f 8b): send it unpacked, "
+    "or events as lines to POST /v1/events/bulk, which takes gzip with the header "
+    "Content-Encoding: gzip"
+)
 #: All names and values of the headers together, in bytes.
 MOST_HEADER_BYTES = 32 * 1024
 
@@ -42,12 +50,17 @@ class BoundedRequests:
         if declared.isdigit() and int(declared) > self.most_bytes:
             await problem(413, "Content too large", should)(scope, receive, send)
             return
-        read = 0
+        read, begun = 0, b""
 
         async def counted() -> Message:
-            nonlocal read
+            nonlocal read, begun
             message = await receive()
-            read += len(message.get("body", b""))
+            body = message.get("body", b"")
+            read += len(body)
+            if len(begun) < len(_GZIP):
+                begun += body[: len(_GZIP)]
+                if begun.startswith(_GZIP):
+                    raise HTTPException(400, _PACKED)
             if read > self.most_bytes:
                 raise HTTPException(413, should)
             return message

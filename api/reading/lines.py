@@ -39,6 +39,8 @@ CHUNK_ROWS, CHUNK_BYTES = 3000, 4 * 1024 * 1024
 _PIECE_BYTES = 256 * 1024
 _GZIP = 16 + zlib.MAX_WBITS
 _BOM = b"\xef\xbb\xbf"
+#: How gzip begins. No line of JSON does.
+_MAGIC = b"\x1f\x8b"
 
 
 class Gunzip:
@@ -106,6 +108,8 @@ class LineReader:
 
         What was complete before the error is given by `flush`.
         """
+        if self._gunzip is None and self._taken < len(_MAGIC):
+            self._refuse_gzip(data)
         for piece in self._gunzip.feed(data) if self._gunzip else (data,):
             self._taken += len(piece)
             most = self._bounds.most_bytes
@@ -134,6 +138,13 @@ class LineReader:
         """The rows that are complete, though their chunk is not full."""
         rows, self._rows, self._row_bytes = self._rows, [], 0
         return rows
+
+    def _refuse_gzip(self, data: bytes) -> None:
+        if (bytes(self._begun) + data).startswith(_MAGIC):
+            raise StreamBroken(
+                "the stream should be lines of JSON, and this one is gzip (it begins with 1f 8b): "
+                "send it with the header Content-Encoding: gzip"
+            )
 
     def _continue_line(self, part: bytes) -> None:
         if self._skipping:

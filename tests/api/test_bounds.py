@@ -1,5 +1,6 @@
 """What is too large is refused with what would have been small enough, at the very byte."""
 
+import gzip
 from typing import Any
 
 import httpx
@@ -59,10 +60,22 @@ def test_the_depth_of_a_body(http: httpx.Client, problem: Any) -> None:
     assert orjson.loads(answer.content.splitlines()[0])["status"] == "rejected"
 
 
+def test_a_packed_body_is_told_how_to_be_sent(http: httpx.Client, problem: Any) -> None:
+    packed = gzip.compress(orjson.dumps({"events": [click("packed", "d1", START, "packed-0")]}))
+    for path in ("/v1/events", "/v1/score", "/v1/retrains"):
+        for more in ({}, {"Content-Encoding": "gzip"}, {"Idempotency-Key": f"packed{path}"}):
+            headers = {"Content-Type": "application/json", **more}
+            refused = problem(http.post(path, content=packed, headers=headers), 400)
+            assert "begins with 1f 8b" in refused["detail"]
+            assert "Content-Encoding: gzip" in refused["detail"]
+        by_bytes = (packed[at : at + 1] for at in range(len(packed)))
+        assert "1f 8b" in problem(http.post(path, content=by_bytes, headers=headers), 400)["detail"]
+
+
 def test_the_address_and_the_headers(http: httpx.Client, problem: Any) -> None:
     path = "/v1/jobs"
     room = MOST_ADDRESS_BYTES - len(path) - len("x=")
-    assert http.get(f"{path}?x={'y' * room}").status_code == 200
+    assert "query.x" in problem(http.get(f"{path}?x={'y' * room}"), 422)["detail"], "it was read"
     assert (
         str(MOST_ADDRESS_BYTES) in problem(http.get(f"{path}?x={'y' * (room + 1)}"), 414)["detail"]
     )

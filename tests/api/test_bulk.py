@@ -121,6 +121,17 @@ def test_not_gzip_at_all(http: httpx.Client) -> None:
     assert not summary["complete"]
 
 
+def test_gzip_without_its_header_is_told_which(http: httpx.Client, tag: str) -> None:
+    packed = gzip.compress(lines_of(tag, 3))
+    for body in (packed, (packed[at : at + 1] for at in range(len(packed)))):
+        [told], summary = send(http, body)
+        assert told["error"]["status"] == 400
+        assert "1f 8b" in told["error"]["detail"]
+        assert "Content-Encoding: gzip" in told["error"]["detail"]
+        assert not summary["complete"]
+    assert send(http, packed, headers={"Content-Encoding": "gzip"})[1]["accepted"] == 3
+
+
 def test_a_bomb_is_not_unpacked(http: httpx.Client, trained: Any, tag: str) -> None:
     most = trained.settings.max_bulk_bytes
     assert most == 8 * 1024 * 1024
