@@ -8,7 +8,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import TypeAdapter, ValidationError
 
+from api.errors import Invalid
 from api.opening import open_database
 from api.printing import AsJson, Output, Ticker, out
 from api.settings import read_settings
@@ -39,13 +41,12 @@ def snapshot(
     from api.jobs import steps
     from api.jobs.requests import RetrainRequest
 
+    moment = _moment(as_of)
     shop = _workshop()
-    asked: dict[str, Any] = {"split": split}
-    if as_of and as_of.isdecimal() and len(as_of) < 64:
-        asked["as_of"] = int(as_of)
-    elif as_of:
-        then = open_snapshot(shop.store, as_of).split
-        asked = {"as_of": as_of, "split": then["protocol"], "shares": then["shares"]}
+    asked: dict[str, Any] = {"split": split, "as_of": moment}
+    if isinstance(moment, str):
+        then = open_snapshot(shop.store, moment).split
+        asked |= {"split": then["protocol"], "shares": then["shares"]}
     request = RetrainRequest.model_validate(asked)
     with Ticker("snapshot", quiet=as_json) as ticker:
         digest = steps.snapshot(shop, request, ticker.tick)
@@ -157,6 +158,22 @@ def jobs(
         found = [out_of(item).model_dump() for item in queue.page(limit=limit).items]
         columns = ("id", "name", "state", "step", "error", "updated_at")
         out(Output({"jobs": found}, table=("jobs", columns)), as_json=as_json)
+
+
+def _moment(as_of: str | None) -> int | str | None:
+    """What `--as-of` says: a second, or a digest. Raises `Invalid`."""
+    from api.jobs.requests import AsOf
+
+    if as_of is None:
+        return None
+    # A digest may be all digits.
+    value = int(as_of) if as_of.isdecimal() and len(as_of) < 64 else as_of
+    try:
+        moment: int | str = TypeAdapter(AsOf).validate_python(value)
+    except ValidationError as error:
+        says = error.errors()[0]["msg"]
+        raise Invalid(f"--as-of {says}, received {as_of[:80]!r}") from error
+    return moment
 
 
 def _workshop() -> "Workshop":

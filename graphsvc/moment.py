@@ -4,6 +4,7 @@ Takes a connection, gives `Moment`s; never reads more than a few rows. `received
 `seq`, so a time is found by bisection.
 """
 
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
@@ -36,14 +37,21 @@ def moment_of_seq(connection: Connection, seq: int) -> Moment:
 def moment_at_time(connection: Connection, time: int) -> Moment:
     """The log as it was at the end of a second. Raises `NotEnoughData` before the first event."""
     first, last = connection.execute(select(func.min(events.c.seq), func.max(events.c.seq))).one()
-    if first is None or _arrival_from(connection, first)[1] > time:
-        raise NotEnoughData(f"no event had arrived by {time} (seconds since 1970)")
+    if first is None:
+        raise NotEnoughData("no event has arrived yet; post some first")
+    arrived = _arrival_from(connection, first)[1]
+    if arrived > time:
+        raise NotEnoughData(
+            f"no event had arrived by {time} (seconds since 1970): the first one arrived at "
+            f"{arrived} ({datetime.fromtimestamp(arrived, UTC):%Y-%m-%d %H:%M:%S} UTC); events "
+            "count from when they arrived, whenever they happened"
+        )
     # Invariant: the first row at or behind `low` came in time; none at or behind `high` did.
     low, high = first, last + 1
     while high - low > 1:
         middle = (low + high) // 2
-        found, arrived = _arrival_from(connection, middle)
-        if found < high and arrived <= time:
+        found, came = _arrival_from(connection, middle)
+        if found < high and came <= time:
             low = found
         else:
             high = middle

@@ -5,9 +5,18 @@ inputs are kept.
 """
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from graphsvc.events import LATEST_TIME
 from graphsvc.export import Split
@@ -20,10 +29,27 @@ class JobName(StrEnum):
     RETRAIN = "retrain"
 
 
-AsOf = (
-    Annotated[int, Field(strict=True, ge=0, le=LATEST_TIME)]
-    | Annotated[str, Field(pattern=DIGEST.pattern)]
+_EXPECTED = (
+    f"should be a whole number of seconds since 1970 (0 to {LATEST_TIME}), or the digest of a "
+    "snapshot, 64 hexadecimal digits"
 )
+
+
+def _in_one_sentence(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    # Else each of the two forms would complain for itself, under a name that nobody sent.
+    try:
+        return check(value)
+    except ValidationError:
+        late = isinstance(value, int) and value > LATEST_TIME
+        hint = "; this looks like milliseconds" if late else ""
+        raise PydanticCustomError("as_of", "{says}", {"says": _EXPECTED + hint}) from None
+
+
+AsOf = Annotated[
+    Annotated[int, Field(strict=True, ge=0, le=LATEST_TIME)]
+    | Annotated[str, Field(pattern=DIGEST.pattern)],
+    WrapValidator(_in_one_sentence),
+]
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 
 

@@ -169,8 +169,13 @@ def test_a_time_is_the_last_row_that_had_arrived(database: Database) -> None:
         assert found == {0: 3, 9: 3, 10: 7, 19: 7, 20: 12, 99: 12}
         assert moment_of_seq(connection, 8) == (7, NOW + 10)
         assert present_moment(connection) == (12, NOW + 20)
-        with pytest.raises(NotEnoughData, match="no event had arrived by"):
+        with pytest.raises(NotEnoughData, match=rf"arrived by {NOW - 1} .* arrived at {NOW} \(20"):
             moment_at_time(connection, NOW - 1)
+
+
+def test_there_is_no_moment_before_any_event(database: Database) -> None:
+    with database.reading() as connection, pytest.raises(NotEnoughData, match="no event has"):
+        moment_at_time(connection, NOW)
 
 
 def test_the_logs_clock_never_goes_back(database: Database) -> None:
