@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 jobs_app = typer.Typer()
 
 Seed = Annotated[int, typer.Option(help="Seed of every random choice.", min=0)]
+AsOf = Annotated[
+    str | None,
+    typer.Option(help="The log as it was: seconds since 1970, or the digest of a snapshot."),
+]
 Digest = Annotated[str, typer.Argument(help="64 hexadecimal digits.")]
 
 
@@ -29,15 +33,13 @@ Digest = Annotated[str, typer.Argument(help="64 hexadecimal digits.")]
 def snapshot(
     *,
     split: Annotated[str, typer.Option(help="global_time or per_user_time")] = "global_time",
-    as_of: Annotated[
-        str | None,
-        typer.Option(
-            help="Seconds since 1970, or the digest of a snapshot to rebuild, with its split."
-        ),
-    ] = None,
+    as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:
-    """Seal the graph as it is now, or as it was."""
+    """Seal the graph as it is now, or as it was.
+
+    With the digest of a snapshot as `--as-of`, that one is rebuilt: with its split and shares.
+    """
     from api.jobs import steps
     from api.jobs.requests import RetrainRequest
 
@@ -111,19 +113,40 @@ def promote(
 
 
 @jobs_app.command()
-def retrain(
+def retrain(  # noqa: PLR0913  (an option for each field of the request)
     *,
     split: Annotated[str, typer.Option(help="global_time or per_user_time")] = "global_time",
+    shares: Annotated[
+        str | None,
+        typer.Option(help="Of the exposures, in graph, train, valid and test: 0.45,0.15,0.2,0.2"),
+    ] = None,
+    arms: Annotated[
+        str | None, typer.Option(help="Rankers to train; by default none,frozen,attention")
+    ] = None,
     seed: Seed = 0,
+    promote: Annotated[bool, typer.Option(help="Make the best ranker's trio live.")] = True,
+    as_of: AsOf = None,
+    allow_leaks: Annotated[
+        bool, typer.Option("--allow-leaks", help="Go on where edges give labels away.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Ask the worker for a whole retrain: snapshot to promotion."""
     from api.jobs.queue import JobQueue
     from api.jobs.requests import JobName, RetrainRequest
 
+    asked: dict[str, Any] = {
+        "split": split,
+        "seed": seed,
+        "promote": promote,
+        "as_of": _moment(as_of),
+        "allow_leaks": allow_leaks,
+    }
+    lists = {"shares": shares, "arms": arms}
+    asked |= {name: text.split(",") for name, text in lists.items() if text is not None}
+    request = RetrainRequest.model_validate(asked)
     database = open_database()
     queue = JobQueue(read_settings().jobs_url, database)
-    request = RetrainRequest.model_validate({"split": split, "seed": seed})
     out(Output({"job": queue.enqueue(JobName.RETRAIN, request)}), as_json=as_json)
     queue.close()
 
@@ -162,14 +185,14 @@ def jobs(
 
 def _moment(as_of: str | None) -> int | str | None:
     """What `--as-of` says: a second, or a digest. Raises `Invalid`."""
-    from api.jobs.requests import AsOf
+    from api.jobs import requests
 
     if as_of is None:
         return None
     # A digest may be all digits.
     value = int(as_of) if as_of.isdecimal() and len(as_of) < 64 else as_of
     try:
-        moment: int | str = TypeAdapter(AsOf).validate_python(value)
+        moment: int | str = TypeAdapter(requests.AsOf).validate_python(value)
     except ValidationError as error:
         says = error.errors()[0]["msg"]
         raise Invalid(f"--as-of {says}, received {as_of[:80]!r}") from error

@@ -9,6 +9,8 @@ import pytest
 from planted import COMEDIES, START, click
 from running import SMALL, eventually
 
+from api.jobs.requests import RetrainRequest
+
 #: The routes run on both databases; each command takes seconds to start, and calls what they call.
 pytestmark = pytest.mark.parametrize("trained", ["sqlite"], indirect=True)
 
@@ -182,6 +184,9 @@ def test_a_key_is_made_and_revoked(run, trained) -> None:
         (("snapshot", "--as-of", "yesterday"), 1, "digits, received 'yesterday'"),
         (("snapshot", "--as-of", "1767225600000"), 1, "looks like milliseconds"),
         (("snapshot", "--as-of", "1000"), 1, "the first one arrived at"),
+        (("retrain", "--as-of", "yesterday"), 1, "--as-of should be a whole number of seconds"),
+        (("retrain", "--shares", "1,2"), 1, "shares"),
+        (("retrain", "--arms", "none,magic"), 1, "magic"),
         (("score", "film", "d1", "d2"), 1, "user"),
         (("neighbors", "user", "nobody"), 1, "nobody"),
         (("jobs", "none-such"), 1, "none-such"),
@@ -198,6 +203,31 @@ def test_failures_are_one_sentence(run, arguments: tuple[str, ...], code: int, s
         *progress, last = errors.strip().splitlines()
         assert last.startswith("error: ")
         assert len(progress) <= 1, "nothing but the bar of what was under way"
+
+
+def test_a_retrain_may_be_asked_all_that_it_may_over_rest(run, trained) -> None:
+    body = {
+        "split": "per_user_time",
+        "shares": [0.4, 0.2, 0.2, 0.2],
+        "arms": ["none", "frozen"],
+        "seed": 11,
+        "promote": False,
+        "as_of": trained.snapshot,
+        "allow_leaks": True,
+    }
+    assert set(body) == set(RetrainRequest.model_fields), "an option for each"
+    spelt = [
+        *("--split", "per_user_time", "--shares", "0.4,0.2,0.2,0.2", "--arms", "none,frozen"),
+        *("--seed", "11", "--no-promote", "--as-of", trained.snapshot, "--allow-leaks"),
+    ]
+    code, out, errors = run("retrain", *spelt, "--json")
+    assert code == 0, errors
+    job = orjson.loads(out)["job"]
+    asked = trained.http.get(f"/v1/jobs/{job}").json()["request"]
+    assert asked == body
+    assert trained.http.post("/v1/retrains", json=body).json()["job"] == job, "it is the same one"
+    plain = orjson.loads(run("retrain", "--seed", "12", "--json")[1])["job"]
+    assert trained.http.post("/v1/retrains", json={"seed": 12}).json()["job"] == plain
 
 
 def test_a_snapshot_is_taken_again_and_exported(run, trained, tmp_path: Path) -> None:
