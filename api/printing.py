@@ -68,11 +68,11 @@ def out(output: Output, *, as_json: bool) -> None:
         if name != listed and value not in (None, []):
             console.print(f"{name}: {_text(value)}", soft_wrap=True, highlight=False, markup=False)
     if output.note:
-        console.print(output.note, highlight=False, markup=False)
+        console.print(output.note, soft_wrap=True, highlight=False, markup=False)
 
 
 def progress_bars(*, quiet: bool) -> Progress:
-    """The bars that every long command shows."""
+    """The bars that every long command shows where somebody sees them move."""
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description:<28}"),
@@ -82,13 +82,14 @@ def progress_bars(*, quiet: bool) -> Progress:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
         console=PROGRESS_CONSOLE,
-        disable=quiet,
+        # In a pipe or a log a bar is a remnant, even where colors are forced.
+        disable=quiet or not PROGRESS_CONSOLE.file.isatty(),
     )
 
 
 def announce(what: str) -> None:
     """Say what begins, where nobody sees bars move: in a pipe or a log."""
-    if not PROGRESS_CONSOLE.is_terminal:
+    if not PROGRESS_CONSOLE.file.isatty():
         PROGRESS_CONSOLE.print(f"... {what}")
 
 
