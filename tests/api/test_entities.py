@@ -82,6 +82,7 @@ def test_neighbors_name_the_trio_and_leave_out_the_entity(http: httpx.Client, tr
     found = http.get("/v1/entities/film/d1/neighbors", params={"k": 3}).json()
     assert len(found["items"]) == 3
     assert "d1" not in [item["id"] for item in found["items"]]
+    assert {item["type"] for item in found["items"]} == {"film"}, "its own type, if none is asked"
     assert found["bundle"] == trained.bundles[-1]
     assert found["index"] == trained.indexes[-1]
     assert found["ranker"] == trained.rankers[-1]
