@@ -156,7 +156,7 @@ class ArtifactStore:
         """
         path = self.path(kind, digest)
         if not (path / MANIFEST).is_file():
-            raise ArtifactMissing(f"no {kind} {digest} under {self.root.name}/")
+            raise ArtifactMissing(self._missing(kind, digest))
         try:
             manifest = json.loads((path / MANIFEST).read_bytes())
             same = digest_of_json(manifest) == digest
@@ -178,6 +178,16 @@ class ArtifactStore:
         if not DIGEST.match(digest):
             raise ArtifactMissing(f"digest should be 64 hexadecimal digits, received {digest!r}")
         return self.root / kind / digest
+
+    def _missing(self, kind: str, digest: str) -> str:
+        """What is said where there is no such artifact; one of another kind is named."""
+        for other in KINDS:
+            if (self.path(other, digest) / MANIFEST).is_file():
+                return f"{digest} should be a digest of kind {kind}, it is one of kind {other}"
+        return (
+            f"no {kind} {digest} under {self.root.name}/; `graphsvc artifacts --kind {kind}` lists "
+            "those that there are"
+        )
 
     def _is_whole(self, kind: str, digest: str) -> bool:
         try:

@@ -184,6 +184,7 @@ def test_a_key_is_made_and_revoked(run, trained) -> None:
         (("snapshot", "--as-of", "yesterday"), 1, "digits, received 'yesterday'"),
         (("snapshot", "--as-of", "1767225600000"), 1, "looks like milliseconds"),
         (("snapshot", "--as-of", "1000"), 1, "the first one arrived at"),
+        (("export", "0" * 64, "--to", "x"), 1, "graphsvc artifacts --kind snapshot"),
         (("retrain", "--as-of", "yesterday"), 1, "--as-of should be a whole number of seconds"),
         (("retrain", "--shares", "1,2"), 1, "shares"),
         (("retrain", "--arms", "none,magic"), 1, "magic"),
@@ -238,6 +239,11 @@ def test_a_snapshot_is_taken_again_and_exported(run, trained, tmp_path: Path) ->
     assert "edges_click.safetensors" in orjson.loads(out)["files"]
     code, _, errors = run("export", again, "--to", str(to))
     assert (code, "error: --to should be a folder that is empty" in errors) == (1, True)
+    for command in (("export", trained.bundles[0], "--to", str(tmp_path / "x")), ("index", again)):
+        code, _, errors = run(*command)
+        wanted, given = ("snapshot", "bundle") if command[0] == "export" else ("bundle", "snapshot")
+        says = f"{command[1]} should be a digest of kind {wanted}, it is one of kind {given}"
+        assert (code, errors) == (1, f"error: {says}\n")
     code, _, errors = run("export", again, "--to", str(tmp_path / "x"), "--format", "csv")
     assert (code, "one of parquet, hetero, dgl" in errors) == (1, True)
     file = trained.settings.artifacts_dir / "snapshot" / again / "triples.parquet"

@@ -173,6 +173,15 @@ def test_what_is_no_digest_opens_nothing(tmp_path: Path, digest: str) -> None:
         ArtifactStore(tmp_path).open("bundle", digest)
 
 
+def test_a_digest_of_another_kind_is_named(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    with store.draft() as draft:
+        (draft / "a.txt").write_text("a")
+        sealed = store.seal(draft, Recipe(kind="bundle"))
+    with pytest.raises(ArtifactMissing, match="of kind snapshot, it is one of kind bundle"):
+        store.open("snapshot", sealed.digest)
+
+
 def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:
     with pytest.raises(GraphError, match="snapshot, bundle, index, ranker, report"):
         ArtifactStore(tmp_path).open("model", "0" * 64)
