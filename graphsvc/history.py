@@ -1,8 +1,8 @@
-"""What was said of an entity's attributes, and what they were at a past moment.
+"""What was said of an entity, and what it was at a past moment.
 
-Takes an id and a time, gives what the log's `set_attributes` events say; never writes. Time is the
-time of the events: a value that arrived later but is dated earlier counts from its date on. Of the
-same second, the greater event id wins, as in the projection.
+Takes an id and a time, gives what the log's `set_attributes`, `retire` and `restore` events say;
+never writes. Time is the time of the events: a value that arrived later but is dated earlier counts
+from its date on. Of the same second, the greater event id wins, as in the projection.
 """
 
 import json
@@ -20,18 +20,24 @@ from graphsvc.logread import aliases
 from graphsvc.tables import entities, events
 
 _BLOCK = 200
+#: What a history tells.
+_TOLD = (SET_ATTRIBUTES, RETIRE, RESTORE)
+#: Time, name and id of an event. Of the same second `retire` comes after `restore`, as everywhere.
+_Place = tuple[int, str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One `set_attributes` event."""
+    """One event that says something of an entity by itself."""
 
+    #: set_attributes | retire | restore
+    event_name: str
     event_id: str
     event_time: int
     received_at: int
     #: The id that the event named: another one where it was merged later.
     named: str
-    #: Attribute -> value; None: it was removed.
+    #: Attribute -> value; None: it was removed. Empty where the event sets none.
     attributes: dict[str, Any]
 
 
@@ -46,17 +52,17 @@ class SaidPage:
 def history(
     connection: Connection, entity_id: EntityId, *, limit: int, after: str | None = None
 ) -> SaidPage:
-    """What was said of an entity's attributes, under any of its ids, newest first.
+    """What was said of an entity, under any of its ids, newest first.
 
     Raises `EntityMissing` or `CursorInvalid`.
     """
     keys = aliases(connection, [key_of(connection, entity_id)])
     before = None if after is None else _read_cursor(after)
-    rows = _said(connection, list(keys), before=before, limit=limit + 1)
+    rows = _said(connection, list(keys), _TOLD, before=before, limit=limit + 1)
     if len(rows) <= limit:
         return SaidPage(rows, None)
     last = rows[limit - 1]
-    return SaidPage(rows[:limit], json.dumps([last.event_time, last.event_id]))
+    return SaidPage(rows[:limit], json.dumps(_place(last)))
 
 
 def as_of(connection: Connection, entity_id: EntityId, moment: int) -> EntityView:
@@ -91,49 +97,66 @@ def as_of(connection: Connection, entity_id: EntityId, moment: int) -> EntityVie
 
 
 def _up_to(connection: Connection, keys: Sequence[int], moment: int) -> Iterator[Said]:
-    before: tuple[int, str] | None = (moment + 1, "")
+    before: _Place | None = (moment + 1, "", "")
     while before is not None:
-        rows = _said(connection, keys, before=before, limit=_BLOCK)
+        rows = _said(connection, keys, (SET_ATTRIBUTES,), before=before, limit=_BLOCK)
         yield from rows
-        last = rows[-1] if len(rows) == _BLOCK else None
-        before = (last.event_time, last.event_id) if last else None
+        before = _place(rows[-1]) if len(rows) == _BLOCK else None
+
+
+def _place(said: Said) -> _Place:
+    return said.event_time, said.event_name, said.event_id
 
 
 def _said(
-    connection: Connection, keys: Sequence[int], *, before: tuple[int, str] | None, limit: int
+    connection: Connection,
+    keys: Sequence[int],
+    names: Sequence[str],
+    *,
+    before: _Place | None,
+    limit: int,
 ) -> list[Said]:
-    """Events newest first, those earlier than (time, event id)."""
+    """Events of some names, newest first, those in front of a place."""
     log = events.c
     # The order of code points, whatever the language of the database: the projection's order.
     collation = "C" if connection.dialect.name == "postgresql" else "BINARY"
-    event_id = log.event_id.collate(collation)
+    event_id, event_name = log.event_id.collate(collation), log.event_name.collate(collation)
+    told = (log.event_name, log.event_id, log.event_time, log.received_at, log.properties)
     query = (
-        select(log.event_id, log.event_time, log.received_at, log.properties, entities.c.id)
+        select(*told, entities.c.id)
         .join(entities, entities.c.key == log.actor)
-        .where(log.actor.in_(keys), log.event_name == SET_ATTRIBUTES)
-        .order_by(log.event_time.desc(), event_id.desc())
+        .where(log.actor.in_(keys), log.event_name.in_(names))
+        .order_by(log.event_time.desc(), event_name.desc(), event_id.desc())
         .limit(limit)
     )
     if before is not None:
-        place = tuple_(literal(before[0]), literal(before[1]))
-        query = query.where(tuple_(log.event_time, event_id) < place)
+        place = tuple_(*(literal(part) for part in before))
+        query = query.where(tuple_(log.event_time, event_name, event_id) < place)
     return [
-        Said(row.event_id, row.event_time, row.received_at, row.id, json.loads(row.properties))
+        Said(
+            row.event_name,
+            row.event_id,
+            row.event_time,
+            row.received_at,
+            row.id,
+            json.loads(row.properties) if row.event_name == SET_ATTRIBUTES else {},
+        )
         for row in connection.execute(query)
     ]
 
 
-def _read_cursor(after: str) -> tuple[int, str]:
+def _read_cursor(after: str) -> _Place:
     try:
-        time, event_id = json.loads(after)
+        time, event_name, event_id = json.loads(after)
     except (ValueError, TypeError, RecursionError):
-        time, event_id = None, None
+        time, event_name, event_id = None, None, None
     if (
         not isinstance(time, int)
         or not isinstance(event_id, str)
+        or event_name not in _TOLD
         or not 0 <= time < 2**62
         or len(event_id) > MAX_ID_LENGTH
         or not is_storable(event_id)
     ):
         raise CursorInvalid(f"cursor should be the `next` of a page, received {after[:80]!r}")
-    return time, event_id
+    return time, event_name, event_id

@@ -48,7 +48,7 @@ class EntityOut(Ref):
     )
     retired: bool = Field(examples=[False], description="out of answers, kept for labels")
     retired_time: int | None = Field(
-        examples=[None], description="when it was last retired or restored"
+        examples=[None], description="since when it is retired; null where it is not"
     )
     merged_from: str | None = Field(
         examples=[None], description="the id that was asked for, where it was merged into this one"
@@ -305,7 +305,7 @@ def shown(view: EntityView) -> EntityOut:
         attributes=dict(view.attributes),
         counters=None if view.counters is None else dict(view.counters),
         retired=view.retired,
-        retired_time=view.retired_time,
+        retired_time=view.retired_time if view.retired else None,
         merged_from=view.merged_from,
         merged_into=view.merged_into,
     )

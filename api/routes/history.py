@@ -1,4 +1,4 @@
-"""What was said of an entity's attributes, newest first."""
+"""What was said of an entity, newest first: its attributes, and whether it is retired."""
 
 from typing import Annotated, Any
 
@@ -15,14 +15,18 @@ router = APIRouter(prefix="/v1/entities/{type}", tags=["entities"])
 
 
 class SaidOut(BaseModel):
-    """One event that set attributes."""
+    """One event that set attributes, retired the entity or restored it."""
 
+    event_name: str = Field(
+        examples=["set_attributes"], description="set_attributes, retire or restore"
+    )
     event_id: str = Field(examples=["put-1"])
     event_time: int = Field(examples=[1767225600], description="from when on it holds")
     received_at: int = Field(examples=[1767225600], description="when it came")
     id: str = Field(examples=["a1"], description="the id that it named, if others stand for it too")
     attributes: dict[str, Any] = Field(
-        examples=[{"title": "Shoes"}], description="null: the attribute was removed"
+        examples=[{"title": "Shoes"}],
+        description="null: the attribute was removed; empty: none was set",
     )
 
 
@@ -33,7 +37,9 @@ class HistoryPage(BaseModel):
     next: str | None = Field(examples=[None])
 
 
-@router.get(ENTITY + "/history", summary="What was said of its attributes, newest first")
+@router.get(
+    ENTITY + "/history", summary="What was said of its attributes, and of retiring it, newest first"
+)
 def get_history(
     services: ServicesOf,
     type_: TypeOf,
@@ -49,6 +55,7 @@ def get_history(
         )
     items = [
         SaidOut(
+            event_name=said.event_name,
             event_id=said.event_id,
             event_time=said.event_time,
             received_at=said.received_at,

@@ -31,10 +31,20 @@ def test_a_film_is_retired_and_restored(http: httpx.Client, problem, name: str) 
         assert http.delete(where).json() == gone.json(), "harmless to repeat"
         held = http.get(where).json()
         assert (held["retired"], held["attributes"]) == (True, {"year": 1999})
+        assert isinstance(held["retired_time"], int)
         assert held["counters"]["retire"] == held["counters"].get("restore", 0) + 1
         back = http.post(f"{where}/restore").json()  # within the same second
-        assert back["retired"] is False
+        assert (back["retired"], back["retired_time"]) == (False, None)
         assert http.post(f"{where}/restore").json() == back, "harmless to repeat"
+    told = [
+        (one["event_name"], one["attributes"])
+        for one in http.get(f"{where}/history").json()["items"]
+        if one["event_name"] != "set_attributes"
+    ]
+    assert told == [("restore", {}), ("retire", {})] * 2
+    times = [one["event_time"] for one in http.get(f"{where}/history").json()["items"]]
+    seen = http.get(where, params={"as_of": times[0] - 1}).json()
+    assert seen["retired"] == (seen["retired_time"] is not None)
 
 
 def test_a_person_is_not_retired(http: httpx.Client, problem, name: str) -> None:

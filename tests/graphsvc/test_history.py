@@ -58,6 +58,25 @@ def test_whether_it_was_retired_then(database: Database) -> None:
     assert found == [False, True, True, False, False]
 
 
+def test_a_history_tells_of_retiring_beside_attributes(database: Database) -> None:
+    item = EntityId("item", "1")
+    post(database, event("click", "c", "user/1", "item/1"))
+    for name, after in (("retire", 5), ("restore", 7)):
+        post(database, event(name, "same", "item/1", event_time=NOW + after))
+    told = {"event_time": NOW + 5, "properties": {"title": "t"}}
+    post(database, event("set_attributes", "same", "item/1", **told))
+    with database.reading() as connection:
+        seen, after = [], None
+        while True:  # an id that others have too, cut in every place
+            page = history.history(connection, item, limit=1, after=after)
+            seen += [(one.event_name, one.event_time - NOW, one.attributes) for one in page.items]
+            after = page.next
+            if after is None:
+                break
+        assert history.as_of(connection, item, NOW + 5).attributes == {"title": "t"}
+    assert seen == [("restore", 7, {}), ("set_attributes", 5, {"title": "t"}), ("retire", 5, {})]
+
+
 def test_the_history_comes_in_pages_newest_first(database: Database) -> None:
     post(
         database, *(said(number, after, age=number) for number, after in enumerate([0, 5, 5, 2, 9]))
@@ -80,7 +99,16 @@ def test_the_history_comes_in_pages_newest_first(database: Database) -> None:
         assert seen[0][2] == {"age": 4}
         with pytest.raises(EntityMissing):
             history.history(connection, EntityId("user", "9"), limit=2)
-        for cursor in ("x", "[]", "[1]", '["1", "s"]', "[1, 2]", "[-1, 's']", '[1, "\\u0000"]'):
+        for cursor in (
+            "x",
+            "[]",
+            "[1]",
+            '["1", "s"]',
+            "[1, 2]",
+            "[-1, 's']",
+            '[1, "\\u0000"]',
+            '[1, "click", "s"]',
+        ):
             with pytest.raises(CursorInvalid):
                 history.history(connection, USER, limit=2, after=cursor)
 

@@ -123,10 +123,13 @@ def retire_or_restore(alive: Life) -> None:
     well = (200,) if known else (404,)
     alive.ask(method, f"/v1/entities/item/{item}{path}", well=well)
     if known and was != retire:
-        found = alive.ask("GET", f"/v1/entities/item/{item}")
         name = "retire" if retire else "restore"
         told = f"route-{alive.summary.operations}"
-        _say(alive, name, told, found["retired_time"], f"item/{item}", None)
+        past = alive.ask("GET", f"/v1/entities/item/{item}/history", params={"limit": 1000})
+        moment = next(one["event_time"] for one in past["items"] if one["event_name"] == name)
+        found = alive.ask("GET", f"/v1/entities/item/{item}")
+        assert found["retired_time"] == (moment if retire else None)
+        _say(alive, name, told, moment, f"item/{item}", None)
 
 
 def _say(alive: Life, *said: Any) -> None:
