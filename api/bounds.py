@@ -1,6 +1,6 @@
 """How large a request may be: its address, its headers, its body.
 
-Takes requests, answers 413, 414 or 431 to one that declares, or turns out, to be too large, and 400
+Takes requests, answers 413, 414 or 431 to one that declares, or turns out, to be too large, and 422
 to a body that is packed; never keeps one. A body that is a stream is bounded, and unpacked, by the
 route that reads it.
 """
@@ -60,7 +60,7 @@ class BoundedRequests:
             if len(begun) < len(_GZIP):
                 begun += body[: len(_GZIP)]
                 if begun.startswith(_GZIP):
-                    raise HTTPException(400, _PACKED)
+                    raise HTTPException(422, _PACKED)
             if read > self.most_bytes:
                 raise HTTPException(413, should)
             return message

@@ -65,11 +65,11 @@ def test_a_packed_body_is_told_how_to_be_sent(http: httpx.Client, problem: Any) 
     for path in ("/v1/events", "/v1/score", "/v1/retrains"):
         for more in ({}, {"Content-Encoding": "gzip"}, {"Idempotency-Key": f"packed{path}"}):
             headers = {"Content-Type": "application/json", **more}
-            refused = problem(http.post(path, content=packed, headers=headers), 400)
+            refused = problem(http.post(path, content=packed, headers=headers), 422)
             assert "begins with 1f 8b" in refused["detail"]
             assert "Content-Encoding: gzip" in refused["detail"]
         by_bytes = (packed[at : at + 1] for at in range(len(packed)))
-        assert "1f 8b" in problem(http.post(path, content=by_bytes, headers=headers), 400)["detail"]
+        assert "1f 8b" in problem(http.post(path, content=by_bytes, headers=headers), 422)["detail"]
 
 
 def test_the_address_and_the_headers(http: httpx.Client, problem: Any) -> None:
