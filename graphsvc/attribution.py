@@ -153,16 +153,17 @@ class _Join:
         return _outcome(shown, (click, click_time), (state, found))
 
     def _impression(self, answer: Answer, item: int, history: History) -> Shown | None:
-        """By request id; else the first without one that the answer is the latest before.
+        """The first by request id; else the first without one that the answer is the latest before.
 
-        Neither belongs to an answer that is older than the conversion window.
+        Neither belongs to an answer that is older than the conversion window. What is too early or
+        too late counts as if it were not there: beside other answers it may not have been read.
         """
         shown = history.shown.get(item, [])
         until = answer.asked_at + self.windows.conversion_seconds
         for one in shown:
-            if one.request_id == answer.request_id:
-                near = answer.asked_at - SKEW_SECONDS <= one.time <= until
-                return one if near else None
+            near = answer.asked_at - SKEW_SECONDS <= one.time <= until
+            if near and one.request_id == answer.request_id:
+                return one
         answered = history.answered.get(item, [])
         for one in shown:
             if one.request_id is not None:

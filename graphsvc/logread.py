@@ -32,6 +32,12 @@ def aliases(connection: Connection, keys: Iterable[int]) -> dict[int, int]:
     return found
 
 
+def canonical(connection: Connection, keys: Iterable[int]) -> dict[int, int]:
+    """Key -> the key of the entity that it is part of now, as a rule itself."""
+    query = "SELECT key, coalesce(merged_into, key) FROM entities WHERE key {among_numbers}"
+    return {row[0]: row[1] for row in rows_among(connection, query, sorted(set(keys)))}
+
+
 def read_log(
     connection: Connection, schema: Schema, *, after: int, block: int, merges: Mapping[int, int]
 ) -> list[Logged]:

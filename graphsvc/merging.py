@@ -18,7 +18,7 @@ from graphsvc.bulk import rows_among
 from graphsvc.consent import apply_consents
 from graphsvc.entry import Entry
 from graphsvc.lifecycle import settle
-from graphsvc.logread import aliases
+from graphsvc.logread import aliases, canonical
 from graphsvc.projection import (
     AttributeChange,
     Changes,
@@ -46,8 +46,8 @@ def apply_merges(connection: Connection, schema: Schema, merges: Sequence[Logged
     """
     for event in merges:
         ends = [event.actor, event.object or event.actor]
-        canonical = _canonical(connection, ends)
-        merge = _Merge(*(canonical[end] for end in ends))
+        held = canonical(connection, ends)
+        merge = _Merge(*(held[end] for end in ends))
         if merge.duplicate != merge.kept:
             _merge(connection, schema, merge)
 
@@ -79,11 +79,6 @@ def _are_one(connection: Connection, entry: Entry) -> bool:
         return False
     known = select(seen.c.digest).where(seen.c.digest == entry.digest)
     return connection.execute(known).first() is None
-
-
-def _canonical(connection: Connection, keys: Iterable[int]) -> dict[int, int]:
-    query = "SELECT key, coalesce(merged_into, key) FROM entities WHERE key {among_numbers}"
-    return {row[0]: row[1] for row in rows_among(connection, query, sorted(set(keys)))}
 
 
 def _merge(connection: Connection, schema: Schema, merge: _Merge) -> None:

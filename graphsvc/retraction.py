@@ -4,13 +4,13 @@ Takes the edges' names, gives their rows as the log has them; never touches any 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from sqlalchemy import Connection
 
 from graphsvc.builtin import RETRACT
 from graphsvc.bulk import Insert, rows_among
-from graphsvc.logread import aliases, straightened
+from graphsvc.logread import aliases, canonical, straightened
 from graphsvc.projection import Logged, Pair, empty_edge, standing
 from graphsvc.schema import Schema
 
@@ -88,17 +88,12 @@ def _events_of(
         "AND actor {among_numbers}"
     )
     rows = rows_among(connection, query, sorted(actors), where=(relation, relation))
-    objects = _canonical(connection, [row[4] for row in rows])
+    objects = canonical(connection, [row[4] for row in rows])
     logged = [
         Logged(row[0], row[1], row[2], actors[row[3]], objects[row[4]], row[5]) for row in rows
     ]
     straight = straightened(connection, schema, logged)
     return list(zip(straight, (row[6] for row in rows), strict=True))
-
-
-def _canonical(connection: Connection, keys: Sequence[int]) -> dict[int, int]:
-    query = "SELECT key, coalesce(merged_into, key) FROM entities WHERE key {among_numbers}"
-    return {row[0]: row[1] for row in rows_among(connection, query, sorted(set(keys)))}
 
 
 def _forget(connection: Connection, pairs: set[Pair]) -> None:

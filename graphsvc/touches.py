@@ -5,23 +5,23 @@ now; never says which impression an outcome belongs to (see `attribution.py`). O
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 
 from graphsvc import answers as answers_module
 from graphsvc.answers import Answer
 from graphsvc.builtin import RETRACT
 from graphsvc.bulk import rows_among
 from graphsvc.ids import EntityId
-from graphsvc.logread import aliases
+from graphsvc.logread import aliases, canonical
 from graphsvc.schema import Schema
-from graphsvc.tables import entities, events
 
 #: The clocks of whoever shows and of the server that answered may differ by so much.
 SKEW_SECONDS = 600
+_NEVER = 2**62
 
 
 class Shown(NamedTuple):
@@ -43,6 +43,22 @@ class Converted(NamedTuple):
     event: str
     object: int
     value: float
+
+
+class _Row(NamedTuple):
+    """A row of the log under the keys that hold now."""
+
+    head: int
+    target: int
+    seq: int
+    event_id: str
+    event_name: str
+    event_time: int
+    relation: str | None
+    value: float | None
+    request_id: str | None
+    position: int | None
+    sampling_rate: float | None
 
 
 @dataclass(slots=True)
@@ -134,55 +150,74 @@ class Touches:
     def _read(self, first: int, last: int) -> None:
         """The heads' impressions, outcomes, negatives and conversions, in order of time."""
         label = self.schema.label
-        negatives = [label.negative] if label.negative else []
-        heads = sorted(set(self.heads.values()))
-        actor, target = entities.alias("actor"), entities.alias("target")
-        head = func.coalesce(actor.c.merged_into, actor.c.key)
-        mine = select(entities.c.key).where(
-            func.coalesce(entities.c.merged_into, entities.c.key).in_(heads)
-        )
+        names = {label.exposure, label.outcome, RETRACT, *self.conversions}
+        if label.negative:
+            names.add(label.negative)
         # An impression comes within a window of its answer, what it led to within another one.
-        reach = max(self.click_seconds, self.conversion_seconds)
-        log = events.c
-        rows = self.connection.execute(
-            select(
-                head.label("head"),
-                func.coalesce(target.c.merged_into, target.c.key).label("target"),
-                log.seq,
-                log.event_id,
-                log.event_name,
-                log.event_time,
-                log.relation,
-                log.value,
-                log.request_id,
-                log.position,
-                log.sampling_rate,
-            )
-            .join(actor, actor.c.key == log.actor)
-            .join(target, target.c.key == log.object)
-            .where(
-                log.actor.in_(mine),
-                log.event_name.in_(
-                    [label.exposure, label.outcome, RETRACT, *negatives, *self.conversions]
-                ),
-                log.event_time.between(first - SKEW_SECONDS, last + 2 * reach),
-            )
-            .order_by(log.event_time, log.seq)
+        until = last + 2 * max(self.click_seconds, self.conversion_seconds)
+        heads = aliases(self.connection, self.heads.values())
+        for row in self._log(heads, names, first - SKEW_SECONDS, until):
+            self._keep(row)
+        self._read_retractions(heads, until + 1)
+
+    def _read_retractions(self, heads: Mapping[int, int], since: int) -> None:
+        """What was taken back of the outcomes that were read, however much later.
+
+        So it does not depend on the answers beside it. A retraction takes back the last outcome
+        before it, so the outcomes that came in between are read as well.
+        """
+
+        def later(of: Collection[int], name: str) -> list[_Row]:
+            some = {alias: key for alias, key in heads.items() if key in of}
+            rows = self._log(some, {name}, since, _NEVER)
+            return [row for row in rows if row.target in self.histories[row.head].acts]
+
+        outcome = self.schema.label.outcome
+        acted = {key for key, history in self.histories.items() if history.acts}
+        taken_back = [row for row in later(acted, RETRACT) if row.relation == outcome]
+        for row in [*taken_back, *later({row.head for row in taken_back}, outcome)]:
+            self._keep(row)
+
+    def _log(
+        self, actors: Mapping[int, int], names: Collection[str], since: int, until: int
+    ) -> Iterator[_Row]:
+        """The events of some names within a time, both ends included, in order of time.
+
+        `actors`: key as the log has it -> key that holds now.
+        """
+        if not actors:
+            return
+        # The concatenation keeps the names from choosing the index: it is the actor's that is
+        # wanted, since of a name there may be millions of events.
+        query = (
+            "SELECT actor, object, seq, event_id, event_name, event_time, "  # noqa: S608  (no values)
+            "relation, value, request_id, position, sampling_rate FROM events "
+            "WHERE event_time BETWEEN {value} AND {value} "
+            f"AND event_name || '' IN ({', '.join(['{value}'] * len(names))}) "
+            "AND actor {among_numbers} ORDER BY event_time, seq"
         )
-        for row in rows:
-            history = self.histories[row.head]
-            taken_back = row.event_name == RETRACT and row.relation == label.outcome
-            if row.event_name == label.exposure:
-                shown = (row.request_id, row.position, row.sampling_rate)
-                history.shown[row.target].append(Shown(row.event_time, row.seq, row.target, *shown))
-            elif row.event_name == label.outcome or taken_back:
-                history.acts[row.target].append((row.event_time, taken_back, row.event_id))
-            elif row.event_name in negatives:
-                history.refusals[row.target].append(row.event_time)
-            elif row.event_name in self.conversions:
-                history.conversions.append(
-                    Converted(row.event_time, row.seq, row.event_name, row.target, row.value or 0.0)
-                )
+        where = (since, until, *sorted(names))
+        rows = rows_among(self.connection, query, sorted(actors), where=where)
+        objects = canonical(self.connection, [row[1] for row in rows if row[1] is not None])
+        for actor, target, *rest in rows:
+            if target is not None:
+                yield _Row(actors[actor], objects[target], *rest)
+
+    def _keep(self, row: _Row) -> None:
+        """Put an event where it belongs in its head's history."""
+        label, history = self.schema.label, self.histories[row.head]
+        taken_back = row.event_name == RETRACT and row.relation == label.outcome
+        if row.event_name == label.exposure:
+            shown = (row.request_id, row.position, row.sampling_rate)
+            history.shown[row.target].append(Shown(row.event_time, row.seq, row.target, *shown))
+        elif row.event_name == label.outcome or taken_back:
+            history.acts[row.target].append((row.event_time, taken_back, row.event_id))
+        elif row.event_name == label.negative:
+            history.refusals[row.target].append(row.event_time)
+        elif row.event_name in self.conversions:
+            history.conversions.append(
+                Converted(row.event_time, row.seq, row.event_name, row.target, row.value or 0.0)
+            )
 
     def _read_answers(self, first: int, last: int) -> None:
         """Which answers hold which item, for impressions that do not say whose they are.
