@@ -4,6 +4,7 @@ from random import Random
 
 import pytest
 from answered import ADS, DAY, HOUR, LATER, MINUTE, T, World
+from plans import plans_of
 
 from graphsvc import answers
 from graphsvc.attribution import NEGATIVE, NOT_SHOWN, POSITIVE, Windows, join
@@ -151,3 +152,21 @@ def test_an_impression_too_early_hides_none_that_is_in_time(world: World, block:
     world.say("impression", T + 5, "u1", "a1", request_id="r")
     world.say("click", T + 9, "u1", "a1")
     assert [row[2] for row in world.joined(block=block)] == [NOT_SHOWN, POSITIVE]
+
+
+def test_it_goes_by_the_actors_and_not_by_all_that_was_shown(world: World) -> None:
+    for user in range(60):
+        for n in range(40):
+            world.say("impression", T + n, f"u{user}", f"a{n}")
+            world.say("click", T + n, f"u{user}", f"a{n}")
+            world.say("click", T + 20 * DAY + n, f"u{user}", f"b{n}")
+    world.say("retract", T + 20 * DAY, "u1", "a1", relation="click")
+    world.answer("r", T, "a1", "a2")
+    world.write()
+    with plans_of(world.database, "events") as plans:
+        assert [row[2] for row in world.joined()] == [NEGATIVE, POSITIVE]
+    told = "\n".join(plans)
+    assert told.count("ix_events_actor_event_time") == len(plans) == 2, told
+    assert "ix_events_event_name_event_time" not in told, told
+    assert "SCAN entities" not in told, told
+    assert "Seq Scan" not in told, told
