@@ -138,7 +138,8 @@ def rows_among(
     """Run `query` with its `{among}` meaning: is one of `values`.
 
     `where` are values of `=` comparisons before it, written `{value}`. However many values there
-    are, it is one statement with one variable for them. For numbers, `{among_numbers}`.
+    are, it is one statement with one variable for them. For numbers, `{among_numbers}`. A second
+    one of these before it takes a JSON array from `where`.
     """
     if connection.dialect.name == "postgresql":
         numbers = "= ANY(ARRAY(SELECT json_array_elements_text(%s::json)::bigint))"

@@ -3,6 +3,7 @@
 Takes the edges' names, gives their rows as the log has them; never touches any other edge.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -10,7 +11,7 @@ from sqlalchemy import Connection
 
 from graphsvc.builtin import RETRACT
 from graphsvc.bulk import Insert, rows_among
-from graphsvc.logread import aliases, canonical, straightened
+from graphsvc.logread import aliases, straightened
 from graphsvc.projection import Logged, Pair, empty_edge, standing
 from graphsvc.schema import Schema
 
@@ -46,7 +47,7 @@ def retracted_before(connection: Connection, pairs: Iterable[Pair]) -> set[Pair]
 def sum_anew(connection: Connection, schema: Schema, pairs: Iterable[Pair]) -> None:
     """Replace the rows of some edges by what the whole log says of them.
 
-    Edges without a standing event are gone. Costs a read of all that their heads ever did.
+    Edges without a standing event are gone. Costs a look at all that their heads ever did.
     """
     by_relation: dict[str, set[Pair]] = defaultdict(set)
     for pair in pairs:
@@ -78,17 +79,20 @@ def _sum_relation(connection: Connection, schema: Schema, relation: str, wanted:
 def _events_of(
     connection: Connection, schema: Schema, relation: str, wanted: set[Pair]
 ) -> list[tuple[Logged, str]]:
-    heads = {head for head, _, _ in wanted}
+    """Of what the heads ever did, the events of the relation with one of the tails."""
+    heads, tails = {head for head, _, _ in wanted}, {tail for _, _, tail in wanted}
     if relation in schema.undirected:  # merges may have turned them round
-        heads |= {tail for _, _, tail in wanted}
-    actors = aliases(connection, heads)
+        heads = tails = heads | tails
+    actors, objects = aliases(connection, heads), aliases(connection, tails)
+    # The concatenation keeps the names from choosing the index: of a name there may be millions
+    # of events, of an actor as a rule some hundred.
     query = (
-        "SELECT seq, event_name, event_time, actor, object, relation, event_id FROM events "
-        "WHERE (event_name = {value} OR (event_name = 'retract' AND relation = {value})) "
-        "AND actor {among_numbers}"
+        "SELECT seq, event_name, event_time, actor, object, relation, event_id FROM events WHERE "
+        "(event_name || '' = {value} OR (event_name || '' = 'retract' AND relation = {value})) "
+        "AND object {among_numbers} AND actor {among_numbers}"
     )
-    rows = rows_among(connection, query, sorted(actors), where=(relation, relation))
-    objects = canonical(connection, [row[4] for row in rows])
+    where = (relation, relation, json.dumps(sorted(objects)))
+    rows = rows_among(connection, query, sorted(actors), where=where)
     logged = [
         Logged(row[0], row[1], row[2], actors[row[3]], objects[row[4]], row[5]) for row in rows
     ]
