@@ -3,7 +3,8 @@
 Takes answers and the log, gives columns; never writes. Last touch: an outcome belongs to the
 latest impression before it, so no outcome is counted twice; so does the label's negative (`hide`),
 which makes the click negative at once, whatever else was done or follows. Otherwise, what is
-younger than its window is censored, never negative. Our design.
+younger than its window is censored, never negative. What has no direction counts for either end
+that was shown the other. Our design.
 """
 
 from bisect import bisect_right

@@ -4,6 +4,7 @@ Takes answers, a connection and how far to look, gives a history per head under 
 now; never says which impression an outcome belongs to (see `attribution.py`). Our design.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -99,12 +100,17 @@ class Touches:
         self.items: dict[tuple[str, str], int] = self._keys(
             {(answer.tail_type, item.id) for answer in answers for item in answer.items}
         )
+        #: Events that either of their ends may have done; `labels.py` takes them so, too.
+        self._either_way = schema.undirected.intersection(conversions)
+        label = schema.label
+        if label.outcome in schema.undirected:
+            self._either_way |= {label.outcome, RETRACT, label.negative or label.outcome}
         self.histories: dict[int, History] = defaultdict(History)
+        self.links: dict[int, set[int]] = {}
         if answers:
             asked = [answer.asked_at for answer in answers]
             self._read(min(asked), max(asked))
             self._read_answers(min(asked), max(asked))
-        self.links = self._links()
 
     def leading_to(self, target: int) -> set[int]:
         """The items that a conversion on `target` can be owed to: itself, and what leads to it."""
@@ -156,7 +162,10 @@ class Touches:
         # An impression comes within a window of its answer, what it led to within another one.
         until = last + 2 * max(self.click_seconds, self.conversion_seconds)
         heads = aliases(self.connection, self.heads.values())
-        for row in self._log(heads, names, first - SKEW_SECONDS, until):
+        for row in self._log(names, first - SKEW_SECONDS, until, actors=heads):
+            self._keep(row)
+        self.links = self._links()
+        for row in self._turned(names, first - SKEW_SECONDS, until, heads):
             self._keep(row)
         self._read_retractions(heads, until + 1)
 
@@ -169,7 +178,10 @@ class Touches:
 
         def later(of: Collection[int], name: str) -> list[_Row]:
             some = {alias: key for alias, key in heads.items() if key in of}
-            rows = self._log(some, {name}, since, _NEVER)
+            rows = [
+                *self._log({name}, since, _NEVER, actors=some),
+                *self._turned({name}, since, _NEVER, some),
+            ]
             return [row for row in rows if row.target in self.histories[row.head].acts]
 
         outcome = self.schema.label.outcome
@@ -178,12 +190,34 @@ class Touches:
         for row in [*taken_back, *later({row.head for row in taken_back}, outcome)]:
             self._keep(row)
 
+    def _turned(
+        self, names: Collection[str], since: int, until: int, heads: Mapping[int, int]
+    ) -> Iterator[_Row]:
+        """The events of some names that the log has under their other end, turned round.
+
+        That is so where a relation has no direction: what a head did is then found under what it
+        was shown, or what that leads to.
+        """
+        turned = self._either_way.intersection(names)
+        if turned:
+            shown = {item for history in self.histories.values() for item in history.shown}
+            others = aliases(self.connection, shown | self.links.keys())
+            for row in self._log(turned, since, until, actors=others, objects=heads):
+                if row.head != row.target:
+                    yield row._replace(head=row.target, target=row.head)
+
     def _log(
-        self, actors: Mapping[int, int], names: Collection[str], since: int, until: int
+        self,
+        names: Collection[str],
+        since: int,
+        until: int,
+        *,
+        actors: Mapping[int, int],
+        objects: Mapping[int, int] | None = None,
     ) -> Iterator[_Row]:
         """The events of some names within a time, both ends included, in order of time.
 
-        `actors`: key as the log has it -> key that holds now.
+        `actors`, `objects`: key as the log has it -> key that holds now; without objects, of all.
         """
         if not actors:
             return
@@ -194,14 +228,17 @@ class Touches:
             "relation, value, request_id, position, sampling_rate FROM events "
             "WHERE event_time BETWEEN {value} AND {value} "
             f"AND event_name || '' IN ({', '.join(['{value}'] * len(names))}) "
+            f"AND object {'IS NOT NULL' if objects is None else '{among_numbers}'} "
             "AND actor {among_numbers} ORDER BY event_time, seq"
         )
         where = (since, until, *sorted(names))
+        if objects is not None:
+            where += (json.dumps(sorted(objects)),)
         rows = rows_among(self.connection, query, sorted(actors), where=where)
-        objects = canonical(self.connection, [row[1] for row in rows if row[1] is not None])
+        if objects is None:
+            objects = canonical(self.connection, [row[1] for row in rows])
         for actor, target, *rest in rows:
-            if target is not None:
-                yield _Row(actors[actor], objects[target], *rest)
+            yield _Row(actors[actor], objects[target], *rest)
 
     def _keep(self, row: _Row) -> None:
         """Put an event where it belongs in its head's history."""

@@ -9,7 +9,7 @@ from graphsvc.attribution import Windows, blocks
 from graphsvc.db import Database
 from graphsvc.ids import EntityId
 from graphsvc.ingest import Rules, ingest
-from graphsvc.schema import load_schema
+from graphsvc.schema import Schema, load_schema
 
 ADS = load_schema("ads")
 T = 1_767_225_600
@@ -22,13 +22,14 @@ class World:
     """A log and some answers, written down in the order in which a test says them."""
 
     database: Database
+    schema: Schema = ADS
     events: list[dict[str, Any]] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
     #: How many events were said so far, also those that are written already.
     said: int = 0
 
     def say(self, name: str, time: int, actor: str, target: str, **fields: Any) -> None:
-        declared = ADS.events.get(fields.get("relation", name)) or ADS.events[name]
+        declared = self.schema.events[fields.get("relation", name)]
         self.events.append(
             {
                 "event_id": f"e{self.said}",
@@ -49,7 +50,7 @@ class World:
                 request_id=request_id,
                 asked_at=time,
                 head=EntityId("user", user),
-                tail_type="ad",
+                tail_type=self.schema.events[self.schema.label.exposure].tail,
                 state="learned",
                 bundle="b" * 64,
                 index="1" * 64,
@@ -60,7 +61,9 @@ class World:
 
     def write(self) -> None:
         with self.database.transaction() as connection:
-            verdicts = ingest(connection, ADS, self.events, now=LATER, rules=Rules(backfill=True))
+            verdicts = ingest(
+                connection, self.schema, self.events, now=LATER, rules=Rules(backfill=True)
+            )
             assert {v.status for v in verdicts} <= {"accepted"}, verdicts
             answers.write(connection, self.answers)
         self.events, self.answers = [], []
@@ -86,7 +89,9 @@ class World:
         with self.database.reading() as connection:
             found = [
                 row
-                for some in blocks(connection, ADS, Windows(**windows), now=now, block=block)
+                for some in blocks(
+                    connection, self.schema, Windows(**windows), now=now, block=block
+                )
                 for row in zip(some.request_id, some.item, some.click, some.conversion, strict=True)
             ]
         return [(a, b, int(c), int(d)) for a, b, c, d in found]
