@@ -53,8 +53,8 @@ def claim(database: Database) -> Claim | None:
 
 
 def _of_file(database: Database) -> Claim | None:
-    # Not the lock of the data folder: a file can be named from two folders.
-    path = Path(make_url(database.url).database or "")
+    # Not the lock of the data folder: a file can be named from two folders, and by links.
+    path = Path(make_url(database.url).database or "").resolve()
     lock = path.with_name(f"{path.name}.worker").open("a+")
     try:
         flock(lock, LOCK_EX | LOCK_NB)

@@ -1,5 +1,7 @@
 """One worker per database: the claim, who else asks for it, and how it ends."""
 
+from pathlib import Path
+
 import pytest
 from postgres_server import Postgres
 from sqlalchemy import text
@@ -78,3 +80,18 @@ def test_a_file_has_one_claim_wherever_it_is_named(tmp_path) -> None:
     assert yours is not None
     yours.release()
     database.dispose()
+
+
+def test_a_file_has_one_claim_whatever_it_is_called(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    Path("data/graph.sqlite").touch()
+    Path("linked.sqlite").symlink_to("data/graph.sqlite")
+    Path("folder").symlink_to("data")
+    names = (f"{tmp_path}/data/graph", "data/graph", "data/../data/graph", "folder/graph", "linked")
+    mine = claim(Database(f"sqlite:///{names[0]}.sqlite"))
+    assert mine is not None
+    for name in names:
+        assert claim(Database(f"sqlite:///{name}.sqlite")) is None, name
+    mine.release()
+    assert sorted(path.name for path in tmp_path.rglob("*.worker")) == ["graph.sqlite.worker"]
