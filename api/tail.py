@@ -50,9 +50,9 @@ class Tail:
     lag: int = 0
     #: What is still to be done may take its time: it is about those who keep a vector meanwhile.
     calm: bool = True
-    #: Keys of persons who opted out behind the watermark.
+    #: Keys of persons who opted out behind the watermark: a number for each of these, no more.
     _opted_out: set[int] = field(default_factory=set)
-    #: The walk over entities that training did not see goes on below this key.
+    #: The walk over entities that have no vector of training's goes on below this key.
     _below: int = 0
     #: The walk over the log, for what changed before this trio was live, goes on below this row.
     _before: int = 0
@@ -70,7 +70,8 @@ class Tail:
     def start(self) -> None:
         """Take over what holds now: who is out of answers, and who opted out since training.
 
-        What training never saw follows step by step, the newest first, then what has changed.
+        Both are read in blocks, and no vector of theirs is used from here on. Who needs a new one,
+        like what training never saw, follows step by step, the newest first, then what has changed.
         """
         with self.database.reading() as connection:
             self.done = log.reached(connection)
@@ -78,8 +79,9 @@ class Tail:
             self._before = self.done + 1
             for entity in log.out_of_answers(connection):
                 self._hide(entity)
-            opted_out = log.opted_out_since(connection, self.watermark)
-            self._settle(connection, opted_out, opted_out=opted_out)
+            for entity in log.opted_out(connection, after=self.watermark):
+                self._opted_out.add(entity.key)
+                self._hide(entity)
 
     def want(self, keys: Iterable[int]) -> None:
         """Ask for entities that an answer found missing; they are there a step later."""
@@ -232,7 +234,7 @@ class Tail:
                 )
 
     def _walk(self, connection: Connection) -> bool:
-        """Look at the next entities below the last ones, and let those wait that are not trained.
+        """Look at the next entities below the last ones; those without a vector wait.
 
         It ends where the overlay is full: what is older than that is solved when it is touched.
         """
@@ -242,7 +244,7 @@ class Tail:
         room = max(self.overlay.room, _SOLVED)
         page = log.entities_below(connection, self._below, limit=_ROWS)
         above, self._below = self._below, page[-1].key if page else 0
-        for entity in self._untrained(page):
+        for entity in self._without_vector(page):
             if self._waiting.count(Turn.OLDER) == room:
                 # Some of these may have no edges: if there is room left then, it goes on here.
                 self._below = above
@@ -268,14 +270,14 @@ class Tail:
                 self._refresh(entities[key], Turn.CHANGED_BEFORE)
         return bool(rows)
 
-    def _untrained(self, page: Sequence[Entity]) -> list[Entity]:
-        """Those of some entities that the bundle does not hold, in their order."""
+    def _without_vector(self, page: Sequence[Entity]) -> list[Entity]:
+        """Those of some entities that the bundle does not hold, or for nothing; in their order."""
         rows: dict[EntityId, int] = {}
         for type_ in dict.fromkeys(entity.type for entity in page):
             some = [entity for entity in page if entity.type == type_]
             found = self.solver.bundle.rows(type_, [entity.id for entity in some])
             rows.update(zip((entity.name for entity in some), found.tolist(), strict=True))
-        return [entity for entity in page if rows[entity.name] < 0]
+        return [e for e in page if rows[e.name] < 0 or e.key in self._opted_out]
 
 
 def _holds(entities: dict[int, Entity], key: int) -> int:

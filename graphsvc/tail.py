@@ -111,26 +111,35 @@ def out_of_answers(connection: Connection) -> Iterator[Entity]:
         yield from (Entity(*row) for row in connection.execute(query))
 
 
-def opted_out_since(
-    connection: Connection, seq: int, *, keys: Collection[int] | None = None
-) -> dict[int, int]:
-    """Who opted out behind a place in the log, also if they agreed again: key -> place.
+def opted_out(connection: Connection, *, after: int) -> Iterator[Entity]:
+    """Everybody who opted out behind a place in the log, also if they agreed again; some twice."""
+    said = entities.alias("said")
+    query = (
+        _entities()
+        .join(said, entities.c.key == func.coalesce(said.c.merged_into, said.c.key))
+        .join(events, events.c.actor == said.c.key)
+        .where(events.c.event_name == OPT_OUT, events.c.seq > after)
+        .execution_options(yield_per=_BLOCK)
+    )
+    yield from (Entity(*row) for row in connection.execute(query))
 
-    Keys are those that hold now. `keys`: ask about these alone, at most some thousand.
+
+def opted_out_since(connection: Connection, seq: int, *, keys: Collection[int]) -> dict[int, int]:
+    """Which of some opted out behind a place in the log, also if they agreed again: key -> place.
+
+    Keys are those that hold now; at most some thousand.
     """
     holds = func.coalesce(entities.c.merged_into, entities.c.key)
+    some = sorted(keys)
+    named_so = select(entities.c.key).where(
+        or_(entities.c.key.in_(some), entities.c.merged_into.in_(some))
+    )
     query = (
         select(holds, func.max(events.c.seq))
         .join(entities, entities.c.key == events.c.actor)
-        .where(events.c.event_name == OPT_OUT, events.c.seq > seq)
+        .where(events.c.event_name == OPT_OUT, events.c.seq > seq, events.c.actor.in_(named_so))
         .group_by(holds)
     )
-    if keys is not None:
-        some = sorted(keys)
-        named_so = select(entities.c.key).where(
-            or_(entities.c.key.in_(some), entities.c.merged_into.in_(some))
-        )
-        query = query.where(events.c.actor.in_(named_so))
     return dict(tuple(row) for row in connection.execute(query))
 
 

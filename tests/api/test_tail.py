@@ -9,6 +9,8 @@ from planted import START, click
 from api import tail as tail_module
 from api.answers import Answerer
 from api.live import Following, Live
+from api.overlay import Overlay
+from api.waiting import Turn
 from graphsvc import tail as log
 from graphsvc.artifact import ArtifactStore
 from graphsvc.db import Database
@@ -286,6 +288,41 @@ def test_changed_people_take_a_bounded_part_of_each_step_and_never_go_first(
     assert sum(entity in trio.overlay for entity in changed) == 6
     settle(live)
     assert all(entity in trio.overlay for entity in changed)
+    live.database.dispose()
+
+
+def test_those_who_opted_out_wait_within_the_bound_and_no_vector_of_theirs_is_used(
+    trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail_module, "_SOLVED", 2)
+    gone = ["u49", "u51", "u53", "u55"]
+    said = [
+        {
+            "event_id": f"out-{user}",
+            "event_name": "opt_out",
+            "event_time": START,
+            "action_source": "onsite",
+            "actor": {"type": "user", "id": user},
+        }
+        for user in gone
+    ]
+    assert trained.http.post("/v1/events", json={"events": said}).json()["accepted"] == 4
+    live = opened(trained)
+    settle(live)
+    trio = live.trio()
+    for user in gone:
+        assert trio.overlay.get(EntityId("user", user)).edges == 20
+        assert passed_over(trio, user)
+    small = replace(trio.tail, overlay=Overlay(3), _opted_out=set())
+    small.start()
+    _, hidden = small.overlay.search("user", trio.bundle.prior("user"), 1)
+    first = trio.bundle.types["user"].start
+    assert all(hidden[trio.bundle.rows("user", gone) - first]), "before any step"
+    going = True
+    while going:
+        assert small._waiting.count(Turn.NEW, Turn.AGAIN, Turn.OLDER) <= 3
+        going = small.step()
+    assert small.overlay.full
     live.database.dispose()
 
 

@@ -119,16 +119,34 @@ def test_opt_outs_count_from_a_place_in_the_log_on(database: Database) -> None:
         place = tail.reached(connection)
         u1, u2 = (tail.named(connection, name("user", id_)) for id_ in ("u1", "u2"))
         assert (u1.spoke, u2.spoke) == (True, False)
-        assert list(tail.opted_out_since(connection, 0)) == [u1.key]
-        assert tail.opted_out_since(connection, place) == {}
+        assert [one.id for one in tail.opted_out(connection, after=0)] == ["u1"]
+        assert list(tail.opted_out(connection, after=place)) == []
+        assert tail.opted_out_since(connection, place, keys=[u1.key, u2.key]) == {}
         assert tail.unfit(connection, "user", ["u1", "u2"], since=place) == {}
     # Who agrees again later has opted out all the same.
     post(database, ("opt_out", "u2", None), ("opt_in", "u2", None))
     with database.reading() as connection:
-        assert tail.opted_out_since(connection, place) == {u2.key: place + 1}
+        assert [one.key for one in tail.opted_out(connection, after=place)] == [u2.key]
         assert tail.opted_out_since(connection, place, keys=[u1.key]) == {}
         assert tail.opted_out_since(connection, place, keys=[u2.key]) == {u2.key: place + 1}
         assert tail.unfit(connection, "user", ["u1", "u2"], since=place) == {"u2": place + 1}
+
+
+def test_an_opt_out_is_of_the_one_who_a_merged_id_stands_for_now(database: Database) -> None:
+    post(database, ("opt_out", "u1", None), ("opt_out", "u2", None), ("opt_out", "u3", None))
+    with database.transaction() as connection:
+        merge = {
+            "event_id": "m",
+            "event_name": "merge",
+            "event_time": NOW,
+            "action_source": "structure",
+            "actor": {"type": "user", "id": "u1"},
+            "object": {"type": "user", "id": "u2"},
+        }
+        ingest(connection, ADS, [merge], now=NOW)
+    with database.reading() as connection:
+        found = [one.id for one in tail.opted_out(connection, after=0)]
+    assert sorted(found) == ["u2", "u2", "u3"]
 
 
 @pytest.mark.parametrize("odd", [("user", "\0"), ("\ud800", "u1"), ("user", "nobody")])
