@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from queue import Empty, Full, Queue
-from time import monotonic, time
 
 from graphsvc import answers
 from graphsvc.answers import Answer
@@ -19,14 +18,10 @@ from graphsvc.errors import GraphError
 
 _log = logging.getLogger("graphsvc.answers")
 
-_DAY_SECONDS = 86_400
 _FLUSH_SECONDS = 0.25
 #: Answers that wait at most; each holds up to 1000 candidates.
 _MOST_WAITING = 2_000
 _MOST_AT_ONCE = 500
-_PRUNE_SECONDS = 60.0
-#: Prunes per flush at most: each removes some thousand rows.
-_MOST_PRUNES = 5
 
 
 @dataclass(slots=True)
@@ -34,16 +29,12 @@ class AnswerLog:
     """Writes answers down behind the requests' backs."""
 
     database: Database
-    #: How long and how many answers are kept.
-    days: float
-    rows: int
     #: Told how many answers were written and how many were dropped; e.g. counters.
     on_written: Callable[[int], object] = lambda _n: None
     on_dropped: Callable[[int], object] = lambda _n: None
     _waiting: Queue[Answer] = field(default_factory=lambda: Queue(_MOST_WAITING))
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
-    _pruned_at: float = -_PRUNE_SECONDS
 
     def put(self, answer: Answer) -> None:
         """Let an answer be written soon; dropped if too many wait."""
@@ -77,19 +68,6 @@ class AnswerLog:
                 break
         return written
 
-    def prune(self, now: int) -> int:
-        """Remove what is too old or too much, a bounded piece of it: how many rows went."""
-        removed = 0
-        for _ in range(_MOST_PRUNES):
-            with self.database.transaction() as connection:
-                went = answers.prune(
-                    connection, before=now - round(self.days * _DAY_SECONDS), most=self.rows
-                )
-            removed += went
-            if not went:
-                break
-        return removed
-
     def _take(self) -> list[Answer]:
         some: list[Answer] = []
         try:
@@ -106,9 +84,6 @@ class AnswerLog:
 
     def _work(self) -> None:
         try:
-            wrote = self.flush()
-            due = monotonic() - self._pruned_at >= _PRUNE_SECONDS
-            if wrote and due and not self.prune(int(time())):
-                self._pruned_at = monotonic()
+            self.flush()
         except Exception:  # noqa: BLE001  the thread has to live on
             _log.exception("answers could not be kept")

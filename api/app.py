@@ -89,8 +89,6 @@ def _lifespan(
         )
         answers = AnswerLog(
             database=database,
-            days=settings.answers_days,
-            rows=settings.answers_rows,
             on_written=telemetry.answers.labels("written").inc,
             on_dropped=telemetry.answers.labels("dropped").inc,
         )
@@ -110,7 +108,9 @@ def _lifespan(
         schemas.follow(settings.poll_seconds)
         live.follow(settings.poll_seconds)
         answers.start()
-        housekeeping = Housekeeping(database)
+        housekeeping = Housekeeping(
+            database, answers_days=settings.answers_days, answers_rows=settings.answers_rows
+        )
         housekeeping.start()
         try:
             yield

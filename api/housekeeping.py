@@ -1,27 +1,40 @@
-"""Cleaning up behind ingestion, a little at a time.
+"""Cleaning up behind ingestion and scoring, a little at a time, whether or not there is traffic.
 
-Takes a database, deletes ids of events that can no longer be asked for; never anything else. Each
-server process does it: the parts are small, and twice is harmless.
+Takes a database, deletes ids of events that can no longer be asked for, and answers that are too
+old or too many; never anything else. Each server process does it: the parts are small, and twice
+is harmless.
 """
 
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from random import randrange
 from time import time
 
-from graphsvc import dedupe
+from graphsvc import answers, dedupe
 from graphsvc.db import Database
 from graphsvc.errors import GraphError
 
 _log = logging.getLogger("graphsvc.housekeeping")
 
+_DAY_SECONDS = 86_400
+#: Between two prunes of answers while there is more to remove, so that others write as well.
+_BREATH_SECONDS = 0.1
+
 
 @dataclass(slots=True)
 class Housekeeping:
-    """A thread that cleans up one part of the table every `seconds`, all of it in some hours."""
+    """A thread that every `seconds` removes old answers, and cleans up one part of the ids.
+
+    All of the ids take some hours.
+    """
 
     database: Database
+    #: How long and how many answers are kept.
+    answers_days: float
+    answers_rows: int
     seconds: float = 60.0
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -31,22 +44,38 @@ class Housekeeping:
         with self.database.transaction() as connection:
             return dedupe.forget(connection, now=int(time()), part=part)
 
+    def prune(self, now: int) -> int:
+        """Remove answers that are too old or too many, a bounded piece of it: how many went."""
+        before = now - round(self.answers_days * _DAY_SECONDS)
+        with self.database.transaction() as connection:
+            return answers.prune(connection, before=before, most=self.answers_rows)
+
     def start(self) -> None:
         """Begin, anywhere: servers that are started often must not clean the same part only."""
-
-        def work() -> None:
-            part = randrange(dedupe.PARTS)
-            while not self._stop.wait(self.seconds):
-                try:
-                    self.clean(part)
-                    part = (part + 1) % dedupe.PARTS
-                except GraphError as error:  # the database is away; the same part comes next
-                    _log.warning("cannot clean up: %s", error)
-
-        self._thread = threading.Thread(target=work, name="housekeeping", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         self._stop.set()
         if self._thread:
             self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        part = randrange(dedupe.PARTS)
+        while not self._stop.wait(self.seconds):
+            if self._tried(partial(self.clean, part)):
+                part = (part + 1) % dedupe.PARTS
+            self._tried(self._prune_all)
+
+    def _prune_all(self) -> None:
+        while self.prune(int(time())) and not self._stop.wait(_BREATH_SECONDS):
+            pass
+
+    def _tried(self, work: Callable[[], object]) -> bool:
+        """Whether it went well; where the database is away, the next round tries again."""
+        try:
+            work()
+        except GraphError as error:
+            _log.warning("cannot clean up: %s", error)
+            return False
+        return True

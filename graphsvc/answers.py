@@ -1,7 +1,7 @@
 """The answers that were given to score requests, kept for a while, to be joined with outcomes.
 
 Takes answers, gives them back by request; never says what became of them (see `attribution.py`).
-Bounded by age and by number; whoever writes also prunes.
+Bounded by age and by number, as long as somebody calls `prune` now and then.
 """
 
 import json

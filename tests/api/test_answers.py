@@ -125,7 +125,7 @@ def count(database: Database) -> int:
 
 
 def test_stopping_writes_what_waits(database: Database) -> None:
-    log = AnswerLog(database, days=1, rows=10)
+    log = AnswerLog(database)
     log.start()
     for n in range(7):
         log.put(answer(f"r{n}", int(time.time())))
@@ -136,7 +136,7 @@ def test_stopping_writes_what_waits(database: Database) -> None:
 def test_a_full_queue_drops_and_counts(database: Database) -> None:
     written: list[int] = []
     dropped: list[int] = []
-    log = AnswerLog(database, 1, 5000, on_written=written.append, on_dropped=dropped.append)
+    log = AnswerLog(database, on_written=written.append, on_dropped=dropped.append)
     for n in range(2003):
         log.put(answer(f"r{n}", 1000))
     assert len(dropped) == 3
@@ -148,21 +148,8 @@ def test_a_full_queue_drops_and_counts(database: Database) -> None:
 def test_without_a_database_answers_are_dropped_and_counted(tmp_path) -> None:
     database = Database(f"sqlite:///{tmp_path}/nowhere/graph.sqlite")
     dropped: list[int] = []
-    log = AnswerLog(database, 1, 10, on_dropped=dropped.append)
+    log = AnswerLog(database, on_dropped=dropped.append)
     log.put(answer("r", 1000))
     assert log.flush() == 0
     assert dropped == [1]
     database.dispose()
-
-
-def test_age_and_number_are_bounded(database: Database) -> None:
-    now = 10 * 86_400
-    log = AnswerLog(database, days=2, rows=3)
-    for n, days in enumerate((9, 8, 3, 2, 1, 1, 1, 0)):
-        log.put(answer(f"r{n}", now - days * 86_400))
-    log.flush()
-    assert log.prune(now) == 5, "three too old; of the other five the oldest two"
-    assert log.prune(now) == 0
-    with database.reading() as connection:
-        found = [one.request_id for one in answers.page(connection).items]
-    assert found == ["r7", "r5", "r6"]

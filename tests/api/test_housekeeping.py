@@ -1,13 +1,20 @@
 """What has expired goes, part by part; what has not stays."""
 
-from time import time
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from time import sleep, time
 
+import pytest
+from running import eventually
 from semantics import event, post
 from sqlalchemy import func, select, update
 
 from api.housekeeping import Housekeeping
-from graphsvc import dedupe
+from graphsvc import answers, dedupe
+from graphsvc.answers import Answer, Item
 from graphsvc.db import Database
+from graphsvc.ids import EntityId
 from graphsvc.tables import seen
 
 
@@ -20,15 +27,75 @@ def test_a_round_deletes_what_has_expired_and_nothing_else(database: Database) -
         old = [dedupe.digest_of("click", f"c{n}") for n in range(100)]
         connection.execute(update(seen).where(seen.c.digest.in_(old)).values(expires_at=now))
         connection.execute(update(seen).where(~seen.c.digest.in_(old)).values(expires_at=now + 99))
-    keeper = Housekeeping(database)
+    keeper = Housekeeping(database, answers_days=2, answers_rows=3)
     assert sum(keeper.clean(part) for part in range(dedupe.PARTS)) == 100
     with database.reading() as connection:
         assert connection.scalar(select(func.count()).select_from(seen)) == 200
 
 
+def keep(database: Database, days_old: Sequence[int], now: int) -> None:
+    """An answer r0, r1, ... for each number of days."""
+    some = [
+        Answer(
+            request_id=f"r{n}",
+            asked_at=now - days * 86_400,
+            head=EntityId("user", "u1"),
+            tail_type="ad",
+            state="learned",
+            bundle="b" * 64,
+            index="1" * 64,
+            ranker="c" * 64,
+            items=[Item("a1", 0.5)],
+        )
+        for n, days in enumerate(days_old)
+    ]
+    with database.transaction() as connection:
+        answers.write(connection, some)
+
+
+def kept(database: Database) -> list[str]:
+    with database.reading() as connection:
+        return [one.request_id for one in answers.page(connection).items]
+
+
+def test_age_and_number_of_answers_are_bounded(database: Database) -> None:
+    now = 10 * 86_400
+    keep(database, (9, 8, 3, 2, 1, 1, 1, 0), now)
+    keeper = Housekeeping(database, answers_days=2, answers_rows=3)
+    assert keeper.prune(now) == 5, "three too old; of the other five the oldest two"
+    assert keeper.prune(now) == 0
+    assert kept(database) == ["r7", "r5", "r6"]
+
+
+def test_old_answers_go_without_traffic_and_more_than_one_piece_of_them(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "_PRUNED", 2)
+    keep(database, (9, 8, 7, 6, 5, 0, 0), int(time()))
+    keeper = Housekeeping(database, answers_days=2, answers_rows=99, seconds=0.01)
+    keeper.start()
+    eventually("the old ones are gone", lambda: kept(database) == ["r5", "r6"], seconds=5)
+    keeper.stop()
+
+
 def test_it_works_by_itself_until_it_is_stopped(database: Database) -> None:
-    keeper = Housekeeping(database, seconds=0.001)
+    keeper = Housekeeping(database, answers_days=2, answers_rows=3, seconds=0.001)
     keeper.start()
     keeper.stop()
     assert keeper._thread is not None
     assert not keeper._thread.is_alive()
+
+
+def test_it_goes_on_when_the_database_is_back(tmp_path: Path, migrated_sqlite: Path) -> None:
+    folder = tmp_path / "later"
+    database = Database(f"sqlite:///{folder}/graph.sqlite")
+    keeper = Housekeeping(database, answers_days=2, answers_rows=3, seconds=0.01)
+    keeper.start()
+    sleep(0.1)
+    folder.mkdir()
+    shutil.copy(migrated_sqlite, folder / "moving")
+    (folder / "moving").rename(folder / "graph.sqlite")
+    keep(database, (9, 0), int(time()))
+    eventually("the old one is gone", lambda: kept(database) == ["r1"], seconds=5)
+    keeper.stop()
+    database.dispose()
