@@ -235,6 +235,7 @@ def _preparing_sqlite(patience: float) -> Callable[[DBAPIConnection, ConnectionP
             "foreign_keys = ON",
             "cache_size = -65536",  # KiB
             "wal_autocheckpoint = 32000",  # pages; what changes often is copied back less often
+            "journal_size_limit = 167772160",  # bytes; what a long reader made of more goes again
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()

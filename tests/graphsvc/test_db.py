@@ -219,3 +219,26 @@ def test_sqlite_is_durable_and_checks_references(tmp_path: Path) -> None:
         ]
     assert pragmas == ["wal", 2, 1, 30_000]
     database.dispose()
+
+
+def test_what_a_long_reader_let_the_log_of_sqlite_grow_to_is_given_back(
+    tmp_path: Path, migrated_sqlite: Path
+) -> None:
+    path = tmp_path / "graph.sqlite"
+    path.write_bytes(migrated_sqlite.read_bytes())
+    database, megabyte = Database(f"sqlite:///{path}"), 1 << 20
+
+    def write(megabytes: int) -> int:
+        for _ in range(megabytes):
+            with database.transaction() as connection:
+                connection.execute(text("DELETE FROM big"))
+                connection.execute(text("INSERT INTO big VALUES (zeroblob(1048576))"))
+        return path.with_name("graph.sqlite-wal").stat().st_size // megabyte
+
+    with database.transaction() as connection:
+        connection.execute(text("CREATE TABLE big (bytes BLOB)"))
+    with database.reading() as connection:
+        connection.execute(text("SELECT * FROM big")).fetchall()
+        assert write(300) >= 300, "the reader may still need what was there before"
+    assert write(5) <= 160
+    database.dispose()
