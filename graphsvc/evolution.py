@@ -19,10 +19,11 @@ from graphsvc.versions import current, store, text_of
 
 __all__ = ["MOST_REPLAYED", "Change", "change"]
 
-#: A low guess of how many events are replayed per second, for what people are told.
+#: How many events are replayed per second, for what people are told; the least that was measured on
+#: 2 busy cores was 13,000 (see docs/operations.md).
 _REPLAYED_PER_SECOND = 10_000
-#: A change that replays more events than this has to be asked for: writers wait meanwhile, and on
-#: SQLite they give up after 30 seconds.
+#: A change that replays more events than this has to be asked for: writers wait meanwhile, and give
+#: up after 30 seconds.
 MOST_REPLAYED = 20 * _REPLAYED_PER_SECOND
 
 
