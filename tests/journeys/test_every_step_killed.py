@@ -5,7 +5,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from hanging_worker import Nursery
+from hanging_worker import HangingWorkers
 from planted import START, click, planted_events
 from running import post_all, service, wait_job
 
@@ -23,26 +23,26 @@ def test_killed_in_each_step_it_ends_with_the_same_digests(
     with service(tmp_path, database_url, GRAPHSVC_TRANSRA__EPOCHS="3") as running:
         running.start("serve")
         running.wait_ready()
-        with Nursery(running) as nursery, running.client() as http:
+        with HangingWorkers(running) as workers, running.client() as http:
             post_all(http, planted_events())
-            nursery.start(version=str(version))
+            workers.start(version=str(version))
             undisturbed = wait_job(http, ask(http))["result"]
-            nursery.kill()
+            workers.kill()
             shutil.rmtree(tmp_path / "data/artifacts")  # so that all of it is made again
 
             job = ask(http)
             order = RetrainRequest.model_validate(REQUEST).steps
             for step in order:
                 version += newer
-                nursery.start(step, point, str(version))
+                workers.start(step, point, str(version))
                 seen = http.get(f"/v1/jobs/{job}").json()
                 assert (seen["state"], seen["step"]) == ("running", step)
                 before = ["done"] * order.index(step)
                 assert [s["state"] for s in seen["progress"]] == [*before, "running"]
-                nursery.kill()
+                workers.kill()
                 if step == "snapshot":  # what comes now is behind the job's moment
                     post_all(http, [click("u1", "c1", START + 90_000, "meanwhile")])
-            nursery.start(version=str(version + newer))
+            workers.start(version=str(version + newer))
             done = wait_job(http, job)
             same = {name: digest for name, digest in undisturbed.items() if name != "promoted"}
             assert {name: done["result"][name] for name in same} == same

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import orjson
 from dbos import DBOSClient
-from hanging_worker import Nursery
+from hanging_worker import HangingWorkers
 from planted import planted_events
 from running import Service, eventually, post_all, service, wait_job
 from sqlalchemy import text
@@ -63,8 +63,8 @@ def test_a_failed_step_says_why_and_the_job_can_be_done_again(
     with service(tmp_path, database_url, GRAPHSVC_TRANSRA__EPOCHS="3") as running:
         running.start("serve")
         running.wait_ready()
-        with Nursery(running) as nursery, running.client() as http:
-            nursery.start()
+        with HangingWorkers(running) as workers, running.client() as http:
+            workers.start()
             post_all(http, planted_events()[:50])  # a catalog and nobody who looks at it
             job = ask(http, arms=["none"])
             failed = ended(http, job)
@@ -81,14 +81,14 @@ def test_a_failed_step_says_why_and_the_job_can_be_done_again(
             assert fresh != job
             wait_job(http, fresh)
 
-            nursery.kill()
-            nursery.start("index", "broken")
+            workers.kill()
+            workers.start("index", "broken")
             broken = ended(http, ask(http, arms=["none"], seed=5))
             assert broken["error"] == "index: ZeroDivisionError: nobody thought of it"
             assert "and here are the details" in running.log("worker")
             assert "Traceback" in running.log("worker")
-            nursery.kill()
-            nursery.start()
+            workers.kill()
+            workers.start()
             http.post(f"/v1/jobs/{broken['id']}/resume")
             whole = wait_job(http, broken["id"])
             bundles = http.get("/v1/artifacts", params={"kind": "bundle"}).json()["items"]
@@ -102,13 +102,13 @@ def test_jobs_that_nobody_can_run_do_not_stand_in_the_way(
     with service(tmp_path, database_url, GRAPHSVC_TRANSRA__EPOCHS="3") as running:
         running.start("serve")
         running.wait_ready()
-        with Nursery(running) as nursery, running.client() as http:
+        with HangingWorkers(running) as workers, running.client() as http:
             post_all(http, planted_events())
             unknown = put(running, "paint", QUEUE, {})
             odd = put(running, "retrain", QUEUE, {"split": "by_chance"})
             elsewhere = put(running, "retrain", "nobody", {})
             job = ask(http, arms=["none"])
-            nursery.start()
+            workers.start()
             wait_job(http, job)
             for lost, reason in (
                 (unknown, "queue: this version knows no 'paint' job with such a request; "),
@@ -126,14 +126,14 @@ def test_a_job_whose_worker_always_dies_is_given_up(database_url: str, tmp_path:
     with service(tmp_path, database_url, GRAPHSVC_TRANSRA__EPOCHS="3") as running:
         running.start("serve")
         running.wait_ready()
-        with Nursery(running) as nursery, running.client() as http:
+        with HangingWorkers(running) as workers, running.client() as http:
             post_all(http, planted_events())
             job = ask(http, arms=["none"])
-            nursery.start("embed")
-            nursery.kill()
+            workers.start("embed")
+            workers.kill()
             count(running, job, 11)  # as if that had happened eleven times
             after = ask(http, arms=["none"], seed=2)
-            nursery.start()
+            workers.start()
             given_up = ended(http, job)
             assert given_up["state"] == "failed"
             assert given_up["error"].startswith("embed: the worker ended 11 times while this job")

@@ -1,8 +1,8 @@
 """Processes of the service that start in a tenth of a second, so that killing them is cheap.
 
-A process that has done the slow imports (torch, FAISS) and nothing else forks a child per verb;
-what the child runs is the command line from its first line on, with its own environment. Kills,
-files, sockets and databases are as real as ever.
+A process that has done the slow imports (torch, FAISS) and nothing else forks a child per order;
+what the child runs is the command line from its first line on, or another function that a test
+names, with its own environment. Kills, files, sockets and databases are as real as ever.
 """
 
 import json
@@ -11,28 +11,43 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+import traceback
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 DEAD_SECONDS = 10.0
+#: What children would import, done once, in their parent.
+SERVICE = ("api.app", "api.cli", "api.worker")
 
 
 class Nursery:
     """Starts verbs of the command line. Close it with `close`; its children go on."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], rooms: Sequence[str] = SERVICE) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, __file__],
+            [sys.executable, __file__, *rooms],
             env={**environment, "OMP_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
 
-    def start(self, verb: str, *, environment: Mapping[str, str], folder: Path, log: Path) -> int:
-        """The id of a new process, which leads a group of its own."""
+    def start(
+        self,
+        *arguments: str,
+        environment: Mapping[str, str],
+        folder: Path,
+        log: Path,
+        run: str = "api.cli:main",
+    ) -> int:
+        """The id of a new process, which leads a group of its own.
+
+        `run`: `module:function` that finds the arguments in `sys.argv`; by default they are a verb.
+        """
         order = {
-            "verb": verb,
+            "run": run,
+            "arguments": arguments,
             "environment": dict(environment),
             "folder": str(folder),
             "log": str(log),
@@ -75,9 +90,8 @@ def kill(pid: int, how: signal.Signals = signal.SIGKILL) -> None:
 
 def main() -> None:
     """Import, then fork a child for every line of orders."""
-    import api.app
-    import api.cli
-    import api.worker  # noqa: F401  what takes long is done once, here
+    for room in sys.argv[1:]:
+        import_module(room)
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # whoever dies is gone at once
     while line := sys.stdin.readline():
@@ -98,15 +112,16 @@ def _become(order: dict[str, Any]) -> None:
     log = os.open(order["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    sys.argv = ["graphsvc", order["verb"]]
-    from api.cli import main as run_verb
-
+    module, _, function = order["run"].partition(":")
+    sys.argv = ["graphsvc", *order["arguments"]]
     code = 1
     try:
-        run_verb()
+        getattr(import_module(module), function)()
         code = 0
     except SystemExit as left:
         code = left.code if isinstance(left.code, int) else 1
+    except BaseException:  # noqa: BLE001  nobody else would say so
+        traceback.print_exc()
     finally:
         os._exit(code)
 
