@@ -49,8 +49,7 @@ def test_new_films_are_searchable_and_scoreable_on_every_server(
             took.append(time.monotonic() - posted)
         record_property("p50_seconds", float(np.median(took)))
         record_property("max_seconds", max(took))
-        # A machine that is busy with other tests may lose a second now and then.
-        assert np.quantile(took, 0.9) < PROMISE_SECONDS, (np.median(took), max(took))
+        assert max(took) < PROMISE_SECONDS, sorted(took)[-5:]
 
 
 def _knows(server: httpx.Client, film: str, user: str) -> bool:
