@@ -280,6 +280,11 @@ def _label(entry: Mapping[str, Any], events: Mapping[str, EventType]) -> Label:
         )
     if (exposure.head, exposure.tail) != (outcome.head, outcome.tail):
         raise SchemaError("label: exposure and outcome should have the same head and tail types")
+    if not exposure.directed:
+        raise SchemaError(
+            f"label.exposure should have a direction, from whom it was shown to; {exposure.name!r} "
+            "has none"
+        )
     negative = events[entry["negative"]] if "negative" in entry else None
     if negative and (
         negative.edge

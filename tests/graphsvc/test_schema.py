@@ -92,6 +92,14 @@ def test_a_mistake_names_its_field(old: str, new: str, says: str) -> None:
         parse_schema(tomllib.loads(GOOD.replace(old, new, 1)))
 
 
+def test_what_was_shown_to_whom_is_known() -> None:
+    document = tomllib.loads(GOOD)
+    document["relations"]["twin"]["directed"] = False
+    document["label"] = {"exposure": "twin", "outcome": "twin"}
+    with pytest.raises(SchemaError, match=r"label\.exposure.*direction.*'twin'"):
+        parse_schema(document)
+
+
 @pytest.mark.parametrize("source", [*BUILT_IN_SCHEMAS, GOOD])
 def test_a_document_is_read_as_the_schema_that_it_describes(source: str) -> None:
     schema = (
