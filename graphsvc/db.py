@@ -89,6 +89,7 @@ class Database:
             pool_size=10,
             max_overflow=30,
             pool_pre_ping=self.is_postgresql,
+            pool_use_lifo=True,  # SQLite forgets what a connection has read once another one writes
             hide_parameters=True,  # ids are personal: none reaches a log or a traceback
         )
         event.listen(self._engine, "handle_error", _keep_first_line)
@@ -230,11 +231,13 @@ def _preparing_sqlite(patience: float) -> Callable[[DBAPIConnection, ConnectionP
         cursor = handle.cursor()
         for pragma in (
             f"busy_timeout = {round(patience * 1000)}",
+            # A commit changes one row in most of the pages it touches, and writes them whole.
+            "page_size = 2048",
             "journal_mode = WAL",
             "synchronous = FULL",
             "foreign_keys = ON",
-            "cache_size = -65536",  # KiB
-            "wal_autocheckpoint = 32000",  # pages; what changes often is copied back less often
+            "cache_size = -32768",  # KiB
+            "wal_autocheckpoint = 64000",  # pages; what changes often is copied back less often
             "journal_size_limit = 167772160",  # bytes; what a long reader made of more goes again
         ):
             cursor.execute(f"PRAGMA {pragma}")
