@@ -59,6 +59,8 @@ _BUSY = (
 )
 #: PostgreSQL's advisory lock of everything that appends to the log or promotes; any fixed number.
 _WRITERS = 0x67726170
+#: SQLite's write-ahead log, in bytes: when it is copied back into the database, and what it keeps.
+_COPIED_BACK, _LARGEST_WAL = 125 << 20, 160 << 20
 _WRITES = "graphsvc_writes"
 _PATIENCE = "graphsvc_patience"
 
@@ -237,10 +239,12 @@ def _preparing_sqlite(patience: float) -> Callable[[DBAPIConnection, ConnectionP
             "synchronous = FULL",
             "foreign_keys = ON",
             "cache_size = -32768",  # KiB
-            "wal_autocheckpoint = 64000",  # pages; what changes often is copied back less often
-            "journal_size_limit = 167772160",  # bytes; what a long reader made of more goes again
+            f"journal_size_limit = {_LARGEST_WAL}",  # what a long reader made of more goes again
         ):
             cursor.execute(f"PRAGMA {pragma}")
+        # What changes often is copied back less often. A file that was made before has other pages.
+        [page] = cursor.execute("PRAGMA page_size").fetchone()
+        cursor.execute(f"PRAGMA wal_autocheckpoint = {_COPIED_BACK // page}")
         cursor.close()
 
     return prepare

@@ -1,5 +1,7 @@
 """The database: all or nothing, one writer of the log at a time, readers see one moment."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from threading import Thread
 from time import monotonic
@@ -219,6 +221,23 @@ def test_sqlite_is_durable_and_checks_references(tmp_path: Path) -> None:
         ]
     assert pragmas == ["wal", 2, 1, 30_000]
     database.dispose()
+
+
+@pytest.mark.parametrize("page", [2048, 4096])
+def test_the_log_of_sqlite_is_copied_back_at_a_size(tmp_path: Path, page: int) -> None:
+    """Of a new file, and of one that an earlier version made with larger pages."""
+    path = tmp_path / "graph.sqlite"
+    if page != 2048:
+        with closing(sqlite3.connect(path)) as before:
+            before.execute(f"PRAGMA page_size = {page}")
+            before.execute("CREATE TABLE made (before)")
+    database = Database(f"sqlite:///{path}")
+    with database.reading() as connection:
+        assert connection.exec_driver_sql("PRAGMA page_size").scalar() == page
+        pages = connection.exec_driver_sql("PRAGMA wal_autocheckpoint").scalar()
+    database.dispose()
+    assert pages is not None
+    assert pages * page == 125 * 2**20
 
 
 def test_what_a_long_reader_let_the_log_of_sqlite_grow_to_is_given_back(
