@@ -109,7 +109,12 @@ def _lifespan(
         live.follow(settings.poll_seconds)
         answers.start()
         housekeeping = Housekeeping(
-            database, answers_days=settings.answers_days, answers_rows=settings.answers_rows
+            database,
+            answers_days=settings.answers_days,
+            answers_rows=settings.answers_rows,
+            keyed_hours=settings.idempotency_hours,
+            keyed_rows=settings.idempotency_answers,
+            keyed_mib=settings.idempotency_mib,
         )
         housekeeping.start()
         try:

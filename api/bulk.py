@@ -22,7 +22,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from api.errors import OutboxBroken, StreamStalled
 from api.intake import Intake, Prepared
-from api.kept import UNFINISHED
+from api.kept import UNFINISHED, UNREAD, Unread
 from api.outbox import Outbox
 from api.problems import answer_to, problem
 from api.reading.lines import LineReader, Rows
@@ -32,7 +32,8 @@ _log = logging.getLogger("graphsvc.bulk")
 
 #: After so many seconds without a new byte, the lines that are complete are taken as they are.
 IDLE_SECONDS = 0.2
-#: After so many the stream is over, and so if nothing of the answer is read.
+#: After so many the stream is over; and so, once all of it was sent, if nothing of the answer is
+#: read.
 PATIENCE_SECONDS = 60.0
 
 MEDIA_TYPE = "application/x-ndjson"
@@ -53,6 +54,9 @@ class Exchange:
     counts: Counter[str] = field(default_factory=Counter)
     #: Whether all of the stream was taken.
     complete: bool = False
+    #: Takes what is left of the answer if nobody reads it.
+    unread: Unread | None = None
+    _sent: int = 0
 
     async def run(self, receive: Receive, send: Send) -> None:
         """Take the stream to its end, and answer. Raises `ClientDisconnect`, and nothing else.
@@ -68,9 +72,13 @@ class Exchange:
         try:
             await self._take(_bodies(first, receive, self.patience))
             await self.outbox.end()
-            await sending
+            await self._watched(sending)
         except TimeoutError:
             _log.info("a bulk stream ended: nobody read its answer")
+            sending.cancel()
+            await asyncio.wait({sending})
+            if self.complete and self.unread:
+                await self.unread(self.outbox.pieces())
             raise ClientDisconnect from None
         except OutboxBroken as error:
             _log.warning("a bulk stream was cut off: no room for its answer (%s)", error)
@@ -82,6 +90,16 @@ class Exchange:
             with suppress(asyncio.CancelledError):
                 await asyncio.gather(sending, return_exceptions=True)
             self.outbox.close()
+
+    async def _watched(self, sending: asyncio.Task[None]) -> None:
+        """Wait for the end of the answer. Raises `TimeoutError` if none of it is read any more."""
+        sent = -1
+        while sent < self._sent:
+            sent = self._sent
+            done, _ = await asyncio.wait({sending}, timeout=self.patience)
+            if done:
+                return await sending
+        raise TimeoutError
 
     async def _take(self, bodies: AsyncGenerator[bytes | None, None]) -> None:
         error: dict[str, Any] | None = None
@@ -156,6 +174,7 @@ class Exchange:
     async def _send(self, send: Send) -> None:
         async for piece in self.outbox.pieces():
             await send({"type": "http.response.body", "body": piece, "more_body": True})
+            self._sent += 1
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
@@ -168,6 +187,7 @@ class BulkAnswer(Response):
         self._release = release
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._exchange.unread = scope.get(UNREAD)
         try:
             await self._exchange.run(receive, send)
         except ClientDisconnect:

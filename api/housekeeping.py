@@ -1,8 +1,8 @@
 """Cleaning up behind ingestion and scoring, a little at a time, whether or not there is traffic.
 
-Takes a database, deletes ids of events that can no longer be asked for, and answers that are too
-old or too many; never anything else. Each server process does it: the parts are small, and twice
-is harmless.
+Takes a database, deletes ids of events that can no longer be asked for, and answers, kept to be
+joined or to be given again, that are too old or too many; never anything else. Each server process
+does it: the parts are small, and twice is harmless.
 """
 
 import logging
@@ -13,13 +13,14 @@ from functools import partial
 from random import randrange
 from time import time
 
-from graphsvc import answers, dedupe
+from graphsvc import answers, dedupe, idempotency
 from graphsvc.db import Database
 from graphsvc.errors import GraphError
 
 _log = logging.getLogger("graphsvc.housekeeping")
 
-_DAY_SECONDS = 86_400
+_HOUR_SECONDS, _DAY_SECONDS = 3600, 86_400
+_MIB = 1 << 20
 #: Between two prunes of answers while there is more to remove, so that others write as well.
 _BREATH_SECONDS = 0.1
 
@@ -35,6 +36,10 @@ class Housekeeping:
     #: How long and how many answers are kept.
     answers_days: float
     answers_rows: int
+    #: How long answers to keyed requests are kept, how many, and of what size together.
+    keyed_hours: float
+    keyed_rows: int
+    keyed_mib: int
     seconds: float = 60.0
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -49,6 +54,14 @@ class Housekeeping:
         before = now - round(self.answers_days * _DAY_SECONDS)
         with self.database.transaction() as connection:
             return answers.prune(connection, before=before, most=self.answers_rows)
+
+    def prune_keyed(self, now: int) -> int:
+        """The same for answers to requests with an Idempotency-Key."""
+        before = now - round(self.keyed_hours * _HOUR_SECONDS)
+        with self.database.transaction() as connection:
+            return idempotency.prune(
+                connection, before=before, most=self.keyed_rows, most_bytes=self.keyed_mib * _MIB
+            )
 
     def start(self) -> None:
         """Begin, anywhere: servers that are started often must not clean the same part only."""
@@ -65,10 +78,11 @@ class Housekeeping:
         while not self._stop.wait(self.seconds):
             if self._tried(partial(self.clean, part)):
                 part = (part + 1) % dedupe.PARTS
-            self._tried(self._prune_all)
+            self._tried(partial(self._all, self.prune))
+            self._tried(partial(self._all, self.prune_keyed))
 
-    def _prune_all(self) -> None:
-        while self.prune(int(time())) and not self._stop.wait(_BREATH_SECONDS):
+    def _all(self, prune: Callable[[int], int]) -> None:
+        while prune(int(time())) and not self._stop.wait(_BREATH_SECONDS):
             pass
 
     def _tried(self, work: Callable[[], object]) -> bool:
@@ -77,5 +91,8 @@ class Housekeeping:
             work()
         except GraphError as error:
             _log.warning("cannot clean up: %s", error)
-            return False
-        return True
+        except Exception:  # noqa: BLE001  the thread has to live on
+            _log.exception("cannot clean up")
+        else:
+            return True
+        return False

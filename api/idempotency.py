@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.deps import Services
 from api.errors import ApiError, KeyReused, KeyUnderWay, StreamTooLarge
-from api.kept import UNFINISHED, Held, Streamed, replay
+from api.kept import UNFINISHED, UNREAD, Held, Streamed, replay
 from api.problems import answer_to
 from graphsvc import idempotency, keys
 from graphsvc.db import Connection
@@ -39,8 +39,8 @@ METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 KEY_PATTERN = r"^[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?$"
 
 _KEY = re.compile(KEY_PATTERN)
-_RENEWED_SECONDS = idempotency.RESERVED_SECONDS / 3
-_PRUNED_EVERY = 64
+#: Each try may wait for the database for half a minute.
+_RENEWED_SECONDS = idempotency.RESERVED_SECONDS / 6
 
 Result = TypeVar("Result")
 
@@ -61,7 +61,6 @@ class Idempotent:
         self.app = app
         #: Paths whose bodies and answers are of any length.
         self.streams = streams
-        self._reserved = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if (
@@ -99,7 +98,9 @@ class Idempotent:
             return
         turn = _Turn(request, digest, now)
         if streamed:
-            await self._run(services, turn, scope, _hashed(receive, digest), Streamed(send))
+            outgoing = Streamed(send)
+            scope[UNREAD] = outgoing.take_unread
+            await self._run(services, turn, scope, _hashed(receive, digest), outgoing)
         else:
             await self._run(services, turn, scope, receive, Held(send))
 
@@ -126,15 +127,9 @@ class Idempotent:
 
     async def _reserve(self, services: Services, request: Request, now: int) -> Known:
         keep_seconds = round(services.settings.idempotency_hours * 3600)
-        self._reserved += 1
-        prunes = self._reserved % _PRUNED_EVERY == 1
 
         def work(connection: Connection) -> Known:
-            known = idempotency.reserve(connection, request, now=now, keep_seconds=keep_seconds)
-            if prunes:
-                most = services.settings.idempotency_answers
-                idempotency.prune(connection, before=now - keep_seconds, most=most)
-            return known
+            return idempotency.reserve(connection, request, now=now, keep_seconds=keep_seconds)
 
         return await _with(services, work)
 
@@ -220,9 +215,10 @@ async def _settle(services: Services, turn: _Turn, answer: Answer | None) -> Non
         else:
             now = int(time())
             digest = turn.digest.hexdigest()
-            idempotency.keep(
+            if not idempotency.keep(
                 connection, turn.request, answer, since=turn.since, now=now, digest=digest
-            )
+            ):
+                _log.warning("an answer was not kept: its reservation had run out")
 
     try:
         await asyncio.shield(_with(services, work))
@@ -237,13 +233,16 @@ async def _keep_renewing(services: Services, turn: _Turn) -> None:
         now = int(time())
 
         def work(connection: Connection, now: int = now) -> bool:
-            renewed = idempotency.renew(connection, turn.request, since=turn.since, now=now)
-            turn.since = now if renewed else turn.since
-            return renewed
+            return idempotency.renew(connection, turn.request, since=turn.since, now=now)
 
-        with suppress(GraphError):  # tried again; two failures in a row are still in time
-            if not await _with(services, work):
-                return
+        try:
+            renewed = await _with(services, work)
+        except GraphError as error:  # tried again; two in a row are still in time
+            _log.warning("a reservation could not be renewed: %s", error)
+            continue
+        if not renewed:
+            return
+        turn.since = now
 
 
 async def _with(services: Services, work: Callable[[Connection], Result]) -> Result:

@@ -6,7 +6,7 @@ packed on the way, and only its end waits: who has seen the end can count on a r
 """
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,10 @@ from graphsvc.idempotency import Answer
 #: A key of the ASGI scope: set by an app whose answer is not worth keeping, though its status says
 #: nothing of it, as a stream's status is sent before anything has happened.
 UNFINISHED = "graphsvc.unfinished"
+#: A key of the ASGI scope: what takes the rest of an answer that nobody reads, to be kept all the
+#: same; absent where it would not be kept.
+UNREAD = "graphsvc.unread"
+Unread = Callable[[AsyncIterator[bytes]], Awaitable[None]]
 #: Larger answers are not kept, so the request runs again when it is repeated: a whole answer is
 #: measured as it is, a stream packed.
 MOST_ANSWER_BYTES = 1024 * 1024
@@ -31,44 +35,45 @@ _NOT_KEPT = frozenset({"date", "server", "connection", "transfer-encoding"})
 
 @dataclass(slots=True)
 class Held:
-    """An answer that is held back until it is kept, as long as it is small."""
+    """An answer that is held back until it is kept; of one that is too large, the last piece."""
 
     send: Send
     start: Message | None = None
     body: bytearray = field(default_factory=bytearray)
-    passed_on: bool = False
+    begun: bool = False
+    ended: bool = False
 
     async def take(self, message: Message) -> None:
         """What the app sends."""
-        if self.passed_on:
-            await self.send(message)
-        elif message["type"] == "http.response.start":
+        if message["type"] == "http.response.start":
             self.start = message
         elif message["type"] == "http.response.body":
             self.body += message.get("body", b"")
-            if len(self.body) > MOST_ANSWER_BYTES:
-                await self._pass_on(more=message.get("more_body", False))
+            self.ended = not message.get("more_body", False)
+            if not self.ended and (self.begun or len(self.body) > MOST_ANSWER_BYTES):
+                await self._pass_on()
         else:
             await self.send(message)
 
     def answer(self) -> Answer | None:
         """What is kept; None if the request may run again."""
-        if self.passed_on or self.start is None or self.start["status"] >= 500:
+        too_large = self.begun or len(self.body) > MOST_ANSWER_BYTES
+        if too_large or self.start is None or self.start["status"] >= 500:
             return None
         packed = zlib.compress(_head_of(self.start) + self.body, _LEVEL)
         return Answer(self.start["status"], _media_type(self.start), packed)
 
     async def give(self) -> None:
         """Send what was held back."""
-        if not self.passed_on:
-            await self._pass_on(more=False)
-
-    async def _pass_on(self, *, more: bool) -> None:
-        self.passed_on = True
         if self.start:
+            await self._pass_on()
+
+    async def _pass_on(self) -> None:
+        if self.start and not self.begun:
             await self.send(self.start)
-            body = {"type": "http.response.body", "body": bytes(self.body), "more_body": more}
-            await self.send(body)
+        self.begun = True
+        body, self.body = bytes(self.body), bytearray()
+        await self.send({"type": "http.response.body", "body": body, "more_body": not self.ended})
 
 
 class Streamed:
@@ -78,6 +83,7 @@ class Streamed:
         self._send = send
         self._start: Message | None = None
         self._end: Message | None = None
+        self._whole = False
         self._packer: Any = zlib.compressobj(_LEVEL)
         self._packed = bytearray()
 
@@ -89,13 +95,19 @@ class Streamed:
         elif message["type"] == "http.response.body":
             self._pack(message.get("body", b""))
             if not message.get("more_body"):
-                self._end = message
+                self._end, self._whole = message, True
                 return
         await self._send(message)
 
+    async def take_unread(self, pieces: AsyncIterator[bytes]) -> None:
+        """The rest of the answer, if whoever asked has stopped reading."""
+        async for piece in pieces:
+            self._pack(piece)
+        self._whole = True
+
     def answer(self) -> Answer | None:
         """What is kept; None if the request may run again."""
-        if self._start is None or self._end is None or self._start["status"] >= 400:
+        if self._start is None or not self._whole or self._start["status"] >= 400:
             return None
         self._packed += self._packer.flush()
         if len(self._packed) > MOST_ANSWER_BYTES:

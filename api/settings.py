@@ -59,6 +59,8 @@ class Settings(BaseSettings):
     idempotency_hours: Annotated[float, Field(gt=0, le=24 * 31)] = 24.0
     #: Most of these answers that are kept; the oldest go first.
     idempotency_answers: Annotated[int, Field(ge=1)] = 100_000
+    #: MiB that these answers take at most, packed.
+    idempotency_mib: Annotated[int, Field(ge=1)] = 1024
     #: Most entities kept folded in between two promotions.
     overlay_entities: Annotated[int, Field(ge=1)] = 10_000
     #: Most recent edges that a fold-in looks at.

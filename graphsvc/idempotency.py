@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from graphsvc.tables import idempotency
 
 #: A reservation that was not renewed for so long, in seconds, is nobody's.
-RESERVED_SECONDS = 60
+RESERVED_SECONDS = 120
 #: Most rows that one pruning deletes, so that it is short.
 _PRUNED = 2000
 
@@ -90,12 +90,12 @@ def renew(connection: Connection, request: Request, *, since: int, now: int) -> 
 
 def keep(
     connection: Connection, request: Request, answer: Answer, *, since: int, now: int, digest: str
-) -> None:
-    """Keep the answer to the request that was reserved at `since`, unless it was taken over.
+) -> bool:
+    """Keep the answer to the request that was reserved at `since`; False if it was taken over.
 
     `digest` is the request's from now on: that of a stream is known when it has been read.
     """
-    connection.execute(
+    changed = connection.execute(
         update(idempotency)
         .where(_held(request, since))
         .values(
@@ -106,6 +106,7 @@ def keep(
             created_at=now,
         )
     )
+    return bool(changed.rowcount)
 
 
 def release(connection: Connection, request: Request, *, since: int) -> None:
@@ -113,27 +114,29 @@ def release(connection: Connection, request: Request, *, since: int) -> None:
     connection.execute(delete(idempotency).where(_held(request, since)))
 
 
-def prune(connection: Connection, *, before: int, most: int) -> int:
-    """Forget answers of before `before` (seconds since 1970), and the oldest beyond `most` rows.
+def prune(connection: Connection, *, before: int, most: int, most_bytes: int) -> int:
+    """Forget answers of before `before` (seconds since 1970), and the oldest of too many.
 
-    Deletes a bounded number of rows, so what is left over goes the next time; gives how many.
+    Too many are more than `most` rows, or answers of more than `most_bytes`. Deletes a bounded
+    number of rows, so it is to be called until nothing is left over; gives how many went.
     """
     table = idempotency.c
-    count = connection.scalar(select(func.count()).select_from(idempotency)) or 0
+    size = func.coalesce(func.length(table.answer), 0)
+    counted = select(func.count(), func.coalesce(func.sum(size), 0)).select_from(idempotency)
+    rows, total = connection.execute(counted).one()
     oldest = (
-        select(table.api_key, table.name, table.created_at)
+        select(table.api_key, table.name, table.created_at, size)
         .where(or_(table.status.is_not(None), table.created_at < before))
         .order_by(table.created_at, table.api_key, table.name)
         .limit(_PRUNED)
     )
-    gone = [
-        (row.api_key, row.name)
-        for place, row in enumerate(connection.execute(oldest))
-        if row.created_at < before or place < count - most
-    ]
-    for api_key, name in gone:
+    gone = 0
+    for api_key, name, created_at, taken in connection.execute(oldest).all():
+        if created_at >= before and rows <= most and total <= most_bytes:
+            break
         connection.execute(delete(idempotency).where(table.api_key == api_key, table.name == name))
-    return len(gone)
+        rows, total, gone = rows - 1, total - taken, gone + 1
+    return gone
 
 
 def _is(request: Request) -> ColumnElement[bool]:

@@ -11,11 +11,18 @@ from semantics import event, post
 from sqlalchemy import func, select, update
 
 from api.housekeeping import Housekeeping
-from graphsvc import answers, dedupe
+from graphsvc import answers, dedupe, idempotency
 from graphsvc.answers import Answer, Item
 from graphsvc.db import Database
 from graphsvc.ids import EntityId
 from graphsvc.tables import seen
+
+
+def housekeeping(database: Database, **bounds: float) -> Housekeeping:
+    loose = {"answers_days": 99, "answers_rows": 99} | dict.fromkeys(
+        ("keyed_hours", "keyed_rows", "keyed_mib"), 99
+    )
+    return Housekeeping(database, **(loose | bounds))  # type: ignore[arg-type]
 
 
 def test_a_round_deletes_what_has_expired_and_nothing_else(database: Database) -> None:
@@ -27,7 +34,7 @@ def test_a_round_deletes_what_has_expired_and_nothing_else(database: Database) -
         old = [dedupe.digest_of("click", f"c{n}") for n in range(100)]
         connection.execute(update(seen).where(seen.c.digest.in_(old)).values(expires_at=now))
         connection.execute(update(seen).where(~seen.c.digest.in_(old)).values(expires_at=now + 99))
-    keeper = Housekeeping(database, answers_days=2, answers_rows=3)
+    keeper = housekeeping(database, answers_days=2, answers_rows=3)
     assert sum(keeper.clean(part) for part in range(dedupe.PARTS)) == 100
     with database.reading() as connection:
         assert connection.scalar(select(func.count()).select_from(seen)) == 200
@@ -61,10 +68,42 @@ def kept(database: Database) -> list[str]:
 def test_age_and_number_of_answers_are_bounded(database: Database) -> None:
     now = 10 * 86_400
     keep(database, (9, 8, 3, 2, 1, 1, 1, 0), now)
-    keeper = Housekeeping(database, answers_days=2, answers_rows=3)
+    keeper = housekeeping(database, answers_days=2, answers_rows=3)
     assert keeper.prune(now) == 5, "three too old; of the other five the oldest two"
     assert keeper.prune(now) == 0
     assert kept(database) == ["r7", "r5", "r6"]
+
+
+def test_answers_to_keyed_requests_go_as_well(database: Database) -> None:
+    now = int(time())
+    for n, hours_old in enumerate((30, 25, 23, 0)):
+        then = now - hours_old * 3600
+        request = idempotency.Request("key", f"n{n}", "a" * 64)
+        with database.transaction() as connection:
+            idempotency.reserve(connection, request, now=then, keep_seconds=1)
+            answer = idempotency.Answer(200, "", b"x" * 600_000)
+            idempotency.keep(connection, request, answer, since=then, now=then, digest="a" * 64)
+    keeper = housekeeping(database, keyed_hours=24, keyed_mib=1)
+    assert keeper.prune_keyed(now) == 3, "two too old; of the others one, of 1.2 MB together"
+    assert keeper.prune_keyed(now) == 0
+
+
+def test_it_lives_on_whatever_goes_wrong(
+    database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries: list[int] = []
+
+    def broken(*_args: object, **_named: object) -> int:
+        tries.append(1)
+        raise RuntimeError("no such table")
+
+    monkeypatch.setattr(answers, "prune", broken)
+    keep(database, (0,), int(time()))
+    keeper = housekeeping(database, seconds=0.01)
+    keeper.start()
+    eventually("it tries again", lambda: len(tries) > 2, seconds=5)
+    keeper.stop()
+    assert "cannot clean up" in caplog.text
 
 
 def test_old_answers_go_without_traffic_and_more_than_one_piece_of_them(
@@ -72,14 +111,14 @@ def test_old_answers_go_without_traffic_and_more_than_one_piece_of_them(
 ) -> None:
     monkeypatch.setattr(answers, "_PRUNED", 2)
     keep(database, (9, 8, 7, 6, 5, 0, 0), int(time()))
-    keeper = Housekeeping(database, answers_days=2, answers_rows=99, seconds=0.01)
+    keeper = housekeeping(database, answers_days=2, answers_rows=99, seconds=0.01)
     keeper.start()
     eventually("the old ones are gone", lambda: kept(database) == ["r5", "r6"], seconds=5)
     keeper.stop()
 
 
 def test_it_works_by_itself_until_it_is_stopped(database: Database) -> None:
-    keeper = Housekeeping(database, answers_days=2, answers_rows=3, seconds=0.001)
+    keeper = housekeeping(database, answers_days=2, answers_rows=3, seconds=0.001)
     keeper.start()
     keeper.stop()
     assert keeper._thread is not None
@@ -89,7 +128,7 @@ def test_it_works_by_itself_until_it_is_stopped(database: Database) -> None:
 def test_it_goes_on_when_the_database_is_back(tmp_path: Path, migrated_sqlite: Path) -> None:
     folder = tmp_path / "later"
     database = Database(f"sqlite:///{folder}/graph.sqlite")
-    keeper = Housekeeping(database, answers_days=2, answers_rows=3, seconds=0.01)
+    keeper = housekeeping(database, answers_days=2, answers_rows=3, seconds=0.01)
     keeper.start()
     sleep(0.1)
     folder.mkdir()

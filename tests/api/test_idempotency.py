@@ -2,16 +2,18 @@
 
 import itertools
 from concurrent.futures import ThreadPoolExecutor
-from time import time
+from time import sleep, time
 from typing import Any
 
 import httpx
 import pytest
 from planted import START, click
 
+from api.gathering import Gathering
 from api.kept import MOST_ANSWER_BYTES
 from graphsvc import idempotency
 from graphsvc.db import Database
+from graphsvc.errors import DatabaseUnavailable
 from graphsvc.idempotency import Request
 
 _fresh = itertools.count()
@@ -144,6 +146,34 @@ def test_one_who_died_does_not_block_for_ever(
         idempotency.reserve(connection, kept[0], now=reserved, keep_seconds=60)
     database.dispose()
     assert post(http, name, body).json()["duplicate"] == 1  # what the dead one did holds
+
+
+def test_a_renewal_that_fails_is_tried_again(
+    http: httpx.Client, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a request runs for long: its commit is lost, and the next one holds."""
+    tries: list[bool] = []
+    real, ingesting = idempotency.renew, Gathering.append
+
+    def renew(*given: Any, **named: Any) -> bool:
+        renewed = real(*given, **named)
+        tries.append(renewed)
+        if len(tries) == 1:
+            raise DatabaseUnavailable("gone before the commit")
+        return renewed
+
+    def slowly(*given: Any, **named: Any) -> Any:
+        sleep(1.5)
+        return ingesting(*given, **named)
+
+    monkeypatch.setattr(idempotency, "renew", renew)
+    monkeypatch.setattr(Gathering, "append", slowly)
+    monkeypatch.setattr("api.idempotency._RENEWED_SECONDS", 0.4)
+    body = {"events": [event(name)]}
+    first = post(http, name, body)
+    assert first.json()["accepted"] == 1
+    assert tries[:2] == [True, True]
+    assert post(http, name, body).content == first.content
 
 
 def test_large_answers_are_not_kept(http: httpx.Client, name: str) -> None:

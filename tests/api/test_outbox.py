@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from types import SimpleNamespace
@@ -161,6 +162,40 @@ def test_a_client_that_left_is_no_error_of_ours(caplog: pytest.LogCaptureFixture
     assert "Traceback" not in caplog.text
 
 
-def _exchange(client: Requests) -> Exchange:
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_client_that_stops_reading_is_given_up(
+    caplog: pytest.LogCaptureFixture, *, keeps: bool
+) -> None:
+    """All of it was taken, so the answer is kept for whoever asks again under the same key."""
+    client = Requests(2)
+    rest: list[bytes] = []
+
+    async def unread(pieces: AsyncIterator[bytes]) -> None:
+        rest.extend([piece async for piece in pieces])
+
+    exchange = _exchange(client, patience=0.3)
+    exchange.unread = unread if keeps else None
+    with caplog.at_level(logging.INFO), pytest.raises(ClientDisconnect):
+        asyncio.run(asyncio.wait_for(exchange.run(client.receive, client.send), 20))
+    assert "nobody read its answer" in caplog.text
+    assert client.kept == 6000
+    assert (b'"complete":true' in b"".join(rest)) == keeps
+
+
+def test_a_client_that_reads_slowly_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "_PIECE_BYTES", 40 * KIB)
+    client = Requests(3)
+    read: list[bytes] = []
+
+    async def send(message: Message) -> None:
+        await asyncio.sleep(0.1)
+        read.append(message.get("body", b""))
+
+    asyncio.run(_exchange(client, patience=0.3).run(client.receive, send))
+    assert len(read) > 10
+    assert b'"complete":true' in b"".join(read)
+
+
+def _exchange(client: Requests, patience: float = 5) -> Exchange:
     reader = LineReader(gzipped=False, bounds=Bounds(most_bytes=1 << 30))
-    return Exchange(intake=client.intake(), reader=reader, patience=5)
+    return Exchange(intake=client.intake(), reader=reader, patience=patience)

@@ -76,11 +76,12 @@ def test_a_reservation_holds_while_it_is_renewed(database: Database) -> None:
     assert ask(database, later).state == "ours"
     with database.transaction() as connection:
         assert not renew(connection, ASKED, since=NOW + 50, now=later)
-        keep(connection, ASKED, LATE, since=NOW + 50, now=later, digest=ASKED.digest)
+        late = keep(connection, ASKED, LATE, since=NOW + 50, now=later, digest=ASKED.digest)
+        assert not late
         release(connection, ASKED, since=NOW + 50)
     assert ask(database, later + 1).state == "under_way"
     with database.transaction() as connection:
-        keep(connection, ASKED, ANSWER, since=later, now=later, digest=ASKED.digest)
+        assert keep(connection, ASKED, ANSWER, since=later, now=later, digest=ASKED.digest)
     assert ask(database, later + 1) == Known("answered", ANSWER, ASKED.digest)
 
 
@@ -118,9 +119,25 @@ def test_pruning_forgets_the_old_and_the_surplus(database: Database) -> None:
     ask(database, NOW, Request("key1", "died", "a" * 64))
     ask(database, NOW + 9, Request("key1", "alive", "a" * 64))
     with database.transaction() as connection:
-        assert prune(connection, before=NOW + 2, most=100) == 3  # n0, n1 and the one that died
-        assert prune(connection, before=NOW, most=3) == 2  # 5 are left: n2 and n3 go
-        assert prune(connection, before=NOW, most=3) == 0
+        assert (
+            prune(connection, before=NOW + 2, most=100, most_bytes=1 << 30) == 3
+        )  # n0, n1 and the one that died
+        assert (
+            prune(connection, before=NOW, most=3, most_bytes=1 << 30) == 2
+        )  # 5 are left: n2 and n3 go
+        assert prune(connection, before=NOW, most=3, most_bytes=1 << 30) == 0
     assert count(database) == 3
     assert ask(database, NOW + 9, Request("key1", "n4", "a" * 64)).state == "answered"
     assert ask(database, NOW + 9, Request("key1", "alive", "a" * 64)).state == "under_way"
+
+
+def test_pruning_bounds_what_all_answers_take(database: Database) -> None:
+    for n in range(6):
+        answered(database, NOW + n, Request("key1", f"n{n}", "a" * 64))
+    size = len(ANSWER.body)
+    with database.transaction() as connection:
+        assert prune(connection, before=NOW, most=100, most_bytes=6 * size) == 0
+        assert prune(connection, before=NOW, most=100, most_bytes=6 * size - 1) == 1
+        assert prune(connection, before=NOW, most=100, most_bytes=2 * size + 1) == 3
+    assert count(database) == 2
+    assert ask(database, NOW + 9, Request("key1", "n4", "a" * 64)).state == "answered"
