@@ -75,6 +75,8 @@ class Life:
     #: ranker or index -> its bundle
     trios: dict[str, str] = field(default_factory=dict)
     relations: list[str] = field(default_factory=list)
+    #: Requests that were answered under a key of their own.
+    keyed: list[Any] = field(default_factory=list)
     #: How long a post of many events took, lately.
     many_seconds: float = 0.2
     #: What was live at the end.

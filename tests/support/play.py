@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 from compare import of_database, of_oracle
 from crowd import crowd, kill_in_a_crowd
+from keyed import keyed
 from model import FOLLOW_SECONDS, JOB_SECONDS, Life, Summary, life, verdicts_of
 from oracle import Said
 from running import eventually
@@ -255,6 +256,7 @@ _WEIGHTS: dict[Callable[[Life], None], float] = {
     ingest_many: 2,
     crowd: 3,
     stream: 6,
+    keyed: 4,
     put_attributes: 4,
     retire_or_restore: 4,
     add_relation: 2,
