@@ -25,12 +25,12 @@ def header(dials: Mapping[str, Any]) -> dict[str, Any]:
             "system": f"{platform.system()} {platform.machine()}",
             "python": platform.python_version(),
         },
-        "commit": _commit(),
+        "commit": commit(),
         "dials": dict(dials),
     }
 
 
-def _commit() -> str:
+def commit() -> str:
     """The commit of a source checkout, else the package's version."""
     root = Path(__file__).resolve().parent.parent
     git = shutil.which("git")  # neither the image nor every machine has it

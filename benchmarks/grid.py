@@ -14,6 +14,8 @@ from typing import Any
 
 from rich.console import Console
 
+from api.provenance import commit
+
 console = Console(stderr=True, width=110, soft_wrap=True)
 
 Measure = Callable[[], Mapping[str, Any]]
@@ -42,7 +44,9 @@ def run(cells: Mapping[str, Measure], options: argparse.Namespace) -> dict[str, 
             break
         console.print(f"[bold]{name}[/] ...")
         start = time.monotonic()
-        result = {**measure(), "measured_seconds": round(time.monotonic() - start, 1)}
+        told = measure()
+        took = round(time.monotonic() - start, 1)
+        result = {**told, "measured_seconds": took, "commit": commit()}
         half = file.with_suffix(".half")
         half.write_text(json.dumps(result, indent=1) + "\n")
         half.rename(file)

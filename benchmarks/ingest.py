@@ -28,6 +28,7 @@ from pages import cells_of, page
 from pictures import curve
 from places import KINDS, place
 from raw import measure_raw
+from replaying import measure_replay
 from rich.table import Table
 from served import Server, server
 
@@ -53,6 +54,7 @@ The market of `benchmarks/market.py` is posted: sessions of people, a power law 
   request, one request at a time, or from 32 connections at once (`single_events_per_second`).
 - `bulk_share_of_raw`: the stream's rate as a share of the very same SQL statements, run with values
   and COPY buffers that were made beforehand.
+- `replay`: a change of the schema that has to sum all edges anew.
 - `curve`: REST batches into a log that grows to 5 million events. `slowest_to_fastest` compares its
   steps of 250,000 with one another; `first_to_new` and `last_to_new` compare the first and the last
   million with an empty database at the same moment.
@@ -71,6 +73,8 @@ def cells(options: Any) -> dict[str, grid.Measure]:
             made[f"bulk-{kind}-{run}"] = partial(measure_bulk, kind, run)
         made[f"single-{kind}"] = partial(measure_single, kind)
         made[f"crowd-{kind}"] = partial(measure_crowd, kind)
+    for kind in KINDS:
+        made[f"replay-{kind}"] = partial(measure_replay, kind)
     for kind in KINDS:
         made[f"curve-{kind}"] = partial(measure_curve, kind, options.curve_events)
     return made
@@ -249,23 +253,49 @@ def rows_of(found: Mapping[str, Mapping[str, Any]]) -> list[Row]:
                 if (name := f"{prefix}-{kind}-{run}") in found
             ]
             rows += _spread(metric, unit, kind, values)
-        if single := found.get(f"single-{kind}"):
-            for name in ("p50_ms", "p99_ms"):
-                rows.append(_row(f"single_event_{name}", single[name], "ms", kind))
-        if crowd := found.get(f"crowd-{kind}"):
-            split = f"connections={crowd['connections']}"
-            rate = crowd["events_per_second"]
-            rows.append(_row("single_events_per_second", rate, "events/s", kind, split))
-        if told := found.get(f"curve-{kind}"):
-            rows.append(_row("curve_slowest_to_fastest", told["slowest_to_fastest"], "share", kind))
-            for name in ("first_to_new", "last_to_new"):
-                rows.append(_row(f"curve_{name}", told[name], "share", kind))
-            rows.append(_row("curve_server_peak", told["server_peak_mib"], "MiB", kind))
-            for made in told["exports"]:
-                split = f"events={made['events']}"
-                rows.append(_row("export_rows_per_second", made["rate"], "events/s", kind, split))
-                rows.append(_row("export_peak", made["peak_mib"], "MiB", kind, split))
+        for name, rows_from in _ONCE.items():
+            if told := found.get(f"{name}-{kind}"):
+                rows += rows_from(told, kind)
     return rows
+
+
+def _single_rows(told: Mapping[str, Any], kind: str) -> list[Row]:
+    names = ("p50_ms", "p99_ms")
+    return [_row(f"single_event_{name}", told[name], "ms", kind) for name in names]
+
+
+def _crowd_rows(told: Mapping[str, Any], kind: str) -> list[Row]:
+    split = f"connections={told['connections']}"
+    return [_row("single_events_per_second", told["events_per_second"], "events/s", kind, split)]
+
+
+def _replay_rows(told: Mapping[str, Any], kind: str) -> list[Row]:
+    split = f"events={told['events']}"
+    return [
+        _row(f"replay_{name}", told[f"{name}_per_second"], "events/s", kind, split)
+        for name in ("slowest", "fastest")
+    ]
+
+
+def _curve_rows(told: Mapping[str, Any], kind: str) -> list[Row]:
+    rows = [
+        _row(f"curve_{name}", told[name], "share", kind)
+        for name in ("slowest_to_fastest", "first_to_new", "last_to_new")
+    ]
+    rows.append(_row("curve_server_peak", told["server_peak_mib"], "MiB", kind))
+    for made in told["exports"]:
+        split = f"events={made['events']}"
+        rows.append(_row("export_rows_per_second", made["rate"], "events/s", kind, split))
+        rows.append(_row("export_peak", made["peak_mib"], "MiB", kind, split))
+    return rows
+
+
+_ONCE = {
+    "single": _single_rows,
+    "crowd": _crowd_rows,
+    "replay": _replay_rows,
+    "curve": _curve_rows,
+}
 
 
 def _spread(metric: str, unit: str, kind: str, values: list[float]) -> list[Row]:
@@ -315,6 +345,7 @@ def main() -> None:
         "market": {k: v for k, v in vars(Market()).items() if k != "seed"},
     }
     about = header(dials)
+    about["commit"] = ", ".join(sorted({cell["commit"] for cell in found.values()}))
     report = as_report(rows, about)
     (options.out / "ingest.json").write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
     curve(

@@ -15,7 +15,10 @@ _MANY = 1000
 def page(
     title: str, words: str, command: str, rows: Sequence[Row], header: Mapping[str, Any]
 ) -> str:
-    """Title, words, machine, and a table of the rows that stand for all runs."""
+    """Title, words, machine, and a table of the rows that stand for all runs.
+
+    `header` is that of the report; its `commit` may name several, where cells were measured anew.
+    """
     machine = header["machine"]
     lines = [
         f"# {title}",
