@@ -181,8 +181,9 @@ class _Join:
         # before the window's end: nothing that is done later can make it positive.
         if self._owned(history.refusals.get(shown.item, []), shown, history):
             return NEGATIVE, -1
-        adds_up = self.schema.events[self.schema.label.outcome].parallel
-        times = standing(history.acts.get(shown.item, []), adds_up=adds_up)
+        outcome = self.schema.label.outcome
+        adds_up = self.schema.events[outcome].parallel
+        times = standing(history.acts.get((outcome, shown.item), []), adds_up=adds_up)
         clicks = self._owned(times, shown, history)
         if clicks:
             return POSITIVE, clicks[0]

@@ -125,20 +125,27 @@ def empty_edge(relation: EventType) -> EdgeChange:
 
 
 def standing(events: Iterable[tuple[int, bool, str]], *, adds_up: bool) -> list[int]:
-    """The times of the events of one edge that still stand, from (time, is retraction, event id).
+    """The times of the events of one edge that still stand; see `standing_events`."""
+    return [time for time, _ in standing_events(events, adds_up=adds_up)]
+
+
+def standing_events(
+    events: Iterable[tuple[int, bool, str]], *, adds_up: bool
+) -> list[tuple[int, str]]:
+    """(time, event id) of what still stands of one edge, from (time, is retraction, event id).
 
     A retraction takes back the most recent event before it that stands; where events do not add up,
     all of them. One that finds nothing changes nothing. Of the same second, events come first.
     """
-    times: list[int] = []
-    for time, is_retraction, _event_id in sorted(events):
+    left: list[tuple[int, str]] = []
+    for time, is_retraction, event_id in sorted(events):
         if not is_retraction:
-            times.append(time)
+            left.append((time, event_id))
         elif not adds_up:
-            times.clear()
-        elif times:
-            times.pop()
-    return times
+            left.clear()
+        elif left:
+            left.pop()
+    return left
 
 
 def _set_attributes(changes: Changes, event: Logged) -> None:

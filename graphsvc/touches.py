@@ -18,6 +18,7 @@ from graphsvc.builtin import RETRACT
 from graphsvc.bulk import rows_among
 from graphsvc.ids import EntityId
 from graphsvc.logread import aliases, canonical
+from graphsvc.projection import standing_events
 from graphsvc.schema import Schema
 
 #: The clocks of whoever shows and of the server that answered may differ by so much.
@@ -44,6 +45,7 @@ class Converted(NamedTuple):
     event: str
     object: int
     value: float
+    event_id: str
 
 
 class _Row(NamedTuple):
@@ -62,16 +64,24 @@ class _Row(NamedTuple):
     sampling_rate: float | None
 
 
+def _edge(row: _Row) -> tuple[str, int]:
+    """The relation that an event adds to, or takes back from, and with what."""
+    return (row.relation or "" if row.event_name == RETRACT else row.event_name), row.target
+
+
 @dataclass(slots=True)
 class History:
     """What one head was shown and did, within the time that a block of answers needs."""
 
     #: item -> impressions, in order.
     shown: dict[int, list[Shown]] = field(default_factory=lambda: defaultdict(list))
-    #: item -> (time, is retraction, event id)
-    acts: dict[int, list[tuple[int, bool, str]]] = field(default_factory=lambda: defaultdict(list))
+    #: (outcome or conversion, what it was on) -> (time, is retraction, event id)
+    acts: dict[tuple[str, int], list[tuple[int, bool, str]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
     #: item -> times of the label's negative
     refusals: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
+    #: Those that nobody took back.
     conversions: list[Converted] = field(default_factory=list)
     #: item -> (asked_at, request_id) of the answers that hold it, in order.
     answered: dict[int, list[tuple[int, str]]] = field(default_factory=lambda: defaultdict(list))
@@ -103,8 +113,12 @@ class Touches:
         #: Events that either of their ends may have done; `labels.py` takes them so, too.
         self._either_way = schema.undirected.intersection(conversions)
         label = schema.label
+        #: What people can take back again.
+        self._acts = {label.outcome, *conversions}
         if label.outcome in schema.undirected:
-            self._either_way |= {label.outcome, RETRACT, label.negative or label.outcome}
+            self._either_way |= {label.outcome, label.negative or label.outcome}
+        if self._either_way:
+            self._either_way |= {RETRACT}
         self.histories: dict[int, History] = defaultdict(History)
         self.links: dict[int, set[int]] = {}
         if answers:
@@ -168,27 +182,43 @@ class Touches:
         for row in self._turned(names, first - SKEW_SECONDS, until, heads):
             self._keep(row)
         self._read_retractions(heads, until + 1)
+        for history in self.histories.values():
+            self._take_back(history)
 
     def _read_retractions(self, heads: Mapping[int, int], since: int) -> None:
-        """What was taken back of the outcomes that were read, however much later.
+        """What was taken back of the outcomes and conversions that were read, however much later.
 
-        So it does not depend on the answers beside it. A retraction takes back the last outcome
-        before it, so the outcomes that came in between are read as well.
+        So it does not depend on the answers beside it. A retraction takes back the last event
+        before it, so those of the same kind that came in between are read as well.
         """
 
-        def later(of: Collection[int], name: str) -> list[_Row]:
+        def later(of: Collection[int], names: Collection[str]) -> list[_Row]:
             some = {alias: key for alias, key in heads.items() if key in of}
             rows = [
-                *self._log({name}, since, _NEVER, actors=some),
-                *self._turned({name}, since, _NEVER, some),
+                *self._log(names, since, _NEVER, actors=some),
+                *self._turned(names, since, _NEVER, some),
             ]
-            return [row for row in rows if row.target in self.histories[row.head].acts]
+            return [row for row in rows if _edge(row) in self.histories[row.head].acts]
 
-        outcome = self.schema.label.outcome
         acted = {key for key, history in self.histories.items() if history.acts}
-        taken_back = [row for row in later(acted, RETRACT) if row.relation == outcome]
-        for row in [*taken_back, *later({row.head for row in taken_back}, outcome)]:
+        taken_back = later(acted, {RETRACT})
+        kinds = {_edge(row)[0] for row in taken_back}
+        between = later({row.head for row in taken_back}, kinds) if kinds else []
+        for row in [*taken_back, *between]:
             self._keep(row)
+
+    def _take_back(self, history: History) -> None:
+        """Leave the conversions that still stand."""
+        stand = {
+            (name, target, *event)
+            for (name, target), acts in history.acts.items()
+            for event in standing_events(acts, adds_up=self.schema.events[name].parallel)
+        }
+        history.conversions = [
+            one
+            for one in history.conversions
+            if (one.event, one.object, one.time, one.event_id) in stand
+        ]
 
     def _turned(
         self, names: Collection[str], since: int, until: int, heads: Mapping[int, int]
@@ -203,7 +233,8 @@ class Touches:
             shown = {item for history in self.histories.values() for item in history.shown}
             others = aliases(self.connection, shown | self.links.keys())
             for row in self._log(turned, since, until, actors=others, objects=heads):
-                if row.head != row.target:
+                # Among the retractions are those of relations that do have a direction.
+                if row.head != row.target and _edge(row)[0] in self._either_way:
                     yield row._replace(head=row.target, target=row.head)
 
     def _log(
@@ -243,18 +274,17 @@ class Touches:
     def _keep(self, row: _Row) -> None:
         """Put an event where it belongs in its head's history."""
         label, history = self.schema.label, self.histories[row.head]
-        taken_back = row.event_name == RETRACT and row.relation == label.outcome
+        name, taken_back = _edge(row)[0], row.event_name == RETRACT
         if row.event_name == label.exposure:
             shown = (row.request_id, row.position, row.sampling_rate)
             history.shown[row.target].append(Shown(row.event_time, row.seq, row.target, *shown))
-        elif row.event_name == label.outcome or taken_back:
-            history.acts[row.target].append((row.event_time, taken_back, row.event_id))
-        elif row.event_name == label.negative:
+        if name in self._acts:
+            history.acts[name, row.target].append((row.event_time, taken_back, row.event_id))
+        if row.event_name == label.negative:
             history.refusals[row.target].append(row.event_time)
-        elif row.event_name in self.conversions:
-            history.conversions.append(
-                Converted(row.event_time, row.seq, row.event_name, row.target, row.value or 0.0)
-            )
+        if row.event_name in self.conversions:
+            what = (row.event_name, row.target, row.value or 0.0, row.event_id)
+            history.conversions.append(Converted(row.event_time, row.seq, *what))
 
     def _read_answers(self, first: int, last: int) -> None:
         """Which answers hold which item, for impressions that do not say whose they are.

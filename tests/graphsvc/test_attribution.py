@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from graphsvc import answers, labels
 from graphsvc.attribution import CENSORED, NEGATIVE, NOT_SHOWN, POSITIVE, Windows, blocks, join
 from graphsvc.db import Database
+from graphsvc.schema import parse_schema
 
 
 @pytest.fixture
@@ -251,6 +252,31 @@ def test_a_schema_without_a_negative_has_none(world: World) -> None:
     with world.database.reading() as connection:
         (block,) = blocks(connection, plain, Windows(), now=LATER)
     assert block.click.tolist() == [POSITIVE]
+
+
+@pytest.mark.parametrize(
+    ("taken_back", "expected"), [(0, (POSITIVE, POSITIVE)), (1, (NEGATIVE, NEGATIVE))]
+)
+def test_the_outcome_may_be_a_conversion_too(
+    database: Database, taken_back: int, expected: tuple[int, int]
+) -> None:
+    shop = parse_schema(
+        {
+            "name": "shop",
+            "entities": {"user": {"person": True}, "product": {}},
+            "relations": {"buy": {"head": "user", "tail": "product", "source": "offsite"}},
+            "observations": {"impression": {"head": "user", "tail": "product", "source": "onsite"}},
+            "label": {"exposure": "impression", "outcome": "buy"},
+        }
+    )
+    world = World(database, shop)
+    world.answer("r", T, "p1", "p2")
+    for product in ("p1", "p2"):
+        world.say("impression", T, "u1", product, request_id="r")
+    world.say("buy", T + MINUTE, "u1", "p1")
+    for _ in range(taken_back):
+        world.say("retract", T + DAY, "u1", "p1", relation="buy")
+    assert world.joined() == [("r", "p1", *expected), ("r", "p2", NEGATIVE, NEGATIVE)]
 
 
 def test_other_peoples_outcomes_are_theirs(world: World) -> None:

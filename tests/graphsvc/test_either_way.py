@@ -7,7 +7,7 @@ import pytest
 from answered import DAY, HOUR, LATER, MINUTE, T, World
 
 from graphsvc import labels
-from graphsvc.attribution import NEGATIVE, NOT_SHOWN, POSITIVE
+from graphsvc.attribution import CENSORED, NEGATIVE, NOT_SHOWN, POSITIVE
 from graphsvc.db import Database
 from graphsvc.schema import parse_schema
 
@@ -87,6 +87,22 @@ def test_a_conversion_without_a_direction_too(world: World, block: int) -> None:
     world.say("call", T + DAY, "b", "m")  # has a direction, and it is the other one
     found = world.joined(block=block)
     assert [row[3] for row in found] == [POSITIVE, NEGATIVE, POSITIVE]
+
+
+@pytest.mark.parametrize("block", [1, 200])
+@pytest.mark.parametrize("later", [HOUR, 20 * DAY])
+def test_a_conversion_is_taken_back_from_the_ends_it_has(
+    world: World, later: int, block: int
+) -> None:
+    suggested(world, "m", "a", "b", "z")
+    for friend in ("a", "z"):
+        world.say("meet", T + MINUTE, friend, "m")
+        world.say("retract", T + later, "m", friend, relation="meet")
+    world.say("call", T + MINUTE, "m", "b")
+    world.say("retract", T + later, "b", "m", relation="call")  # of a call that never was
+    suggested(world, "q", "r", at=T + 25 * DAY, request="s")
+    found = [row[3] for row in world.joined(block=block)]
+    assert found == [NEGATIVE, POSITIVE, NEGATIVE, CENSORED]
 
 
 def test_what_was_shown_once_is_labelled_as_in_training(world: World) -> None:

@@ -145,6 +145,30 @@ def test_a_click_that_is_taken_back_much_later_is_none_either(world: World, bloc
 
 
 @pytest.mark.parametrize("block", [1, 200])
+@pytest.mark.parametrize("later", [HOUR, 20 * DAY])
+def test_a_conversion_that_is_taken_back_is_none(world: World, later: int, block: int) -> None:
+    for ad, product in (("a1", "p1"), ("a2", "p2"), ("a3", "p3")):
+        world.say("ad_of_product", T - DAY, ad, product)
+    world.answer("r", T, "a1", "a2", "a3")
+    for ad, product in (("a1", "p1"), ("a2", "p2"), ("a3", "p3")):
+        world.say("impression", T, "u1", ad, request_id="r")
+        world.say("checkout", T + MINUTE, "u1", product, value=20.0, currency="EUR")
+    world.say("retract", T + later, "u1", "p1", relation="checkout")
+    world.say("checkout", T + later, "u1", "p2", value=5.0, currency="EUR")
+    world.say("retract", T + later + 1, "u1", "p2", relation="checkout")  # of that second one
+    world.say("retract", T + later, "u1", "p3", relation="page_visit")  # there was none
+    world.say("retract", T + later, "u2", "p3", relation="checkout")
+    later_answer(world)
+    found = [row[3] for row in world.joined(block=block)]
+    assert found == [NEGATIVE, POSITIVE, POSITIVE, NOT_SHOWN]
+    with world.database.reading() as connection:
+        kept = [answers.answer(connection, "r")]
+        joined = join(connection, ADS, kept, windows=Windows(), now=LATER)
+    assert joined.conversion_value.tolist() == [0.0, 20.0, 20.0]
+    assert joined.conversion_time.tolist() == [-1, T + MINUTE, T + MINUTE]
+
+
+@pytest.mark.parametrize("block", [1, 200])
 def test_an_impression_too_early_hides_none_that_is_in_time(world: World, block: int) -> None:
     world.answer("early", T - DAY, "a9")
     world.answer("r", T, "a1")
