@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, delete, func, or_, select
+from sqlalchemy import Connection, delete, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import Select
 
@@ -46,9 +46,24 @@ class Answer:
     items: Sequence[Item]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """Which answers, and in which order: by default all, newest first."""
+
+    since: int = 0
+    #: Not included.
+    until: int | None = None
+    #: As the request named it, also where it was merged into another one since.
+    head: EntityId | None = None
+    oldest_first: bool = False
+
+
+ALL = Wanted()
+
+
 @dataclass(frozen=True, slots=True)
 class AnswerPage:
-    """Some answers, newest first; `next` continues, None at the end."""
+    """Some answers; `next` continues, None at the end."""
 
     items: Sequence[Answer]
     next: str | None
@@ -76,47 +91,33 @@ def answer(connection: Connection, request_id: str) -> Answer:
     return _answer(row)
 
 
-def page(connection: Connection, *, limit: int = 100, after: str | None = None) -> AnswerPage:
-    """Answers, newest first. `after` is the `next` of the page before. Raises `CursorInvalid`."""
+def page(
+    connection: Connection, wanted: Wanted = ALL, *, limit: int = 100, after: str | None = None
+) -> AnswerPage:
+    """Answers in the order of their time; of the same second, in that of their request ids.
+
+    `after` is the `next` of the page before, of the same `wanted`. Raises `CursorInvalid`.
+    """
     table = answers_table.c
-    query = select(answers_table).order_by(table.asked_at.desc(), table.request_id)
+    since, until, query = wanted.since, wanted.until, select(answers_table)
     if after is not None:
         time, request_id = _read_cursor(after)
-        query = query.where(
-            or_(table.asked_at < time, and_(table.asked_at == time, table.request_id > request_id))
-        )
-    found = [_answer(row) for row in connection.execute(query.limit(limit + 1))]
+        query = query.where(or_(table.asked_at != time, table.request_id > request_id))
+        if wanted.oldest_first:
+            since = max(since, time)
+        else:
+            until = time + 1 if until is None else min(until, time + 1)
+    query = query.where(table.asked_at >= since)
+    if until is not None:
+        query = query.where(table.asked_at < until)
+    if wanted.head is not None:
+        query = query.where(table.head_type == wanted.head.type, table.head_id == wanted.head.id)
+    order = table.asked_at if wanted.oldest_first else table.asked_at.desc()
+    rows = connection.execute(query.order_by(order, table.request_id).limit(limit + 1))
+    found = [_answer(row) for row in rows]
     items = found[:limit]
     more = len(found) > limit
     return AnswerPage(items, f"{items[-1].asked_at}:{items[-1].request_id}" if more else None)
-
-
-def in_order(
-    connection: Connection, *, since: int, until: int, block: int
-) -> Iterator[list[Answer]]:
-    """The answers from `since` up to, not including, `until`, oldest first, in blocks."""
-    table = answers_table.c
-    place = since, ""
-    while True:
-        time, request_id = place
-        rows = connection.execute(
-            select(answers_table)
-            .where(
-                or_(
-                    table.asked_at > time,
-                    and_(table.asked_at == time, table.request_id > request_id),
-                ),
-                table.asked_at < until,
-            )
-            .order_by(table.asked_at, table.request_id)
-            .limit(block)
-        )
-        found = [_answer(row) for row in rows]
-        if found:
-            yield found
-        if len(found) < block:
-            return
-        place = found[-1].asked_at, found[-1].request_id
 
 
 def to_heads(

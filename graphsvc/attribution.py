@@ -8,7 +8,7 @@ that was shown the other. Our design.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from graphsvc import answers as answers_module
 from graphsvc.answers import Answer
 from graphsvc.projection import standing
 from graphsvc.schema import Schema
@@ -83,21 +82,6 @@ _DTYPES = {
     "conversion_time": np.int64,
     "conversion_value": np.float64,
 }
-
-
-def blocks(
-    connection: Connection,
-    schema: Schema,
-    windows: Windows,
-    *,
-    now: int,
-    since: int = 0,
-    until: int = _NEVER,
-    block: int = 200,
-) -> Iterator[Joined]:
-    """The items of all answers from `since` up to, not including, `until`; `block` answers each."""
-    for some in answers_module.in_order(connection, since=since, until=until, block=block):
-        yield join(connection, schema, some, windows=windows, now=now)
 
 
 def join(

@@ -1,9 +1,10 @@
 """Answers are kept once, listed in pages, and bounded by age and number."""
 
 import pytest
+from plans import plans_of
 
 from graphsvc import answers
-from graphsvc.answers import Answer, Item
+from graphsvc.answers import ALL, Answer, Item, Wanted
 from graphsvc.db import Database
 from graphsvc.errors import AnswerMissing, CursorInvalid
 from graphsvc.ids import EntityId
@@ -28,11 +29,12 @@ def keep(database: Database, *some: Answer) -> int:
         return answers.write(connection, some)
 
 
-def listed(database: Database, limit: int = 100) -> list[str]:
+def listed(database: Database, limit: int = 100, wanted: Wanted = ALL) -> list[str]:
     found, after = [], None
     with database.reading() as connection:
         while True:
-            page = answers.page(connection, limit=limit, after=after)
+            page = answers.page(connection, wanted, limit=limit, after=after)
+            assert len(page.items) <= limit
             found += [one.request_id for one in page.items]
             if page.next is None:
                 return found
@@ -69,14 +71,42 @@ def test_a_cursor_of_nobody(database: Database, cursor: str) -> None:
         answers.page(connection, after=cursor)
 
 
-@pytest.mark.parametrize("block", [1, 2, 100])
-def test_blocks_are_oldest_first(database: Database, block: int) -> None:
+@pytest.mark.parametrize("limit", [1, 2, 3, 100])
+def test_pages_may_be_oldest_first_of_some_time(database: Database, limit: int) -> None:
     keep(database, *(answer(f"r{n}", 1000 + n // 3) for n in range(7)))
-    with database.reading() as connection:
-        found = list(answers.in_order(connection, since=1001, until=1002, block=block))
-        assert [one.request_id for some in found for one in some] == ["r3", "r4", "r5"]
-        assert max(len(some) for some in found) <= block
-        assert list(answers.in_order(connection, since=1003, until=2000, block=block)) == []
+    everything = Wanted(oldest_first=True)
+    assert listed(database, limit, everything) == [f"r{n}" for n in range(7)]
+    some = Wanted(since=1001, until=1002, oldest_first=True)
+    assert listed(database, limit, some) == ["r3", "r4", "r5"]
+    assert listed(database, limit, Wanted(since=1001)) == ["r6", "r3", "r4", "r5"]
+    assert listed(database, limit, Wanted(since=1003, until=2000)) == []
+
+
+@pytest.mark.parametrize("limit", [1, 2, 100])
+def test_pages_may_be_of_one_head(database: Database, limit: int) -> None:
+    keep(database, *(answer(f"r{n}", 1000 + n, head=f"u{n % 2}") for n in range(5)))
+    assert listed(database, limit, Wanted(head=EntityId("user", "u1"))) == ["r3", "r1"]
+    assert listed(database, limit, Wanted(head=EntityId("ad", "u1"))) == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "after", "index"),
+    [
+        (Wanted(), "1010:r20", "ix_answers_asked_at"),
+        (Wanted(oldest_first=True), "2400:r2800", "ix_answers_asked_at"),
+        (Wanted(head=EntityId("user", "u7")), "2400:r2800", "ix_answers_head_type_head_id"),
+    ],
+)
+def test_a_page_is_found_by_an_index(
+    database: Database, wanted: Wanted, after: str, index: str
+) -> None:
+    keep(database, *(answer(f"r{n}", 1000 + n // 2, head=f"u{n // 3}") for n in range(3000)))
+    with plans_of(database, "answers") as plans, database.reading() as connection:
+        assert answers.page(connection, wanted, limit=2, after=after).items
+    assert len(plans) == 1
+    assert index in plans[0], plans[0]
+    assert "SCAN" not in plans[0], plans[0]
+    assert "Seq Scan" not in plans[0], plans[0]
 
 
 def test_what_is_old_or_too_much_goes_a_piece_at_a_time(

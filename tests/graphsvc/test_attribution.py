@@ -5,12 +5,12 @@ from random import Random
 
 import numpy as np
 import pytest
-from answered import ADS, DAY, HOUR, LATER, MINUTE, T, World
+from answered import ADS, DAY, HOUR, LATER, MINUTE, T, World, blocks
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from graphsvc import answers, labels
-from graphsvc.attribution import CENSORED, NEGATIVE, NOT_SHOWN, POSITIVE, Windows, blocks, join
+from graphsvc.attribution import CENSORED, NEGATIVE, NOT_SHOWN, POSITIVE, Windows, join
 from graphsvc.db import Database
 from graphsvc.schema import parse_schema
 

@@ -1,12 +1,13 @@
 """Answers, and what people did afterwards, written down as a test says them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from graphsvc import answers
-from graphsvc.answers import Answer, Item
-from graphsvc.attribution import Windows, blocks
-from graphsvc.db import Database
+from graphsvc.answers import Answer, Item, Wanted
+from graphsvc.attribution import Joined, Windows, join
+from graphsvc.db import Connection, Database
 from graphsvc.ids import EntityId
 from graphsvc.ingest import Rules, ingest
 from graphsvc.schema import Schema, load_schema
@@ -15,6 +16,20 @@ ADS = load_schema("ads")
 T = 1_767_225_600
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 LATER = T + 30 * DAY
+
+
+def blocks(
+    connection: Connection, schema: Schema, windows: Windows, *, now: int, block: int = 200
+) -> Iterator[Joined]:
+    """The items of all answers, oldest first, a page of answers at a time."""
+    after = None
+    while True:
+        page = answers.page(connection, Wanted(oldest_first=True), limit=block, after=after)
+        if page.items:
+            yield join(connection, schema, page.items, windows=windows, now=now)
+        after = page.next
+        if after is None:
+            return
 
 
 @dataclass
