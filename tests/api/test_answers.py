@@ -14,6 +14,8 @@ from graphsvc.answers import Answer, Item
 from graphsvc.db import Database
 from graphsvc.ids import EntityId
 
+U8 = {"type": "user", "id": "u8"}
+
 
 def score(http: httpx.Client, *, headers: dict[str, str] | None = None, **fields: Any) -> dict:
     body = {"head": {"type": "user", "id": "u6"}, "candidates": ["d1", "d2", "c1"], **fields}
@@ -92,6 +94,81 @@ def test_answers_come_in_pages(http: httpx.Client, problem) -> None:
     assert len(requests) == len(set(requests))
     assert named <= set(requests)
     problem(http.get("/v1/answers", params={"cursor": "%%%"}), 422)
+
+
+def every_page(http: httpx.Client, **query: Any) -> list[dict[str, Any]]:
+    seen: list[dict[str, Any]] = []
+    while True:
+        page = http.get("/v1/answers", params=query)
+        assert page.status_code == 200, page.text
+        seen += page.json()["items"]
+        if page.json()["next"] is None:
+            return seen
+        query["cursor"] = page.json()["next"]
+
+
+def test_a_list_says_of_each_answer_what_it_says_by_itself(http: httpx.Client) -> None:
+    since, requests = int(time.time()), []
+    for _ in range(4):
+        given = score(http, head={"type": "user", "id": "u8"})
+        requests.append(given["request_id"])
+        first = given["scores"][0]["id"]
+        shown = {**impression(first, request_id=given["request_id"], position=3), "actor": U8}
+        clicked = click("u8", first, int(time.time()), f"click-{given['request_id']}")
+        sent = {"events": [{**shown, "sampling_rate": 0.5}, clicked]}
+        assert http.post("/v1/events", json=sent).json()["accepted"] == 2
+    alone = {request: kept(http, request) for request in requests}
+    of_u8 = {"head_type": "user", "head_id": "u8", "since": since}
+    found = every_page(http, limit=3, order="oldest", **of_u8)
+    assert sorted(one["request_id"] for one in found) == sorted(requests)
+    assert found == sorted(found, key=lambda one: (one["asked_at"], one["request_id"]))
+    assert {one["request_id"]: one for one in found} == alone
+    item = found[-1]["items"][0]
+    assert (item["shown_position"], item["sampling_rate"]) == (3, 0.5)
+    newest = every_page(http, limit=3, **of_u8)
+    assert [one["asked_at"] for one in newest] == [one["asked_at"] for one in found][::-1]
+    assert every_page(http, until=since, **of_u8) == []
+    assert every_page(http, **{**of_u8, "head_id": "nobody"}) == []
+
+
+def test_the_windows_are_the_callers(http: httpx.Client) -> None:
+    given = score(http, head={"type": "user", "id": "u9"}, candidates=["d1"])
+    request, now = given["request_id"], int(time.time())
+    shown = {**impression("d1", request_id=request), "actor": {"type": "user", "id": "u9"}}
+    events = [{**shown, "event_time": now - 120}, click("u9", "d1", now - 50, f"c-{request}")]
+    assert http.post("/v1/events", json={"events": events}).json()["accepted"] == 2
+    kept(http, request)
+
+    def asked(**query: Any) -> tuple[str, str]:
+        (one,) = every_page(http, head_type="user", head_id="u9", **query)
+        alone = http.get(f"/v1/answers/{request}", params=query).json()
+        assert alone == one
+        return one["items"][0]["click"], one["items"][0]["conversion"]
+
+    assert asked() == ("positive", "censored")
+    assert asked(click_minutes=1) == ("negative", "censored")
+    assert asked(click_minutes=1, settle_seconds=3600) == ("censored", "censored")
+    assert asked(conversion_days=1 / 1440) == ("positive", "negative")
+    assert asked(conversions=["click"]) == ("positive", "positive")
+    assert asked(conversions=["click"], conversion_days=1 / 1440) == ("positive", "negative")
+
+
+@pytest.mark.parametrize("path", ["/v1/answers", "/v1/answers/one"])
+def test_a_conversion_that_is_no_relation_is_named(http: httpx.Client, problem, path: str) -> None:
+    told = problem(http.get(path, params={"conversions": ["click", "clikc"]}), 422)
+    (error,) = told["errors"]
+    assert error["field"] == "query.conversions"
+    assert error["value"] == "clikc"
+    assert error["expected"] == "one of click; did you mean click?"
+    for name in ("genre", "impression"):  # of films; no relation
+        assert name in problem(http.get(path, params={"conversions": name}), 422)["detail"]
+
+
+@pytest.mark.parametrize(
+    "query", [{"head_type": "user"}, {"head_id": "u1"}, {"head_type": "usr", "head_id": "u1"}]
+)
+def test_half_a_head_or_one_of_no_type_is_refused(http: httpx.Client, problem, query) -> None:
+    assert "head_type" in problem(http.get("/v1/answers", params=query), 422)["detail"]
 
 
 def test_what_was_written_is_counted(http: httpx.Client) -> None:
