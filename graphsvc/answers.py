@@ -5,8 +5,10 @@ Bounded by age and by number, as long as somebody calls `prune` now and then.
 """
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, func, or_, select
@@ -19,6 +21,9 @@ from graphsvc.tables import answers as answers_table
 
 #: Rows that one transaction prunes at most, so that no other writer waits for long.
 _PRUNED = 1_000
+
+#: Items of all answers of a page, unless a single answer has more.
+MOST_ITEMS = 10_000
 
 
 class Item(NamedTuple):
@@ -96,6 +101,8 @@ def page(
 ) -> AnswerPage:
     """Answers in the order of their time; of the same second, in that of their request ids.
 
+    A page that holds many items has less than `limit` answers.
+
     `after` is the `next` of the page before, of the same `wanted`. Raises `CursorInvalid`.
     """
     table = answers_table.c
@@ -115,9 +122,15 @@ def page(
     order = table.asked_at if wanted.oldest_first else table.asked_at.desc()
     rows = connection.execute(query.order_by(order, table.request_id).limit(limit + 1))
     found = [_answer(row) for row in rows]
-    items = found[:limit]
-    more = len(found) > limit
+    items = found[: min(limit, _bounded(found))]
+    more = len(found) > len(items)
     return AnswerPage(items, f"{items[-1].asked_at}:{items[-1].request_id}" if more else None)
+
+
+def _bounded(some: Sequence[Answer]) -> int:
+    """How many of some answers hold no more items than a page may; the first one in any case."""
+    held = list(accumulate(len(answer.items) for answer in some))
+    return max(1, bisect_right(held, MOST_ITEMS))
 
 
 def to_heads(

@@ -158,7 +158,10 @@ def get_answers(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     cursor: Annotated[str | None, Query(max_length=1000)] = None,
 ) -> AnswerPage:
-    """A cursor goes on in the order, and within the times and the head, that it was given for."""
+    """A cursor goes on in the order, and within the times and the head, that it was given for.
+
+    A page ends before its limit where its answers have more than 10,000 items.
+    """
     with services.database.reading() as connection:
         page = answers.page(connection, wanted, limit=limit, after=cursors.decode(cursor))
         items = _joined(connection, services.schema, page.items, windows)

@@ -89,6 +89,21 @@ def test_pages_may_be_of_one_head(database: Database, limit: int) -> None:
     assert listed(database, limit, Wanted(head=EntityId("ad", "u1"))) == []
 
 
+def test_a_page_of_many_items_is_shorter(database: Database) -> None:
+    many = [f"a{n}" for n in range(answers.MOST_ITEMS // 2)]
+    sizes = {"r0": 1, "r1": 1, "r2": 0, "r3": 3, "r4": 0}
+    keep(database, *(answer(name, 1000, "a", *many * n) for name, n in sizes.items()))
+    pages, after = [], None
+    with database.reading() as connection:
+        while True:
+            page = answers.page(connection, after=after)
+            pages.append([one.request_id for one in page.items])
+            after = page.next
+            if after is None:
+                break
+    assert pages == [["r0"], ["r1", "r2"], ["r3"], ["r4"]]
+
+
 @pytest.mark.parametrize(
     ("wanted", "after", "index"),
     [
