@@ -9,7 +9,6 @@ import logging
 import sys
 from typing import Annotated
 
-import orjson
 import typer
 from pydantic import ValidationError
 
@@ -20,6 +19,7 @@ from api.cli_jobs import jobs_app
 from api.cli_keys import key_app
 from api.cli_schema import schema_app
 from api.errors import ApiError
+from api.jsontext import json_of
 from api.printing import AsJson, Output, out
 from api.settings import read_settings
 from graphsvc.errors import GraphError
@@ -111,6 +111,6 @@ def _fail(sentence: str) -> None:
 def _one_line(error: ValidationError) -> str:
     return "; ".join(
         f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}, "
-        f"received {orjson.dumps(item.get('input'), default=str).decode()[:100]}"
+        f"received {json_of(item.get('input')).decode()[:100]}"
         for item in error.errors()
     )

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import orjson
-
 from api.intake import Intake
+from api.jsontext import json_of
 from api.reading.files import EventFile
 from api.reading.lines import Unmade
 from graphsvc.ingest import Verdict
@@ -77,7 +76,7 @@ def _note(loaded: Loaded, sink: BinaryIO | None, path: Path, row: tuple[int, Any
     if len(loaded.first) < _SHOWN:
         loaded.first.append(reason)
     if sink is not None:
-        sink.write(_line({**reason, **_as_read(value)}))
+        sink.write(json_of({**reason, **_as_read(value)}) + b"\n")
 
 
 def _as_read(value: Any) -> dict[str, Any]:
@@ -85,14 +84,6 @@ def _as_read(value: Any) -> dict[str, Any]:
     if not isinstance(value, Unmade):
         return {"event": value}
     return {"event": None, "row": value.row, "entry": value.entry}
-
-
-def _line(value: dict[str, Any]) -> bytes:
-    try:
-        return orjson.dumps(value, default=str) + b"\n"
-    except TypeError:  # half a pair, or a number beyond 64 bits: no event has one
-        odd = {name: repr(value[name]) for name in ("event", "row") if value.get(name) is not None}
-        return orjson.dumps({**value, **odd}, default=str) + b"\n"
 
 
 def _opened(file: Path | None) -> AbstractContextManager[BinaryIO | None]:

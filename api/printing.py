@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Annotated, Any, Self
 
-import orjson
 import typer
 from rich.console import Console
 from rich.progress import (
@@ -24,6 +23,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
+
+from api.jsontext import json_of, whole
 
 #: The option of every command that answers.
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
@@ -49,7 +51,7 @@ class Output:
 def out(output: Output, *, as_json: bool) -> None:
     """Print an answer on stdout."""
     if as_json:
-        sys.stdout.buffer.write(orjson.dumps(output.values, default=str) + b"\n")
+        sys.stdout.buffer.write(json_of(output.values) + b"\n")
         sys.stdout.flush()
         return
     console = Console()
@@ -62,7 +64,7 @@ def out(output: Output, *, as_json: bool) -> None:
             # An id that is cut or folded cannot be copied.
             table.add_column(column, overflow="fold", no_wrap=column in ("digest", "id"))
         for row in output.values[output.table[0]]:
-            table.add_row(*(_cell(column, row.get(column)) for column in output.table[1]))
+            table.add_row(*(Text(_cell(column, row.get(column))) for column in output.table[1]))
         console.print(table)
     for name, value in output.values.items():
         if name != listed and value not in (None, []):
@@ -129,5 +131,5 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, dict | list | tuple):
-        return orjson.dumps(value, default=str).decode()
-    return str(value)
+        return json_of(value).decode()
+    return whole(str(value))

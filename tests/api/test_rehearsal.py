@@ -101,3 +101,22 @@ def test_a_schema_that_is_not_there_is_named(run: Run, tmp_path: Path) -> None:
     file = lines(tmp_path, click("u1", "f1", int(time()), "c-1"))
     code, _, errors = run("ingest", file, "--dry-run", GRAPHSVC_SCHEMA="none.toml")
     assert (code, "none.toml" in errors) == (1, True)
+
+
+def test_whatever_a_line_holds_can_be_shown(run: Run, tmp_path: Path) -> None:
+    odd = orjson.dumps(click("u1", "f1", int(time()), "HERE [/b]") | {"value": 5})
+    file, rejects = tmp_path / "odd.ndjson", tmp_path / "rejects.ndjson"
+    file.write_bytes(odd.replace(b"HERE", b"\\ud800").replace(b":5}", b":" + b"9" * 20 + b"}"))
+    for as_json in ([], ["--json"]):
+        code, shown, _ = run("ingest", str(file), "--dry-run", "--rejects", str(rejects), *as_json)
+        assert code == 3, shown
+    [event] = (one["event"] for one in shown["events"])
+    assert (event["event_id"], event["value"]) == ("\\ud800 [/b]", "9" * 20)
+    assert orjson.loads(rejects.read_bytes())["event"] == event
+
+
+def test_a_number_beyond_64_bits_is_one_sentence(run: Run) -> None:
+    assert run("init")[0] == 0
+    code, _, errors = run("retrain", "--seed", "9" * 20)
+    assert (code, errors.count("\n")) == (1, 1), errors
+    assert errors.startswith("error: seed: ")
