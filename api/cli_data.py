@@ -51,12 +51,16 @@ def ingest(
     ] = None,
     backfill: Annotated[bool, typer.Option("--backfill", help="Take events of any age.")] = False,
     rejects: Annotated[
-        Path | None, typer.Option(help="Where rows that are not taken go, with the reason.")
+        Path | None,
+        typer.Option(
+            help="Where rows that are not taken go, with the reason.", dir_okay=False, writable=True
+        ),
     ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="Check everything, show the first events, and write nothing."
+            "--dry-run",
+            help="Check everything, show the first events, and write nothing but --rejects.",
         ),
     ] = False,
     as_json: AsJson = False,
@@ -68,9 +72,12 @@ def ingest(
     from api.reading.files import EventFile
     from api.reading.mapping import load_mapping
     from api.rehearsal import empty_graph, schema_to_be
+    from api.rejects import unfit
     from api.schemas import Schemas
     from graphsvc.ingest import STATUSES, Rules
 
+    if rejects and (why := unfit(rejects, [*files, *([mapping] if mapping else [])])):
+        raise typer.BadParameter(why, param_hint="--rejects")
     read_by = load_mapping(mapping) if mapping else None
     opened = [EventFile(file, read_by) for file in files]
     rules = Rules(late_seconds=read_settings().late_seconds, backfill=backfill)
@@ -87,17 +94,18 @@ def ingest(
         loaded = load(opened, intake, rejects=rejects, tick=ticker.tick, show=show)
     counts: dict[str, int] = {status: loaded.counts[status] for status in STATUSES}
     found = {**counts, "first_rejections": loaded.first}
-    out(_dry(loaded, found, which) if dry_run else Output(found), as_json=as_json)
+    out(_dry(loaded, found, which, rejects) if dry_run else Output(found), as_json=as_json)
     if counts["rejected"] or counts["conflict"]:
         raise typer.Exit(SOME_REJECTED)
 
 
-def _dry(loaded: "Loaded", found: dict[str, Any], schema: str) -> Output:
+def _dry(loaded: "Loaded", found: dict[str, Any], schema: str, rejects: Path | None) -> Output:
     """What a dry run says: the first events, what would become of all, and what it cannot know."""
+    but = f" but {rejects}" if rejects else ""
     return Output(
         {"events": loaded.shown, "rows": loaded.rows, **found, "schema": schema},
         table=("events", ("file", "line", "event", "rejected")),
-        note=f"showing {len(loaded.shown)} of {loaded.rows}; nothing was written. All were checked "
+        note=f"showing {len(loaded.shown)} of {loaded.rows}; nothing was written{but}. All were checked "
         "as in an empty graph: what is stored already may make some a duplicate or a conflict, or "
         "refuse a merge.",
     )

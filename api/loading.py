@@ -6,15 +6,14 @@ they are wanted; never prints.
 
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from api.intake import Intake
-from api.jsontext import json_of
 from api.reading.files import EventFile
 from api.reading.lines import Unmade
+from api.rejects import Rejects
 from graphsvc.ingest import Verdict
 
 _SHOWN = 10
@@ -46,10 +45,11 @@ def load(
 
     Rows that were rejected or in conflict are written to `rejects` as they turn up, with the
     reason: one JSON object per line, whose `event` can be corrected and sent again. Where no event
-    could be made, it has the `row` as it was read and the `entry` of the mapping that failed.
+    could be made, it has the `row` as it was read and the `entry` of the mapping that failed. They
+    can be read once their chunk is through, and what stood in the file goes with the first of them.
     """
     loaded = Loaded()
-    with _opened(rejects) as sink:
+    with Rejects(rejects) as sink:
         for file in files:
             left = show
             for rows, numbered in intake.run(file.chunks()):
@@ -60,6 +60,7 @@ def load(
                         left -= 1
                     if verdict.status in _NOT_TAKEN:
                         _note(loaded, sink, file.path, (number, value, verdict))
+                sink.flush()
                 tick(file.done, file.total, file.unit)
     return loaded
 
@@ -70,13 +71,12 @@ def _look(path: Path, number: int, value: Any, verdict: Verdict) -> dict[str, An
     return {"file": path.name, "line": number, "event": event, **said}
 
 
-def _note(loaded: Loaded, sink: BinaryIO | None, path: Path, row: tuple[int, Any, Verdict]) -> None:
+def _note(loaded: Loaded, sink: Rejects, path: Path, row: tuple[int, Any, Verdict]) -> None:
     number, value, verdict = row
     reason = {"file": path.name, "line": number, **verdict._asdict()}
     if len(loaded.first) < _SHOWN:
         loaded.first.append(reason)
-    if sink is not None:
-        sink.write(json_of({**reason, **_as_read(value)}) + b"\n")
+    sink.add({**reason, **_as_read(value)})
 
 
 def _as_read(value: Any) -> dict[str, Any]:
@@ -84,7 +84,3 @@ def _as_read(value: Any) -> dict[str, Any]:
     if not isinstance(value, Unmade):
         return {"event": value}
     return {"event": None, "row": value.row, "entry": value.entry}
-
-
-def _opened(file: Path | None) -> AbstractContextManager[BinaryIO | None]:
-    return file.open("wb") if file else nullcontext()

@@ -87,6 +87,9 @@ def test_people_read_how_much_they_see(run: Run, tmp_path: Path) -> None:
     assert "showing 5 of 7; nothing was written" in says
     assert "stored already" in says
     assert "there is no graph yet" in says
+    rejects = tmp_path / "rejects.ndjson"
+    says = run("ingest", file, "--dry-run", "--rejects", str(rejects))[1].decode()
+    assert f"nothing was written but {rejects}. All" in says
 
 
 def test_the_schema_of_the_graph_counts_where_there_is_one(run: Run, tmp_path: Path) -> None:
