@@ -105,9 +105,9 @@ def _dry(loaded: "Loaded", found: dict[str, Any], schema: str, rejects: Path | N
     return Output(
         {"events": loaded.shown, "rows": loaded.rows, **found, "schema": schema},
         table=("events", ("file", "line", "event", "rejected")),
-        note=f"showing {len(loaded.shown)} of {loaded.rows}; nothing was written{but}. All were checked "
-        "as in an empty graph: what is stored already may make some a duplicate or a conflict, or "
-        "refuse a merge.",
+        note=f"showing {len(loaded.shown)} of {loaded.rows}; nothing was written{but}. All were "
+        "checked as in an empty graph: what is stored already may make some a duplicate or a "
+        "conflict, or refuse a merge.",
     )
 
 

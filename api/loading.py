@@ -6,6 +6,7 @@ they are wanted; never prints.
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,10 +50,11 @@ def load(
     can be read once their chunk is through, and what stood in the file goes with the first of them.
     """
     loaded = Loaded()
-    with Rejects(rejects) as sink:
+    with ExitStack() as stack:
+        sink = stack.enter_context(Rejects(rejects))
         for file in files:
             left = show
-            for rows, numbered in intake.run(file.chunks()):
+            for rows, numbered in intake.run(stack.enter_context(closing(file.chunks()))):
                 loaded.counts.update(verdict.status for _, verdict in numbered)
                 for (number, value), (_, verdict) in zip(rows, numbered, strict=True):
                     if left:

@@ -3,7 +3,8 @@
 Takes a path, gives chunks of numbered rows and how far it has come; never writes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,11 +55,11 @@ class EventFile:
         """csv, tsv, parquet or ndjson."""
         return format_of(self.path, self.mapping.source if self.mapping else _PLAIN)
 
-    def chunks(self) -> Iterator[Rows]:
+    def chunks(self) -> Generator[Rows, None, None]:
         """The rows of the file, in chunks."""
         return self._lines() if self.mapping is None else self._mapped(self.mapping)
 
-    def _lines(self) -> Iterator[Rows]:
+    def _lines(self) -> Generator[Rows, None, None]:
         try:
             with self.path.open("rb") as stream:
                 gzipped = stream.read(len(_GZIP)) == _GZIP
@@ -76,14 +77,17 @@ class EventFile:
         except OSError as error:
             raise FileUnreadable(f"{self.path} cannot be read: {error.strerror}") from error
 
-    def _mapped(self, mapping: Mapping) -> Iterator[Rows]:
-        for block in self._blocks(mapping):
-            rows = _broken(block) + events_of(mapping.events, block.columns, block.numbers)
-            for first in range(0, len(rows), CHUNK_ROWS):
-                yield rows[first : first + CHUNK_ROWS]
-            self.done = block.done
+    def _mapped(self, mapping: Mapping) -> Generator[Rows, None, None]:
+        with closing(self._blocks(mapping)) as blocks:
+            for block in blocks:
+                rows = _broken(block) + events_of(
+                    mapping.events, block.columns, block.numbers, block.no_utf8
+                )
+                for first in range(0, len(rows), CHUNK_ROWS):
+                    yield rows[first : first + CHUNK_ROWS]
+                self.done = block.done
 
-    def _blocks(self, mapping: Mapping) -> Iterator[Block]:
+    def _blocks(self, mapping: Mapping) -> Generator[Block, None, None]:
         wanted = mapping.columns()
         if self.kind == "parquet":
             return read_parquet(self.path, wanted)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from api.reading.lines import Rows, Unmade
-from api.reading.mapping import Cell, EventOf, Moment, Ref, When, pieces_of
+from api.reading.mapping import Cell, EventOf, Moment, Ref, When, columns_of, pieces_of
 from graphsvc.ingest import Verdict
 
 #: Column name -> its values; all are of the same length.
@@ -31,9 +31,24 @@ class Unusable(NamedTuple):
     value: Any
 
 
-def events_of(mapping: Sequence[EventOf], columns: Columns, numbers: Sequence[int]) -> Rows:
-    """The events of all rows, row by row; `numbers` says which row of the file each is."""
-    made = [_events(event, place, columns, len(numbers)) for place, event in enumerate(mapping, 1)]
+def events_of(
+    mapping: Sequence[EventOf],
+    columns: Columns,
+    numbers: Sequence[int],
+    no_utf8: Sequence[tuple[int, str]] = (),
+) -> Rows:
+    """The events of all rows, row by row; `numbers` says which row of the file each is.
+
+    The cells that are `no_utf8`, as a place in `numbers` and a column, are readable, but not what
+    the file holds.
+    """
+    wrong: dict[str, set[int]] = {}
+    for row, column in no_utf8:
+        wrong.setdefault(column, set()).add(row)
+    made = [
+        _events(event, place, columns, len(numbers), wrong)
+        for place, event in enumerate(mapping, 1)
+    ]
     return [
         (number, event)
         for number, *events in zip(numbers, *made, strict=True)
@@ -42,14 +57,20 @@ def events_of(mapping: Sequence[EventOf], columns: Columns, numbers: Sequence[in
     ]
 
 
-def _events(spec: EventOf, place: int, columns: Columns, n: int) -> list[Any]:
+def _events(
+    spec: EventOf, place: int, columns: Columns, n: int, wrong: Mapping[str, set[int]]
+) -> list[Any]:
     """Per row an event, an `Unmade`, or None: the condition does not hold."""
     conditions = spec.when if isinstance(spec.when, list) else [spec.when]
     wanted = [True] * n
     for condition in conditions:
         holds = _condition(condition)
         cells = columns[condition.column]
-        wanted = [before and holds(cell) for before, cell in zip(wanted, cells, strict=True)]
+        unknown = wrong.get(condition.column, set())
+        wanted = [
+            before and (row in unknown or holds(cell))
+            for row, (before, cell) in enumerate(zip(wanted, cells, strict=True))
+        ]
     fields = {
         name: _values(value, columns, n)
         for name in type(spec).model_fields
@@ -58,10 +79,11 @@ def _events(spec: EventOf, place: int, columns: Columns, n: int) -> list[Any]:
     properties = {
         f"properties.{name}": _values(value, columns, n) for name, value in spec.properties.items()
     }
+    named = [name for name in columns_of(spec) if name in wrong] if wrong else []
     made: list[Any] = [None] * n
     for row in range(n):
         if wanted[row]:
-            event = _event(
+            event = _no_utf8(row, named, columns, wrong) or _event(
                 {name: values[row] for name, values in fields.items()},
                 {name: values[row] for name, values in properties.items()},
             )
@@ -70,6 +92,19 @@ def _events(spec: EventOf, place: int, columns: Columns, n: int) -> list[Any]:
                 event = Unmade(event, as_read, {"number": place, "event_name": spec.event_name})
             made[row] = event
     return made
+
+
+def _no_utf8(
+    row: int, named: Sequence[str], columns: Columns, wrong: Mapping[str, set[int]]
+) -> Verdict | None:
+    """Why no event can be made of a row, if one of the columns that it needs cannot be read."""
+    for name in named:
+        if row in wrong[name]:
+            shown = str(columns[name][row])[:80]
+            received = repr(shown).replace(r"\\", "\\")  # the cell spells out bytes already
+            message = f"column {name}: should be UTF-8, received {received}"
+            return Verdict(None, "rejected", "invalid", f"column {name}", message, shown)
+    return None
 
 
 def _event(fields: dict[str, Any], properties: dict[str, Any]) -> Any:

@@ -135,22 +135,27 @@ class Mapping(_Strict):
 
     def columns(self) -> list[str]:
         """Every column that it names, once, in order."""
-        named: dict[str, None] = {}
+        return columns_of(self.events)
 
-        def walk(value: Any) -> None:
-            if isinstance(value, str):
-                named.update({p.column: None for p in pieces_of(value) if p.column})
-            elif isinstance(value, Cell | Moment | When):
-                named[value.column] = None
-            elif isinstance(value, BaseModel):
-                for name in type(value).model_fields:
-                    walk(getattr(value, name))
-            elif isinstance(value, dict | list):
-                for item in value.values() if isinstance(value, dict) else value:
-                    walk(item)
 
-        walk(self.events)
-        return list(named)
+def columns_of(part: Any) -> list[str]:
+    """Every column that a part of a mapping names, once, in order."""
+    named: dict[str, None] = {}
+
+    def walk(value: Any) -> None:
+        if isinstance(value, str):
+            named.update({p.column: None for p in pieces_of(value) if p.column})
+        elif isinstance(value, Cell | Moment | When):
+            named[value.column] = None
+        elif isinstance(value, BaseModel):
+            for name in type(value).model_fields:
+                walk(getattr(value, name))
+        elif isinstance(value, dict | list):
+            for item in value.values() if isinstance(value, dict) else value:
+                walk(item)
+
+    walk(part)
+    return list(named)
 
 
 def load_mapping(file: Path) -> Mapping:

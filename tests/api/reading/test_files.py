@@ -13,6 +13,7 @@ from api.errors import FileUnreadable, MappingInvalid
 from api.reading.files import EventFile
 from api.reading.lines import CHUNK_ROWS, Bounds, LineReader, Unmade
 from api.reading.mapping import load_mapping
+from graphsvc.ingest import Verdict
 
 PLAIN = """
 [[events]]
@@ -95,14 +96,40 @@ def test_tabs_leave_quotes_alone(tmp_path: Path) -> None:
 
 
 def test_a_cell_that_is_no_utf8_rejects_its_row_alone(tmp_path: Path) -> None:
-    from graphsvc.ingest import prepare
-    from graphsvc.schema import load_schema
+    file, parquet = tmp_path / "t.csv", tmp_path / "t.parquet"
+    file.write_bytes(b"user,film,at\na,f,1\nJos\xe9,\xc3\xa9,2\nc,f,3\n,f,4\n")
+    cells = pa.array([b"a", b"Jos\xe9", b"c", None], pa.binary())
+    text = pa.Array.from_buffers(pa.string(), len(cells), cells.buffers())
+    films = pa.array(["f", "é", "f", "f"])
+    pq.write_table(pa.table({"user": text, "film": films, "at": ["1", "2", "3", "4"]}), parquet)
+    for path in (file, parquet):
+        values = [value for _, value in rows_of(path, mapping_of(tmp_path, PLAIN))]
+        assert [isinstance(value, Unmade) for value in values] == [False, True, False, False]
+        assert values[2]["actor"]["id"] == "c"
+        assert "actor" not in values[3]
+        wrong = values[1]
+        assert wrong.row == {"user": "Jos\\xe9", "film": "é", "at": "2"}
+        says = r"column user: should be UTF-8, received 'Jos\xe9'"
+        expected = Verdict(None, "rejected", "invalid", "column user", says, r"Jos\xe9")
+        assert wrong.verdict == expected
+        assert wrong.entry == {"number": 1, "event_name": "click"}
 
+
+def test_a_condition_on_a_cell_that_is_no_utf8_is_not_passed_over(tmp_path: Path) -> None:
     file = tmp_path / "t.csv"
-    file.write_bytes(b"user,film,at\na,f,1\n\xff,f,2\nc,f,3\n")
-    values = [value for _, value in rows_of(file, mapping_of(tmp_path, PLAIN))]
-    batch = prepare(load_schema("film"), values, now=100)
-    assert [verdict and verdict.status for verdict in batch.verdicts] == [None, "rejected", None]
+    file.write_bytes(b"user,film,at,kind,note\na,f,1,\xe9t\xe9,x\nb,f,2,hiver,\xe9\nc,f,3,no,x\n")
+    text = PLAIN + 'when = { column = "kind", in = ["été", "hiver"] }\n'
+    other = PLAIN.replace('"click"', '"hide"') + 'properties = { note = "{note}" }\n'
+    rows = rows_of(file, mapping_of(tmp_path, text + other))
+    assert said(rows) == [(2, "column kind"), (2, "a"), (3, "b"), (3, "column note"), (4, "c")]
+
+
+def test_a_broken_row_that_is_no_utf8_takes_nothing_along(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_bytes(b"user,film,at,n\xe9\na,f,1,\nJos\xe9,\xc3\xa9\nc,f,3,\n")
+    rows = rows_of(file, mapping_of(tmp_path, PLAIN))
+    assert sorted(said(rows)) == [(2, "a"), (3, "row"), (4, "c")]
+    assert [v.row for _, v in rows if isinstance(v, Unmade)] == ["Jos\\xe9,é"]
 
 
 def test_an_empty_cell_is_nothing(tmp_path: Path) -> None:
