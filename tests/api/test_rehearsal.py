@@ -123,3 +123,29 @@ def test_a_number_beyond_64_bits_is_one_sentence(run: Run) -> None:
     code, _, errors = run("retrain", "--seed", "9" * 20)
     assert (code, errors.count("\n")) == (1, 1), errors
     assert errors.startswith("error: seed: ")
+
+
+def test_a_table_of_another_encoding_is_told_by_row_and_column(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "m.toml").write_text(
+        """
+        [[events]]
+        event_name = "click"
+        event_time = { column = "at" }
+        action_source = "onsite"
+        actor = { type = "user", id = "{user}" }
+        object = { type = "film", id = "{film}" }
+        """
+    )
+    file, rejects = tmp_path / "t.csv", tmp_path / "rejects.ndjson"
+    now = int(time())
+    file.write_bytes(f"user,film,at\nJosé,f1,{now}\nAnn,f2,{now}\nJosé,f2\n".encode("latin-1"))
+    given = ("--mapping", str(tmp_path / "m.toml"), "--rejects", str(rejects))
+    code, found, errors = run("ingest", str(file), *given, "--dry-run", "--json")
+    assert (code, errors, found["accepted"], found["rejected"]) == (3, "", 1, 2)
+    told = [orjson.loads(line) for line in rejects.read_bytes().splitlines()]
+    short, wrong = sorted(told, key=lambda one: -one["line"])
+    assert (short["line"], short["field"], short["row"]) == (4, "row", "Jos\\xe9,f2")
+    assert (wrong["line"], wrong["code"], wrong["field"]) == (2, "invalid", "column user")
+    assert wrong["message"] == "column user: should be UTF-8, received 'Jos\\xe9'"
+    assert wrong["value"] == "Jos\\xe9"
+    assert wrong["row"] == {"user": "Jos\\xe9", "film": "f1", "at": str(now)}
