@@ -72,8 +72,8 @@ def ingest(
     from api.reading.files import EventFile
     from api.reading.mapping import load_mapping
     from api.rehearsal import empty_graph, schema_to_be
-    from api.rejects import unfit
     from api.schemas import Schemas
+    from api.targets import unfit
     from graphsvc.ingest import STATUSES, Rules
 
     if rejects and (why := unfit(rejects, [*files, *([mapping] if mapping else [])])):
@@ -103,11 +103,11 @@ def _dry(loaded: "Loaded", found: dict[str, Any], schema: str, rejects: Path | N
     """What a dry run says: the first events, what would become of all, and what it cannot know."""
     but = f" but {rejects}" if rejects else ""
     return Output(
-        {"events": loaded.shown, "rows": loaded.rows, **found, "schema": schema},
+        {"events": loaded.shown, "checked": loaded.events, **found, "schema": schema},
         table=("events", ("file", "line", "event", "rejected")),
-        note=f"showing {len(loaded.shown)} of {loaded.rows}; nothing was written{but}. All were "
-        "checked as in an empty graph: what is stored already may make some a duplicate or a "
-        "conflict, or refuse a merge.",
+        note=f"showing {len(loaded.shown)} of {loaded.events} events; nothing was written{but}. "
+        "All were checked as in an empty graph: what is stored already may make some a duplicate "
+        "or a conflict, or refuse a merge.",
     )
 
 
@@ -134,10 +134,14 @@ def dataset(
 
     The schema is written beside the events, as FILE.schema.toml.
     """
-    from api.datasets import named, put, write
+    from api.datasets import named, put, schema_beside, write
+    from api.targets import unfit
 
     if (to is None) == (not ingest):
         raise Invalid("one of --to FILE and --ingest should be given")
+    for target in (to, schema_beside(to)) if to else ():
+        if why := unfit(target, [*([source] if source else []), *(held_out or [])]):
+            raise typer.BadParameter(why, param_hint="--to")
     found = named(name, source, held_out or [], prefix=prefix)
     if to is not None:
         out(Output(write(found, to)), as_json=as_json)

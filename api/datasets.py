@@ -68,10 +68,15 @@ def named(
     return Dataset(events=found.events(), schema=found.schema(), about=lambda: about)
 
 
+def schema_beside(to: Path) -> Path:
+    """Where the schema of events is written that go to a file."""
+    return to.with_name(f"{to.name.removesuffix('.ndjson')}.schema.toml")
+
+
 def write(dataset: Dataset, to: Path) -> dict[str, Any]:
     """Write the events, and the schema beside them; gives what was written."""
     parse_schema(dataset.schema)  # what is written can be used
-    beside = to.with_name(f"{to.name.removesuffix('.ndjson')}.schema.toml")
+    beside = schema_beside(to)
     beside.write_text(as_toml(dataset.schema), encoding="utf-8")
     written = 0
     with to.open("wb") as stream:

@@ -34,7 +34,7 @@ class Loaded:
     shown: list[dict[str, Any]] = field(default_factory=list)
 
     @property
-    def rows(self) -> int:
+    def events(self) -> int:
         """How many events there were."""
         return self.counts.total()
 

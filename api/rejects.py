@@ -4,7 +4,6 @@ Takes a path, gives a sink that can be read at any time; never touches what is r
 there before, until there is something to replace it.
 """
 
-from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -65,14 +64,3 @@ class Rejects:
         except OSError as error:
             if kind is None:
                 raise self._unwritable(error) from error
-
-
-def unfit(rejects: Path, read: Iterable[Path]) -> str | None:
-    """Why rows that are not taken cannot go there, if so: such as that it is a file to `read`."""
-    if not rejects.parent.is_dir():
-        return f"should lie in a folder that is there, received {rejects}"
-    if rejects.is_file():  # not a terminal or a pipe, which may well be both
-        for file in read:
-            if file.exists() and rejects.samefile(file):
-                return f"should be another file than {file}, which is read, received {rejects}"
-    return None

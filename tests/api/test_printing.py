@@ -34,7 +34,7 @@ def test_a_pipe_gets_no_bars(
     done = subprocess.run(arguments, env=own | forced, capture_output=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stderr == b""
-    assert b"showing 1 of 1" in done.stdout
+    assert b"showing 1 of 1 events" in done.stdout
     if not forced:
         assert not CONTROLS.search(done.stdout)
 

@@ -64,7 +64,7 @@ def test_it_says_what_the_real_run_says(run: Run, tmp_path: Path) -> None:
     told = [orjson.loads(line) for line in rejects.read_bytes().splitlines()]
     assert [one["line"] for one in told] == [9, 10, 11]
     assert [one["code"] for one in told][:2] == ["conflict", "late"]
-    assert (dry["rows"], len(dry["events"])) == (11, 5)
+    assert (dry["checked"], len(dry["events"])) == (11, 5)
     assert dry["schema"].startswith("film")
     assert not (tmp_path / "data").exists(), "it needs no graph, and makes none"
     assert not list((tmp_path / "tmp").iterdir()), "nothing is left"
@@ -84,7 +84,7 @@ def test_people_read_how_much_they_see(run: Run, tmp_path: Path) -> None:
     code, shown, errors = run("ingest", file, "--dry-run")
     says = shown.decode()
     assert code == 0, errors
-    assert "showing 5 of 7; nothing was written" in says
+    assert "showing 5 of 7 events; nothing was written" in says
     assert "stored already" in says
     assert "there is no graph yet" in says
     rejects = tmp_path / "rejects.ndjson"
