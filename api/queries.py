@@ -11,7 +11,7 @@ from fastapi import Depends, Request
 from fastapi.dependencies.models import Dependant
 
 from api.errors import Invalid
-from api.hints import meant
+from graphsvc.hints import meant
 
 _MOST_TOLD = 20
 _LONGEST_ECHO = 80

@@ -16,6 +16,7 @@ from graphsvc.admission_builtin import check_builtin
 from graphsvc.builtin import BUILT_IN, CONSENTS, RETRACT
 from graphsvc.ends import check_ends
 from graphsvc.events import Event
+from graphsvc.hints import meant, one_of
 from graphsvc.ids import MAX_ID_LENGTH
 from graphsvc.schema import EventType, Schema
 from graphsvc.verdict import Verdict, printable, reject, shortened
@@ -93,8 +94,8 @@ def admit(schema: Schema, raw: Any, now: int, rules: Rules = Rules()) -> Event |
 def _against_schema(schema: Schema, event: Event) -> Verdict | None:
     declared = schema.events.get(event.event_name)
     if declared is None:
-        known = f"an event of the schema {schema.name!r}"
-        return reject(event, "unknown_event", "event_name", known, event.event_name)
+        known, name = [*schema.events, *sorted(BUILT_IN)], event.event_name
+        return reject(event, "unknown_event", "event_name", one_of(known), name, meant(name, known))
     if event.relation is not None:
         return reject(event, "invalid", "relation", "absent", event.relation)
     wrong = check_ends(schema, event, declared)

@@ -9,6 +9,7 @@ from typing import Any
 from graphsvc.builtin import MERGE, OPT_IN, OPT_OUT, RESTORE, RETIRE, RETRACT, SET_ATTRIBUTES
 from graphsvc.ends import check_ends
 from graphsvc.events import Event
+from graphsvc.hints import meant, one_of
 from graphsvc.schema import EntityType, Schema
 from graphsvc.verdict import LONGEST_ECHO, Verdict, reject
 
@@ -39,8 +40,9 @@ def _attributes(schema: Schema, event: Event) -> Verdict | None:
 def _retract(schema: Schema, event: Event) -> Verdict | None:
     declared = schema.events.get(event.relation or "")
     if declared is None or not declared.edge:
-        known = ", ".join(relation.name for relation in schema.relations)
-        return reject(event, "unknown_relation", "relation", f"one of {known}", event.relation)
+        known, name = [relation.name for relation in schema.relations], event.relation
+        hint = meant(name or "", known)
+        return reject(event, "unknown_relation", "relation", one_of(known), name, hint)
     return check_ends(schema, event, declared)
 
 
@@ -106,9 +108,9 @@ def _about_one(schema: Schema, event: Event) -> Verdict | None:
 
 def _known_actor(schema: Schema, event: Event) -> Verdict | None:
     if event.actor.type not in schema.entities:
-        return reject(
-            event, "unknown_entity_type", "actor.type", "a type of the schema", event.actor.type
-        )
+        known, name = list(schema.entities), event.actor.type
+        hint = meant(name, known)
+        return reject(event, "unknown_entity_type", "actor.type", one_of(known), name, hint)
     return None
 
 
@@ -117,11 +119,11 @@ def _attribute_values(
 ) -> Verdict | None:
     for name, value in properties.items():
         if name not in kind.attributes:
-            known = ", ".join(sorted(kind.attributes)) or "none"
-            expected = f"declared for {kind.name} (known: {known})"
-            return reject(
-                event, "attribute_unknown", f"properties.{name[:LONGEST_ECHO]}", expected, value
-            )
+            field = f"properties.{name[:LONGEST_ECHO]}"
+            known = sorted(kind.attributes)
+            expected = f"declared for {kind.name}: {one_of(known)}"
+            hint = meant(name, known)
+            return reject(event, "attribute_unknown", field, expected, value, hint)
         if value is not None and not _fits(kind.attributes[name], value):
             expected = f"{_KIND_EXPECTED[kind.attributes[name]]} or null"
             return reject(event, "attribute_type", f"properties.{name}", expected, value)

@@ -29,10 +29,12 @@ class Verdict(NamedTuple):
     value: str | float | bool | None = None
 
 
-def reject(event: Event, code: str, field: str, expected: str, value: Any) -> Verdict:
+def reject(
+    event: Event, code: str, field: str, expected: str, value: Any, hint: str = ""
+) -> Verdict:
     """The verdict on a well-formed event that may not be in the graph."""
     short = shortened(value)
-    message = f"{field} should be {expected}, received {short!r}"
+    message = f"{field} should be {expected}, received {short!r}{hint}"
     return Verdict(event.event_id, "rejected", code, field, message, short)
 
 

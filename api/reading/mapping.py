@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import ErrorDetails
 
 from api.errors import MappingInvalid
-from api.hints import meant
+from graphsvc.hints import meant
 
 Scalar = bool | int | float | str
 

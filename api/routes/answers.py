@@ -13,13 +13,13 @@ from pydantic import BaseModel, Field
 
 from api.deps import ServicesOf
 from api.errors import Invalid
-from api.hints import meant
 from api.routes import cursors
 from graphsvc import answers
 from graphsvc.answers import Answer, Wanted
 from graphsvc.attribution import CENSORED, NEGATIVE, NOT_SHOWN, POSITIVE, Joined, Windows, join
 from graphsvc.db import Connection
 from graphsvc.events import LATEST_TIME
+from graphsvc.hints import meant
 from graphsvc.ids import ID_PATTERN, MAX_ID_LENGTH, NAME, EntityId
 from graphsvc.schema import Schema
 

@@ -173,6 +173,29 @@ def test_a_rejection_says_what_to_send() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("event", "listed", "hint"),
+    [
+        (CLICK | {"event_name": "clik"}, "one of click, long_click, ", "; did you mean click?"),
+        (CLICK | {"event_name": "optout"}, "one of click, long_click, ", "; did you mean opt_out?"),
+        (SET | {"actor": {"type": "usr", "id": "u"}}, "one of user, ad, ", "; did you mean user?"),
+        (
+            SET | {"event_name": "retract", "properties": None, "relation": "clck"},
+            "one of click, long_click, ",
+            "; did you mean click?",
+        ),
+        (SET | {"properties": {"aeg": 1}}, "one of age, country, ", "; did you mean age?"),
+    ],
+)
+def test_an_unknown_name_is_told_the_known_ones(
+    event: dict[str, Any], listed: str, hint: str
+) -> None:
+    verdict = admit(ADS, event, NOW)
+    assert isinstance(verdict, Verdict)
+    assert listed in (verdict.message or "")
+    assert (verdict.message or "").endswith(hint)
+
+
 _TEXT = st.text(st.characters(exclude_categories=()), max_size=6)
 _JSON = st.recursive(
     st.none()
