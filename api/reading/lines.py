@@ -39,6 +39,11 @@ CHUNK_ROWS, CHUNK_BYTES = 3000, 4 * 1024 * 1024
 _PIECE_BYTES = 256 * 1024
 _GZIP = 16 + zlib.MAX_WBITS
 _BOM = b"\xef\xbb\xbf"
+_LOST = "; line breaks may have got lost: curl -d drops them, --data-binary keeps them"
+_BATCH = (
+    'line: should be one event, received {"events": ...}, which is the body of POST /v1/events; '
+    "here each line is one event"
+)
 #: How gzip begins. No line of JSON does.
 _MAGIC = b"\x1f\x8b"
 
@@ -163,7 +168,7 @@ class LineReader:
         if self._skipping:
             self._skipping = False
             longest = self._bounds.longest_line
-            message = f"line: should be at most {longest} bytes"
+            message = f"line: should be one event, of at most {longest} bytes{_LOST}"
             self._add(Unmade(Verdict(None, "rejected", "too_large", "line", message)), 0)
             return
         if self._line == 1:
@@ -177,22 +182,40 @@ class LineReader:
 
 
 def parsed(line: bytes) -> Any:
-    """The JSON value of a line, or what is known of one that has none."""
+    """The JSON value of a line, or what is known of one that cannot be an event."""
     try:
-        return orjson.loads(line)
+        value = orjson.loads(line)
     except orjson.JSONDecodeError:
-        pass
+        return _loosely(line)
+    if type(value) is dict and "events" in value and "event_id" not in value:
+        return _no_event(line, _BATCH)
+    return value
+
+
+def _loosely(line: bytes) -> Any:
     # JSON can spell what no event may hold, such as half a pair or 1e999. The standard library
     # reads that, and the verdict can name the field.
     try:
         return json.loads(line)
     except json.JSONDecodeError as error:
-        message = f"line: should be JSON, {error.msg} at column {error.colno}"
+        message = f"line: should be JSON, {_said(error)}"
     except UnicodeDecodeError as error:
         message = f"line: should be JSON in UTF-8, byte {error.start + 1} is not"
     except RecursionError:
         message = "line: should be JSON that is less deep"
     except ValueError:
         message = "line: should be JSON with shorter numbers"
+    return _no_event(line, message)
+
+
+def _said(error: json.JSONDecodeError) -> str:
+    if error.msg == "Extra data" and error.doc[error.pos : error.pos + 1] in ("{", "["):
+        return f"one value, and a second one begins at column {error.colno}{_LOST}"
+    if error.doc.strip() in ("{", "["):
+        return "whole on its line: here each line is one event"
+    return f"{error.msg} at column {error.colno}"
+
+
+def _no_event(line: bytes, message: str) -> Unmade:
     text = line.decode(errors="replace").rstrip("\r")
     return Unmade(Verdict(None, "rejected", "invalid", "line", message), text)

@@ -73,6 +73,21 @@ def test_each_line_has_its_verdict(http: httpx.Client, tag: str) -> None:
     assert clicks_of(http, tag) == 2
 
 
+def test_what_belongs_to_the_other_route_is_told_so(http: httpx.Client, tag: str) -> None:
+    one, two = lines_of(tag, 2).splitlines()
+    batch = b'{"events":[%s]}' % one
+    pretty = b"{\n"
+    verdicts, _ = send(http, b"\n".join([one, batch, one + two, pretty]))
+    [_, of_batch, of_lost, of_pretty] = verdicts
+    assert {v["field"] for v in verdicts[1:]} == {"line"}
+    assert "the body of POST /v1/events; here each line is one event" in of_batch["message"]
+    assert f"begins at column {len(one) + 1}; line breaks" in of_lost["message"]
+    assert "--data-binary" in of_lost["message"]
+    assert "each line is one event" in of_pretty["message"]
+    lost = b"".join([one] * (LONGEST_LINE // len(one) + 1))
+    assert "--data-binary" in send(http, lost)[0][0]["message"]
+
+
 def test_old_events_need_a_backfill(http: httpx.Client, tag: str) -> None:
     verdicts, summary = send(http, lines_of(tag, 1), backfill="false")
     assert verdicts[0]["code"] == "late"
