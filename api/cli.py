@@ -19,10 +19,10 @@ from api.cli_jobs import jobs_app
 from api.cli_keys import key_app
 from api.cli_schema import schema_app
 from api.errors import ApiError
-from api.jsontext import json_of
 from api.printing import AsJson, Output, out
 from api.settings import read_settings
 from graphsvc.errors import GraphError
+from graphsvc.wording import causes, sentence
 from kge.errors import KgeError
 from ranking.errors import RankingError
 
@@ -110,7 +110,6 @@ def _fail(sentence: str) -> None:
 
 def _one_line(error: ValidationError) -> str:
     return "; ".join(
-        f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}, "
-        f"received {json_of(item.get('input')).decode()[:100]}"
-        for item in error.errors()
+        ": ".join([*filter(None, [".".join(map(str, item["loc"]))]), sentence(item)])
+        for item in causes(error.errors())
     )

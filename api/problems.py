@@ -3,6 +3,7 @@
 Takes exceptions, gives `application/problem+json`; never shows a traceback.
 """
 
+import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -11,9 +12,11 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 
 from api.errors import STATUS, ApiError
+from graphsvc.wording import causes, expected, sentence
 
 _log = logging.getLogger("graphsvc.api")
 _LONGEST_ECHO = 200
@@ -114,17 +117,30 @@ def _validation_error(request: Request, error: Exception) -> JSONResponse:
     if "json" not in kind and any(item["loc"] == ("body",) for item in error.errors()):
         detail = f"Content-Type should be application/json, received {kind}"
         return problem(422, "Invalid request", detail)
+    model = _body_of(request)
+    found = causes(error.errors())
     errors = [
         {
-            "field": ".".join(str(part) for part in item["loc"]),
-            "value": _short(item.get("input")),
-            "expected": item["msg"],
+            "field": _field(item),
+            "value": None if item["type"] == "missing" else _short(item.get("input")),
+            "expected": expected(item, model),
         }
-        for item in error.errors()
+        for item in found
     ]
-    first = errors[0]
-    detail = f"{first['field']}: {first['expected']}"
+    detail = f"{_field(found[0])}: {sentence(found[0], model)}"
     return problem(422, "Invalid request", detail, errors=errors)
+
+
+def _body_of(request: Request) -> Any:
+    """What the route's body should be, if it takes one."""
+    body = getattr(request.scope.get("route"), "body_field", None)
+    return body.field_info.annotation if body else None
+
+
+def _field(item: ErrorDetails) -> str:
+    if item["type"] == "json_invalid":  # what follows is how many characters were read
+        return str(item["loc"][0])
+    return _printed(".".join(str(part) for part in item["loc"]))
 
 
 def _unexpected(request: Request, error: Exception) -> JSONResponse:
@@ -139,5 +155,11 @@ def _short(value: Any) -> Any:
         return value
     if isinstance(value, int | float) and math.isfinite(value) and abs(value) < _LARGEST_ECHO:
         return value
-    text = str(value)[:_LONGEST_ECHO]
+    as_sent = isinstance(value, dict | list)
+    text = json.dumps(value, ensure_ascii=False, default=str) if as_sent else str(value)
+    return _printed(text)
+
+
+def _printed(text: str) -> str:
+    text = text[:_LONGEST_ECHO]
     return text.encode(errors="replace").decode()  # half pairs have no bytes

@@ -20,6 +20,7 @@ from graphsvc.hints import meant, one_of
 from graphsvc.ids import MAX_ID_LENGTH
 from graphsvc.schema import EventType, Schema
 from graphsvc.verdict import Verdict, printable, reject, shortened
+from graphsvc.wording import sentence
 
 #: Clocks differ: what happened up to this many seconds after now is believed.
 FUTURE_SECONDS = 600
@@ -59,7 +60,7 @@ def admit(schema: Schema, raw: Any, now: int, rules: Rules = Rules()) -> Event |
     try:
         event = _validate(raw)
     except ValidationError as error:
-        detail = error.errors(include_url=False, include_context=False)[0]
+        detail = error.errors(include_url=False)[0]
         return _malformed(raw, detail)
     wrong = (
         check_builtin(schema, event)
@@ -119,9 +120,7 @@ def _malformed(raw: Any, detail: ErrorDetails) -> Verdict:
     field = printable(field)
     code = "too_large" if detail["type"] in ("too_large", "string_too_long") else "invalid"
     short = None if detail["type"] == "missing" else shortened(detail["input"])
-    received = "nothing" if detail["type"] == "missing" else repr(short)
-    expected = detail["msg"].removeprefix("Input ").removeprefix("Field ")
-    message = f"{field}: {expected[:1].lower()}{expected[1:]}, received {received}"
+    message = f"{field}: {sentence(detail, Event)}"
     if field == "event_time" and detail["type"] == "less_than_equal":
         message += "; it should be in seconds since 1970, and this looks like milliseconds"
     return Verdict(_event_id(raw), "rejected", code, field, message, short)

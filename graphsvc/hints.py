@@ -20,12 +20,16 @@ def meant(name: str, known: Iterable[str]) -> str:
 
 
 def one_of(known: Iterable[str]) -> str:
-    """`one of x, y, z`, or of the first twenty and how many more there are."""
+    """`one of x, y, z`, where a name is expected."""
+    names = list(known)
+    return f"one of {listed(names)}" if names else "absent, as there are none"
+
+
+def listed(known: Iterable[str]) -> str:
+    """`x, y, z`, or the first twenty and how many more there are."""
     names = list(dict.fromkeys(known))
-    if not names:
-        return "absent, as there are none"
     more = len(names) - MOST_LISTED
-    return f"one of {', '.join(names[:MOST_LISTED])}{f' and {more} more' if more > 0 else ''}"
+    return f"{', '.join(names[:MOST_LISTED])}{f' and {more} more' if more > 0 else ''}" or "none"
 
 
 # A stream may hold the same wrong name a million times, and comparing costs most of a rejection.

@@ -34,8 +34,18 @@ def reject(
 ) -> Verdict:
     """The verdict on a well-formed event that may not be in the graph."""
     short = shortened(value)
-    message = f"{field} should be {expected}, received {short!r}{hint}"
+    message = f"{field} should be {expected}, received {received(value)}{hint}"
     return Verdict(event.event_id, "rejected", code, field, message, short)
+
+
+def received(value: Any) -> str:
+    """A value as a sentence shows it."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    short = shortened(value)
+    return str(short) if isinstance(value, Mapping | list | tuple) else repr(short)
 
 
 def shortened(value: Any) -> str | float | bool | None:
@@ -53,8 +63,8 @@ def shortened(value: Any) -> str | float | bool | None:
     return "an object" if isinstance(value, Mapping) else "a list"
 
 
-def printable(text: str) -> str:
-    """A text without what a terminal or a log could stumble over, at most 80 characters of it."""
-    short = text if len(text) <= LONGEST_ECHO else f"{text[:LONGEST_ECHO]}..."
+def printable(text: str, *, most: int = LONGEST_ECHO) -> str:
+    """A text without what a terminal or a log could stumble over, at most so much of it."""
+    short = text if len(text) <= most else f"{text[:most]}..."
     # Python's isprintable is false for lone surrogates, control characters and separators.
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in short)

@@ -188,6 +188,7 @@ def test_a_key_is_made_and_revoked(run, trained) -> None:
         (("retrain", "--as-of", "yesterday"), 1, "--as-of should be a whole number of seconds"),
         (("retrain", "--shares", "1,2"), 1, "shares"),
         (("retrain", "--arms", "none,magic"), 1, "magic"),
+        (("retrain", "--arms", "foo"), 1, "or 'attention', received 'foo'\n"),
         (("score", "film", "d1", "d2"), 1, "user"),
         (("neighbors", "user", "nobody"), 1, "nobody"),
         (("jobs", "none-such"), 1, "none-such"),
