@@ -74,7 +74,8 @@ def _merge(schema: Schema, event: Event) -> Verdict | None:
     if event.object.type != event.actor.type:
         return reject(event, "wrong_type", "object.type", event.actor.type, event.object.type)
     if event.object == event.actor:
-        return reject(event, "merge_cycle", "object", "another entity than the actor", event.object)
+        expected = "another entity than the one merged"
+        return reject(event, "merge_cycle", "object", expected, event.object.id)
     return None
 
 

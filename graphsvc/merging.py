@@ -63,7 +63,7 @@ def circular(connection: Connection, entries: Sequence[Entry]) -> dict[int, Verd
             "rejected",
             "merge_cycle",
             "object",
-            "object should be another entity than the actor: these two ids are one already",
+            "object should be another entity than the one merged: these two ids are one already",
             entry.object_id,
         )
         for entry in entries

@@ -28,6 +28,13 @@ class Verdict(NamedTuple):
     #: The value received, shortened.
     value: str | float | bool | None = None
 
+    @property
+    def expected(self) -> str:
+        """What was expected alone: the sentence without the field before and the value behind."""
+        says = (self.message or "").removeprefix(self.field or "")
+        says = says.removeprefix(":").strip().removeprefix("should be ")
+        return says.partition(", received ")[0]
+
 
 def reject(
     event: Event, code: str, field: str, expected: str, value: Any, hint: str = ""

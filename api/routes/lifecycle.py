@@ -66,7 +66,7 @@ def merge(services: ServicesOf, type_: TypeOf, id_: IdOf, body: MergeIn) -> Enti
             "object": kept._asdict(),
         }
 
-    say(services, event)
+    say(services, event, names={"actor": "path", "object": "into"})
     return _present(services, kept)
 
 

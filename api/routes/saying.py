@@ -14,12 +14,21 @@ from graphsvc.db import Connection, wait_for_writers
 from graphsvc.ingest import Verdict, ingest
 from graphsvc.schema import Schema
 
+#: What the parts of an event are called where an entity stands in the path.
+_NAMES = {"properties": "attributes", "actor": "path"}
 
-def say(services: Services, make: Callable[[Connection], Mapping[str, Any] | None]) -> None:
+
+def say(
+    services: Services,
+    make: Callable[[Connection], Mapping[str, Any] | None],
+    *,
+    names: Mapping[str, str] = _NAMES,
+) -> None:
     """Log the event that `make` gives, without id and source; None says nothing.
 
     `make` is called while nobody else writes, so what it reads still holds when its event is
-    logged. Raises `Invalid` for what is rejected, naming fields as the request does.
+    logged. Raises `Invalid` for what is rejected, naming fields as the request does: `names` has
+    what it calls the parts of the event.
     """
 
     def write(schema: Schema) -> Verdict | None:
@@ -36,6 +45,14 @@ def say(services: Services, make: Callable[[Connection], Mapping[str, Any] | Non
         return
     services.telemetry.events.labels(verdict.status).inc()
     if verdict.status != "accepted":
-        field = (verdict.field or "").replace("properties", "attributes").replace("actor", "path")
-        says = (verdict.message or "").replace("properties", "attributes")
-        raise Invalid(says, errors=[{"field": field, "value": verdict.value, "expected": says}])
+        raise _refusal(verdict, names)
+
+
+def _refusal(verdict: Verdict, names: Mapping[str, str]) -> Invalid:
+    field = verdict.field or ""
+    part, dot, inner = field.partition(".")
+    asked = f"{names.get(part, part)}{dot}{inner}"
+    says = asked + (verdict.message or "").removeprefix(field)
+    return Invalid(
+        says, errors=[{"field": asked, "value": verdict.value, "expected": verdict.expected}]
+    )

@@ -16,13 +16,18 @@ def test_attributes_are_set_kept_and_removed(http: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("attributes", "field"),
-    [({"age": "old"}, "attributes.age"), ({"height": 2}, "attributes.height")],
+    ("attributes", "field", "value", "expected"),
+    [
+        ({"age": "properties"}, "attributes.age", "properties", "a number or null"),
+        ({"agee": 2}, "attributes.agee", 2, "declared for user: one of age, gender, occupation"),
+    ],
 )
-def test_a_wrong_attribute_names_its_field(http, problem, attributes: dict, field: str) -> None:
+def test_a_wrong_attribute_names_its_field(
+    http, problem, attributes: dict, field: str, value: object, expected: str
+) -> None:
     refused = problem(http.put("/v1/entities/user/anna", json={"attributes": attributes}), 422)
-    assert refused["errors"][0]["field"] == field
-    assert refused["errors"][0]["expected"]
+    assert refused["errors"] == [{"field": field, "value": value, "expected": expected}]
+    assert refused["detail"].startswith(f"{field} should be {expected}, received {value!r}")
 
 
 @pytest.mark.parametrize("body", [{}, {"attributes": {}}, {"attributes": 3}, {"more": 1}])

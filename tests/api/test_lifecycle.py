@@ -70,8 +70,15 @@ def test_two_ids_of_one_film(http: httpx.Client, problem, name: str) -> None:
     assert put(http, two, year=2000).json()["id"] == f"{name}-1"
     assert http.get(one).json()["attributes"]["year"] == 2000
     refused = problem(http.post(f"{one}/merge", json={"into": f"{name}-1"}), 422)
-    assert refused["errors"][0]["field"] == "object"
-    problem(http.post(f"{one}/merge", json={"into": f"{name}-2"}), 422)
+    assert (
+        refused["detail"]
+        == f"into should be another entity than the one merged, received '{name}-1'"
+    )
+    [error] = refused["errors"]
+    assert (error["field"], error["value"]) == ("into", f"{name}-1")
+    assert error["expected"] == "another entity than the one merged"
+    refused = problem(http.post(f"{one}/merge", json={"into": f"{name}-2"}), 422)
+    assert refused["detail"].startswith("into should be another entity than the one merged: these")
     [listed] = http.get("/v1/entities/film", params={"id": f"{name}-2"}).json()["items"]
     assert (listed["id"], listed["merged_into"]) == (f"{name}-2", f"{name}-1")
 
