@@ -146,9 +146,8 @@ def retrain(  # noqa: PLR0913  (an option for each field of the request)
     asked |= {name: text.split(",") for name, text in lists.items() if text is not None}
     request = RetrainRequest.model_validate(asked)
     database = open_database()
-    queue = JobQueue(read_settings().jobs_url, database)
-    out(Output({"job": queue.enqueue(JobName.RETRAIN, request)}), as_json=as_json)
-    queue.close()
+    with closing(JobQueue(read_settings().jobs_url, database)) as queue:
+        out(Output(asdict(queue.enqueue(JobName.RETRAIN, request))), as_json=as_json)
 
 
 @jobs_app.command()

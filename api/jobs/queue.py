@@ -13,12 +13,13 @@ from typing import Any
 from dbos import DBOSClient, WorkflowHandle, run_dbos_database_migrations
 from dbos import error as dbos_error
 from dbos._sys_db import WorkflowStatus
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from api.errors import UnknownName, WrongState
 from api.jobs.job import ACTIVE, MOVING, QUEUE_STEP, Job, job_of, request_of
 from api.jobs.listing import listed
-from api.jobs.requests import REQUESTS, JobName
+from api.jobs.moments import would_choose
+from api.jobs.requests import REQUESTS, JobName, RetrainRequest
 from api.jobs.serializer import JsonSerializer, forbid_pickle
 from graphsvc import progress
 from graphsvc.db import Database, reported
@@ -55,6 +56,14 @@ class JobPage:
     next: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The job that does what was asked for; `existing`: it was there before."""
+
+    job: str
+    existing: bool
+
+
 class JobQueue:
     """A connection to the job database. Close it with `close`."""
 
@@ -70,26 +79,46 @@ class JobQueue:
         )
         self._database = database
 
-    def enqueue(self, name: JobName, request: BaseModel) -> str:
-        """Ask for a job. While an identical one waits or runs, its id comes back instead."""
+    def enqueue(self, name: JobName, request: RetrainRequest) -> Asked:
+        """Ask for a job. While an identical one waits or runs, and would end alike, it is that one.
+
+        One that has chosen its moment ends alike as long as a new one would choose the same.
+        """
         body = request.model_dump(mode="json")
+        behind: list[str] = []
         with reported():
             # One that was resumed has lost the mark by which the library would find it.
             for status in self.active():
                 if status.name == name.value and request_of(status) == body:
-                    return status.workflow_id
+                    if self._ends_alike(status.workflow_id, request):
+                        return Asked(status.workflow_id, existing=True)
+                    behind.append(status.workflow_id)
+            # So that lists have an order within a moment, see api/jobs/listing.py.
+            own = id_by_time(time_ns())
             handle: WorkflowHandle[Any] = self._client.enqueue(
                 {
                     "workflow_name": name.value,
                     "queue_name": QUEUE,
-                    # So that lists have an order within a moment, see api/jobs/listing.py.
-                    "workflow_id": id_by_time(time_ns()),
-                    "deduplication_id": digest_of_json([name.value, body]),
+                    "workflow_id": own,
+                    # Those that were passed over hold the marks of when they were asked for.
+                    "deduplication_id": digest_of_json([name.value, body, *sorted(behind)]),
                     "duplication_policy": "return-existing",
                 },
                 body,
             )
-        return str(handle.workflow_id)
+        return Asked(str(handle.workflow_id), existing=str(handle.workflow_id) != own)
+
+    def _ends_alike(self, job_id: str, request: RetrainRequest) -> bool:
+        """Whether a job that waits or runs gives what an identical one that begins now would."""
+        first = request.steps[0]
+        with self._database.reading() as connection:
+            begun = any(step.step == first for step in progress.read(connection, job_id))
+        if not begun:
+            return True  # it looks at the log later than whoever asks now
+        for step in self._client.list_workflow_steps(job_id):
+            if step["function_name"] == first and step["output"]:
+                return would_choose(self._database, step["output"], request.as_of)
+        return False  # it is choosing
 
     def get(self, job_id: str) -> Job:
         """One job with its progress. Raises `UnknownName`."""
@@ -135,14 +164,14 @@ class JobQueue:
     def retry(self, job_id: str) -> Job:
         """Do all of it again: a new job of the same request, over the log as it is then.
 
-        Harmless to repeat while the new one waits or runs: that one is given. Raises
-        `UnknownName`, or `WrongState` if the old one still waits or runs.
+        Harmless to repeat: as when it is asked for again, see `enqueue`. Raises `UnknownName`, or
+        `WrongState` if the old one still waits or runs.
         """
         job = self.get(job_id)
         if job.state in ("waiting", "running"):
             raise WrongState(f"job {job_id} is {job.state}; cancel it before it is retried")
         request = checked(job.name, job.request)
-        return self.get(self.enqueue(JobName(job.name), request))
+        return self.get(self.enqueue(JobName(job.name), request).job)
 
     def close(self) -> None:
         self._client.destroy()

@@ -15,12 +15,18 @@ class Enqueued(BaseModel):
     """The job that will do it; look at it under `/v1/jobs/{id}`."""
 
     job: str = Field(examples=["7c1e4d62-6f0e-4f0e-9d5a-0c1b2a3f4e5d"])
+    existing: bool = Field(
+        description="Whether it was there before: an identical one that waits or runs, and that "
+        "sees all that a new one would see.",
+        examples=[False],
+    )
 
 
 @router.post(
     "/retrains",
     status_code=status.HTTP_202_ACCEPTED,
-    summary="Ask for a retrain; an identical one that waits or runs is returned instead",
+    summary="Ask for a retrain; an identical one that waits or runs and sees as much is returned "
+    "instead",
 )
 def post_retrain(
     services: ServicesOf,
@@ -29,6 +35,6 @@ def post_retrain(
         RetrainRequest, Body(examples=[{"split": "global_time", "arms": ["attention"]}])
     ] = RetrainRequest(),  # noqa: B008  frozen, so one default serves all
 ) -> Enqueued:
-    job = services.jobs.enqueue(JobName.RETRAIN, body)
-    response.headers["Location"] = f"/v1/jobs/{job}"
-    return Enqueued(job=job)
+    asked = services.jobs.enqueue(JobName.RETRAIN, body)
+    response.headers["Location"] = f"/v1/jobs/{asked.job}"
+    return Enqueued(job=asked.job, existing=asked.existing)

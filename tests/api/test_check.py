@@ -8,6 +8,7 @@ from semantics import DAY, NOW, event
 
 from api.jobs import steps
 from api.jobs.check import check
+from api.jobs.moments import would_choose
 from api.jobs.requests import RetrainRequest
 from api.jobs.steps import Workshop
 from api.settings import Settings
@@ -95,6 +96,29 @@ def test_a_moment_has_a_schema(shop: Workshop) -> None:
         change(connection, parse_schema(document), reason="test", now=NOW)
     assert steps.snapshot(shop, RetrainRequest(), _silent, at=chosen) == then
     assert steps.snapshot(shop, RetrainRequest(), _silent) != then
+
+
+def test_a_job_is_as_good_as_a_new_one_while_that_would_choose_alike(shop: Workshop) -> None:
+    then = steps.snapshot(shop, RetrainRequest(), _silent)
+    chosen = steps.moment(shop, RetrainRequest())
+
+    def alike() -> list[bool]:
+        return [would_choose(shop.database, chosen, as_of) for as_of in (None, NOW, then)]
+
+    assert alike() == [True, True, True]
+    assert not would_choose(shop.database, chosen, NOW - 1), "there was nothing"
+    more = event("shown", "later", "user/2", "item/1", event_time=NOW + 500)
+    post_world(shop.database, [more], now=NOW, schema=_stored(shop.database))
+    assert alike() == [False, False, True], "its second had not ended"
+    chosen = steps.moment(shop, RetrainRequest())
+    more = event("shown", "last", "user/2", "item/1", event_time=NOW + 501)
+    post_world(shop.database, [more], now=NOW + 9, schema=_stored(shop.database))
+    assert alike() == [False, True, True]
+    with shop.database.transaction() as connection:
+        document = to_document(SCHEMA)
+        document["relations"]["click"]["half_life_days"] = 1
+        change(connection, parse_schema(document), reason="test", now=NOW)
+    assert alike() == [False, False, False]
 
 
 def test_a_request_names_a_second_or_a_digest() -> None:

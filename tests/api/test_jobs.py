@@ -1,7 +1,12 @@
 """Retrains and jobs over HTTP, as far as no worker is needed."""
 
+from typing import Any
+
 import httpx
 import pytest
+
+from graphsvc import progress
+from graphsvc.db import Database
 
 
 def test_an_identical_request_that_waits_is_the_same_job(http: httpx.Client) -> None:
@@ -9,8 +14,9 @@ def test_an_identical_request_that_waits_is_the_same_job(http: httpx.Client) -> 
     first = http.post("/v1/retrains", json=body)
     assert first.status_code == 202
     job = first.json()["job"]
+    assert first.json()["existing"] is False
     assert first.headers["location"] == f"/v1/jobs/{job}"
-    assert http.post("/v1/retrains", json=body).json()["job"] == job
+    assert http.post("/v1/retrains", json=body).json() == {"job": job, "existing": True}
     # The same with its defaults written out, and another one.
     full = {**body, "promote": True, "arms": ["none", "frozen", "attention"]}
     assert http.post("/v1/retrains", json=full).json()["job"] == job
@@ -20,6 +26,36 @@ def test_an_identical_request_that_waits_is_the_same_job(http: httpx.Client) -> 
     found = http.get(f"/v1/jobs/{job}").json()
     assert (found["state"], found["step"], found["error"]) == ("waiting", None, None)
     assert found["request"]["seed"] == 7
+
+
+def test_one_that_chooses_its_moment_may_have_missed_what_has_just_come(
+    http: httpx.Client, trained: Any
+) -> None:
+    body = {"seed": 9}
+    job = http.post("/v1/retrains", json=body).json()["job"]
+    begin(trained, job)
+    fresh = http.post("/v1/retrains", json=body).json()
+    assert (fresh["job"] != job, fresh["existing"]) == (True, False)
+    assert http.post("/v1/retrains", json=body).json() == {"job": fresh["job"], "existing": True}
+    begin(trained, fresh["job"])  # as if the first had been cancelled, or another worker had it
+    third = http.post("/v1/retrains", json=body).json()
+    assert third["job"] not in (job, fresh["job"])
+    listed = http.get("/v1/jobs", params={"limit": 3}).json()["items"]
+    assert [item["id"] for item in listed] == [third["job"], fresh["job"], job]
+    # Each of them is stopped and goes on for itself.
+    for one in (job, fresh["job"], third["job"]):
+        assert http.post(f"/v1/jobs/{one}/cancel").json()["state"] == "cancelled"
+    for one in (job, fresh["job"]):
+        assert http.post(f"/v1/jobs/{one}/resume").json()["state"] == "waiting"
+
+
+def begin(trained: Any, job: str) -> None:
+    """As a worker tells it when it begins a job."""
+    database = Database(trained.settings.graph_url)
+    told = {"position": 0, "state": "running", "done": 0, "total": 0, "note": "", "detail": {}}
+    with database.transaction() as connection:
+        progress.write(connection, job, "moment", **told, now=1)
+    database.dispose()
 
 
 def test_a_retrain_without_a_body_takes_the_defaults(http: httpx.Client) -> None:

@@ -9,7 +9,7 @@ import httpx
 import orjson
 from dbos import DBOSClient
 from hanging_worker import HangingWorkers
-from planted import planted_events
+from planted import START, click, planted_events
 from running import Service, eventually, post_all, service, wait_job
 from sqlalchemy import text
 
@@ -55,6 +55,30 @@ def test_a_running_job_stops_at_once_and_goes_on(database_url: str, tmp_path: Pa
             said = call(running, "jobs", job, "--cancel")
             assert said.returncode == 1
             assert said.stderr.startswith(f"error: job {job} is done; only one that waits")
+
+
+def test_a_retrain_sees_what_was_posted_before_it(database_url: str, tmp_path: Path) -> None:
+    with service(tmp_path, database_url, GRAPHSVC_TRANSRA__EPOCHS="3") as running:
+        running.start("serve")
+        running.wait_ready()
+        with HangingWorkers(running) as workers, running.client() as http:
+            post_all(http, planted_events())
+            body = {"arms": ["none"]}
+            first = http.post("/v1/retrains", json=body).json()
+            workers.start("snapshot")  # its moment is chosen
+            same = http.post("/v1/retrains", json=body).json()
+            assert same == {"job": first["job"], "existing": True}, "nothing has come since"
+            post_all(http, [click("u1", "c1", START + 90_000, "since")])
+            second = http.post("/v1/retrains", json=body).json()
+            assert (second["existing"], second["job"] != first["job"]) == (False, True)
+            again = http.post("/v1/retrains", json=body).json()
+            assert again == {"job": second["job"], "existing": True}
+            states = [job["state"] for job in http.get("/v1/jobs").json()["items"]]
+            assert states == ["waiting", "running"]
+            workers.kill()
+            workers.start()
+            before = wait_job(http, first["job"])["result"]["moment"]["seq"]
+            assert wait_job(http, second["job"])["result"]["moment"]["seq"] == before + 1
 
 
 def test_a_failed_step_says_why_and_the_job_can_be_done_again(
