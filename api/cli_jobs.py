@@ -14,6 +14,7 @@ from api.errors import Invalid
 from api.opening import open_database
 from api.printing import AsJson, Output, Ticker, out
 from api.settings import read_settings
+from graphsvc.artifact import ArtifactStore
 from graphsvc.snapshot import open_snapshot
 
 if TYPE_CHECKING:
@@ -41,10 +42,12 @@ def snapshot(
     With the digest of a snapshot as `--as-of`, that one is rebuilt: with its split and shares.
     """
     from api.jobs import steps
+    from api.jobs.moments import refuse_unusable
     from api.jobs.requests import RetrainRequest
 
     moment = _moment(as_of)
     shop = _workshop()
+    refuse_unusable(shop.store, moment, name="--as-of")
     asked: dict[str, Any] = {"split": split, "as_of": moment}
     if isinstance(moment, str):
         then = open_snapshot(shop.store, moment).split
@@ -132,6 +135,7 @@ def retrain(  # noqa: PLR0913  (an option for each field of the request)
     as_json: AsJson = False,
 ) -> None:
     """Ask the worker for a whole retrain: snapshot to promotion."""
+    from api.jobs.moments import refuse_unusable
     from api.jobs.queue import JobQueue
     from api.jobs.requests import JobName, RetrainRequest
 
@@ -145,8 +149,9 @@ def retrain(  # noqa: PLR0913  (an option for each field of the request)
     lists = {"shares": shares, "arms": arms}
     asked |= {name: text.split(",") for name, text in lists.items() if text is not None}
     request = RetrainRequest.model_validate(asked)
-    database = open_database()
-    with closing(JobQueue(read_settings().jobs_url, database)) as queue:
+    database, settings = open_database(), read_settings()
+    refuse_unusable(ArtifactStore(settings.artifacts_dir), request.as_of, name="--as-of")
+    with closing(JobQueue(settings.jobs_url, database)) as queue:
         out(Output(asdict(queue.enqueue(JobName.RETRAIN, request))), as_json=as_json)
 
 

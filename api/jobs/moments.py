@@ -5,12 +5,39 @@ already is of the moment that a new one would choose; never reads a snapshot's r
 """
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from time import time
 from typing import Any
 
+from api.errors import Invalid
 from graphsvc import versions
+from graphsvc.artifact import ArtifactStore
 from graphsvc.db import Database
-from graphsvc.errors import NotEnoughData
+from graphsvc.errors import ArtifactFormat, ArtifactMissing, NotEnoughData
 from graphsvc.export import moment_at_time, present_moment
+from graphsvc.snapshot import open_snapshot
+
+
+def refuse_unusable(store: ArtifactStore, as_of: int | str | None, *, name: str) -> None:
+    """Raise `Invalid`, with the name that it was sent under, for a moment that no job could use.
+
+    A second to come is none: what will have arrived by then is not known yet.
+    """
+    if as_of is None:
+        return
+    if isinstance(as_of, int):
+        now = int(time())
+        expected = (
+            f"should not be in the future: it is {now} now "
+            f"({datetime.fromtimestamp(now, UTC):%Y-%m-%d %H:%M:%S} UTC)"
+        )
+        if as_of > now:
+            raise _invalid(name, as_of, f"{expected}, received {as_of}", expected)
+        return
+    try:
+        open_snapshot(store, as_of, verify=False)  # its step reads every byte
+    except (ArtifactMissing, ArtifactFormat) as error:
+        raise _invalid(name, as_of, f"should be the digest of a snapshot: {error}") from error
 
 
 def would_choose(database: Database, chosen: Mapping[str, Any], as_of: int | str | None) -> bool:
@@ -27,3 +54,8 @@ def would_choose(database: Database, chosen: Mapping[str, Any], as_of: int | str
         except NotEnoughData:
             return False
         return bool(found.seq == chosen["seq"])
+
+
+def _invalid(name: str, as_of: int | str, says: str, expected: str | None = None) -> Invalid:
+    problem = {"field": name, "value": as_of, "expected": expected or says}
+    return Invalid(f"{name} {says}", errors=[problem])

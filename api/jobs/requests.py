@@ -82,8 +82,9 @@ class RetrainRequest(BaseModel):
     promote: bool = Field(default=True, description="Promote the best ranker's trio at the end.")
     as_of: AsOf | None = Field(
         default=None,
-        description="Train on the log as it was: at the end of a second since 1970, or at the "
-        "watermark of a snapshot, given by its digest. By default: as it is now.",
+        description="Train on the log as it was: at the end of a second since 1970 that is not in "
+        "the future, or at the watermark of a snapshot, given by its digest. By default: as it is "
+        "now.",
     )
     allow_leaks: bool = Field(
         default=False,

@@ -1,5 +1,7 @@
 """Retrains and jobs over HTTP, as far as no worker is needed."""
 
+import re
+from time import time
 from typing import Any
 
 import httpx
@@ -97,6 +99,26 @@ def test_a_bad_moment_is_named_in_one_sentence(http: httpx.Client, problem, valu
     assert "seconds since 1970" in error["expected"]
     assert "digest of a snapshot" in error["expected"]
     assert ("milliseconds" in error["expected"]) == (value == 1_767_225_600_000)
+
+
+def test_a_moment_that_no_job_could_use_is_refused_at_once(http, trained, problem) -> None:
+    before = http.get("/v1/jobs").json()["items"]
+    now = int(time())
+    for value, says in (
+        ("0" * 64, f"no snapshot {'0' * 64} under artifacts/"),
+        (trained.bundles[0], "should be a digest of kind snapshot, it is one of kind bundle"),
+        (now + 3600, "should not be in the future: it is "),
+    ):
+        refused = problem(http.post("/v1/retrains", json={"as_of": value}), 422)
+        [error] = refused["errors"]
+        assert (error["field"], error["value"]) == ("body.as_of", value)
+        assert says in error["expected"]
+        assert refused["detail"].startswith("body.as_of should")
+        assert str(value) in refused["detail"]
+    assert abs(int(re.search(r"it is (\d+) now", refused["detail"])[1]) - now) < 30
+    assert http.get("/v1/jobs").json()["items"] == before
+    for value in (trained.snapshot, now):
+        assert http.post("/v1/retrains", json={"as_of": value}).status_code == 202
 
 
 @pytest.mark.parametrize(
