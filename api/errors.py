@@ -76,6 +76,10 @@ class PortTaken(ApiError):
     title = "Port taken"
 
 
+class SettingUnknown(ApiError):
+    """The environment names a setting that there is not; docs/operations.md names them all."""
+
+
 class UnknownName(ApiError):
     """The path names something that does not exist."""
 

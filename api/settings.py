@@ -1,29 +1,40 @@
 """The only reader of the environment.
 
 Takes `GRAPHSVC_*` variables (and `.env`), gives checked settings that nest the rooms' dials; never
-decides anything itself. Nested dials use two underscores: `GRAPHSVC_TRANSRA__DIM=32`.
+decides anything itself. Nested dials use two underscores: `GRAPHSVC_TRANSRA__DIM=32`. A variable
+that names no setting is refused, since it would change nothing.
 """
 
 import re
+from collections.abc import Iterable, Iterator
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    SettingsConfigDict,
+)
 
+from api.errors import SettingUnknown
 from kge.config import TransRAConfig
 from ranking.config import ExamplesConfig, RankerConfig
 
 #: As in graphsvc/db.py.
 _BUSY_SECONDS = 30.0
+_PREFIX = "GRAPHSVC_"
 
 
 class Settings(BaseSettings):
     """Where things lie, what listens where, and the rooms' dials."""
 
     model_config = SettingsConfigDict(
-        env_prefix="GRAPHSVC_",
+        env_prefix=_PREFIX,
         env_nested_delimiter="__",
         env_file=".env",
         extra="ignore",
@@ -104,5 +115,56 @@ class Settings(BaseSettings):
 
 @lru_cache(maxsize=1)
 def read_settings() -> Settings:
-    """The settings of this process, read once."""
+    """The settings of this process, read once. Raises `SettingUnknown`."""
+    refuse_unknown()
     return Settings()
+
+
+def refuse_unknown() -> None:
+    """Raise `SettingUnknown` where the environment or `.env` names a setting that there is not."""
+    known = frozenset(_names())
+    for where, source in (
+        ("the environment", EnvSettingsSource(Settings)),
+        (str(Settings.model_config.get("env_file")), DotEnvSettingsSource(Settings)),
+    ):
+        # Their names have lost their case, which counts for nothing.
+        named = {name.upper() for name in source.env_vars}
+        for name in sorted(named - known):
+            if name.startswith(_PREFIX):
+                raise SettingUnknown(f"{where} has {name}, which is no setting{_hint(name, known)}")
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    """What may have been meant: of the room's dials by the last part, whatever holds that."""
+    short = name.removeprefix(_PREFIX)
+    room, nested, _ = short.partition("__")
+    others = [other.removeprefix(_PREFIX) for other in known]
+    kin = [other for other in others if nested and other.startswith(f"{room}__")]
+    close = get_close_matches(_last(short), sorted({_last(other) for other in kin}), n=1)
+    if close:
+        ends = sorted(other for other in kin if _last(other) == close[0])
+        found = get_close_matches(short, ends, n=1, cutoff=0)
+    else:
+        found = get_close_matches(short, sorted(kin or others), n=1)
+    hint = f"did you mean {_PREFIX}{found[0]}?" if found else "docs/operations.md names them all"
+    return f"; {hint}"
+
+
+def _last(name: str) -> str:
+    return name.rpartition("__")[2]
+
+
+def _names() -> Iterator[str]:
+    """The variables of all settings: those of dials, and of what holds them, as one JSON."""
+    for field, kind in get_type_hints(Settings).items():
+        if field in Settings.model_fields:
+            alias = Settings.model_fields[field].validation_alias
+            yield from _under(str(alias or f"{_PREFIX}{field.upper()}"), kind)
+
+
+def _under(name: str, kind: Any) -> Iterator[str]:
+    yield name
+    if is_dataclass(kind):
+        hints = get_type_hints(kind)
+        for field in fields(kind):
+            yield from _under(f"{name}__{field.name.upper()}", hints[field.name])

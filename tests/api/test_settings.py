@@ -1,13 +1,17 @@
 """Settings come from the environment, dials nest, and a bad value names itself."""
 
+import re
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from api.settings import Settings
+from api.errors import SettingUnknown
+from api.settings import Settings, read_settings, refuse_unknown
 from kge.errors import KgeError
 from ranking.errors import RankingError
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -69,3 +73,50 @@ def test_a_bad_value_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, valu
     with pytest.raises((ValidationError, KgeError, RankingError)) as refused:
         Settings()
     assert value in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("GRAPHSVC_PROT", "; did you mean GRAPHSVC_PORT?"),
+        ("graphsvc_prot", "; did you mean GRAPHSVC_PORT?"),
+        ("GRAPHSVC_SCHEMA_NAME", "; did you mean GRAPHSVC_SCHEMA?"),
+        ("GRAPHSVC_TRANSRA__DIMM", "; did you mean GRAPHSVC_TRANSRA__DIM?"),
+        ("GRAPHSVC_TRANSRA_DIM", "; did you mean GRAPHSVC_TRANSRA__DIM?"),
+        ("GRAPHSVC_TRANSSRA__DIM", "; did you mean GRAPHSVC_TRANSRA__DIM?"),
+        ("GRAPHSVC_RANKER__EPOCH", "; did you mean GRAPHSVC_RANKER__TRAINING__EPOCHS?"),
+        ("GRAPHSVC_RANKER__IDS__MIN_ROW", "; did you mean GRAPHSVC_RANKER__IDS__MIN_ROWS?"),
+        ("GRAPHSVC_PORT__X", "; did you mean GRAPHSVC_PORT?"),
+        ("GRAPHSVC_QQQ", "; docs/operations.md names them all"),
+    ],
+)
+def test_a_name_that_is_no_setting_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, meant: str
+) -> None:
+    read_settings.cache_clear()
+    monkeypatch.setenv(name, "3")
+    with pytest.raises(SettingUnknown) as refused:
+        read_settings()
+    says = f"has {name.upper()}, which is no setting{meant}"
+    assert str(refused.value) == f"the environment {says}"
+    monkeypatch.delenv(name)
+    Path(".env").write_text(f"POSTGRES_PASSWORD=x\n{name}=3\n")
+    with pytest.raises(SettingUnknown) as refused:
+        read_settings()
+    assert str(refused.value) == f".env {says}"
+
+
+def test_every_name_that_we_write_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the docs, the containers, the tests: each would be refused if it were none."""
+    kinds = ("*.py", "*.md", "*.yml", "Makefile", "Dockerfile", ".env.example")
+    texts = [
+        path.read_text()
+        for kind in kinds
+        for path in ROOT.rglob(kind)
+        if ".venv" not in path.parts and path != Path(__file__)
+    ]
+    named = {name.rstrip("_") for text in texts for name in re.findall(r"GRAPHSVC_[A-Z_]+", text)}
+    assert len(named) > 20
+    for name in named - {"GRAPHSVC"}:
+        monkeypatch.setenv(name, "1")
+    refuse_unknown()

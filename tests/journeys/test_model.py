@@ -1,6 +1,6 @@
 """Nothing is lost: random lives of a real service, killed again and again, against an oracle.
 
-To live one again: `GRAPHSVC_MODEL_SEED=<seed> pytest tests/journeys/test_model.py`.
+To live one again: `MODEL_SEED=<seed> pytest tests/journeys/test_model.py`.
 """
 
 import os
@@ -16,7 +16,7 @@ OPERATIONS, KILLS, RETRAINS = 1_000, 15, 3
 def test_a_random_life_is_what_the_oracle_says(
     database_url: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    seed = int(os.environ.get("GRAPHSVC_MODEL_SEED") or time.time_ns() % 10**9)
+    seed = int(os.environ.get("MODEL_SEED") or time.time_ns() % 10**9)
     url = database_url if database_url.startswith("postgresql") else ""
     summary = play(tmp_path, url, seed=seed, operations=OPERATIONS, kills=KILLS, retrains=RETRAINS)
     record_property("said", str(summary))  # printed at the end, see tests/conftest.py
