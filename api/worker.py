@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from fcntl import LOCK_EX, LOCK_NB, flock
+from math import inf
 from time import monotonic
 from types import FrameType
 from typing import NoReturn, TextIO
@@ -44,11 +45,11 @@ _SECONDS_BETWEEN_WATCHES = 60.0
 
 
 class WorkerRunning(GraphError):
-    """Another worker already runs on this data folder; stop it first."""
+    """Another worker already runs on this data folder; stop it, or wait with `worker --standby`."""
 
 
 class WorkerElsewhere(WorkerRunning):
-    """Another worker already runs on this database, from another folder or host; stop it first."""
+    """Another worker already runs on this database, elsewhere; stop it, or wait with `--standby`."""
 
 
 def run(settings: Settings, *, standby: bool = False) -> None:
@@ -68,7 +69,7 @@ def run(settings: Settings, *, standby: bool = False) -> None:
     with ExitStack() as held:
         try:
             migrate(settings)  # the key is the server's to make and to show
-            patience = float("inf") if standby else _PATIENCE_SECONDS
+            patience = inf if standby else _PATIENCE_SECONDS
             locks = held.enter_context(_alone(settings, asked_to_stop, patience))
             if locks is None:
                 return  # asked to stop while it stood by
@@ -147,16 +148,21 @@ def _alone(
     """Both locks, held while the block lasts; None if it was asked to stop before it had them."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     database = Database(settings.graph_url)
-    until = monotonic() + patience
+    until, stands_by = monotonic() + patience, False
     with (settings.data_dir / "worker.lock").open("a+") as lock:
         while not asked_to_stop.is_set():
             only = _try(lock, database)
             if isinstance(only, Claim):
+                if stands_by:
+                    _log.warning("the other worker has ended; taking over")
                 yield lock, only
                 only.release()
                 return
             if monotonic() > until:
                 raise only
+            if patience == inf and not stands_by:
+                stands_by = True
+                _log.warning("another worker runs; standing by")
             asked_to_stop.wait(_SECONDS_BETWEEN_TRIES)
         yield None
 

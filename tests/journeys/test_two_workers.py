@@ -18,6 +18,7 @@ def test_two_workers_on_one_database_take_turns(postgres: Postgres, tmp_path: Pa
         running.start("worker", name="second", **other)
         assert running.processes.pop("second").wait(60) == 1
         assert running.log("second").startswith("error: Another worker already runs on this data")
+        assert "`--standby`" in running.log("second")
         assert "Traceback" not in running.log("second")
 
         # The two see the same artifacts, as two hosts would through a shared folder.
@@ -34,8 +35,12 @@ def test_two_workers_on_one_database_take_turns(postgres: Postgres, tmp_path: Pa
 
             eventually("training under way", embedding, seconds=60)
             assert not ready(running, "other")
+            said = running.log("standby")
+            assert said.endswith("another worker runs; standing by\n")
+            assert said.count("\n") == 1, "it is said once"
             running.kill("worker")
             eventually("the other one took over", lambda: ready(running, "other"), seconds=20)
+            assert "the other worker has ended; taking over\n" in running.log("standby")
             done = wait_job(http, job)
             assert [s["state"] for s in done["progress"]] == ["done"] * len(done["progress"])
             for kind in ("snapshot", "bundle", "index", "ranker", "report"):
