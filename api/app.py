@@ -108,14 +108,7 @@ def _lifespan(
         schemas.follow(settings.poll_seconds)
         live.follow(settings.poll_seconds)
         answers.start()
-        housekeeping = Housekeeping(
-            database,
-            answers_days=settings.answers_days,
-            answers_rows=settings.answers_rows,
-            keyed_hours=settings.idempotency_hours,
-            keyed_rows=settings.idempotency_answers,
-            keyed_mib=settings.idempotency_mib,
-        )
+        housekeeping = _housekeeping(settings, database)
         housekeeping.start()
         try:
             yield
@@ -128,3 +121,14 @@ def _lifespan(
             database.dispose()
 
     return lifespan
+
+
+def _housekeeping(settings: Settings, database: Database) -> Housekeeping:
+    return Housekeeping(
+        database,
+        answers_days=settings.answers_days,
+        answers_rows=settings.answers_rows,
+        keyed_hours=settings.idempotency_hours,
+        keyed_rows=settings.idempotency_answers,
+        keyed_mib=settings.idempotency_mib,
+    )
