@@ -49,7 +49,7 @@ class WorkerRunning(GraphError):
 
 
 class WorkerElsewhere(WorkerRunning):
-    """Another worker runs on this database, elsewhere; stop it, or wait with `--standby`."""
+    """Another worker already runs on this database, elsewhere; stop it, or use `--standby`."""
 
 
 def run(settings: Settings, *, standby: bool = False) -> None:

@@ -20,11 +20,15 @@ def test_lists_are_newest_first_in_pages(http: httpx.Client, trained) -> None:
         if cursor is None:
             break
     digests = [item["digest"] for item in seen]
-    assert len(digests) == len(set(digests)) == 8  # snapshot, two trios, report
+    assert len(digests) == len(set(digests))
+    # Other tests of the same service may have made more.
+    made = {trained.snapshot, *trained.bundles, *trained.rankers, trained.report}
+    assert made <= set(digests)
     times = [item["created_at"] for item in seen]
     assert times == sorted(times, reverse=True)
     rankers = http.get("/v1/artifacts", params={"kind": "ranker"}).json()["items"]
-    assert {item["digest"] for item in rankers} == set(trained.rankers)
+    assert {item["digest"] for item in rankers} >= set(trained.rankers)
+    assert {item["kind"] for item in rankers} == {"ranker"}
 
 
 def test_lineage_can_be_walked(http: httpx.Client, trained) -> None:
