@@ -19,8 +19,8 @@ from graphsvc.versions import current, store, text_of
 
 __all__ = ["MOST_REPLAYED", "Change", "change"]
 
-#: How many events are replayed per second, for what people are told; the least that was measured on
-#: 2 busy cores was 13,000 (see docs/operations.md).
+#: How many events are replayed per second, for what people are told: on the cautious side of what
+#: `benchmarks/ingest.py --only replay` measures, since machines are busy.
 _REPLAYED_PER_SECOND = 10_000
 #: A change that replays more events than this has to be asked for: writers wait meanwhile, and give
 #: up after 30 seconds.
