@@ -3,8 +3,10 @@
 Takes trained arrays, gives a sealed folder of safetensors and Parquet and reads it back as numpy
 arrays; never imports torch or PyKEEN, since serving opens bundles too.
 
-    arrays.safetensors    vectors, bias, degree, translations, projections, priors, frame_rows
-    entities.parquet      id                                       row number = position
+    arrays.safetensors         vectors, bias, degree, translations, projections, priors, frame_rows;
+                               tail_projections where tails go through matrices of their own
+    facet-<name>.safetensors   the same but frame_rows, learned from one group of relations
+    entities.parquet           id                                  row number = position
 
 Rows cover every entity of the snapshot that has at least one training triple. A type is a
 contiguous range of rows, sorted by id as in the snapshot.
@@ -30,67 +32,86 @@ from graphsvc.artifact import Artifact, ArtifactStore, Recipe
 from graphsvc.errors import ArtifactFormat
 from graphsvc.ids import digest_of_json
 from graphsvc.snapshot import RelationInfo, TypeRange
-from kge.errors import ShapeMismatch, UnknownRelation, UnknownType
+from kge.arrays import BundleArrays, FacetArrays, check, find_type
+from kge.errors import UnknownFacet, UnknownRelation
 from kge.ranks import distance_scores
 
 #: Layout of the payload and files; a bundle of another one is refused by name.
-BUNDLE_FORMAT = 1
+BUNDLE_FORMAT = 2
+
+#: The facet that holds every relation.
+ALL = "all"
 
 # A bundle is read piece by piece: each call holds the interpreter until it is done, and servers
 # answer while they load the next bundle.
 _PIECE_IDS = 1 << 14
 _PIECE_BYTES = 1 << 21
 
-#: Which training signals the vectors hold; part of the frame.
-FACETS = ("all",)
-
-_ARRAYS = (
-    "vectors",
-    "bias",
-    "degree",
-    "translations",
-    "projections",
-    "priors",
-    "frame_rows",
-)
+_ARRAYS = ("vectors", "bias", "degree", "translations", "projections", "priors")
+_OPTIONAL = "tail_projections"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BundleArrays:
-    """What training hands over. N entities, T types, R relations, d and k dimensions."""
+@dataclass(frozen=True)
+class Facet:
+    """One group of relations and the vectors it gives. Arrays are read when first asked for."""
 
-    types: Sequence[TypeRange]
-    #: [N] the application's ids
-    ids: NDArray[np.object_]
-    #: [N, d] float32, the composed e_v
-    vectors: NDArray[np.float32]
-    #: [N] float32, tail bias b_t
-    bias: NDArray[np.float32]
-    #: [N] int32, training triples that touch the entity
-    degree: NDArray[np.int32]
-    relations: Sequence[RelationInfo]
-    #: [2R, k] float32; r = forward, r + R = reciprocal
-    translations: NDArray[np.float32]
-    #: [2R, k, d] float32
-    projections: NDArray[np.float32]
-    #: [T, d] float32, the vector of an entity of which nothing is known, by type
-    priors: NDArray[np.float32]
-    #: [F] int32, the rows that hold the frame
-    frame_rows: NDArray[np.int32]
-    #: multiplies -||.||^2; 1 where the projections carry it
-    scale: float = 1.0
+    name: str
+    relations: tuple[RelationInfo, ...]
+    scale: float
+    _file: Path
 
     @property
-    def dim(self) -> int:
-        return int(self.vectors.shape[1])
+    def vectors(self) -> NDArray[np.float32]:
+        return self.arrays["vectors"]
 
-    def type_range(self, type_name: str) -> TypeRange:
-        """The rows of a type. Raises `UnknownType`."""
-        return _type_range({t.name: t for t in self.types}, type_name)
+    @property
+    def bias(self) -> NDArray[np.float32]:
+        return self.arrays["bias"]
 
-    def prior(self, type_name: str) -> Float[np.ndarray, "d"]:
-        """The vector of an entity of which nothing is known yet."""
-        return self.priors[[t.name for t in self.types].index(self.type_range(type_name).name)]
+    @property
+    def degree(self) -> NDArray[np.int32]:
+        return self.arrays["degree"]
+
+    @property
+    def translations(self) -> NDArray[np.float32]:
+        return self.arrays["translations"]
+
+    @property
+    def projections(self) -> NDArray[np.float32]:
+        return self.arrays["projections"]
+
+    @property
+    def tail_projections(self) -> NDArray[np.float32]:
+        return self.arrays.get(_OPTIONAL, self.arrays["projections"])
+
+    @cached_property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        return _load_arrays(self._file)
+
+    def relation_index(self, name: str) -> int:
+        """The forward index of a relation by name. Raises `UnknownRelation`."""
+        for index, relation in enumerate(self.relations):
+            if relation.name == name:
+                return index
+        raise UnknownRelation(
+            f"relation should be one of {', '.join(r.name for r in self.relations)}, "
+            f"received {name!r}"
+        )
+
+    def project(self, relation: int, vectors: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n k"]:
+        """`M_r e + r` for each row: where a head looks for its tails."""
+        return vectors @ self.projections[relation].T + self.translations[relation]
+
+    def score_vectors(
+        self,
+        relation: int,
+        head_vectors: Float[np.ndarray, "b d"],
+        tail_vectors: Float[np.ndarray, "m d"],
+        tail_bias: Float[np.ndarray, "m"],
+    ) -> Float[np.ndarray, "b m"]:
+        """`scale * -||M_r h + r - M_r t||^2 + b_t` of every head against every tail."""
+        points = tail_vectors @ self.tail_projections[relation].T
+        return distance_scores(self.project(relation, head_vectors), points, tail_bias, self.scale)
 
 
 @dataclass(frozen=True)
@@ -124,10 +145,37 @@ class Bundle:
     def types(self) -> dict[str, TypeRange]:
         return {t["name"]: TypeRange(**t) for t in self.artifact.payload["types"]}
 
-    @cached_property
+    @property
     def relations(self) -> tuple[RelationInfo, ...]:
         """In the snapshot's order; index r is forward, r + R reciprocal (tail to head)."""
-        return tuple(RelationInfo(**r) for r in self.artifact.payload["relations"])
+        return self.whole.relations
+
+    @cached_property
+    def facets(self) -> dict[str, Facet]:
+        """`all`, then the named groups."""
+        known = {r["name"]: RelationInfo(**r) for r in self.artifact.payload["relations"]}
+        return {
+            name: Facet(
+                name=name,
+                relations=tuple(known[relation] for relation in group),
+                scale=self.scale,
+                _file=self.artifact.file(_file_of(name)),
+            )
+            for name, group in self.artifact.payload["facets"].items()
+        }
+
+    @property
+    def whole(self) -> Facet:
+        """The facet of all relations."""
+        return self.facets[ALL]
+
+    def facet(self, name: str) -> Facet:
+        """A facet by name. Raises `UnknownFacet`."""
+        if name not in self.facets:
+            raise UnknownFacet(
+                f"facet should be one of {', '.join(self.facets)}, received {name!r}"
+            )
+        return self.facets[name]
 
     @cached_property
     def settled(self) -> frozenset[str]:
@@ -144,31 +192,31 @@ class Bundle:
 
     @property
     def vectors(self) -> NDArray[np.float32]:
-        return self._arrays["vectors"]
+        return self.whole.vectors
 
     @property
     def bias(self) -> NDArray[np.float32]:
-        return self._arrays["bias"]
+        return self.whole.bias
 
     @property
     def degree(self) -> NDArray[np.int32]:
-        return self._arrays["degree"]
+        return self.whole.degree
 
     @property
     def translations(self) -> NDArray[np.float32]:
-        return self._arrays["translations"]
+        return self.whole.translations
 
     @property
     def projections(self) -> NDArray[np.float32]:
-        return self._arrays["projections"]
+        return self.whole.projections
+
+    @property
+    def tail_projections(self) -> NDArray[np.float32]:
+        return self.whole.tail_projections
 
     @property
     def frame_rows(self) -> NDArray[np.int32]:
-        return self._arrays["frame_rows"]
-
-    @cached_property
-    def _arrays(self) -> dict[str, NDArray[Any]]:
-        return _load_arrays(self.artifact.file("arrays.safetensors"))
+        return self.whole.arrays["frame_rows"]
 
     @cached_property
     def _lookup(self) -> dict[str, dict[str, int]]:
@@ -179,12 +227,12 @@ class Bundle:
 
     def type_range(self, type_name: str) -> TypeRange:
         """The rows of a type. Raises `UnknownType`."""
-        return _type_range(self.types, type_name)
+        return find_type(self.types, type_name)
 
     def prior(self, type_name: str) -> Float[np.ndarray, "d"]:
         """The vector of an entity of which nothing is known yet."""
         self.type_range(type_name)
-        return self._arrays["priors"][list(self.types).index(type_name)]
+        return self.whole.arrays["priors"][list(self.types).index(type_name)]
 
     def cold_bias(self, type_name: str) -> float:
         """The tail bias of an entity that the bundle does not hold.
@@ -206,22 +254,12 @@ class Bundle:
 
     def relation_index(self, name: str) -> int:
         """The forward index of a relation by name. Raises `UnknownRelation`."""
-        for index, relation in enumerate(self.relations):
-            if relation.name == name:
-                return index
-        raise UnknownRelation(
-            f"relation should be one of {', '.join(r.name for r in self.relations)}, "
-            f"received {name!r}"
-        )
-
-    def project(self, relation: int, vectors: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n k"]:
-        """`M_r e + r` for each row: where a head looks for its tails."""
-        return vectors @ self.projections[relation].T + self.translations[relation]
+        return self.whole.relation_index(name)
 
     def score_tails(
         self, relation: int, head_vectors: Float[np.ndarray, "b d"], tail_rows: Int[np.ndarray, "m"]
     ) -> Float[np.ndarray, "b m"]:
-        """`scale * -||M_r h + r - M_r t||^2 + b_t` of every head against every tail row."""
+        """`Facet.score_vectors` of every head against every tail row, by all relations."""
         return self.score_vectors(
             relation, head_vectors, self.vectors[tail_rows], self.bias[tail_rows]
         )
@@ -234,23 +272,7 @@ class Bundle:
         tail_bias: Float[np.ndarray, "m"],
     ) -> Float[np.ndarray, "b m"]:
         """`score_tails` for tails given by vector and bias, such as those folded in."""
-        points = tail_vectors @ self.projections[relation].T
-        return distance_scores(self.project(relation, head_vectors), points, tail_bias, self.scale)
-
-
-def _load_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    arrays = {}
-    with safe_open(path, framework="numpy") as file:
-        for name in file.keys():  # noqa: SIM118  (not a mapping)
-            part = file.get_slice(name)
-            shape = tuple(part.get_shape())
-            array = np.empty(shape, dtype=part[:0].dtype)
-            rows = max(1, _PIECE_BYTES // max(1, array.itemsize * math.prod(shape[1:])))
-            for start in range(0, shape[0], rows):
-                stop = min(start + rows, shape[0])  # the library refuses what lies behind
-                array[start:stop] = part[start:stop]
-            arrays[name] = array
-    return arrays
+        return self.whole.score_vectors(relation, head_vectors, tail_vectors, tail_bias)
 
 
 def seal_bundle(
@@ -262,11 +284,12 @@ def seal_bundle(
     metrics: Mapping[str, Any],
 ) -> Bundle:
     """Write trained arrays as a sealed bundle, child of the snapshot it was trained on."""
-    _check(arrays)
+    check(arrays)
+    groups = {ALL: arrays, **arrays.facets}
     payload = {
         "bundle_format": BUNDLE_FORMAT,
         "frame": _frame(arrays),
-        "facets": list(FACETS),
+        "facets": {name: [r.name for r in facet.relations] for name, facet in groups.items()},
         "dim": int(arrays.vectors.shape[1]),
         "relation_dim": int(arrays.translations.shape[1]),
         "entities": len(arrays.ids),
@@ -275,8 +298,11 @@ def seal_bundle(
         "relations": [asdict(r) for r in arrays.relations],
     }
     with store.draft() as folder:
-        tensors = {name: np.ascontiguousarray(getattr(arrays, name)) for name in _ARRAYS}
-        save_file(tensors, folder / "arrays.safetensors")
+        for name, facet in groups.items():
+            tensors = _tensors(facet)
+            if name == ALL:
+                tensors["frame_rows"] = np.ascontiguousarray(arrays.frame_rows)
+            save_file(tensors, folder / _file_of(name))
         ids = pa.array(arrays.ids, type=pa.string(), from_pandas=False)
         pq.write_table(pa.table({"id": ids}), folder / "entities.parquet", compression="zstd")
         recipe = Recipe(
@@ -307,10 +333,30 @@ def open_bundle(store: ArtifactStore, digest: str) -> Bundle:
     return Bundle(artifact)
 
 
-def _type_range(types: Mapping[str, TypeRange], type_name: str) -> TypeRange:
-    if type_name not in types:
-        raise UnknownType(f"type should be one of {', '.join(types)}, received {type_name!r}")
-    return types[type_name]
+def _file_of(facet: str) -> str:
+    return "arrays.safetensors" if facet == ALL else f"facet-{facet}.safetensors"
+
+
+def _tensors(facet: FacetArrays) -> dict[str, NDArray[Any]]:
+    tensors = {name: np.ascontiguousarray(getattr(facet, name)) for name in _ARRAYS}
+    if facet.tail_projections is not None:
+        tensors[_OPTIONAL] = np.ascontiguousarray(facet.tail_projections)
+    return tensors
+
+
+def _load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    arrays = {}
+    with safe_open(path, framework="numpy") as file:
+        for name in file.keys():  # noqa: SIM118  (not a mapping)
+            part = file.get_slice(name)
+            shape = tuple(part.get_shape())
+            array = np.empty(shape, dtype=part[:0].dtype)
+            rows = max(1, _PIECE_BYTES // max(1, array.itemsize * math.prod(shape[1:])))
+            for start in range(0, shape[0], rows):
+                stop = min(start + rows, shape[0])  # the library refuses what lies behind
+                array[start:stop] = part[start:stop]
+            arrays[name] = array
+    return arrays
 
 
 def _frame(arrays: BundleArrays) -> str:
@@ -326,25 +372,5 @@ def _frame(arrays: BundleArrays) -> str:
     run = hashlib.sha256()
     for part in (arrays.vectors, arrays.translations, arrays.projections):
         run.update(np.ascontiguousarray(part).tobytes())
-    return digest_of_json({"anchors": named, "facets": list(FACETS), "run": run.hexdigest()})
-
-
-def _check(arrays: BundleArrays) -> None:
-    count, dim = arrays.vectors.shape
-    width = arrays.translations.shape[1]
-    expected: dict[str, tuple[int, ...]] = {
-        "ids": (count,),
-        "bias": (count,),
-        "degree": (count,),
-        "translations": (2 * len(arrays.relations), width),
-        "projections": (2 * len(arrays.relations), width, dim),
-        "priors": (len(arrays.types), dim),
-    }
-    for name, shape in expected.items():
-        received = getattr(arrays, name).shape
-        if received != shape:
-            raise ShapeMismatch(f"{name} should have shape {shape}, received {received}")
-    if arrays.types and arrays.types[-1].stop != count:
-        raise ShapeMismatch(
-            f"types should cover {count} rows, received an end of {arrays.types[-1].stop}"
-        )
+    facets = [ALL, *arrays.facets]
+    return digest_of_json({"anchors": named, "facets": facets, "run": run.hexdigest()})

@@ -24,5 +24,9 @@ class UnknownRelation(KgeError):
     """The bundle has no such relation; ask for one of the relations it names."""
 
 
+class UnknownFacet(KgeError):
+    """The bundle has no such facet; ask for one of the facets it names."""
+
+
 class ShapeMismatch(KgeError):
     """Arrays that belong together have different lengths; pass columns of one table."""

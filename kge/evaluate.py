@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
-from kge.bundle import Bundle, BundleArrays
+from kge.arrays import BundleArrays
+from kge.bundle import Bundle
 from kge.errors import ShapeMismatch
 from kge.ranks import distance_scores, realistic_ranks, spread
 
@@ -71,18 +72,20 @@ def _ranks(
     every = np.unique(every, axis=0)
     code = every[:, 1] * count + every[:, 0]
     order = np.argsort(code, kind="stable")
-    code, tails = code[order], every[order, 2]
+    code, known = code[order], every[order, 2]
     ranks = np.empty(len(rows))
     for side in np.unique(rows[:, 1]):
         matrix, shift = embedding.projections[side], embedding.translations[side]
-        points = embedding.vectors @ matrix.T
+        tails = embedding.tail_projections
+        points = embedding.vectors @ (matrix if tails is None else tails[side]).T
         places = np.flatnonzero(rows[:, 1] == side)
         for start in range(0, len(places), block):
             part = places[start : start + block]
             head = rows[part, 0]
-            scores = distance_scores(points[head] + shift, points, embedding.bias, embedding.scale)
+            query = embedding.vectors[head] @ matrix.T + shift
+            scores = distance_scores(query, points, embedding.bias, embedding.scale)
             first = np.searchsorted(code, side * count + head, side="left")
             number = np.searchsorted(code, side * count + head, side="right") - first
-            filtered = (np.repeat(np.arange(len(part)), number), tails[spread(first, number)])
+            filtered = (np.repeat(np.arange(len(part)), number), known[spread(first, number)])
             ranks[part] = realistic_ranks(scores, rows[part, 2], filtered)
     return ranks

@@ -7,11 +7,13 @@ With all else fixed, the vector that minimizes the positive-edge energy of a new
 solution of a ridge problem. For an edge (x, r, t) the energy is `||M_r x + r - M_r t||^2` and, as
 every edge was trained in both directions, `||M_r' t + r' - M_r' x||^2` with the reciprocal r':
 
-    (sum w_e G_e + lambda I) x = sum w_e (G_e t_e + c_e) + lambda x_prior
-    G_e = M_r^T M_r + M_r'^T M_r'      c_e = -M_r^T r + M_r'^T r'   (signs swap for an inbound edge)
+    (sum w_e G_e + lambda I) x = sum w_e (C_e t_e + c_e) + lambda x_prior
+    G_e = C_e = M_r^T M_r + M_r'^T M_r'    c_e = -M_r^T r + M_r'^T r'   (inbound: signs swap)
     lambda = prior_edges * mean_e(w_e trace(G_e) / d)
 
-so lambda counts in edges. Our design; bias and negatives lie outside of it.
+so lambda counts in edges. Where tails go through matrices T of their own, an outbound edge has
+`G = M_r^T M_r + T_r'^T T_r'`, `C = M_r^T T_r + T_r'^T M_r'`, `c = -M_r^T r + T_r'^T r'`.
+Our design; bias and negatives lie outside of it.
 """
 
 from dataclasses import dataclass
@@ -22,7 +24,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
-from kge.bundle import Bundle, BundleArrays
+from kge.arrays import BundleArrays
+from kge.bundle import Bundle
 from kge.config import FoldInConfig
 from kge.errors import ShapeMismatch
 
@@ -110,8 +113,9 @@ class FoldIn:
         """
         weights_ns, sums_nsd, counts_n = sums
         prior_d = self.bundle.prior(type_name).astype(np.float64)
-        gram_sdd, shift_sd = self._gram[sides], self._shift[sides]
-        right_nd = np.einsum("nsd,sde->ne", sums_nsd, gram_sdd) + weights_ns @ shift_sd
+        gram_sdd, cross_sdd = self._solids.gram[sides], self._solids.cross[sides]
+        right_nd = np.einsum("nsd,sed->ne", sums_nsd, cross_sdd)
+        right_nd += weights_ns @ self._solids.shift[sides]
         trace_n = weights_ns @ np.trace(gram_sdd, axis1=1, axis2=2) / self.bundle.dim
         ridge_n = self.config.prior_edges * trace_n / np.maximum(counts_n, 1)
         right_nd += ridge_n[:, None] * prior_d
@@ -141,21 +145,36 @@ class FoldIn:
         return x_nd * np.minimum(1.0, bound / np.maximum(norm_n, 1e-12))
 
     @cached_property
-    def _gram(self) -> NDArray[np.float64]:
-        projections = self.bundle.projections.astype(np.float64)
-        gram = np.einsum("rkd,rke->rde", projections, projections)
-        both = gram[: len(gram) // 2] + gram[len(gram) // 2 :]
-        return np.concatenate([both, both])
+    def _solids(self) -> "_Solids":
+        heads = self.bundle.projections.astype(np.float64)
+        own = self.bundle.tail_projections
+        shared = own is None or own is self.bundle.projections
+        tails = heads if own is None or shared else own.astype(np.float64)
+        count = len(heads) // 2
+        shift = self.bundle.translations.astype(np.float64)
+        # What the new entity goes through as the head of side s, and as the tail of its opposite.
+        other = np.roll(tails, -count, axis=0)
+        gram = _products(heads, heads) + _products(other, other)
+        cross = gram
+        if not shared:
+            cross = _products(heads, tails) + _products(other, np.roll(heads, -count, axis=0))
+        pulled = np.einsum("rkd,rk->rd", other, np.roll(shift, -count, axis=0))
+        return _Solids(gram, cross, pulled - np.einsum("rkd,rk->rd", heads, shift))
 
-    @cached_property
-    def _shift(self) -> NDArray[np.float64]:
-        pulled = np.einsum(
-            "rkd,rk->rd",
-            self.bundle.projections.astype(np.float64),
-            self.bundle.translations.astype(np.float64),
-        )
-        forward, reciprocal = pulled[: len(pulled) // 2], pulled[len(pulled) // 2 :]
-        return np.concatenate([reciprocal - forward, forward - reciprocal])
+
+class _Solids(NamedTuple):
+    """What an edge of each side adds to a solve; a side + R is the entity as the tail."""
+
+    #: G, [2R, d, d]
+    gram: NDArray[np.float64]
+    #: C, [2R, d, d]
+    cross: NDArray[np.float64]
+    #: c, [2R, d]
+    shift: NDArray[np.float64]
+
+
+def _products(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+    return left.transpose(0, 2, 1) @ right
 
 
 def foldin_as_of(

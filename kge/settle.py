@@ -12,7 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from kge.bundle import BundleArrays, acting
+from kge.arrays import BundleArrays
+from kge.bundle import acting
 from kge.config import FoldInConfig
 from kge.foldin import FoldIn, FoldInEdges
 from kge.triples import Graph

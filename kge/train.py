@@ -20,8 +20,8 @@ from torch import Tensor
 
 from graphsvc.snapshot import Snapshot
 from kge.anchors import frame_rows
+from kge.arrays import BundleArrays
 from kge.blocks import Block, BlockSampler
-from kge.bundle import BundleArrays
 from kge.config import FoldInConfig, TransRAConfig
 from kge.losses import Collisions, Scores, margin_ranking, sampled_softmax
 from kge.model import Parts, build_model, clip_rows, parts

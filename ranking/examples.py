@@ -30,8 +30,10 @@ class KgeMaps(NamedTuple):
     """The bundle's maps of the R relations from the head type to the tail type, frozen."""
 
     names: tuple[str, ...]
-    #: M_r
+    #: M_r, what a head goes through
     projections: Float32[np.ndarray, "R k d"]
+    #: what a tail goes through, by default the same
+    tail_projections: Float32[np.ndarray, "R k d"]
     #: r
     translations: Float32[np.ndarray, "R k"]
 
@@ -123,6 +125,7 @@ def kge_maps(bundle: Bundle, head_type: str, tail_type: str) -> KgeMaps:
     return KgeMaps(
         names=tuple(bundle.relations[index].name for index in chosen),
         projections=np.asarray(bundle.projections[chosen], dtype=np.float32),
+        tail_projections=np.asarray(bundle.tail_projections[chosen], dtype=np.float32),
         translations=np.asarray(bundle.translations[chosen], dtype=np.float32),
     )
 

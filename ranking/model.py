@@ -84,6 +84,10 @@ class RankerModel(nn.Module):
         self.projections: Tensor
         self.translations: Tensor
         self.register_buffer("projections", torch.from_numpy(maps.projections), persistent=False)
+        self.tail_projections: Tensor
+        self.register_buffer(
+            "tail_projections", torch.from_numpy(maps.tail_projections), persistent=False
+        )
         self.register_buffer("translations", torch.from_numpy(maps.translations), persistent=False)
         width = 2 * config.ids.dim + shape.dense
         width += (shape.categories + shape.lists) * config.attribute_dim
@@ -165,6 +169,9 @@ class RankerModel(nn.Module):
         """M_r e of every relation: one matrix product each, never a matrix per row."""
         return torch.einsum("bd,rkd->brk", vectors, self.projections)
 
+    def _project_tails(self, vectors: Float[Tensor, "B d"]) -> Float[Tensor, "B R k"]:
+        return torch.einsum("bd,rkd->brk", vectors, self.tail_projections)
+
     def _match(
         self, batch: FeatureBatch, sought_BRk: Float[Tensor, "B R k"]
     ) -> Float[Tensor, "B R"]:
@@ -177,7 +184,7 @@ class RankerModel(nn.Module):
         self, batch: FeatureBatch, sought_BRk: Float[Tensor, "B R k"]
     ) -> Float[Tensor, "B R"]:
         """-||M_r e_head + r - M_r e_tail||^2 of each relation."""
-        return -(sought_BRk - self._project(batch.tail_vector)).square().sum(dim=2)
+        return -(sought_BRk - self._project_tails(batch.tail_vector)).square().sum(dim=2)
 
     def _attend(
         self,

@@ -1,5 +1,6 @@
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from graphsvc.snapshot import (
     draft_snapshot,
     seal_snapshot,
 )
-from kge.bundle import Bundle, BundleArrays, seal_bundle
+from kge.arrays import BundleArrays, FacetArrays
+from kge.bundle import Bundle, seal_bundle
 
 with warnings.catch_warnings():
     # PyKEEN imports PyTorch Geometric, which calls what torch 2.13 has deprecated.
@@ -56,6 +58,24 @@ def arrays() -> BundleArrays:
 @pytest.fixture
 def bundle(store: ArtifactStore, arrays: BundleArrays) -> Bundle:
     return seal_bundle(store, "0" * 64, arrays, dials={"dim": 4}, metrics={"loss": 1.5})
+
+
+@pytest.fixture
+def split_bundle(store: ArtifactStore, arrays: BundleArrays) -> Bundle:
+    """The same, tails going through matrices of their own; and a facet of clicks alone."""
+    draw = np.random.default_rng(8)
+    own = draw.normal(size=arrays.projections.shape).astype(np.float32)
+    clicks = FacetArrays(
+        vectors=arrays.vectors[:, :2].copy(),
+        bias=-arrays.bias,
+        degree=arrays.degree - 1,
+        relations=arrays.relations[:1],
+        translations=arrays.translations[[0, 2]],
+        projections=arrays.projections[[0, 2], :, :2].copy(),
+        priors=arrays.priors[:, :2].copy(),
+    )
+    both = replace(arrays, tail_projections=own, facets={"clicks": clicks})
+    return seal_bundle(store, "0" * 64, both, dials={}, metrics={})
 
 
 Edge = tuple[str, str, str]

@@ -7,8 +7,9 @@ import pytest
 
 from graphsvc.artifact import ArtifactStore, Recipe
 from graphsvc.errors import ArtifactDamaged, ArtifactFormat
-from kge.bundle import Bundle, BundleArrays, open_bundle, seal_bundle
-from kge.errors import ShapeMismatch, UnknownRelation, UnknownType
+from kge.arrays import BundleArrays
+from kge.bundle import Bundle, open_bundle, seal_bundle
+from kge.errors import ShapeMismatch, UnknownFacet, UnknownRelation, UnknownType
 
 
 def test_what_was_sealed_opens_again(store: ArtifactStore, bundle: Bundle, arrays: BundleArrays):
@@ -37,6 +38,27 @@ def test_it_is_read_piece_by_piece(
     for name in ("vectors", "bias", "degree", "translations", "projections", "frame_rows", "ids"):
         np.testing.assert_array_equal(getattr(again, name), getattr(arrays, name))
         assert getattr(again, name).dtype == np.asarray(getattr(arrays, name)).dtype
+
+
+def test_a_facet_opens_again_beside_the_whole(store: ArtifactStore, split_bundle: Bundle):
+    again = open_bundle(store, split_bundle.digest)
+    assert list(again.facets) == ["all", "clicks"]
+    clicks = again.facet("clicks")
+    assert [relation.name for relation in clicks.relations] == ["click"]
+    np.testing.assert_array_equal(clicks.vectors, again.vectors[:, :2])
+    np.testing.assert_array_equal(clicks.degree, again.degree - 1)
+    assert clicks.tail_projections is clicks.projections
+    assert not np.array_equal(again.tail_projections, again.projections)
+    with pytest.raises(UnknownFacet, match="one of all, clicks, received 'taste'"):
+        again.facet("taste")
+
+
+def test_tails_go_through_matrices_of_their_own(split_bundle: Bundle):
+    head, tail = split_bundle.vectors[8], split_bundle.vectors[2]
+    own, its = split_bundle.projections[0], split_bundle.tail_projections[0]
+    apart = own @ head + split_bundle.translations[0] - its @ tail
+    found = split_bundle.score_tails(0, head[None], np.array([2]))
+    assert found.item() == pytest.approx(-(apart @ apart) + split_bundle.bias[2], rel=1e-4)
 
 
 def test_sealing_the_same_twice_gives_the_same_digest(
@@ -107,6 +129,9 @@ def test_arrays_that_do_not_fit_are_refused(store: ArtifactStore, arrays: Bundle
     short = dataclasses.replace(arrays, bias=arrays.bias[:-1])
     with pytest.raises(ShapeMismatch, match="bias"):
         seal_bundle(store, "0" * 64, short, dials={}, metrics={})
+    inside = dataclasses.replace(arrays, facets={"clicks": short})
+    with pytest.raises(ShapeMismatch, match=r"clicks\.bias"):
+        seal_bundle(store, "0" * 64, inside, dials={}, metrics={})
 
 
 def test_serving_doors_leave_torch_and_pykeen_out():

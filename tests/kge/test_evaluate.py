@@ -4,7 +4,8 @@ from pykeen.datasets import UMLS
 from pykeen.evaluation import RankBasedEvaluator
 
 from graphsvc.artifact import ArtifactStore
-from kge.bundle import BundleArrays, seal_bundle
+from kge.arrays import BundleArrays
+from kge.bundle import seal_bundle
 from kge.config import TransRAConfig
 from kge.errors import ShapeMismatch
 from kge.evaluate import link_prediction

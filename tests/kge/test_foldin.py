@@ -27,9 +27,12 @@ def equations(bundle: Bundle, edges: FoldInEdges, owner: int):
         if who != owner:
             continue
         for index, is_tail in ((relation, inverse), (relation + count, not inverse)):
-            matrix, shift = bundle.projections[index], bundle.translations[index]
-            target = matrix @ bundle.vectors[other] + (shift if is_tail else -shift)
-            yield matrix.astype(float), target.astype(float), float(weight)
+            own, its = bundle.projections[index], bundle.tail_projections[index]
+            if is_tail:
+                own, its = its, own
+            shift = bundle.translations[index]
+            target = its @ bundle.vectors[other] + (shift if is_tail else -shift)
+            yield own.astype(float), target.astype(float), float(weight)
 
 
 def slow_twin(bundle: Bundle, kind: str, edges: FoldInEdges, owner: int, prior_edges: float):
@@ -54,7 +57,9 @@ MIXED = edges_of(
 
 
 @pytest.mark.parametrize("kind", ["user", "film"])
-def test_vectors_equal_least_squares(bundle: Bundle, kind: str):
+@pytest.mark.parametrize("matrices", ["bundle", "split_bundle"])
+def test_vectors_equal_least_squares(request: pytest.FixtureRequest, matrices: str, kind: str):
+    bundle: Bundle = request.getfixturevalue(matrices)
     found = FoldIn(bundle, FREE).solve(kind, 3, MIXED)
     for owner in range(3):
         expected = slow_twin(bundle, kind, MIXED, owner, 2.0)

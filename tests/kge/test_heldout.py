@@ -3,7 +3,8 @@ import pytest
 
 from graphsvc.report import Row
 from graphsvc.snapshot import Span
-from kge.bundle import BundleArrays, seal_bundle
+from kge.arrays import BundleArrays
+from kge.bundle import seal_bundle
 from kge.config import FoldInConfig
 from kge.foldin import FoldIn, FoldInEdges
 from kge.heldout import METRICS, evaluate

@@ -1,6 +1,6 @@
 import numpy as np
 
-from kge.bundle import BundleArrays
+from kge.arrays import BundleArrays
 from kge.config import FoldInConfig
 from kge.foldin import FoldIn, FoldInEdges
 from kge.settle import settle

@@ -20,7 +20,8 @@ from graphsvc.snapshot import (
     draft_snapshot,
     seal_snapshot,
 )
-from kge.bundle import Bundle, BundleArrays, seal_bundle
+from kge.arrays import BundleArrays
+from kge.bundle import Bundle, seal_bundle
 from ranking.bundle import EntityStates
 
 RELATIONS = (

@@ -134,7 +134,7 @@ def test_an_outcome_that_is_no_relation_leaves_cold_heads_unknown(world):
     """The schema may count an outcome without making it an edge."""
     log = crowded_events()
     here = world(log, users=5, films=4, known_users=2, known_films=3)
-    here.bundle.__dict__["relations"] = here.bundle.relations[2:]
+    here.bundle.whole.__dict__["relations"] = here.bundle.relations[2:]
     examples = build_examples(here.snapshot, here.bundle, ExamplesConfig())
     heads = examples.rows[Span.TRAIN].heads
     assert (heads.known == np.isin(heads.ids, ["u0", "u1"])).all()

@@ -160,7 +160,8 @@ def test_training_starts_where_counting_is():
         head_rows=2, tail_rows=2, codes=3, categories=1, lists=1, dense=6,
         vector=4, projected=3, relations=1,
     )  # fmt: skip
-    maps = KgeMaps(("click",), np.ones((1, 3, 4), np.float32), np.zeros((1, 3), np.float32))
+    ones = np.ones((1, 3, 4), np.float32)
+    maps = KgeMaps(("click",), ones, ones, np.zeros((1, 3), np.float32))
     rates = torch.tensor([[0.5, -1.0], [2.0, 0.25]])
     batch = FeatureBatch(
         head_rows=torch.zeros(2, 2, dtype=torch.int64),
