@@ -25,21 +25,12 @@ from kge.blocks import Block, BlockSampler
 from kge.config import FoldInConfig, TransRAConfig
 from kge.losses import Collisions, Scores, margin_ranking, sampled_softmax
 from kge.model import Parts, build_model, clip_rows, parts
+from kge.progress import Progress
 from kge.rowwise import Adagrad, RowwiseAdagrad
 from kge.settle import settle
 from kge.triples import Graph, graph_of_snapshot
 
 # Dimensions: b positives, m candidates, u distinct rows of a block, d and k as in TransRA.
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Progress:
-    """One block done: `step` of `total`, its loss (nats under softmax), and what it was."""
-
-    step: int
-    total: int
-    loss: float
-    note: str
 
 
 @dataclass(frozen=True)
