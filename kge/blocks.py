@@ -1,117 +1,172 @@
-"""Which edges meet which negatives: blocks of one relation in one direction.
+"""Which edges are learned when: blocks of one side, several of which make a batch.
 
-Takes a graph and dials, gives blocks drawn with a seed; never sees a vector or a score.
+Takes a graph and dials, gives batches; never sees a vector or a score. Everything random depends on
+the seed and on how far the training is, so a training that goes on from a checkpoint sees what it
+would have seen.
 """
 
-import math
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from graphsvc.snapshot import TypeRange
 from kge.config import TransRAConfig
+from kge.negatives import Candidates, Pools
+from kge.queries import group
 from kge.ranks import spread
 from kge.triples import Graph
 
+# Dimensions: b queries and p positive pairs of one block, m candidates of a batch.
+
+_ORDER, _ROUND, _DRAW = range(3)
+
 
 class Block(NamedTuple):
-    """b edges of one side and the m candidates that all of them share."""
+    """Queries of one side with their true tails."""
 
     #: r = forward, r + R = reciprocal
     side: int
     #: int64 [b]
     head: NDArray[np.int64]
-    #: int64 [b]
+    #: int64 [p] which of the queries a pair belongs to
+    row: NDArray[np.int64]
+    #: int64 [p]
     tail: NDArray[np.int64]
-    #: float32 [b]
+    #: float32 [p]
     weight: NDArray[np.float32]
-    #: int64 [m] rows of the tail type
-    candidates: NDArray[np.int64]
-    #: float32 [m] log of how often each candidate is expected among the m
-    log_expected: NDArray[np.float32]
-
-    def collisions(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(position in tail, position in candidates) of every pair that is the same entity."""
-        order = np.argsort(self.candidates, kind="stable")
-        ordered = self.candidates[order]
-        first = np.searchsorted(ordered, self.tail, side="left")
-        number = np.searchsorted(ordered, self.tail, side="right") - first
-        return np.repeat(np.arange(len(self.tail)), number), order[spread(first, number)]
+    #: int64 (query, tail) of everything that is no negative: these pairs, and further tails of a
+    #: head that has too many for one block
+    known: tuple[NDArray[np.int64], NDArray[np.int64]]
+    #: which of the batch's candidates they meet
+    pool: int
 
 
-class _Pool(NamedTuple):
-    """The candidates of one entity type and how they are drawn."""
+class Batch(NamedTuple):
+    """What moves the parameters once."""
 
-    kind: TypeRange
-    #: None where the type is scored whole
-    cumulative: NDArray[np.float64] | None
-    log_expected: NDArray[np.float32]
+    blocks: Sequence[Block]
+    #: by pool
+    candidates: Mapping[int, Candidates]
 
 
 class BlockSampler:
-    """Draws blocks: a side in proportion to its share of positives, then its next edges.
+    """Batches, round after round: a round sees every edge as often as `shares` says.
 
-    Each side walks through a shuffled order of its own edges and shuffles again at the end, so
+    Each side walks through a shuffled order of its own units and shuffles again at the end, so
     every edge of a side is seen equally often.
     """
 
     def __init__(self, graph: Graph, config: TransRAConfig) -> None:
-        self._graph = graph
         self._config = config
-        self._random = np.random.default_rng([config.seed, 2])
+        self._queries = group(graph, config.block)
+        self.pools = Pools(graph, config)
         count = len(graph.relations)
-        order = np.argsort(graph.relation, kind="stable")
-        bounds = np.searchsorted(graph.relation[order], np.arange(count + 1))
-        self._edges = [order[bounds[r] : bounds[r + 1]] for r in range(count)]
+        edges = np.array([self._queries.edges_of(side) for side in range(2 * count)])
+        self._blocks = np.maximum(1, -(-edges // config.block))
+        self._size = edges / self._blocks
+        share = np.tile(shares(graph, config), 2) / 2
+        behavior = np.tile(_behavior(graph), 2) & (share > 0)
+        whole = behavior if behavior.any() else share > 0
+        # Passes over a side's edges in a round: one, on average, over what people do.
+        passes = share / np.maximum(edges, 1) * (edges[whole].sum() / share[whole].sum())
+        self._visits = passes * self._blocks
+        self._cuts: dict[int, list[NDArray[np.int64]]] = {}
+        self._pass = [0] * (2 * count)
         self._cursor = [0] * (2 * count)
-        self._order = [self._random.permutation(self._edges[s % count]) for s in range(2 * count)]
-        self._pools = {t.name: _pool(graph, t, config) for t in graph.types}
-        # Mean block: the last one of a side's edges is smaller.
-        counts = [max(1, len(edges)) for edges in self._edges]
-        sizes = np.array([n / math.ceil(n / config.block) for n in counts])
-        share = shares(graph, config)
-        steps = np.tile(share / sizes, 2)
-        self._step_share = steps / steps.sum()
-        per_block = float((self._step_share * np.tile(sizes, 2)).sum())
-        behavior = _behavior(graph)
-        seen = share[behavior].sum() if share[behavior].any() else 1.0
-        wanted = sum(len(edges) for edges, own in zip(self._edges, behavior, strict=True) if own)
-        positives = config.epochs * 2 * (wanted or len(graph.head)) / seen
-        self.total = max(1, round(positives / per_block))
+        self._round, self._batch = 0, 0
+        per_round = self._visits @ self._size / config.batch
+        self.total = max(1, round(config.epochs * max(1.0, per_round)))
 
-    def __iter__(self) -> Iterator[Block]:
-        sides = self._random.choice(len(self._step_share), size=self.total, p=self._step_share)
-        for side in sides.tolist():
-            yield self._block(side)
+    def state(self) -> dict[str, Any]:
+        """Where the walk is, as plain numbers."""
+        return {
+            "round": self._round,
+            "batch": self._batch,
+            "pass": list(self._pass),
+            "cursor": list(self._cursor),
+        }
 
-    def _block(self, side: int) -> Block:
-        graph, count = self._graph, len(self._graph.relations)
-        edges = self._next_edges(side)
-        forward = side < count
-        pool = self._pools[graph.tail_type(side).name]
-        if pool.cumulative is None:
-            candidates = np.arange(pool.kind.start, pool.kind.stop)
-        else:
-            drawn = self._random.random(self._config.negatives)
-            candidates = np.searchsorted(pool.cumulative, drawn, side="right") + pool.kind.start
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from where `state` was."""
+        self._round, self._batch = state["round"], state["batch"]
+        self._pass, self._cursor = list(state["pass"]), list(state["cursor"])
+        self._cuts.clear()
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Batches without end."""
+        while True:
+            batches = self._plan_round()
+            while self._batch < len(batches):
+                random = self._random(_DRAW, self._round, self._batch)
+                blocks = [self._next_block(side) for side in batches[self._batch]]
+                pools = dict.fromkeys(block.pool for block in blocks)
+                candidates = {pool: self.pools.draw(pool, random) for pool in pools}
+                self._batch += 1
+                yield Batch(blocks, candidates)
+            self._round, self._batch = self._round + 1, 0
+
+    def _random(self, *purpose: int) -> np.random.Generator:
+        return np.random.default_rng([self._config.seed, 2, *purpose])
+
+    def _plan_round(self) -> list[list[int]]:
+        """The sides of every batch of this round."""
+        random = self._random(_ROUND, self._round)
+        number = np.floor(self._visits + random.random(len(self._visits))).astype(np.int64)
+        sides = random.permutation(np.repeat(np.arange(len(number)), number))
+        if not len(sides):  # every side is rarer than one visit in a round
+            sides = np.array([int(np.argmax(self._visits))])
+        # A block goes where its middle falls.
+        middle = np.cumsum(self._size[sides]) - self._size[sides] / 2
+        batch = (middle // self._config.batch).astype(np.int64)
+        bounds = np.flatnonzero(np.diff(batch)) + 1
+        return [part.tolist() for part in np.split(sides, bounds)]
+
+    def _next_block(self, side: int) -> Block:
+        cuts = self._cut(side)
+        units = cuts[self._cursor[side]]
+        self._cursor[side] += 1
+        if self._cursor[side] == len(cuts):
+            self._pass[side] += 1
+            self._cursor[side] = 0
+            del self._cuts[side]
+        return self._block(side, units)
+
+    def _cut(self, side: int) -> list[NDArray[np.int64]]:
+        """A side's units in the order of this pass, cut into blocks of about equal size."""
+        if side not in self._cuts:
+            queries, random = self._queries, self._random(_ORDER, side, self._pass[side])
+            first, last = queries.side_first[side : side + 2]
+            order = first + random.permutation(last - first)
+            done = np.cumsum(queries.last[order] - queries.first[order])
+            middle = done - (queries.last[order] - queries.first[order]) / 2
+            place = (middle / max(self._size[side], 1.0)).astype(np.int64)
+            self._cuts[side] = np.split(order, np.flatnonzero(np.diff(place)) + 1)
+        return self._cuts[side]
+
+    def _block(self, side: int, units: NDArray[np.int64]) -> Block:
+        queries = self._queries
+        first, number = queries.first[units], queries.last[units] - queries.first[units]
+        edge = spread(first, number)
+        row = np.repeat(np.arange(len(units)), number)
+        tail = queries.tail[edge].astype(np.int64)
+        known = (row, tail)
+        whole = queries.query_last[units] - queries.query_first[units]
+        if (whole > number).any():
+            every = spread(queries.query_first[units], whole)
+            known = (
+                np.repeat(np.arange(len(units)), whole),
+                queries.tail[every].astype(np.int64),
+            )
         return Block(
             side=side,
-            head=(graph.head if forward else graph.tail)[edges],
-            tail=(graph.tail if forward else graph.head)[edges],
-            weight=graph.weight[edges],
-            candidates=candidates,
-            log_expected=pool.log_expected[candidates - pool.kind.start],
+            head=queries.head[units].astype(np.int64),
+            row=row,
+            tail=tail,
+            weight=queries.weight[edge],
+            known=known,
+            pool=self.pools.of_side[side],
         )
-
-    def _next_edges(self, side: int) -> NDArray[np.int64]:
-        start, order = self._cursor[side], self._order[side]
-        if start >= len(order):
-            order = self._order[side] = self._random.permutation(order)
-            start = 0
-        self._cursor[side] = start + self._config.block
-        return order[start : start + self._config.block]
 
 
 def shares(graph: Graph, config: TransRAConfig) -> NDArray[np.float64]:
@@ -146,14 +201,3 @@ def popularity(graph: Graph, config: TransRAConfig) -> NDArray[np.float64]:
 def _behavior(graph: Graph) -> NDArray[np.bool_]:
     """[R] which relations are what people do."""
     return np.array([r.source != "structure" for r in graph.relations])
-
-
-def _pool(graph: Graph, kind: TypeRange, config: TransRAConfig) -> _Pool:
-    size = kind.stop - kind.start
-    if size <= 2 * config.negatives:
-        return _Pool(kind, None, np.zeros(size, dtype=np.float32))
-    mass = (graph.degree[kind.start : kind.stop] + 1.0) ** config.negative_power
-    probability = mass / mass.sum()
-    cumulative = np.cumsum(probability)
-    cumulative[-1] = 1.0
-    return _Pool(kind, cumulative, np.log(config.negatives * probability).astype(np.float32))

@@ -6,6 +6,11 @@ from typing import Literal, get_args
 from kge.errors import ConfigError
 
 Loss = Literal["softmax", "margin"]
+Projection = Literal["full", "low_rank", "block"]
+Tails = Literal["same", "own", "still"]
+Candidates = Literal["type", "range", "any"]
+Optimizer = Literal["adagrad", "adam"]
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -16,8 +21,21 @@ class TransRAConfig:
     dim: int = 64
     #: Length k of a vector in a relation's space.
     relation_dim: int = 64
+    #: Form of M_r: full; low_rank = a multiple of I plus a product of rank `projection_rank`;
+    #: block = block-diagonal with `projection_blocks` blocks.
+    projection: Projection = "full"
+    #: Rank of low-rank matrices.
+    projection_rank: int = 16
+    #: Number of blocks of block-diagonal matrices; divides dim and relation_dim.
+    projection_blocks: int = 4
+    #: Which matrix tails go through: same = M_r as heads (TransR), own = a second one, still = none
+    #: (needs relation_dim = dim).
+    tails: Tails = "same"
     #: A learned score b_t per tail: how often it is chosen whoever asks.
     bias: bool = True
+    #: Whether (t, r', h) is learned beside (h, r, t) with an r' of its own; without it heads are
+    #: scored by the same r, as in the original TransR, and there is no bias.
+    reciprocal: bool = True
     #: Longest own vector x_v (length); longer rows are pulled back after each update.
     max_norm: float = 1.0
     #: M_r starts at this times (identity + noise): the spread of scores at the start.
@@ -40,12 +58,17 @@ class TransRAConfig:
     loss: Loss = "softmax"
     #: Margin of the margin loss (score units); unused by softmax.
     margin: float = 1.0
-    #: Shared negatives per block; a type with at most twice as many is scored whole instead.
+    #: Where negatives come from: type = entities of the tail's type; range = entities seen in that
+    #: place of the relation; any = every entity.
+    candidates: Candidates = "type"
+    #: Negatives that a batch shares; where at most twice as many exist, all of them.
     negatives: int = 1024
-    #: Negatives are drawn with probability ~ (degree + 1)^power within the tail type.
+    #: Negatives are drawn with probability ~ (degree + 1)^power.
     negative_power: float = 0.5
     #: Positive edges per block (one relation, one direction).
     block: int = 1024
+    #: Positive edges per batch: blocks whose gradients move the parameters together.
+    batch: int = 1024
     #: How often each edge of what people do is seen in each direction, on average; in a graph
     #: without such edges, every edge.
     epochs: float = 6.0
@@ -58,34 +81,70 @@ class TransRAConfig:
     prior_share: float = 0.05
     #: Share of a head's coordinates that are dropped while training.
     dropout: float = 0.4
-    #: Pull of own vectors towards 0 (per touch, relative to the learning rate).
+    #: Share of a projected head's coordinates that are dropped while training.
+    projected_dropout: float = 0.0
+    #: Pull of own vectors towards 0 (L2; per touch, relative to the learning rate).
     decay: float = 0.0
-    #: Step size of entity vectors and bias at the start (row-wise Adagrad); falls to 0 linearly.
+    #: Weight of the nuclear 3-norm, `sum |x_i|^3` of a positive's head and tail (score units).
+    n3: float = 0.0
+    #: Weight of `||M_r h + r||^2 + ||M_r t||^2` of positives (score units).
+    projected_l2: float = 0.0
+    #: adagrad = row-wise; adam = row-wise, quicker on graphs that fit into few batches.
+    optimizer: Optimizer = "adagrad"
+    #: Step size of entity vectors and bias at the start; falls to 0 linearly.
     learning_rate: float = 0.05
-    #: Step size of r, M_r and anchors at the start (Adagrad); falls to 0 linearly.
+    #: Step size of r, M_r and anchors at the start; falls to 0 linearly.
     relation_learning_rate: float = 0.02
+    #: Numbers of the products: float32, or bfloat16 with float32 sums, for processors that have it.
+    precision: Precision = "float32"
     #: After training, give those who act (users, say) the vector that fold-in gives their edges.
     settle: bool = True
     #: Seeds initial values and all sampling.
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for field in ("dim", "relation_dim", "anchors_per_type", "nearest_anchors"):
-            _at_least(field, float(getattr(self, field)), 1.0)
-        for field in ("frame_per_type", "negatives", "block"):
+        for field in (
+            *("dim", "relation_dim", "projection_rank", "projection_blocks", "anchors_per_type"),
+            *("nearest_anchors", "frame_per_type", "negatives", "block", "batch"),
+        ):
             _at_least(field, float(getattr(self, field)), 1.0)
         for field in ("gate_edges", "matrix_noise", "decay", "negative_power", "tempering"):
+            _at_least(field, getattr(self, field), 0.0)
+        for field in ("n3", "projected_l2"):
             _at_least(field, getattr(self, field), 0.0)
         for field in ("max_norm", "matrix_gain", "anchor_temperature", "epochs", "margin"):
             _above(field, getattr(self, field), 0.0)
         for field in ("learning_rate", "relation_learning_rate"):
             _above(field, getattr(self, field), 0.0)
-        for field in ("prior_share", "dropout"):
+        for field in ("prior_share", "dropout", "projected_dropout"):
             _share(field, getattr(self, field))
         if self.behavior_share is not None:
             _share("behavior_share", self.behavior_share)
-        if self.loss not in get_args(Loss):
-            raise ConfigError(f"loss should be one of {get_args(Loss)}, received {self.loss!r}")
+        for field, known in _CHOICES.items():
+            _one_of(field, getattr(self, field), get_args(known))
+        self._check_together()
+
+    def _check_together(self) -> None:
+        if self.tails == "still" and self.dim != self.relation_dim:
+            raise ConfigError(
+                f"relation_dim should be dim, {self.dim}, where tails stay still, "
+                f"received {self.relation_dim}"
+            )
+        if self.bias and not self.reciprocal:
+            raise ConfigError(
+                "bias should be false without reciprocal relations: b_t is a tail's, and heads "
+                "are scored too"
+            )
+
+
+_CHOICES = {
+    "loss": Loss,
+    "projection": Projection,
+    "tails": Tails,
+    "candidates": Candidates,
+    "optimizer": Optimizer,
+    "precision": Precision,
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,3 +174,8 @@ def _at_least(field: str, value: float, bound: float) -> None:
 def _share(field: str, value: float) -> None:
     if not 0.0 <= value <= 1.0:
         raise ConfigError(f"{field} should be from 0 to 1, received {value!r}")
+
+
+def _one_of(field: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ConfigError(f"{field} should be one of {', '.join(known)}, received {value!r}")

@@ -1,93 +1,129 @@
-"""Losses of one block: positives against negatives that the whole block shares.
+"""Losses of one block, with their gradients: positives against negatives that the block shares.
 
-Takes scores, or the two factors whose product they are, gives one number; never touches a weight.
+Takes the two factors whose product the scores are, gives a number and how it changes with each
+factor; never touches a weight. The gradients are written out, since a b x m table of scores should
+exist once: here scores become chances in place, and the chances are the gradient.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-# Dimensions: b positives of the block, m shared negatives, f = k + 2 columns of the factors,
-# c collisions.
+# Dimensions: b queries, p positive pairs, m shared candidates, k columns, c pairs that are known.
+
+#: Where a score's columns are halved in precision, its base is kept as two of them.
+_BASES = {torch.float32: 1, torch.bfloat16: 2}
 
 
-class Scores(NamedTuple):
-    """Scores of one block; those of the negatives as factors, `negative = query @ other.T`."""
+class Table(NamedTuple):
+    """Scores of b queries against m candidates, `query @ points.T + base`, and of p true pairs."""
 
-    positive: Float[Tensor, "b"]
-    query: Float[Tensor, "b f"]
-    other: Float[Tensor, "m f"]
+    query: Float[Tensor, "b k"]
+    points: Float[Tensor, "m k"]
+    base: Float[Tensor, "m"]
+    positive: Float[Tensor, "p"]
 
 
-class Collisions(NamedTuple):
-    """Pairs (positive, negative) where the negative is the positive's own tail."""
+class Pairs(NamedTuple):
+    """Which query each positive belongs to, what it weighs, and what is no negative."""
 
-    row: Int[Tensor, "c"]
-    column: Int[Tensor, "c"]
+    row: Int[Tensor, "p"]
+    #: sums to 1 over a batch
+    weight: Float[Tensor, "p"]
+    #: (query, candidate) of known tails among the candidates
+    known: tuple[Int[Tensor, "c"], Int[Tensor, "c"]]
+
+
+class Slopes(NamedTuple):
+    """The loss, and its gradient by each part of the table."""
+
+    loss: float
+    query: Float[Tensor, "b k"]
+    points: Float[Tensor, "m k"]
+    base: Float[Tensor, "m"]
+    positive: Float[Tensor, "p"]
 
 
 def sampled_softmax(
-    scores: Scores,
+    table: Table,
+    pairs: Pairs,
     log_expected: Float[Tensor, "m"],
-    collisions: Collisions,
-    weight: Float[Tensor, "b"],
-) -> Float[Tensor, ""]:
-    """Weighted mean of `-s+ + log(e^s+ + sum_j e^(s_j - log(m q_j)))`.
+    precision: torch.dtype = torch.float32,
+) -> Slopes:
+    """Weighted sum of `-s+ + log(e^s+ + sum_j e^(s_j - log pi_j))`, j over the pair's negatives.
 
-    `log_expected` = log(m q_j), how often candidate j is expected among the m drawn ones, so the
-    sum over the drawn estimates the sum over all without bias (logQ correction, Bengio & Senecal
-    2008; on the negatives only). A negative that is the positive itself (`collisions`) is left
-    out. With every candidate drawn once and log_expected 0 it is the full softmax.
+    `log_expected` = log pi_j, the chance that candidate j is among the m, so the sum over the
+    drawn estimates the sum over all without bias (logQ correction, Bengio & Senecal 2008; on the
+    negatives only). What is known to be true of the query is left out, as in filtered ranking.
+    With every candidate there, log_expected 0 and one tail per query it is the full softmax.
+    `precision` bfloat16 halves the table; sums and gradients of weights stay float32.
     """
-    # The last column of the factors is 1 in query, so the correction rides in the product.
-    other = torch.cat([scores.other[:, :-1], (scores.other[:, -1] - log_expected)[:, None]], 1)
-    share = weight / weight.sum()
-    return _SharedSoftmax.apply(scores.positive, scores.query, other, collisions, share)
+    columns = _BASES[precision]
+    query, points = _factors(table, log_expected, precision)
+    scores_bm = query @ points.T
+    scores_bm[pairs.known] = -torch.inf
+    # The top keeps exponentials in range; it cancels out, so its own rounding does no harm.
+    top_b = scores_bm.amax(dim=1).float()
+    top_b.scatter_reduce_(0, pairs.row, table.positive, "amax")
+    top_b = top_b.to(precision)
+    scores_bm.sub_(top_b[:, None]).exp_()
+    total_b, top_b = scores_bm.sum(dim=1, dtype=torch.float32), top_b.float()
+    own_p = (table.positive - top_b[pairs.row]).exp()
+    total_p = total_b[pairs.row] + own_p
+    loss = (pairs.weight * (total_p.log() + top_b[pairs.row] - table.positive)).sum()
+    share_b = torch.zeros_like(total_b).index_add_(0, pairs.row, pairs.weight / total_p)
+    by_query = (scores_bm @ points[:, :-columns]).float() * share_b[:, None]
+    scaled = torch.cat([query[:, :-columns].float() * share_b[:, None], share_b[:, None]], dim=1)
+    by_points = (scores_bm.T @ scaled.to(precision)).float()
+    return Slopes(
+        loss=float(loss),
+        query=by_query,
+        points=by_points[:, :-1],
+        base=by_points[:, -1],
+        positive=pairs.weight * (own_p / total_p - 1.0),
+    )
 
 
-def margin_ranking(
-    scores: Scores, collisions: Collisions, weight: Float[Tensor, "b"], margin: float
-) -> Float[Tensor, ""]:
-    """Weighted mean of `max(0, margin + s_j - s+)` over all pairs that are no collision.
+def margin_ranking(table: Table, pairs: Pairs, margin: float) -> Slopes:
+    """Weighted mean of `max(0, margin + s_j - s+)` over all negatives of each pair.
 
-    The loss of Lin et al. 2015 (TransR), equation 9.
+    The loss of Lin et al. 2015 (TransR), equation 9. A pair's weight is spread evenly over its
+    negatives.
     """
-    kept = weight[:, None].repeat(1, len(scores.other))
-    kept[collisions.row, collisions.column] = 0.0
-    negative = scores.query @ scores.other.T
-    return (kept * (margin + negative - scores.positive[:, None]).relu()).sum() / kept.sum()
+    size = len(table.points)
+    negative_bm = torch.addmm(table.base, table.query, table.points.T)
+    allowed_bm = torch.ones_like(negative_bm)
+    allowed_bm[pairs.known] = 0.0
+    share_p = pairs.weight / allowed_bm.sum(dim=1).clamp_min(1.0)[pairs.row]
+    loss, by_positive = 0.0, torch.zeros_like(table.positive)
+    slope_bm = torch.zeros_like(negative_bm)
+    # A pair after another one: p x m numbers would be many where queries have many tails.
+    for part in torch.arange(len(pairs.row)).split(max(1, (1 << 22) // max(1, size))):
+        row = pairs.row[part]
+        apart = margin + negative_bm[row] - table.positive[part, None]
+        wrong = (apart > 0) * allowed_bm[row] * share_p[part, None]
+        loss += float((apart * wrong).sum())
+        by_positive[part] = -wrong.sum(dim=1)
+        slope_bm.index_add_(0, row, wrong)
+    return Slopes(
+        loss=loss,
+        query=slope_bm @ table.points,
+        points=slope_bm.T @ table.query,
+        base=slope_bm.sum(dim=0),
+        positive=by_positive,
+    )
 
 
-class _SharedSoftmax(torch.autograd.Function):
-    """`sum_i share_i (log(e^s+_i + sum_j e^(q_i . o_j)) - s+_i)` with one b x m buffer.
-
-    Autograd would write six such buffers; here the scores become exponentials, then gradients, in
-    place.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        positive: Tensor,
-        query: Tensor,
-        other: Tensor,
-        collisions: Collisions,
-        share: Tensor,
-    ) -> Tensor:
-        scores_bm = query @ other.T
-        scores_bm[collisions.row, collisions.column] = -torch.inf
-        top_b = torch.maximum(scores_bm.amax(dim=1), positive)
-        scores_bm.sub_(top_b[:, None]).exp_()
-        own_b = (positive - top_b).exp()
-        total_b = scores_bm.sum(dim=1) + own_b
-        ctx.save_for_backward(scores_bm, query, other, own_b / total_b, share / total_b, share)
-        return (share * (total_b.log() + top_b - positive)).sum()
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        chance_bm, query, other, own_b, scale_b, share = ctx.saved_tensors
-        chance_bm.mul_((gradient * scale_b)[:, None])
-        positive = gradient * share * (own_b - 1.0)
-        return positive, chance_bm @ other, chance_bm.T @ query, None, None
+def _factors(
+    table: Table, log_expected: Float[Tensor, "m"], precision: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """Query and points with the base as further columns, in the precision of the product."""
+    base = table.base - log_expected
+    parts = [base.to(precision)]
+    if precision is not torch.float32:
+        parts.append((base - parts[0].float()).to(precision))
+    ones = torch.ones(len(table.query), len(parts), dtype=precision)
+    query = torch.cat([table.query.to(precision), ones], dim=1)
+    return query, torch.cat([table.points.to(precision), torch.stack(parts, dim=1)], dim=1)

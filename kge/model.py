@@ -5,6 +5,8 @@ trains and never touches a file.
 """
 
 import math
+from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -18,7 +20,8 @@ from torch import Tensor, nn
 from kge.anchors import Anchors, build_anchors
 from kge.blocks import popularity
 from kge.config import TransRAConfig
-from kge.interaction import BiasedTransRAInteraction, TransRAInteraction
+from kge.interaction import interaction_of
+from kge.projection import Matrices, build_matrices
 from kge.triples import Graph
 
 #: Added to an entity's relative frequency before the logarithm: the rarest start at log 0.1.
@@ -59,9 +62,9 @@ class AnchoredEmbedding(Representation):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Normal rows of expected length half the norm ball; anchors start at a tenth of that."""
+        """Normal rows of expected length half the norm ball, or 0.5; anchors start at a tenth."""
         generator = torch.Generator().manual_seed(self.seed)
-        spread = 0.5 * self.max_norm / math.sqrt(self.shape[0])
+        spread = 0.5 * min(self.max_norm, 1.0) / math.sqrt(self.shape[0])
         nn.init.normal_(self.own, std=spread, generator=generator)
         nn.init.normal_(self.anchors, std=0.1 * spread, generator=generator)
 
@@ -74,6 +77,22 @@ class AnchoredEmbedding(Representation):
         """Composed vectors of some rows whose own parts are given (as leaves of a gradient)."""
         leaning = (self.nearest[rows], self.weight[rows])
         return compose(own, self.gate[rows], self.anchors, leaning)
+
+    @cached_property
+    def composed(self) -> bool:
+        """Whether any entity leans on anchors at all."""
+        return bool((self.gate < 1.0).any())
+
+    def pull(
+        self, rows: Int[Tensor, "n"], slope: Float[Tensor, "n d"]
+    ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "a d"]]:
+        """The gradients by own parts and anchors, from that by the composed vectors of rows."""
+        gate, nearest = self.gate[rows, None], self.nearest[rows]
+        leaned = (1.0 - gate) * slope
+        by_anchors = torch.zeros_like(self.anchors)
+        for column in range(nearest.shape[1]):
+            by_anchors.index_add_(0, nearest[:, column], leaned * self.weight[rows, column, None])
+        return gate * slope, by_anchors
 
     def post_parameter_update(self) -> None:
         """Pull every own vector back into the norm ball (PyKEEN's training loops call this)."""
@@ -103,7 +122,9 @@ class Parts(NamedTuple):
     vectors: AnchoredEmbedding
     bias: Table | None
     translations: Table
-    matrices: Table
+    matrices: Matrices
+    #: None: tails go through the same matrices as heads, or stay where they are
+    tail_matrices: Matrices | None
 
 
 def clip_rows(rows: Float[Tensor, "n d"], max_norm: float) -> Float[Tensor, "n d"]:
@@ -113,39 +134,45 @@ def clip_rows(rows: Float[Tensor, "n d"], max_norm: float) -> Float[Tensor, "n d
 
 
 def build_model(graph: Graph, config: TransRAConfig) -> ERModel:
-    """Compose TransRA for a graph: entity vectors (and tail bias), r and M_r of both directions.
+    """Compose TransRA for a graph: entity vectors (and tail bias), r and M_r.
 
     The bias starts at the log of how often an entity is a tail, so that vectors need not learn
-    popularity and do not lean on it; our design. Relations are in PyKEEN's order: 2r forward, then
-    2r + 1 reciprocal.
+    popularity and do not lean on it; our design. With reciprocal relations they are in PyKEEN's
+    order: 2r forward, then 2r + 1 reciprocal.
     """
-    factory = graph.factory()
-    count, dim, width = factory.num_relations, config.dim, config.relation_dim
-    generator = torch.Generator().manual_seed(config.seed + 1)
+    factory = graph.factory(reciprocal=config.reciprocal)
+    count = factory.num_relations
+    draw = torch.Generator().manual_seed(config.seed + 1)
     vectors = AnchoredEmbedding(
-        build_anchors(graph, config), dim=dim, max_norm=config.max_norm, seed=config.seed
+        build_anchors(graph, config), dim=config.dim, max_norm=config.max_norm, seed=config.seed
     )
-    noise = torch.randn(count, width, dim, generator=generator) * config.matrix_noise
-    matrices = config.matrix_gain * (torch.eye(width, dim) + noise / math.sqrt(dim))
     entities: list[Representation] = [vectors]
     if config.bias:
         start = np.log(popularity(graph, config) + _RARE)
         entities.append(Table(torch.from_numpy(start.astype(np.float32))))
+    relations: list[Representation] = [
+        Table(torch.zeros(count, config.relation_dim)),
+        build_matrices(count, config, draw),
+    ]
+    if config.tails == "own":
+        relations.append(build_matrices(count, config, draw))
     return ERModel(
         triples_factory=factory,
-        interaction=BiasedTransRAInteraction() if config.bias else TransRAInteraction(),
+        interaction=interaction_of(config),
         entity_representations=entities,
-        relation_representations=[Table(torch.zeros(count, width)), Table(matrices)],
+        relation_representations=relations,
         random_seed=NoRandomSeedNecessary,  # PyKEEN would seed the whole process
     )
 
 
 def parts(model: ERModel) -> Parts:
     """The representations of a model that was made by `build_model`, by name."""
-    entities, relations = model.entity_representations, model.relation_representations
+    entities: Sequence[Representation] = model.entity_representations
+    relations: Sequence[Representation] = model.relation_representations
     return Parts(
         vectors=cast("AnchoredEmbedding", entities[0]),
         bias=cast("Table", entities[1]) if len(entities) > 1 else None,
         translations=cast("Table", relations[0]),
-        matrices=cast("Table", relations[1]),
+        matrices=cast("Matrices", relations[1]),
+        tail_matrices=cast("Matrices", relations[2]) if len(relations) > 2 else None,
     )

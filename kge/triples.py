@@ -62,14 +62,14 @@ class Graph:
         name = relation.head if side < len(self.relations) else relation.tail
         return [t.name for t in self.types].index(name)
 
-    def factory(self) -> CoreTriplesFactory:
-        """The same triples for PyKEEN, reciprocal relations included."""
+    def factory(self, *, reciprocal: bool = True) -> CoreTriplesFactory:
+        """The same triples for PyKEEN; by default with its inverse relations beside them."""
         mapped = np.stack([self.head, self.relation, self.tail], axis=1)
         return CoreTriplesFactory(
             mapped_triples=mapped,
             num_entities=self.entity_count,
             num_relations=len(self.relations),
-            create_inverse_triples=True,
+            create_inverse_triples=reciprocal,
         )
 
 

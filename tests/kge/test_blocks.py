@@ -1,10 +1,11 @@
+import itertools
 import math
 from collections import Counter
 
 import numpy as np
 import pytest
 
-from kge.blocks import Block, BlockSampler, popularity, shares
+from kge.blocks import BlockSampler, popularity, shares
 from kge.config import TransRAConfig
 from kge.triples import graph_of_snapshot
 
@@ -12,55 +13,66 @@ EDGES = [("u1", "click", f"f{n}") for n in range(1, 7)]
 EDGES += [("u2", "click", "f1"), ("f1", "genre", "t1"), ("f2", "genre", "t1")]
 
 
+def batches(sampler: BlockSampler, number: int):
+    return list(itertools.islice(iter(sampler), number))
+
+
+def pairs(block) -> list[tuple[int, int]]:
+    return list(zip(block.head[block.row].tolist(), block.tail.tolist(), strict=True))
+
+
 def test_every_edge_of_a_side_is_seen_before_any_is_seen_again(make_snapshot):
     graph = graph_of_snapshot(make_snapshot(EDGES))
     seen = {side: [] for side in range(4)}
-    for block in BlockSampler(graph, TransRAConfig(block=3, epochs=40.0)):
-        seen[block.side] += list(zip(block.head.tolist(), block.tail.tolist(), strict=True))
-    for side, pairs in seen.items():
+    for batch in batches(BlockSampler(graph, TransRAConfig(block=3, batch=4)), 80):
+        for block in batch.blocks:
+            seen[block.side] += pairs(block)
+    for side, found in seen.items():
         size = 7 if side % 2 == 0 else 2
         ends = (graph.head, graph.tail) if side < 2 else (graph.tail, graph.head)
         own = graph.relation == side % 2
         expected = set(zip(ends[0][own].tolist(), ends[1][own].tolist(), strict=True))
         assert len(expected) == size
-        for start in range(0, len(pairs) - size + 1, size):
-            assert set(pairs[start : start + size]) == expected
+        assert len(found) > 2 * size
+        for start in range(0, len(found) - size + 1, size):
+            assert set(found[start : start + size]) == expected
 
 
-def test_negatives_come_from_the_tail_type_of_the_relation(make_snapshot):
+def test_blocks_and_batches_keep_to_their_sizes(make_snapshot):
     graph = graph_of_snapshot(make_snapshot(EDGES))
-    config = TransRAConfig(block=3, epochs=10.0, negatives=2)
-    for block in BlockSampler(graph, config):
-        kind = graph.tail_type(block.side)
-        assert kind.start <= block.candidates.min() <= block.candidates.max() < kind.stop
-        # six films are more than twice two negatives: drawn; two users and a thing: all
-        assert len(block.candidates) == (2 if kind.name == "film" else kind.stop - kind.start)
+    for batch in batches(BlockSampler(graph, TransRAConfig(block=2, batch=6)), 60):
+        sizes = [len(block.row) for block in batch.blocks]
+        assert max(sizes) <= 4  # a block's share, and half a unit too many on both sides
+        assert sum(sizes) <= 12
+        assert {block.pool for block in batch.blocks} == set(batch.candidates)
 
 
-def test_drawn_candidates_carry_their_expected_count(make_snapshot):
+def test_all_tails_of_a_head_are_known_even_where_a_block_holds_some(make_snapshot):
     graph = graph_of_snapshot(make_snapshot(EDGES))
-    config = TransRAConfig(block=3, epochs=3000.0, negatives=2, negative_power=1.0)
-    drawn, blocks = Counter(), 0
-    for block in BlockSampler(graph, config):
-        if graph.tail_type(block.side).name == "film":
-            drawn.update(block.candidates.tolist())
-            blocks += 1
-            expected = dict(zip(block.candidates, np.exp(block.log_expected), strict=True))
-            for row, value in expected.items():
-                mass = graph.degree[:6] + 1.0
-                assert value == pytest.approx(2 * mass[row] / mass.sum(), rel=1e-5)
-    for row in range(6):
-        mass = graph.degree[:6] + 1.0
-        chance = mass[row] / mass.sum()
-        error = math.sqrt(2 * chance * (1 - chance) / blocks)
-        assert abs(drawn[row] / blocks - 2 * chance) < 5 * error
+    u1 = list(graph.ids).index("u1")
+    cut = 0
+    for batch in batches(BlockSampler(graph, TransRAConfig(block=2, batch=4)), 40):
+        for block in batch.blocks:
+            if block.side == 0:
+                row, tail = block.known
+                for query in np.flatnonzero(block.head == u1).tolist():
+                    assert sorted(tail[row == query].tolist()) == [0, 1, 2, 3, 4, 5]
+                    cut += (block.row == query).sum() < 6
+    assert cut
 
 
-def test_collisions_are_all_equal_pairs():
-    candidates, tail = np.array([4, 7, 4, 9, 1]), np.array([9, 4, 5, 4])
-    block = Block(0, tail, tail, np.ones(4), candidates, np.zeros(5))
-    found = sorted(zip(*(column.tolist() for column in block.collisions()), strict=True))
-    assert found == [(0, 3), (1, 0), (1, 2), (3, 0), (3, 2)]
+def test_the_walk_goes_on_where_it_was(make_snapshot):
+    graph = graph_of_snapshot(make_snapshot(EDGES))
+    config = TransRAConfig(block=2, batch=3, negatives=1)
+    whole = batches(BlockSampler(graph, config), 30)
+    first = BlockSampler(graph, config)
+    batches(first, 13)
+    second = BlockSampler(graph, config)
+    second.restore(first.state())
+    for left, right in zip(whole[13:], batches(second, 17), strict=True):
+        assert [pairs(block) for block in left.blocks] == [pairs(block) for block in right.blocks]
+        for pool, candidates in left.candidates.items():
+            np.testing.assert_array_equal(candidates.rows, right.candidates[pool].rows)
 
 
 def test_shares_follow_the_formula(make_snapshot):
@@ -85,10 +97,17 @@ def test_popularity_is_the_share_of_positives_relative_to_the_type(make_snapshot
     np.testing.assert_allclose(found[-2:], [12 / 7, 2 / 7])
 
 
-def test_an_epoch_sees_every_click_once_in_each_direction(make_snapshot):
+@pytest.mark.parametrize("behavior", [None, 0.8])
+def test_an_epoch_sees_every_click_once_in_each_direction(make_snapshot, behavior):
     graph = graph_of_snapshot(make_snapshot(EDGES))
-    seen = Counter()
-    for block in BlockSampler(graph, TransRAConfig(block=4, epochs=2000.0)):
-        seen[block.side] += len(block.head)
+    config = TransRAConfig(block=4, batch=4, epochs=500.0, behavior_share=behavior)
+    sampler, seen = BlockSampler(graph, config), Counter()
+    for batch in batches(sampler, sampler.total):
+        for block in batch.blocks:
+            seen[block.side] += len(block.row)
     for side in (0, 2):
-        assert seen[side] / 7 == pytest.approx(2000, rel=0.1)
+        assert seen[side] / 7 == pytest.approx(500, rel=0.1)
+    # with 0.8 for clicks, genres get a quarter of their 7 in each direction
+    genres = 2 if behavior is None else 7 / 4
+    for side in (1, 3):
+        assert seen[side] / 500 == pytest.approx(genres, rel=0.15)

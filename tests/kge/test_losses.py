@@ -4,86 +4,115 @@ import pytest
 import torch
 from pykeen.losses import MarginRankingLoss
 
-from kge.losses import Collisions, Scores, margin_ranking, sampled_softmax
+from kge.losses import Pairs, Slopes, Table, margin_ranking, sampled_softmax
 
-NO_COLLISION = Collisions(torch.empty(0, dtype=torch.long), torch.empty(0, dtype=torch.long))
+NONE = (torch.empty(0, dtype=torch.long), torch.empty(0, dtype=torch.long))
 
 
-def scores_of(negative: torch.Tensor, positive: torch.Tensor) -> Scores:
-    """Any table of scores as factors: the table itself times unit vectors, and a zero column."""
+def table_of(negative: torch.Tensor, positive: torch.Tensor) -> Table:
+    """Any table of scores as factors: the table itself times unit vectors."""
     size = negative.shape[1]
-    query = torch.cat([negative, torch.ones(len(negative), 1)], dim=1)
-    return Scores(positive, query, torch.cat([torch.eye(size), torch.zeros(size, 1)], dim=1))
+    return Table(negative, torch.eye(size), torch.zeros(size), positive)
 
 
-def some_scores(seed: int = 0, rows: int = 5, size: int = 7):
+def one_each(weight: torch.Tensor, known=NONE) -> Pairs:
+    return Pairs(torch.arange(len(weight)), weight / weight.sum(), known)
+
+
+def some_table(seed: int = 0, rows: int = 5, size: int = 7, pairs: int = 8):
     draw = torch.Generator().manual_seed(seed)
-    negative = torch.randn(rows, size, generator=draw)
-    positive = torch.randn(rows, generator=draw)
-    return negative, positive, torch.rand(rows, generator=draw) + 0.5
+    normal = lambda *shape: torch.randn(*shape, generator=draw)  # noqa: E731
+    table = Table(normal(rows, 3), normal(size, 3), normal(size), normal(pairs))
+    row = torch.randint(rows, (pairs,), generator=draw)
+    weight = torch.rand(pairs, generator=draw) + 0.5
+    known = (torch.tensor([0, 3, 3, 4]), torch.tensor([2, 2, 6, 0]))
+    return table, Pairs(row, weight / weight.sum(), known)
+
+
+def twin(table: Table, pairs: Pairs, each) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """The formula pair by pair, and its gradients by autograd."""
+    leaves = [part.clone().requires_grad_() for part in table]
+    query, points, base, positive = leaves
+    out = set(zip(*(part.tolist() for part in pairs.known), strict=True))
+    total = torch.zeros(())
+    for n, row in enumerate(pairs.row.tolist()):
+        rest = [j for j in range(len(points)) if (row, j) not in out]
+        negatives = torch.stack([query[row] @ points[j] + base[j] for j in rest])
+        total = total + pairs.weight[n] * each(positive[n], negatives, rest)
+    return total, list(torch.autograd.grad(total, leaves))
+
+
+def compare(found: Slopes, expected: tuple[torch.Tensor, list[torch.Tensor]], **tolerance):
+    torch.testing.assert_close(torch.tensor(found.loss), expected[0].detach(), **tolerance)
+    for left, right in zip(found[1:], expected[1], strict=True):
+        torch.testing.assert_close(left, right, **tolerance)
 
 
 def test_softmax_by_hand():
-    """Positive 0 against one negative of log 3: -log(1 / (1 + 3)) = log 4."""
-    scores = scores_of(torch.tensor([[math.log(3.0)]]), torch.tensor([0.0]))
-    loss = sampled_softmax(scores, torch.zeros(1), NO_COLLISION, torch.ones(1))
-    assert loss.item() == pytest.approx(math.log(4.0))
+    """Positive 0 against one negative of log 3: -log(1 / (1 + 3)) = log 4, slope 1/4 - 1."""
+    table = table_of(torch.tensor([[math.log(3.0)]]), torch.tensor([0.0]))
+    found = sampled_softmax(table, one_each(torch.ones(1)), torch.zeros(1))
+    assert found.loss == pytest.approx(math.log(4.0))
+    assert found.positive.item() == pytest.approx(-3 / 4)
+    assert found.base.item() == pytest.approx(3 / 4)
 
 
-def test_all_candidates_once_is_the_full_softmax_and_so_are_its_gradients():
-    table, _, weight = some_scores()
-    tail = torch.tensor([3, 0, 6, 3, 1])
-    rows = torch.arange(5)
-    table.requires_grad_()
-    found = sampled_softmax(
-        scores_of(table, table[rows, tail]), torch.zeros(7), Collisions(rows, tail), weight
-    )
-    each = torch.nn.functional.cross_entropy(table, tail, reduction="none")
-    expected = (weight * each).sum() / weight.sum()
-    torch.testing.assert_close(found, expected)
-    left, right = (torch.autograd.grad(loss, table)[0] for loss in (found, expected))
-    torch.testing.assert_close(left, right)
+def test_all_candidates_once_is_the_full_softmax():
+    draw = torch.Generator().manual_seed(0)
+    scores = torch.randn(5, 7, generator=draw)
+    tail, rows = torch.tensor([3, 0, 6, 3, 1]), torch.arange(5)
+    pairs = one_each(torch.ones(5), (rows, tail))
+    found = sampled_softmax(table_of(scores, scores[rows, tail]), pairs, torch.zeros(7))
+    expected = torch.nn.functional.cross_entropy(scores, tail)
+    assert found.loss == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_correction_and_collisions_equal_the_formula_written_out():
-    negative, positive, weight = some_scores(1)
+def test_softmax_and_its_gradients_equal_the_formula_written_out():
+    table, pairs = some_table(1)
     log_expected = torch.linspace(-2.0, 1.0, 7)
-    pairs = [(0, 2), (3, 2), (3, 6)]
-    collisions = Collisions(*torch.tensor(pairs).T)
-    found = sampled_softmax(scores_of(negative, positive), log_expected, collisions, weight)
-    expected = 0.0
-    for i in range(5):
-        total = positive[i].exp()
-        for j in range(7):
-            if (i, j) not in pairs:
-                total = total + (negative[i, j] - log_expected[j]).exp()
-        expected += weight[i] * (total.log() - positive[i])
-    torch.testing.assert_close(found, expected / weight.sum())
+
+    def each(positive, negatives, rest):
+        corrected = torch.cat([positive[None], negatives - log_expected[rest]])
+        return corrected.logsumexp(0) - positive
+
+    compare(sampled_softmax(table, pairs, log_expected), twin(table, pairs, each))
 
 
-def test_with_the_correction_the_drawn_sum_estimates_the_full_one():
-    """Mean over many draws of sum_j e^(s_j - log(m q_j)) is sum over all candidates of e^s."""
-    draw = torch.Generator().manual_seed(2)
-    every = torch.randn(30, generator=draw)
-    chance = torch.rand(30, generator=draw) + 0.1
-    chance /= chance.sum()
-    m, times = 8, 40_000
-    drawn = torch.multinomial(chance, m * times, replacement=True, generator=draw).view(times, m)
-    sums = (every[drawn] - (m * chance[drawn]).log()).exp().sum(dim=1)
-    error = sums.std() / math.sqrt(times)
-    assert abs(sums.mean() - every.exp().sum()) < 4 * error
+def test_half_the_precision_is_near():
+    table, pairs = some_table(2, rows=20, size=50, pairs=60)
+    whole = sampled_softmax(table, pairs, torch.zeros(50))
+    half = sampled_softmax(table, pairs, torch.zeros(50), torch.bfloat16)
+    assert half.loss == pytest.approx(whole.loss, rel=0.01)
+    for left, right in zip(half[1:], whole[1:], strict=True):
+        assert left.dtype == torch.float32
+        assert (left - right).norm() < 0.02 * right.norm()
+
+
+def test_large_scores_and_rows_without_negatives_stay_finite():
+    table = table_of(torch.tensor([[900.0, -900.0], [3.0, 4.0]]), torch.tensor([-800.0, 1.0]))
+    every = (torch.tensor([1, 1]), torch.tensor([0, 1]))
+    found = sampled_softmax(table, one_each(torch.ones(2), every), torch.zeros(2))
+    assert found.loss == pytest.approx(1700.0 / 2)
+    assert all(torch.isfinite(part).all() for part in found[1:])
+
+
+def test_margin_and_its_gradients_equal_the_formula_written_out():
+    table, pairs = some_table(3)
+    each = lambda positive, negatives, _: (1.5 + negatives - positive).relu().mean()  # noqa: E731
+    compare(margin_ranking(table, pairs, 1.5), twin(table, pairs, each))
 
 
 def test_margin_loss_equals_pykeen():
-    negative, positive, _ = some_scores(3)
-    found = margin_ranking(scores_of(negative, positive), NO_COLLISION, torch.ones(5), 1.5)
+    draw = torch.Generator().manual_seed(4)
+    negative, positive = torch.randn(5, 7, generator=draw), torch.randn(5, generator=draw)
+    found = margin_ranking(table_of(negative, positive), one_each(torch.ones(5)), 1.5)
     expected = MarginRankingLoss(margin=1.5).process_slcwa_scores(positive[:, None], negative)
-    torch.testing.assert_close(found, expected)
+    assert found.loss == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_margin_loss_leaves_collisions_out():
+def test_margin_loss_leaves_known_tails_out():
     """Margin 1: negatives 0 and 9 against 0.5 give 0.5 and 9.5; without the second, 0.5."""
-    scores = scores_of(torch.tensor([[0.0, 9.0]]), torch.tensor([0.5]))
-    hit = Collisions(torch.tensor([0]), torch.tensor([1]))
-    assert margin_ranking(scores, hit, torch.ones(1), 1.0).item() == pytest.approx(0.5)
-    assert margin_ranking(scores, NO_COLLISION, torch.ones(1), 1.0).item() == pytest.approx(5.0)
+    table = table_of(torch.tensor([[0.0, 9.0]]), torch.tensor([0.5]))
+    hit = one_each(torch.ones(1), (torch.tensor([0]), torch.tensor([1])))
+    assert margin_ranking(table, hit, 1.0).loss == pytest.approx(0.5)
+    assert margin_ranking(table, one_each(torch.ones(1)), 1.0).loss == pytest.approx(5.0)

@@ -1,0 +1,151 @@
+"""One block: its loss, and how the loss changes with everything that went into it.
+
+Takes plain tensors, gives plain tensors; holds no weights and knows no entity. The gradients of
+`kge/interaction.py` are written out here, so that heads, tails and shared candidates go through a
+relation's matrix in one product each and meet in another: O((b + p + m) d k + b m k) a block, where
+PyKEEN's own loop gathers a matrix per triple. Our design; a test compares it with autograd.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from kge.config import TransRAConfig
+from kge.losses import Pairs, Slopes, Table, margin_ranking, sampled_softmax
+
+# Dimensions: b queries, p pairs, m candidates, d and k as in TransRA.
+
+_PRECISION = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+class Maps(NamedTuple):
+    """A side's maps: a query is `head h + shift`, a tail's point `tail t`; None = the identity."""
+
+    shift: Float[Tensor, "k"]
+    head: Float[Tensor, "k d"] | None
+    tail: Float[Tensor, "k d"] | None
+
+
+class Ends(NamedTuple):
+    """What meets in a block; biases are absent where the model has none."""
+
+    head: Float[Tensor, "b d"]
+    tail: Float[Tensor, "p d"]
+    other: Float[Tensor, "m d"]
+    tail_bias: Float[Tensor, "p"] | None
+    other_bias: Float[Tensor, "m"] | None
+    log_expected: Float[Tensor, "m"]
+
+
+class Kept(NamedTuple):
+    """What dropout multiplies queries with before and after their matrix; None = by 1."""
+
+    head: Float[Tensor, "b d"] | None
+    query: Float[Tensor, "b k"] | None
+
+
+class Gradients(NamedTuple):
+    """The loss of a block, and its gradients; those of biases are there even without any."""
+
+    loss: float
+    head: Float[Tensor, "b d"]
+    tail: Float[Tensor, "p d"]
+    other: Float[Tensor, "m d"]
+    tail_bias: Float[Tensor, "p"]
+    other_bias: Float[Tensor, "m"]
+    maps: Maps
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Loss and regularizers of one training."""
+
+    config: TransRAConfig
+
+    def block(self, ends: Ends, maps: Maps, pairs: Pairs, kept: Kept) -> Gradients:
+        """`s = -||head h + shift - tail t||^2 (+ b_t)`, less `||query||^2`, which all share.
+
+        Losses compare scores of one query, so what all of its scores have in common cancels out.
+        """
+        precision = _PRECISION[self.config.precision]
+        dropped_bd = _times(ends.head, kept.head)
+        query_bk = _times(_through(maps.head, dropped_bd, precision) + maps.shift, kept.query)
+        tail_pk = _through(maps.tail, ends.tail, precision)
+        other_mk = _through(maps.tail, ends.other, precision)
+        own_pk = query_bk[pairs.row]
+        positive_p = (own_pk * tail_pk).sum(dim=1).mul_(2.0) - tail_pk.square().sum(dim=1)
+        base_m = -other_mk.square().sum(dim=1)
+        if ends.tail_bias is not None and ends.other_bias is not None:
+            positive_p += ends.tail_bias
+            base_m += ends.other_bias
+        table = Table(2.0 * query_bk, other_mk, base_m, positive_p)
+        found = self._loss(table, pairs, ends.log_expected, precision)
+
+        by_own_pk = 2.0 * found.positive[:, None] * tail_pk
+        by_tail_pk = 2.0 * found.positive[:, None] * (own_pk - tail_pk)
+        loss = found.loss
+        if self.config.projected_l2 > 0:
+            weight_p = 2.0 * self.config.projected_l2 * pairs.weight[:, None]
+            by_own_pk += weight_p * own_pk
+            by_tail_pk += weight_p * tail_pk
+        by_query_bk = (2.0 * found.query).index_add_(0, pairs.row, by_own_pk)
+        by_query_bk = _times(by_query_bk, kept.query)
+        by_other_mk = found.points - 2.0 * found.base[:, None] * other_mk
+        by_head_bd = _times(_back(maps.head, by_query_bk, precision), kept.head)
+        by_tail_pd = _back(maps.tail, by_tail_pk, precision)
+        if self.config.n3 > 0:
+            by_tail_pd += _n3_slope(ends.tail, self.config.n3 * pairs.weight)
+            share_b = torch.zeros(len(ends.head)).index_add_(0, pairs.row, pairs.weight)
+            by_head_bd += _n3_slope(ends.head, self.config.n3 * share_b)
+        by_maps = Maps(
+            shift=by_query_bk.sum(dim=0),
+            head=None if maps.head is None else by_query_bk.T @ dropped_bd,
+            tail=None
+            if maps.tail is None
+            else _outer(by_other_mk, ends.other, precision).addmm_(by_tail_pk.T, ends.tail),
+        )
+        return Gradients(
+            loss=loss,
+            head=by_head_bd,
+            tail=by_tail_pd,
+            other=_back(maps.tail, by_other_mk, precision),
+            tail_bias=found.positive,
+            other_bias=found.base,
+            maps=by_maps,
+        )
+
+    def _loss(
+        self, table: Table, pairs: Pairs, log_expected: Tensor, precision: torch.dtype
+    ) -> Slopes:
+        if self.config.loss == "margin":
+            return margin_ranking(table, pairs, self.config.margin)
+        return sampled_softmax(table, pairs, log_expected, precision)
+
+
+def _times(values: Tensor, factor: Tensor | None) -> Tensor:
+    return values if factor is None else values * factor
+
+
+def _through(matrix: Tensor | None, rows: Tensor, precision: torch.dtype) -> Tensor:
+    """`matrix x` of every row."""
+    if matrix is None:
+        return rows
+    return (rows.to(precision) @ matrix.to(precision).T).float()
+
+
+def _back(matrix: Tensor | None, rows: Tensor, precision: torch.dtype) -> Tensor:
+    """The gradient by x from that by `matrix x`."""
+    if matrix is None:
+        return rows
+    return (rows.to(precision) @ matrix.to(precision)).float()
+
+
+def _outer(left: Tensor, right: Tensor, precision: torch.dtype) -> Tensor:
+    return (left.to(precision).T @ right.to(precision)).float()
+
+
+def _n3_slope(rows: Tensor, weight: Tensor) -> Tensor:
+    return 3.0 * weight[:, None] * rows * rows.abs()

@@ -1,0 +1,219 @@
+"""One step of training: gather, differentiate, move what was touched.
+
+Takes a batch, moves a model's parameters in place; never chooses what is learned when. Only rows
+of touched entities and relations are gathered, get a gradient and move; a dense gradient of a
+table never exists.
+"""
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from pykeen.models import ERModel
+from torch import Tensor
+
+from kge.blocks import Batch, Block
+from kge.config import TransRAConfig
+from kge.kernel import Ends, Gradients, Kept, Kernel
+from kge.losses import Pairs
+from kge.model import clip_rows, parts
+from kge.negatives import Candidates
+from kge.relations import OpenRelation, Relations
+from kge.rowwise import Adagrad, Adam, RowOptimizer
+from kge.triples import Graph
+
+# Dimensions: N entities, u touched ones, b queries, p pairs, m candidates, d and k as in TransRA.
+
+Rows = Int[Tensor, "u"] | slice
+
+#: Tables of entities; the others are of relations and anchors, which learn at a rate of their own.
+_OF_ENTITIES = ("own", "bias")
+
+
+class Learner:
+    """A model and the state of its optimizers."""
+
+    def __init__(self, graph: Graph, model: ERModel, config: TransRAConfig) -> None:
+        self.config, self.kernel = config, Kernel(config)
+        part = parts(model)
+        self.vectors = part.vectors
+        self.relations = Relations(part, config, len(graph.relations))
+        self.prior = [graph.head_type_code(side) for side in range(2 * len(graph.relations))]
+        #: where each touched entity lies among the rows of the present batch
+        self.place = torch.zeros(graph.entity_count, dtype=torch.int64)
+        self.tables: dict[str, Tensor] = {
+            "own": part.vectors.own.data,
+            "anchors": part.vectors.anchors.data,
+            **self.relations.tables,
+        }
+        if part.bias is not None:
+            self.tables["bias"] = part.bias.values.data
+        kind = Adam if config.optimizer == "adam" else Adagrad
+        self._optimizers: dict[str, RowOptimizer] = {
+            name: kind(table, rowwise=name == "own") for name, table in self.tables.items()
+        }
+
+    def state(self) -> dict[str, Tensor]:
+        """Every tensor that training changes, by name; to be saved, or overwritten in place."""
+        tensors = {f"table.{name}": table for name, table in self.tables.items()}
+        for name, optimizer in self._optimizers.items():
+            tensors |= {f"{name}.{key}": value for key, value in optimizer.state().items()}
+        return tensors
+
+    @torch.no_grad()
+    def learn(self, batch: Batch, decay: float, draw: torch.Generator) -> float:
+        """Move the parameters by one batch; `decay` multiplies the learning rates.
+
+        Gives the weighted mean loss of the batch's positives before the move.
+        """
+        step = _Step(self, batch, draw)
+        loss = sum(step.add(block) for block in batch.blocks)
+        step.move(decay)
+        return loss
+
+    def move(self, name: str, rows: Rows, gradient: Tensor, decay: float) -> None:
+        """Move some rows of a table."""
+        config, table = self.config, self.tables[name]
+        rate = decay * (
+            config.learning_rate if name in _OF_ENTITIES else config.relation_learning_rate
+        )
+        moved = self._optimizers[name].move(rows, table[rows], gradient, rate)
+        if name == "own":
+            moved = clip_rows(moved * (1.0 - rate * config.decay), config.max_norm)
+        table[rows] = moved
+
+
+class _Step:
+    """One batch: touched rows are gathered once, blocks add gradients, then all move together."""
+
+    def __init__(self, learner: Learner, batch: Batch, draw: torch.Generator) -> None:
+        self.learner, self.batch, self.draw = learner, batch, draw
+        self.rows = _touched(batch, len(learner.place))
+        if isinstance(self.rows, Tensor):
+            learner.place[self.rows] = torch.arange(len(self.rows))
+        own = learner.tables["own"][self.rows]
+        self.values = learner.vectors.rows(self._indices(), own) if self._composed else own
+        self.by_values = torch.zeros_like(self.values)
+        bias = learner.tables.get("bias")
+        self.bias = None if bias is None else bias[self.rows]
+        self.by_bias = torch.zeros(len(self.values))
+        self.by_anchors = torch.zeros_like(learner.tables["anchors"])
+        self.open: dict[int, OpenRelation] = {}
+        self.weight = float(sum(block.weight.sum() for block in batch.blocks))
+
+    def add(self, block: Block) -> float:
+        """Add the gradients of one block; gives its part of the loss."""
+        learner, candidates = self.learner, self.batch.candidates[block.pool]
+        head, tail = self._places(block.head), self._places(block.tail)
+        other = self._candidate_rows(candidates)
+        row, swapped = learner.relations.side(block.side)
+        if row not in self.open:
+            self.open[row] = learner.relations.open(row)
+        maps = self.open[row].seen(swapped=swapped)
+        heads, replaced = self._with_priors(self.values[head], block.side)
+        ends = Ends(
+            head=heads,
+            tail=self.values[tail],
+            other=self.values[other],
+            tail_bias=None if self.bias is None else self.bias[tail],
+            other_bias=None if self.bias is None else self.bias[other],
+            log_expected=torch.from_numpy(candidates.log_expected),
+        )
+        pairs = Pairs(
+            row=torch.from_numpy(block.row),
+            weight=torch.from_numpy(block.weight) / self.weight,
+            known=_known(block, candidates),
+        )
+        kept = Kept(
+            _mask(heads.shape, learner.config.dropout, self.draw),
+            _mask((len(heads), len(maps.shift)), learner.config.projected_dropout, self.draw),
+        )
+        found = learner.kernel.block(ends, maps, pairs, kept)
+        self.open[row].add(found.maps, swapped=swapped)
+        by_head = found.head
+        if replaced is not None:
+            self.by_anchors[learner.prior[block.side]] += (by_head * replaced).sum(dim=0)
+            by_head = by_head * ~replaced
+        self._gather(found._replace(head=by_head), head, tail, other)
+        return found.loss
+
+    def move(self, decay: float) -> None:
+        """Move all that was touched."""
+        learner, by_own = self.learner, self.by_values
+        if self._composed:
+            by_own, by_anchors = learner.vectors.pull(self._indices(), self.by_values)
+            self.by_anchors += by_anchors
+        learner.move("own", self.rows, by_own, decay)
+        if self.bias is not None:
+            learner.move("bias", self.rows, self.by_bias, decay)
+        if self._composed or learner.config.prior_share > 0:
+            learner.move("anchors", slice(None), self.by_anchors, decay)
+        for row, relation in self.open.items():
+            for name, gradient in learner.relations.pulled(relation).items():
+                learner.move(name, slice(row, row + 1), gradient[None], decay)
+
+    @property
+    def _composed(self) -> bool:
+        return self.learner.vectors.composed
+
+    def _indices(self) -> Int[Tensor, "u"]:
+        every = torch.arange(len(self.learner.place))
+        return self.rows if isinstance(self.rows, Tensor) else every
+
+    def _places(self, entities: NDArray[np.int64]) -> Tensor:
+        """Where entities lie among the gathered rows."""
+        found = torch.from_numpy(entities)
+        return self.learner.place[found] if isinstance(self.rows, Tensor) else found
+
+    def _candidate_rows(self, candidates: Candidates) -> Rows:
+        if candidates.contiguous:  # gathered rows ascend too
+            first = int(self._places(candidates.rows[:1]))
+            return slice(first, first + len(candidates.rows))
+        return self._places(candidates.rows)
+
+    def _with_priors(
+        self, heads: Float[Tensor, "b d"], side: int
+    ) -> tuple[Float[Tensor, "b d"], Tensor | None]:
+        """Some heads become their type's prior, so that it learns to stand in."""
+        share = self.learner.config.prior_share
+        if not share:
+            return heads, None
+        replaced = torch.rand(len(heads), 1, generator=self.draw) < share
+        prior = self.learner.tables["anchors"][self.learner.prior[side]]
+        return torch.where(replaced, prior, heads), replaced
+
+    def _gather(self, found: Gradients, head: Tensor, tail: Tensor, other: Rows) -> None:
+        self.by_values.index_add_(0, head, found.head)
+        self.by_values.index_add_(0, tail, found.tail)
+        self.by_values[other] += found.other  # candidates are distinct
+        if self.bias is not None:
+            self.by_bias.index_add_(0, tail, found.tail_bias)
+            self.by_bias[other] += found.other_bias
+
+
+def _touched(batch: Batch, count: int) -> Rows:
+    """The entities of a batch, ascending; all of them as a slice, which copies nothing."""
+    ends = [part for block in batch.blocks for part in (block.head, block.tail)]
+    drawn = [candidates.rows for candidates in batch.candidates.values()]
+    if max(len(rows) for rows in drawn) == count:
+        return slice(None)
+    return torch.from_numpy(np.unique(np.concatenate([*ends, *drawn])))
+
+
+def _known(block: Block, candidates: Candidates) -> tuple[Tensor, Tensor]:
+    """(query, candidate) of the known tails that are among the candidates."""
+    row, tail = block.known
+    if candidates.contiguous:
+        column = tail - candidates.rows[0]
+        found = (column >= 0) & (column < len(candidates.rows))
+    else:
+        column = np.searchsorted(candidates.rows, tail)
+        found = candidates.rows[np.minimum(column, len(candidates.rows) - 1)] == tail
+    return torch.from_numpy(row[found]), torch.from_numpy(column[found])
+
+
+def _mask(shape: tuple[int, ...], dropout: float, draw: torch.Generator) -> Tensor | None:
+    """What dropout multiplies by: 0, or 1 / (1 - dropout)."""
+    if not dropout:
+        return None
+    return (torch.rand(shape, generator=draw) >= dropout) / (1.0 - dropout)

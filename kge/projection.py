@@ -1,0 +1,115 @@
+"""The matrices M_r: full, of low rank, or block-diagonal, as PyKEEN representations.
+
+Takes sizes and a seed, gives representations whose values are k x d matrices; knows no score.
+"""
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from pykeen.nn.representation import Representation
+from torch import Tensor, nn
+
+from kge.config import TransRAConfig
+from kge.errors import ConfigError
+
+# Dimensions: n relations (both directions), k and d as in TransRA, q rank, g blocks.
+
+
+class Matrices(Representation):
+    """One k x d matrix per relation, made from that relation's own rows of a few parameters."""
+
+    def __init__(self, starts: Sequence[Float[Tensor, "n ..."]], shape: tuple[int, int]) -> None:
+        super().__init__(max_id=len(starts[0]), shape=shape, unique=False)
+        self.starts = list(starts)
+        self.parts = nn.ParameterList([nn.Parameter(start.clone()) for start in starts])
+
+    def reset_parameters(self) -> None:
+        with torch.no_grad():
+            for part, start in zip(self.parts, self.starts, strict=True):
+                part.copy_(start)
+
+    def _plain_forward(self, indices: Tensor | None = None) -> Tensor:
+        rows = torch.arange(self.max_id) if indices is None else indices
+        return self.compose([part[rows] for part in self.parts])
+
+    @abstractmethod
+    def compose(self, parts: Sequence[Tensor]) -> Float[Tensor, "*n k d"]:
+        """Matrices from rows of the parameters."""
+
+    @abstractmethod
+    def pull(self, parts: Sequence[Tensor], slope: Float[Tensor, "k d"]) -> list[Tensor]:
+        """The gradient by one relation's rows of the parameters, from that by its matrix."""
+
+
+class FullMatrices(Matrices):
+    """Every number of M_r is free: k d per relation."""
+
+    def compose(self, parts: Sequence[Tensor]) -> Float[Tensor, "*n k d"]:
+        return parts[0]
+
+    def pull(self, parts: Sequence[Tensor], slope: Float[Tensor, "k d"]) -> list[Tensor]:  # noqa: ARG002
+        return [slope]
+
+
+class LowRankMatrices(Matrices):
+    """`M_r = s I + U_r V_r`: q (k + d) numbers per relation; our design."""
+
+    def __init__(
+        self, starts: Sequence[Float[Tensor, "n ..."]], shape: tuple[int, int], gain: float
+    ) -> None:
+        super().__init__(starts, shape)
+        self.base: Tensor
+        self.register_buffer("base", gain * torch.eye(*shape))
+
+    def compose(self, parts: Sequence[Tensor]) -> Float[Tensor, "*n k d"]:
+        left, right = parts
+        return self.base + left @ right
+
+    def pull(self, parts: Sequence[Tensor], slope: Float[Tensor, "k d"]) -> list[Tensor]:
+        left, right = parts
+        return [slope @ right.T, left.T @ slope]
+
+
+class BlockMatrices(Matrices):
+    """`M_r = diag(B_r1, ..., B_rg)`: k d / g numbers per relation; our design."""
+
+    def compose(self, parts: Sequence[Tensor]) -> Float[Tensor, "*n k d"]:
+        [blocks] = parts
+        count, height, width = blocks.shape[-3:]
+        spaced = torch.zeros(*blocks.shape[:-3], count, height, count, width)
+        every = torch.arange(count)
+        spaced[..., every, :, every, :] = blocks.movedim(-3, 0)
+        return spaced.reshape(*blocks.shape[:-3], count * height, count * width)
+
+    def pull(self, parts: Sequence[Tensor], slope: Float[Tensor, "k d"]) -> list[Tensor]:
+        count, height, width = parts[0].shape
+        every = torch.arange(count)
+        return [slope.view(count, height, count, width)[every, :, every, :]]
+
+
+def build_matrices(count: int, config: TransRAConfig, draw: torch.Generator) -> Matrices:
+    """`count` matrices near `matrix_gain` times the identity, of the configured kind."""
+    width, dim, gain = config.relation_dim, config.dim, config.matrix_gain
+    noise = config.matrix_noise / math.sqrt(dim)
+    if config.projection == "low_rank":
+        rank = config.projection_rank
+        # The product's entries are to be as large as the noise of a full matrix.
+        spread = math.sqrt(gain * noise) / rank**0.25
+        left = torch.randn(count, width, rank, generator=draw) * spread
+        right = torch.randn(count, rank, dim, generator=draw) * spread
+        return LowRankMatrices([left, right], (width, dim), gain)
+    if config.projection == "block":
+        number = config.projection_blocks
+        if width % number or dim % number:
+            raise ConfigError(
+                f"projection_blocks should divide dim and relation_dim, received {number} for "
+                f"{dim} and {width}"
+            )
+        height, length = width // number, dim // number
+        blocks = torch.randn(count, number, height, length, generator=draw) * noise
+        return BlockMatrices([gain * (torch.eye(height, length) + blocks)], (width, dim))
+    full = torch.randn(count, width, dim, generator=draw) * noise
+    return FullMatrices([gain * (torch.eye(width, dim) + full)], (width, dim))
