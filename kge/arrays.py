@@ -54,6 +54,8 @@ class BundleArrays(FacetArrays):
     #: multiplies -||.||^2; 1 where the projections carry it
     scale: float = 1.0
     facets: Mapping[str, FacetArrays] = field(default_factory=dict)
+    #: the frame of the bundle before, where the training kept it; None: a frame of its own
+    frame: str | None = None
 
     @property
     def dim(self) -> int:

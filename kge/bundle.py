@@ -362,9 +362,12 @@ def _load_arrays(path: Path) -> dict[str, NDArray[Any]]:
 def _frame(arrays: BundleArrays) -> str:
     """Digest over the frame anchors' ids, the facets and the run that placed them.
 
-    Without a frame loss every training lands in its own affine frame, so the run is named by what
-    it learned: two trainings share a frame only if they are equal to the last bit. Our design.
+    A training that held the frame of the bundle before goes on with its name. Any other lands in an
+    affine frame of its own, so it is named by what it learned: two such trainings share a frame
+    only if they are equal to the last bit. Our design.
     """
+    if arrays.frame is not None:
+        return arrays.frame
     named = [
         [t.name, [arrays.ids[row] for row in arrays.frame_rows.tolist() if t.start <= row < t.stop]]
         for t in arrays.types

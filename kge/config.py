@@ -53,6 +53,9 @@ class TransRAConfig:
     anchor_temperature: float = 0.1
     #: Rows per type that hold the coordinate frame.
     frame_per_type: int = 64
+    #: lambda_A, how strongly a refresh holds them where the bundle before had them (score units);
+    #: 0 = a frame of its own.
+    frame_weight: float = 1.0
 
     #: softmax = weighted sampled softmax with logQ correction; margin = the original TransR loss.
     loss: Loss = "softmax"
@@ -110,7 +113,7 @@ class TransRAConfig:
             _at_least(field, float(getattr(self, field)), 1.0)
         for field in ("gate_edges", "matrix_noise", "decay", "negative_power", "tempering"):
             _at_least(field, getattr(self, field), 0.0)
-        for field in ("n3", "projected_l2"):
+        for field in ("n3", "projected_l2", "frame_weight"):
             _at_least(field, getattr(self, field), 0.0)
         for field in ("max_norm", "matrix_gain", "anchor_temperature", "epochs", "margin"):
             _above(field, getattr(self, field), 0.0)

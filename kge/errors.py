@@ -30,3 +30,7 @@ class UnknownFacet(KgeError):
 
 class ShapeMismatch(KgeError):
     """Arrays that belong together have different lengths; pass columns of one table."""
+
+
+class CheckpointMismatch(KgeError):
+    """The checkpoint belongs to another training; delete it to begin anew."""

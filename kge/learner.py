@@ -14,6 +14,7 @@ from torch import Tensor
 
 from kge.blocks import Batch, Block
 from kge.config import TransRAConfig
+from kge.frame import Hold
 from kge.kernel import Ends, Gradients, Kept, Kernel
 from kge.losses import Pairs
 from kge.model import clip_rows, parts
@@ -33,8 +34,10 @@ _OF_ENTITIES = ("own", "bias")
 class Learner:
     """A model and the state of its optimizers."""
 
-    def __init__(self, graph: Graph, model: ERModel, config: TransRAConfig) -> None:
-        self.config, self.kernel = config, Kernel(config)
+    def __init__(
+        self, graph: Graph, model: ERModel, config: TransRAConfig, held: Hold | None = None
+    ) -> None:
+        self.config, self.kernel, self.held = config, Kernel(config), held
         part = parts(model)
         self.vectors = part.vectors
         self.relations = Relations(part, config, len(graph.relations))
@@ -88,7 +91,7 @@ class _Step:
 
     def __init__(self, learner: Learner, batch: Batch, draw: torch.Generator) -> None:
         self.learner, self.batch, self.draw = learner, batch, draw
-        self.rows = _touched(batch, len(learner.place))
+        self.rows = _touched(batch, learner.held, len(learner.place))
         if isinstance(self.rows, Tensor):
             learner.place[self.rows] = torch.arange(len(self.rows))
         own = learner.tables["own"][self.rows]
@@ -140,6 +143,9 @@ class _Step:
     def move(self, decay: float) -> None:
         """Move all that was touched."""
         learner, by_own = self.learner, self.by_values
+        if learner.held is not None:
+            place = self._places(learner.held.rows)
+            by_own[place] += learner.held.slope(self.values[place])
         if self._composed:
             by_own, by_anchors = learner.vectors.pull(self._indices(), self.by_values)
             self.by_anchors += by_anchors
@@ -191,10 +197,12 @@ class _Step:
             self.by_bias[other] += found.other_bias
 
 
-def _touched(batch: Batch, count: int) -> Rows:
+def _touched(batch: Batch, held: Hold | None, count: int) -> Rows:
     """The entities of a batch, ascending; all of them as a slice, which copies nothing."""
     ends = [part for block in batch.blocks for part in (block.head, block.tail)]
     drawn = [candidates.rows for candidates in batch.candidates.values()]
+    if held is not None:
+        ends.append(held.rows)
     if max(len(rows) for rows in drawn) == count:
         return slice(None)
     return torch.from_numpy(np.unique(np.concatenate([*ends, *drawn])))

@@ -5,8 +5,9 @@ writes a file and never looks at a clock: its caller owns deadline, cancel and t
 """
 
 import math
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,13 +19,18 @@ from graphsvc.snapshot import Snapshot
 from kge.anchors import frame_rows
 from kge.arrays import BundleArrays
 from kge.blocks import BlockSampler
+from kge.bundle import Bundle
 from kge.config import FoldInConfig, TransRAConfig
 from kge.errors import TooFewTriples
+from kge.frame import Previous, begin_with, hold, kept, previous_of
 from kge.learner import Learner
 from kge.model import Parts, build_model, parts
 from kge.progress import Progress, Share
 from kge.settle import settle
 from kge.triples import Graph, graph_of_snapshot
+
+#: Mean cosine of the frame's holders, before and after, from which on the frame counts as kept.
+FRAME_KEPT = 0.95
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,7 @@ class Trained:
     config: TransRAConfig
     #: running mean of the loss at the end
     loss: float
+    previous: Previous | None = None
 
     def arrays(self) -> BundleArrays:
         """As numpy arrays for `kge.bundle.seal_bundle`; relations in the bundle's order.
@@ -61,7 +68,16 @@ class Trained:
             priors=_numpy(part.vectors.anchors)[: len(graph.types)].copy(),
             frame_rows=frame_rows(graph, self.config.frame_per_type),
         )
-        return settle(arrays, graph, FoldInConfig()) if self.config.settle else arrays
+        if self.config.settle:
+            arrays = settle(arrays, graph, FoldInConfig())
+        return replace(arrays, frame=self._frame(arrays.vectors))
+
+    def _frame(self, vectors: NDArray[np.float32]) -> str | None:
+        """The name of the frame before, if it was held and stayed."""
+        if self.previous is None or not self.config.frame_weight:
+            return None
+        stayed = kept(self.previous, vectors) >= FRAME_KEPT
+        return self.previous.frame if stayed else None
 
 
 def _maps(
@@ -84,12 +100,18 @@ def _maps(
     return shift.copy(), heads.copy(), own
 
 
-def train(snapshot: Snapshot, config: TransRAConfig) -> Generator[Progress, None, Trained]:
+def train(
+    snapshot: Snapshot, config: TransRAConfig, *, previous: Bundle | None = None
+) -> Generator[Progress, None, Trained]:
     """Train TransRA on a snapshot's triples; the same seed gives the same steps.
 
-    Raises `TooFewTriples`.
+    `previous`: the bundle to begin with and whose frame to keep. Raises `TooFewTriples`.
     """
-    return (yield from train_graph(graph_of_snapshot(snapshot), config))
+    graph = graph_of_snapshot(snapshot)
+    before = None if previous is None else previous_of(previous, graph)
+    training = Training(graph, config, before)
+    yield from training.steps()
+    return training.trained()
 
 
 def train_graph(
@@ -104,12 +126,18 @@ def train_graph(
 class Training:
     """A training that can be stopped after any step and gone on with."""
 
-    def __init__(self, graph: Graph, config: TransRAConfig) -> None:
+    def __init__(
+        self, graph: Graph, config: TransRAConfig, previous: Previous | None = None
+    ) -> None:
         if not len(graph.head):
             raise TooFewTriples
-        self.graph, self.config = graph, config
+        self.graph, self.config, self.previous = graph, config, previous
         self.model = build_model(graph, config)
-        self._learner = Learner(graph, self.model, config)
+        held = None
+        if previous is not None:
+            begin_with(previous, parts(self.model), config, len(graph.relations))
+            held = hold(previous, config)
+        self._learner = Learner(graph, self.model, config, held)
         self._sampler = BlockSampler(graph, config)
         self.step = 0
         #: running mean of the loss, over about a tenth of the training
@@ -136,7 +164,25 @@ class Training:
 
     def trained(self) -> Trained:
         """What was learned up to now."""
-        return Trained(self.graph, self.model, self.config, self.loss)
+        return Trained(self.graph, self.model, self.config, self.loss, self.previous)
+
+    @property
+    def origin(self) -> str:
+        """What the training began with: the digest of a bundle, or nothing."""
+        return "" if self.previous is None else self.previous.digest
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor that training changes, to be saved, or overwritten in place."""
+        return self._learner.state()
+
+    def numbers(self) -> dict[str, Any]:
+        """Where the training is, as plain numbers."""
+        return {"step": self.step, "loss": self.loss, "sampler": self._sampler.state()}
+
+    def restore(self, numbers: Mapping[str, Any]) -> None:
+        """Go on from where `numbers` was; the tensors are the caller's to bring."""
+        self.step, self.loss = numbers["step"], numbers["loss"]
+        self._sampler.restore(numbers["sampler"])
 
 
 def _mixed(seed: int, step: int) -> int:

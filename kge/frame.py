@@ -1,0 +1,164 @@
+"""The coordinate frame: keeping vectors where the bundle before had them.
+
+Takes a bundle and a new graph, gives where a training begins and what holds it there; never trains.
+
+    L_A = lambda_A * mean_{v in F} || e_v - e_v^previous ||^2
+
+Scores do not change under `e -> A e, M_r -> M_r A^-1`, so each training of TransR from scratch
+lands in another affine frame, and a ranker that reads refreshed vectors reads noise. So a refresh
+begins with the vectors and maps of the bundle before, and F, entities of every type and degree
+that both graphs hold, is held. Our design, after the idea of anchors in arXiv 2508.02609.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kge.bundle import Bundle
+from kge.config import TransRAConfig
+from kge.errors import ShapeMismatch
+from kge.model import AnchoredEmbedding, Parts
+from kge.triples import Graph
+
+# Dimensions: w entities in both graphs, F of them held, R relations, d and k as in TransRA.
+
+#: A gate below this is taken for it when own vectors are solved for: x would explode otherwise.
+_LEAST_GATE = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Previous:
+    """What the bundle before knows of the entities and relations of a new graph."""
+
+    #: its frame and its digest
+    frame: str
+    digest: str
+    #: int64 [w] rows of the new graph that it held, ascending
+    rows: NDArray[np.int64]
+    #: float32 [w, d], [w]
+    vectors: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    #: positions in `rows` of those that hold the frame
+    held: NDArray[np.int64]
+    #: float32 [T, d], by type of the new graph
+    priors: NDArray[np.float32]
+    #: sides of the new graph whose maps it has, and these
+    sides: NDArray[np.int64]
+    translations: NDArray[np.float32]
+    projections: NDArray[np.float32]
+    tail_projections: NDArray[np.float32]
+
+
+def previous_of(bundle: Bundle, graph: Graph) -> Previous:
+    """Match a bundle's entities and relations with those of a new graph, by type, id and name."""
+    found = np.full(graph.entity_count, -1, dtype=np.int64)
+    priors = np.zeros((len(graph.types), bundle.dim), dtype=np.float32)
+    for code, kind in enumerate(graph.types):
+        if kind.name in bundle.types:
+            own = slice(kind.start, kind.stop)
+            found[own] = bundle.rows(kind.name, graph.ids[own])
+            priors[code] = bundle.prior(kind.name)
+    rows = np.flatnonzero(found >= 0)
+    held = np.flatnonzero(np.isin(found[rows], bundle.frame_rows))
+    names = {relation.name: n for n, relation in enumerate(bundle.relations)}
+    count, old = len(graph.relations), len(bundle.relations)
+    known = [(n, names[r.name]) for n, r in enumerate(graph.relations) if r.name in names]
+    sides = np.array([n + d * count for d in (0, 1) for n, _ in known], dtype=np.int64)
+    olds = np.array([n + d * old for d in (0, 1) for _, n in known], dtype=np.int64)
+    return Previous(
+        frame=bundle.frame,
+        digest=bundle.digest,
+        rows=rows,
+        vectors=bundle.vectors[found[rows]],
+        bias=bundle.bias[found[rows]],
+        held=held,
+        priors=priors,
+        sides=sides,
+        translations=bundle.translations[olds],
+        projections=bundle.projections[olds],
+        tail_projections=bundle.tail_projections[olds],
+    )
+
+
+def begin_with(previous: Previous, part: Parts, config: TransRAConfig, count: int) -> None:
+    """Set a new model's parameters so that known entities and relations are where they were.
+
+    `count`: relations of the graph. Raises `ShapeMismatch` where dimensions differ, and where the
+    dials give matrices another form than the bundle's can take.
+    """
+    shape = (config.relation_dim, config.dim)
+    if previous.projections.shape[1:] != shape:
+        raise ShapeMismatch(
+            f"relation_dim and dim should be those of the bundle before, "
+            f"{previous.projections.shape[1:]}, received {shape}"
+        )
+    if config.projection != "full" or not config.reciprocal:
+        raise ShapeMismatch(
+            "a refresh that begins with the bundle before needs projection = full and "
+            "reciprocal = true: matrices of other forms cannot take its maps over"
+        )
+    rows = torch.from_numpy(previous.rows)
+    with torch.no_grad():
+        _begin_vectors(previous, part.vectors, rows)
+        if part.bias is not None:
+            part.bias.values[rows] = torch.from_numpy(previous.bias)
+        sides = torch.from_numpy(previous.sides)
+        relation = 2 * (sides % count) + sides // count
+        part.translations.values[relation] = torch.from_numpy(previous.translations)
+        part.matrices.parts[0][relation] = torch.from_numpy(previous.projections)
+        if part.tail_matrices is not None:
+            part.tail_matrices.parts[0][relation] = torch.from_numpy(previous.tail_projections)
+
+
+def _begin_vectors(previous: Previous, vectors: AnchoredEmbedding, rows: Tensor) -> None:
+    """Anchors become the mean of who leans on them; own parts take up the rest."""
+    wanted = torch.from_numpy(previous.vectors)
+    gate, nearest = vectors.gate[rows, None], vectors.nearest[rows]
+    weight = (1.0 - gate) * vectors.weight[rows]
+    total = torch.zeros(len(vectors.anchors))
+    summed = torch.zeros_like(vectors.anchors)
+    for column in range(nearest.shape[1]):
+        total.index_add_(0, nearest[:, column], weight[:, column])
+        summed.index_add_(0, nearest[:, column], wanted * weight[:, column, None])
+    leaned = total > 0
+    vectors.anchors[leaned] = summed[leaned] / total[leaned, None]
+    # A type's first anchors are priors, which stand for entities of which nothing is known.
+    vectors.anchors[: len(previous.priors)] = torch.from_numpy(previous.priors)
+    rest = wanted - vectors.rows(rows, torch.zeros_like(wanted))
+    vectors.own[rows] = rest / gate.clamp_min(_LEAST_GATE)
+
+
+@dataclass(frozen=True)
+class Hold:
+    """The frame's pull on the entities that hold it."""
+
+    #: int64 [F] rows of the graph, ascending
+    rows: NDArray[np.int64]
+    places: Float[Tensor, "F d"]
+    weight: float
+
+    def slope(self, now: Float[Tensor, "F d"]) -> Float[Tensor, "F d"]:
+        """The gradient of L_A by the composed vectors."""
+        return (2.0 * self.weight / len(self.rows)) * (now - self.places)
+
+
+def hold(previous: Previous, config: TransRAConfig) -> Hold | None:
+    """What pulls; None without a weight or without anybody to hold."""
+    if not config.frame_weight or not len(previous.held):
+        return None
+    rows = previous.rows[previous.held]
+    return Hold(rows, torch.from_numpy(previous.vectors[previous.held]), config.frame_weight)
+
+
+def kept(previous: Previous, vectors: Float[np.ndarray, "n d"]) -> float:
+    """How much of the frame is kept: mean cosine of the holders' vectors before and now."""
+    if not len(previous.held):
+        return 0.0
+    before = previous.vectors[previous.held].astype(np.float64)
+    now = vectors[previous.rows[previous.held]].astype(np.float64)
+    lengths = np.linalg.norm(before, axis=1) * np.linalg.norm(now, axis=1)
+    return float((np.einsum("fd,fd->f", before, now) / np.maximum(lengths, 1e-12)).mean())
