@@ -61,10 +61,10 @@ def snapshot(
 @jobs_app.command()
 def embed(snapshot: Digest, *, seed: Seed = 0, as_json: AsJson = False) -> None:
     """Train TransRA on a snapshot."""
-    from api.jobs import steps
+    from api.jobs import embedding
 
     with Ticker("embed", quiet=as_json) as ticker:
-        digest = steps.embed(_workshop(), snapshot, seed=seed, tick=ticker.tick)
+        digest = embedding.embed(_workshop(), snapshot, seed=seed, tick=ticker.tick)
     out(Output({"bundle": digest}), as_json=as_json)
 
 

@@ -22,6 +22,7 @@ from dbos import DBOS, DBOSConfig
 
 from api.jobs import queue as jobs_queue
 from api.jobs import watch
+from api.jobs.embedding import sweep_checkpoints
 from api.jobs.queue import APPLICATION, EXECUTOR, QUEUE, JobQueue, job_database
 from api.jobs.retrain import register
 from api.jobs.serializer import JsonSerializer, forbid_pickle
@@ -109,6 +110,7 @@ def _launch(settings: Settings) -> tuple[Workshop, JobQueue]:
     DBOS(config=config)
     shop = open_workshop(settings)
     shop.store.sweep(_DRAFT_SECONDS)
+    sweep_checkpoints(shop)
     jobs = JobQueue(settings.jobs_url, shop.database)
     watch.look(jobs, starting=True)
     register(shop, jobs)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kge.config import TransRAConfig
+from kge.errors import ConfigError
 from kge.negatives import Candidates, Pools
 from kge.queries import group
 from kge.ranks import spread
@@ -58,7 +59,9 @@ class BlockSampler:
     """
 
     def __init__(self, graph: Graph, config: TransRAConfig) -> None:
-        self._config = config
+        if config.batch is None:
+            raise ConfigError("batch should be chosen (kge/policy.py) before blocks are drawn")
+        self._config, self._most = config, config.batch
         self._queries = group(graph, config.block)
         self.pools = Pools(graph, config)
         count = len(graph.relations)
@@ -75,7 +78,7 @@ class BlockSampler:
         self._pass = [0] * (2 * count)
         self._cursor = [0] * (2 * count)
         self._round, self._batch = 0, 0
-        per_round = self._visits @ self._size / config.batch
+        per_round = self._visits @ self._size / self._most
         self.total = max(1, round(config.epochs * max(1.0, per_round)))
 
     def state(self) -> dict[str, Any]:
@@ -118,7 +121,7 @@ class BlockSampler:
             sides = np.array([int(np.argmax(self._visits))])
         # A block goes where its middle falls.
         middle = np.cumsum(self._size[sides]) - self._size[sides] / 2
-        batch = (middle // self._config.batch).astype(np.int64)
+        batch = (middle // self._most).astype(np.int64)
         bounds = np.flatnonzero(np.diff(batch)) + 1
         return [part.tolist() for part in np.split(sides, bounds)]
 

@@ -6,6 +6,7 @@ arrays; never imports torch or PyKEEN, since serving opens bundles too.
     arrays.safetensors         vectors, bias, degree, translations, projections, priors, frame_rows;
                                tail_projections where tails go through matrices of their own
     facet-<name>.safetensors   the same but frame_rows, learned from one group of relations
+    curve.png                  loss and validation MRR of the training
     entities.parquet           id                                  row number = position
 
 Rows cover every entity of the snapshot that has at least one training triple. A type is a
@@ -282,8 +283,13 @@ def seal_bundle(
     *,
     dials: Mapping[str, Any],
     metrics: Mapping[str, Any],
+    reasons: Mapping[str, str] | None = None,
+    beside: Mapping[str, bytes] | None = None,
 ) -> Bundle:
-    """Write trained arrays as a sealed bundle, child of the snapshot it was trained on."""
+    """Write trained arrays as a sealed bundle, child of the snapshot it was trained on.
+
+    `reasons`: why dials that nobody set are what they are. `beside`: files for people to look at.
+    """
     check(arrays)
     groups = {ALL: arrays, **arrays.facets}
     payload = {
@@ -296,6 +302,7 @@ def seal_bundle(
         "scale": float(arrays.scale),
         "types": [t._asdict() for t in arrays.types],
         "relations": [asdict(r) for r in arrays.relations],
+        "reasons": dict(reasons or {}),
     }
     with store.draft() as folder:
         for name, facet in groups.items():
@@ -303,6 +310,8 @@ def seal_bundle(
             if name == ALL:
                 tensors["frame_rows"] = np.ascontiguousarray(arrays.frame_rows)
             save_file(tensors, folder / _file_of(name))
+        for name, content in (beside or {}).items():
+            (folder / name).write_bytes(content)
         ids = pa.array(arrays.ids, type=pa.string(), from_pandas=False)
         pq.write_table(pa.table({"id": ids}), folder / "entities.parquet", compression="zstd")
         recipe = Recipe(

@@ -23,6 +23,9 @@ from graphsvc.ids import digest_of_json
 from kge.errors import CheckpointMismatch
 from kge.train import Training
 
+#: Of what a training keeps and of the steps it takes: another version's checkpoint is refused.
+VERSION = 1
+
 _NUMBERS = "training"
 
 
@@ -65,4 +68,4 @@ def identity(training: Training) -> str:
     graph, edges = training.graph, hashlib.sha256()
     for column in (graph.head, graph.relation, graph.tail, graph.weight):
         edges.update(np.ascontiguousarray(column).data)
-    return digest_of_json([edges.hexdigest(), asdict(training.config), training.origin])
+    return digest_of_json([VERSION, edges.hexdigest(), asdict(training.config), training.origin])

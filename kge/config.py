@@ -70,8 +70,9 @@ class TransRAConfig:
     negative_power: float = 0.5
     #: Positive edges per block (one relation, one direction).
     block: int = 1024
-    #: Positive edges per batch: blocks whose gradients move the parameters together.
-    batch: int = 1024
+    #: Positive edges per batch: blocks whose gradients move the parameters together; None = by the
+    #: number of edges, see `kge/policy.py`.
+    batch: int | None = None
     #: How often each edge of what people do is seen in each direction, on average; in a graph
     #: without such edges, every edge.
     epochs: float = 6.0
@@ -108,7 +109,7 @@ class TransRAConfig:
     def __post_init__(self) -> None:
         for field in (
             *("dim", "relation_dim", "projection_rank", "projection_blocks", "anchors_per_type"),
-            *("nearest_anchors", "frame_per_type", "negatives", "block", "batch"),
+            *("nearest_anchors", "frame_per_type", "negatives", "block"),
         ):
             _at_least(field, float(getattr(self, field)), 1.0)
         for field in ("gate_edges", "matrix_noise", "decay", "negative_power", "tempering"):
@@ -121,6 +122,8 @@ class TransRAConfig:
             _above(field, getattr(self, field), 0.0)
         for field in ("prior_share", "dropout", "projected_dropout"):
             _share(field, getattr(self, field))
+        if self.batch is not None:
+            _at_least("batch", float(self.batch), 1.0)
         if self.behavior_share is not None:
             _share("behavior_share", self.behavior_share)
         for field, known in _CHOICES.items():

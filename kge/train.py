@@ -25,6 +25,7 @@ from kge.errors import TooFewTriples
 from kge.frame import Previous, begin_with, hold, kept, previous_of
 from kge.learner import Learner
 from kge.model import Parts, build_model, parts
+from kge.policy import choose
 from kge.progress import Progress, Share
 from kge.settle import settle
 from kge.triples import Graph, graph_of_snapshot
@@ -107,11 +108,17 @@ def train(
 
     `previous`: the bundle to begin with and whose frame to keep. Raises `TooFewTriples`.
     """
-    graph = graph_of_snapshot(snapshot)
-    before = None if previous is None else previous_of(previous, graph)
-    training = Training(graph, config, before)
+    training = begin(snapshot, config, previous=previous)
     yield from training.steps()
     return training.trained()
+
+
+def begin(
+    snapshot: Snapshot, config: TransRAConfig, *, previous: Bundle | None = None
+) -> "Training":
+    """The training of a snapshot, before its first step; for callers that keep checkpoints."""
+    graph = graph_of_snapshot(snapshot)
+    return Training(graph, config, None if previous is None else previous_of(previous, graph))
 
 
 def train_graph(
@@ -131,7 +138,11 @@ class Training:
     ) -> None:
         if not len(graph.head):
             raise TooFewTriples
+        chosen = choose(graph, config)
+        config = chosen.config
         self.graph, self.config, self.previous = graph, config, previous
+        #: why dials that nobody set are what they are
+        self.reasons = chosen.reasons
         self.model = build_model(graph, config)
         held = None
         if previous is not None:

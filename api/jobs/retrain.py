@@ -12,6 +12,7 @@ from dbos import DBOS
 
 from api.jobs import steps
 from api.jobs.check import check as check_leaks
+from api.jobs.embedding import embed
 from api.jobs.job import MOST_RECOVERIES
 from api.jobs.promotion import promote as promote_trio
 from api.jobs.queue import JobQueue
@@ -40,7 +41,7 @@ def register(shop: Workshop, jobs: JobQueue) -> Callable[[dict[str, Any]], dict[
         )
         bundle = walk.step(
             "embed",
-            lambda tick: steps.embed(shop, sealed, seed=request.seed, tick=tick, job_id=job),
+            lambda tick: embed(shop, sealed, seed=request.seed, tick=tick, job_id=job),
         )
         built = walk.step("index", lambda tick: steps.index(shop, bundle, tick, job))
 

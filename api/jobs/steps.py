@@ -6,9 +6,8 @@ seals the same artifact and writes the same ledger row. A snapshot has the log f
 job chooses the moment first, in a step of its own.
 """
 
-import os
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from time import time
 from typing import Any, TypeVar
 
@@ -25,7 +24,7 @@ from graphsvc.report import as_report
 from graphsvc.schema import Schema
 from graphsvc.snapshot import Span, open_snapshot
 from kge import heldout
-from kge.bundle import open_bundle, seal_bundle
+from kge.bundle import open_bundle
 from kge.index import build_index
 from ranking.bundle import open_ranker, seal_ranker
 from ranking.evaluate import evaluate_rankers
@@ -120,29 +119,6 @@ def snapshot(
             progress=lambda done, total: tick(done, total, "events"),
         )
     return shop.record(sealed.artifact, job_id)
-
-
-def embed(
-    shop: Workshop, snapshot: str, *, seed: int, tick: Tick, job_id: str | None = None
-) -> str:
-    """Train TransRA on a snapshot and seal the bundle."""
-    # PyKEEN makes folders when it is imported, by default in the home folder.
-    os.environ.setdefault("PYSTOW_HOME", str(shop.settings.cache_dir / "pystow"))
-    from kge.train import train as train_transra  # takes seconds
-
-    config = replace(shop.settings.transra, seed=seed)
-    source = open_snapshot(shop.store, snapshot)
-    trained = _drain(
-        train_transra(source, config), lambda told: tick(told.step, told.total, told.note)
-    )
-    bundle = seal_bundle(
-        shop.store,
-        snapshot,
-        trained.arrays(),
-        dials=asdict(config),
-        metrics={"loss": trained.loss},
-    )
-    return shop.record(bundle.artifact, job_id)
 
 
 def index(shop: Workshop, bundle: str, tick: Tick, job_id: str | None = None) -> str:

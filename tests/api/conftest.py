@@ -13,6 +13,7 @@ from running import SMALL, eventually, free_port, post_all
 
 from api.app import create_app
 from api.jobs import steps
+from api.jobs.embedding import embed
 from api.jobs.promotion import promote
 from api.jobs.requests import RetrainRequest
 from api.jobs.steps import Workshop, open_workshop
@@ -133,7 +134,7 @@ def _problem() -> Any:
 
 
 def _trio(shop: Workshop, snapshot: str, seed: int) -> tuple[str, str, str]:
-    bundle = steps.embed(shop, snapshot, seed=seed, tick=_silent)
+    bundle = embed(shop, snapshot, seed=seed, tick=_silent)
     index = steps.index(shop, bundle, _silent)
     ranker = steps.rank(shop, (snapshot, bundle), arm="frozen", seed=seed, tick=_silent)
     return bundle, index, ranker
