@@ -9,6 +9,7 @@ Loss = Literal["softmax", "margin"]
 Projection = Literal["full", "low_rank", "block"]
 Tails = Literal["same", "own", "still"]
 Candidates = Literal["type", "range", "any"]
+AnchorChoice = Literal["degree", "kmeans", "mixed"]
 Optimizer = Literal["adagrad", "adam"]
 Precision = Literal["float32", "bfloat16"]
 
@@ -47,6 +48,13 @@ class TransRAConfig:
     gate_edges: float = 20.0
     #: Anchors per entity type beside the type's prior.
     anchors_per_type: int = 32
+    #: degree = entities with the most edges; kmeans = the most typical of clusters of
+    #: neighborhoods; mixed = half of each.
+    anchor_choice: AnchorChoice = "degree"
+    #: Entity type that owns others by a structural relation to it.
+    anchor_owner: str = "advertiser"
+    #: Most anchors of a type that one owner has; None = no bound.
+    anchors_per_owner: int | None = 4
     #: s, how many anchors an entity leans on.
     nearest_anchors: int = 4
     #: Softness of alpha (cosine units): smaller leans on the nearest alone.
@@ -107,23 +115,16 @@ class TransRAConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for field in (
-            *("dim", "relation_dim", "projection_rank", "projection_blocks", "anchors_per_type"),
-            *("nearest_anchors", "frame_per_type", "negatives", "block"),
-        ):
-            _at_least(field, float(getattr(self, field)), 1.0)
-        for field in ("gate_edges", "matrix_noise", "decay", "negative_power", "tempering"):
+        for field in _COUNTS:
+            value = getattr(self, field)
+            if value is not None:
+                _at_least(field, float(value), 1.0)
+        for field in _AMOUNTS:
             _at_least(field, getattr(self, field), 0.0)
-        for field in ("n3", "projected_l2", "frame_weight"):
-            _at_least(field, getattr(self, field), 0.0)
-        for field in ("max_norm", "matrix_gain", "anchor_temperature", "epochs", "margin"):
-            _above(field, getattr(self, field), 0.0)
-        for field in ("learning_rate", "relation_learning_rate"):
+        for field in _SIZES:
             _above(field, getattr(self, field), 0.0)
         for field in ("prior_share", "dropout", "projected_dropout"):
             _share(field, getattr(self, field))
-        if self.batch is not None:
-            _at_least("batch", float(self.batch), 1.0)
         if self.behavior_share is not None:
             _share("behavior_share", self.behavior_share)
         for field, known in _CHOICES.items():
@@ -143,7 +144,23 @@ class TransRAConfig:
             )
 
 
+#: Whole numbers of at least 1, where they are set.
+_COUNTS = (
+    *("dim", "relation_dim", "projection_rank", "projection_blocks", "anchors_per_type"),
+    *("nearest_anchors", "frame_per_type", "negatives", "block", "batch", "anchors_per_owner"),
+)
+#: Numbers of at least 0.
+_AMOUNTS = (
+    *("gate_edges", "matrix_noise", "decay", "negative_power", "tempering"),
+    *("n3", "projected_l2", "frame_weight"),
+)
+#: Numbers above 0.
+_SIZES = (
+    *("max_norm", "matrix_gain", "anchor_temperature", "epochs", "margin"),
+    *("learning_rate", "relation_learning_rate"),
+)
 _CHOICES = {
+    "anchor_choice": AnchorChoice,
     "loss": Loss,
     "projection": Projection,
     "tails": Tails,
