@@ -34,3 +34,15 @@ class ShapeMismatch(KgeError):
 
 class CheckpointMismatch(KgeError):
     """The checkpoint belongs to another training; delete it to begin anew."""
+
+
+class BrokenScores(KgeError):
+    """The model scores NaN, so nothing can be ranked; train again with a smaller learning rate."""
+
+
+class BadTriples(KgeError):
+    """A file of triples could not be read; correct the line that is named."""
+
+
+class UnknownModel(KgeError):
+    """There is no model of this name; choose one of those that are named."""

@@ -4,7 +4,9 @@ Takes nothing and decides nothing: every training of this room yields `Progress`
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from kge.scorer import Scorer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -16,6 +18,9 @@ class Progress:
     total: int
     loss: float
     note: str
+    #: Asked for, the scorer of what is learned so far: for who measures on the way. It reads the
+    #: model itself, so it has to be done with before the training goes on.
+    so_far: Callable[[], Scorer] | None = field(default=None, compare=False, repr=False)
 
 
 #: Given the number of steps done, the share of the training that is done, 0 to 1; the learning rate

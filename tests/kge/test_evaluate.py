@@ -57,7 +57,7 @@ def test_ranks_equal_a_slow_loop_with_ties(store: ArtifactStore, arrays: BundleA
     triples = triples.T
     known = triples[draw.permutation(30)[:20]]
     known = np.concatenate([known, np.stack([known[:, 0], known[:, 1], (known[:, 2] + 1) % 12], 1)])
-    found = link_prediction(bundle, triples, [known], block=7)
+    found = link_prediction(bundle, triples, [known], memory=7 * 12 * 4)
     every = {tuple(row) for row in [*known.tolist(), *triples.tolist()]}
     for n, (head, relation, tail) in enumerate(triples.tolist()):
         forward = bundle.score_tails(relation, bundle.vectors[[head]], np.arange(12))[0]

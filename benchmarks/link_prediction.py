@@ -1,0 +1,221 @@
+"""Link prediction on your own triples: TransRA, its arms and its rivals, by the same clock.
+
+    python benchmarks/link_prediction.py --train train.txt --valid valid.txt --test test.txt \
+        --minutes 5 --model transra complex --seeds 3 --json results.json
+
+A line of a file is head<TAB>relation<TAB>tail, maybe with a weight behind it. Each model trains for
+--minutes of wall time per seed; measuring is not counted. What was measured stays in a folder
+beside the JSON file, a file per model and seed, and is not measured again.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+# PyKEEN makes a folder for data sets where it is imported; none is needed here.
+os.environ.setdefault("PYSTOW_HOME", str(Path.cwd() / ".cache" / "pystow"))
+sys.path.insert(0, str(Path(__file__).parent))
+
+import grid
+import numpy as np
+import timed
+from models import MODELS, model
+from rich.table import Table
+from scipy import stats
+
+from api.provenance import header
+from graphsvc.report import Row, as_report
+from kge.drilldown import drill_down
+from kge.errors import KgeError
+from kge.evaluate import link_prediction
+from kge.files import TripleFiles, read_triples
+from kge.scorer import Scorer
+
+MINUTES = 5.0
+#: Validation triples on the way; all of them at the end.
+SAMPLE = 1000
+METRICS = ("mrr", "hits@1", "hits@3", "hits@10")
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = grid.arguments(__doc__.splitlines()[0], "")
+    parser.set_defaults(out=None, budget_minutes=float("inf"))
+    for name in ("train", "valid", "test"):
+        parser.add_argument(f"--{name}", type=Path, required=True, help="tab-separated triples")
+    parser.add_argument(
+        "--minutes", type=float, default=MINUTES, help=f"training per seed, {MINUTES:g} if not said"
+    )
+    parser.add_argument(
+        "--model", nargs="+", default=["transra"], help=f"all, or some of: {', '.join(MODELS)}"
+    )
+    parser.add_argument("--seeds", type=int, default=1, help="runs per model")
+    parser.add_argument("--json", type=Path, required=True, help="where the report goes")
+    return parser
+
+
+def measure(data: TripleFiles, name: str, seed: int, *, minutes: float) -> Mapping[str, Any]:
+    """Train one model with one seed and measure it."""
+    graph, filters = data.graph, [data.train, data.valid, data.test]
+    drawn = np.random.default_rng(0).permutation(len(data.valid))[:SAMPLE]
+
+    def validate(scorer: Scorer) -> float:
+        return link_prediction(scorer, data.valid[drawn], filters).mrr
+
+    outcome = timed.run(
+        model(name),
+        graph,
+        label=f"{name}, seed {seed}",
+        seed=seed,
+        seconds=60.0 * minutes,
+        validate=validate,
+    )
+    valid = link_prediction(outcome.scorer, data.valid, filters)
+    test = link_prediction(outcome.scorer, data.test, filters)
+    slices = drill_down(
+        test, data.test, data.train, data.relation_names, entity_count=graph.entity_count
+    )
+    return {
+        "model": name,
+        "seed": seed,
+        **_named(test),
+        "steps": outcome.steps,
+        "training_seconds": outcome.seconds,
+        "loss": outcome.loss,
+        "splits": {
+            "test": _named(test),
+            "valid": _named(valid),
+            **{f"test/{part.name}": _named(part) | {"ranks": part.ranks} for part in slices},
+        },
+        "curve": outcome.curve,
+    }
+
+
+def _named(found: Any) -> dict[str, float]:
+    return {"mrr": found.mrr, **{f"hits@{k}": share for k, share in found.hits.items()}}
+
+
+def rows_of(cells: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """A row per metric, split, model and seed, and one over the seeds with its t interval."""
+    values: dict[tuple[str, str, str], dict[int, float]] = {}
+    for cell in cells:
+        for split, told in cell["splits"].items():
+            for metric in METRICS:
+                key = (cell["model"], split, metric)
+                values.setdefault(key, {})[cell["seed"]] = told[metric]
+    rows = []
+    for (name, split, metric), by_seed in values.items():
+        same = {"metric": metric, "unit": "share", "split": split, "model": name}
+        rows += [Row(value=value, seed=seed, **same) for seed, value in by_seed.items()]
+        mean, low, high = interval(list(by_seed.values()))
+        rows.append(Row(value=mean, lo=low, hi=high, seed="all", **same))
+    return rows
+
+
+def interval(values: Sequence[float]) -> tuple[float, float | None, float | None]:
+    """Mean and 95 % t interval; without one for a single run."""
+    mean, count = float(np.mean(values)), len(values)
+    if count == 1:
+        return mean, None, None
+    half = float(stats.t.ppf(0.975, count - 1) * np.std(values, ddof=1) / count**0.5)
+    return mean, mean - half, mean + half
+
+
+def table_of(rows: Sequence[Row]) -> Table:
+    table = Table("model", "split", *METRICS)
+    whole = {(r.model, r.split, r.metric): r for r in rows if r.seed == "all"}
+    for name, split in dict.fromkeys((r.model, r.split) for r in rows if "/" not in r.split):
+        table.add_row(name, split, *(_shown(whole[name, split, metric]) for metric in METRICS))
+    return table
+
+
+def _shown(row: Row) -> str:
+    around = "" if row.lo is None or row.hi is None else f" ± {(row.hi - row.lo) / 2:.4f}"
+    return f"{row.value:.4f}{around}"
+
+
+def digest(options: argparse.Namespace) -> str:
+    """What the files hold, so that cells of another graph in the same folder are not taken."""
+    whole = hashlib.sha256()
+    for path in (options.train, options.valid, options.test):
+        whole.update(hashlib.sha256(path.read_bytes()).digest())
+    return whole.hexdigest()[:8]
+
+
+def report_of(
+    found: Mapping[str, Mapping[str, Any]], data: TripleFiles, options: argparse.Namespace
+) -> dict[str, Any]:
+    dials = {
+        "minutes": options.minutes,
+        "models": options.model,
+        "seeds": options.seeds,
+        "files": [path.name for path in (options.train, options.valid, options.test)],
+        "digest": digest(options),
+        "entities": data.graph.entity_count,
+        "triples": [len(data.train), len(data.valid), len(data.test)],
+        "unseen_entities": data.unseen_entities,
+        "unseen_relations": list(data.unseen_relations),
+        "validation_sample": min(SAMPLE, len(data.valid)),
+    }
+    report = as_report(rows_of(found.values()), header(dials))
+    return {**report, "curves": {name: cell["curve"] for name, cell in found.items()}}
+
+
+def run(options: argparse.Namespace) -> list[Row]:
+    """Measure what is missing and write the report. Raises `KgeError`."""
+    if not options.minutes > 0 or options.seeds < 1:
+        raise SystemExit("--minutes should be above 0 and --seeds at least 1")
+    if options.model == ["all"]:
+        options.model = list(MODELS)
+    for name in options.model:
+        model(name)
+    options.out = options.out or options.json.with_suffix("")
+    data = read_triples(options.train, options.valid, options.test)
+    _tell(data)
+    end = f"{options.minutes:g}m-{digest(options)}"
+    cells = {
+        f"{name}-seed{seed}-{end}": partial(measure, data, name, seed, minutes=options.minutes)
+        for seed in range(options.seeds)
+        for name in options.model
+    }
+    found = grid.run(cells, options)
+    report = report_of(found, data, options)
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(report, indent=1) + "\n")
+    rows = rows_of(found.values())
+    grid.console.print(table_of(rows))
+    grid.console.print(f"all figures and curves: {options.json}")
+    return rows
+
+
+def _tell(data: TripleFiles) -> None:
+    graph = data.graph
+    grid.console.print(
+        f"{graph.entity_count:,} entities, {len(graph.relations):,} relations, "
+        f"{len(data.train):,} training, {len(data.valid):,} validation, "
+        f"{len(data.test):,} test triples"
+    )
+    if data.unseen_entities:
+        grid.console.print(
+            f"{data.unseen_entities:,} entities are not in training: ranked, with untrained vectors"
+        )
+    if data.unseen_relations:
+        grid.console.print(
+            f"not in training, all answers ranked equal: {', '.join(data.unseen_relations)}"
+        )
+
+
+def main() -> None:
+    try:
+        run(arguments().parse_args())
+    except KgeError as error:
+        raise SystemExit(f"error: {error}") from error
+
+
+if __name__ == "__main__":
+    main()

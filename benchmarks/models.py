@@ -1,0 +1,49 @@
+"""The models that link prediction compares, by name.
+
+Takes a name, gives a way to train; never measures anything.
+"""
+
+from collections.abc import Callable, Generator
+
+from kge.config import TransRAConfig
+from kge.errors import UnknownModel
+from kge.evaluate import scorer_of
+from kge.progress import Progress, Share
+from kge.rivals.registry import RIVALS, Train
+from kge.scorer import Scorer
+from kge.train import train_graph
+from kge.triples import Graph
+
+#: TransRA's arms: which of its two anchor mechanisms is on.
+ARMS = ("transra", "transr", "compose", "frame", "both")
+
+
+def transra_config(name: str, seed: int) -> TransRAConfig:
+    """The dials of an arm.
+
+    `frame` holds vectors near those of a previous bundle. A training from nothing has none, so
+    here `frame` trains as `transr` does, and `both` (another name of `transra`) as `compose`.
+    """
+    if name in ("transr", "frame"):
+        return TransRAConfig(gate_edges=0.0, prior_share=0.0, seed=seed)
+    return TransRAConfig(seed=seed)
+
+
+def _train_arm(name: str) -> Train:
+    def train(
+        graph: Graph, *, seed: int = 0, share: Share | None = None
+    ) -> Generator[Progress, None, Scorer]:
+        trained = yield from train_graph(graph, transra_config(name, seed), share=share)
+        return scorer_of(trained.arrays())
+
+    return train
+
+
+MODELS: dict[str, Train] = {name: _train_arm(name) for name in ARMS} | RIVALS
+
+
+def model(name: str) -> Callable[..., Generator[Progress, None, Scorer]]:
+    """How a model is trained. Raises `UnknownModel`."""
+    if name not in MODELS:
+        raise UnknownModel(f"model should be one of {', '.join(MODELS)}, received {name!r}")
+    return MODELS[name]

@@ -1,0 +1,110 @@
+"""One training under a clock that stands still while something else is measured.
+
+Takes a way to train and minutes, gives what was learned and the curve of validation against
+training time; never decides what is trained.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from grid import console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from kge.rivals.registry import Train
+from kge.scorer import Scorer
+from kge.triples import Graph
+
+#: How often validation is measured within a training.
+POINTS = 10
+#: Seconds between two paintings of the bar.
+_PAINT = 0.2
+
+
+class Outcome(NamedTuple):
+    """What a training gave."""
+
+    scorer: Scorer
+    steps: int
+    #: training alone
+    seconds: float
+    #: loss of the last step
+    loss: float
+    #: training seconds and validation MRR, in order
+    curve: list[dict[str, float]]
+
+
+class Clock:
+    """Seconds that a training has had; it runs only between `go` and `stop`."""
+
+    def __init__(self, limit: float) -> None:
+        self.limit, self._before, self._since = limit, 0.0, None
+
+    _since: float | None
+
+    @property
+    def spent(self) -> float:
+        return self._before + (time.perf_counter() - self._since if self._since else 0.0)
+
+    def go(self) -> None:
+        self._since = time.perf_counter()
+
+    def stop(self) -> None:
+        self._before, self._since = self.spent, None
+
+    def share(self, _step: int) -> float:
+        """The part of the training that is done, as trainings ask for it."""
+        return min(1.0, self.spent / self.limit)
+
+
+def run(
+    train: Train,
+    graph: Graph,
+    *,
+    label: str,
+    seed: int,
+    seconds: float,
+    validate: Callable[[Scorer], float],
+) -> Outcome:
+    """Train for so many seconds; `validate` gives the MRR on the validation sample."""
+    clock, curve = Clock(seconds), []
+    loop = train(graph, seed=seed, share=clock.share)
+    steps, loss, painted, found = 0, float("nan"), 0.0, "-"
+    with _bar() as bar:
+        task = bar.add_task(label, total=seconds, rate="-", loss="-", mrr="-")
+        while True:
+            clock.go()
+            try:
+                told = next(loop)
+            except StopIteration as done:
+                clock.stop()
+                scorer: Scorer = done.value
+                break
+            clock.stop()
+            steps, loss = told.step, told.loss
+            if told.so_far and clock.spent >= seconds * (len(curve) + 1) / POINTS:
+                curve.append({"seconds": clock.spent, "mrr": validate(told.so_far())})
+                found = f"{curve[-1]['mrr']:.4f}"
+            if time.perf_counter() - painted > _PAINT:
+                painted = time.perf_counter()
+                rate = f"{steps / clock.spent:,.1f}"
+                shown = {"rate": rate, "loss": f"{loss:.4g}", "mrr": found}
+                bar.update(task, completed=clock.spent, **shown)
+    last = validate(scorer)
+    if curve and curve[-1]["seconds"] > seconds * (POINTS - 0.5) / POINTS:
+        curve.pop()
+    curve.append({"seconds": clock.spent, "mrr": last})
+    return Outcome(scorer, steps, clock.spent, loss, curve)
+
+
+def _bar() -> Progress:
+    columns: list[Any] = [
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.completed:.0f}/{task.total:.0f} s"),
+        TextColumn("{task.fields[rate]} steps/s"),
+        TimeRemainingColumn(),
+        TextColumn("loss {task.fields[loss]}"),
+        TextColumn("validation MRR {task.fields[mrr]}"),
+    ]
+    return Progress(*columns, console=console)
