@@ -20,10 +20,11 @@ Embedding = Bundle | Facet | FacetArrays
 class FacetScorer:
     """`2 scale q.p + b - scale |p|^2` with q = M_r h + r and p = M_r t.
 
-    That is TransRA's score but for `scale |q|^2`, which all candidates of a head share. A side's points are made once per range of candidates and kept for the next heads. Entities
-    with equal vectors and bias (those without an edge share their type's prior) get scores that
-    are equal to the last bit: a matrix product alone does not promise that, since libraries sum
-    the last columns in another order than the first ones.
+    That is TransRA's score but for `scale |q|^2`, which all candidates of a head share. A side's
+    points are made once per range of candidates and kept for the next heads. Entities with equal
+    vectors and bias (those without an edge share their type's prior) get scores that are equal to
+    the last bit: a matrix product alone does not promise that, since libraries sum the last columns
+    in another order than the first ones.
     """
 
     def __init__(self, embedding: Embedding, *, scale: float = 1.0) -> None:
@@ -77,9 +78,12 @@ def _equal_rows(
 ) -> tuple[Int[np.ndarray, "m"], Int[np.ndarray, "m"], Int[np.ndarray, "e"]]:
     """Rows that have an equal one (ascending), the class of each, and a row of each class."""
     whole = np.ascontiguousarray(np.concatenate([vectors, bias[:, None]], axis=1))
-    # Equal rows have equal sums: the few that share one are compared in full.
-    weight = np.random.default_rng(0).random(whole.shape[1], np.float64)
-    total = np.einsum("nf,f->n", whole, weight)
+    # Rows whose bits have equal sums are few; they are compared in full.
+    bits = whole.view(np.uint8).reshape(len(whole), -1)
+    odd = np.random.default_rng(0).integers(1, 1 << 63, bits.shape[1], dtype=np.uint64) | 1
+    total = np.zeros(len(whole), np.uint64)
+    for column, factor in enumerate(odd):
+        total += bits[:, column] * factor
     order = np.argsort(total, kind="stable")
     same = np.zeros(len(order) + 1, dtype=bool)
     same[1:-1] = total[order[1:]] == total[order[:-1]]

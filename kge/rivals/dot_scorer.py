@@ -15,13 +15,13 @@ class DotScorer:
     """`(e_h * scale_s + shift_s) . e_t + b_t` for each of the 2R sides."""
 
     #: [N, d]
-    vectors: NDArray[np.float32]
+    vectors: NDArray[np.floating]
     #: [2R, d]
-    scale: NDArray[np.float32]
+    scale: NDArray[np.floating]
     #: [2R, d]
-    shift: NDArray[np.float32]
+    shift: NDArray[np.floating]
     #: [N]
-    bias: NDArray[np.float32]
+    bias: NDArray[np.floating]
 
     @property
     def entity_count(self) -> int:

@@ -5,6 +5,7 @@ Takes a graph, gives rows; never sees a vector or a score.
 
 import math
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import numpy as np
@@ -67,6 +68,11 @@ def draw(kind: TypeRange, count: int, random: np.random.Generator) -> Negatives:
         return Negatives(torch.arange(kind.start, kind.stop), 0.0)
     rows = torch.from_numpy(random.integers(kind.start, kind.stop, count))
     return Negatives(rows, math.log(count / size))
+
+
+def plain_sparse() -> AbstractContextManager[object]:
+    """Sparse gradients as torch makes them: it warns where nobody says whether to check them."""
+    return torch.sparse.check_sparse_tensor_invariants(enable=False)
 
 
 def contrast(

@@ -21,7 +21,7 @@ from kge.errors import TooFewTriples
 from kge.progress import Progress, Share
 from kge.rivals.config import SageConfig
 from kge.rivals.dot_scorer import DotScorer
-from kge.rivals.edges import Batch, batches_per_pass, contrast, draw, passes
+from kge.rivals.edges import Batch, batches_per_pass, contrast, draw, passes, plain_sparse
 from kge.rivals.neighbors import Layer, Neighbors
 from kge.rivals.sage_layers import BACKENDS, SageLayer
 from kge.scorer import Scorer
@@ -117,9 +117,10 @@ def train_sage(
         for optimizer, rate in optimizers:
             optimizer.param_groups[0]["lr"] = rate * (1.0 - done)
             optimizer.zero_grad()
-        loss.backward()
-        for optimizer, _ in optimizers:
-            optimizer.step()
+        with plain_sparse():
+            loss.backward()
+            for optimizer, _ in optimizers:
+                optimizer.step()
         yield Progress(
             step=step + 1,
             total=round((step + 1) / done) if share and done > 0 else total,

@@ -21,7 +21,7 @@ from kge.errors import TooFewTriples
 from kge.progress import Progress, Share
 from kge.rivals.config import TwhinConfig
 from kge.rivals.dot_scorer import DotScorer
-from kge.rivals.edges import Batch, batches_per_pass, contrast, draw, passes
+from kge.rivals.edges import Batch, batches_per_pass, contrast, draw, passes, plain_sparse
 from kge.scorer import Scorer
 from kge.triples import Graph
 
@@ -71,8 +71,9 @@ def train_twhin(
             group["lr"] = config.learning_rate * (1.0 - done)
         optimizer.zero_grad()
         loss = twhin_loss(model, graph, batch, config, random)
-        loss.backward()
-        optimizer.step()
+        with plain_sparse():
+            loss.backward()
+            optimizer.step()
         yield Progress(
             step=step + 1,
             total=round((step + 1) / done) if share and done > 0 else total,
