@@ -88,7 +88,7 @@ def test_measuring_on_the_way_changes_nothing():
 def test_the_rate_falls_with_the_share_that_is_done():
     recipe = SMALL["complex"]
     still, scorer = finish(train_pykeen(GRAPH, recipe, share=lambda s: [0.0, 1 - 1e-12, 1][s]))
-    alone = finish(train_pykeen(GRAPH, recipe, share=lambda s: float(s)))[1]
+    alone = finish(train_pykeen(GRAPH, recipe, share=float))[1]
     # The second step has a rate of nearly 0, so it moves nothing.
     args = (0, np.arange(14), 0, 14)
     np.testing.assert_allclose(scorer.scores(*args), alone.scores(*args), rtol=1e-5, atol=1e-6)
