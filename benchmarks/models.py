@@ -4,6 +4,7 @@ Takes a name, gives a way to train; never measures anything.
 """
 
 from collections.abc import Callable, Generator
+from dataclasses import replace
 
 from kge.config import TransRAConfig
 from kge.errors import UnknownModel
@@ -11,7 +12,7 @@ from kge.evaluate import scorer_of
 from kge.progress import Progress, Share
 from kge.rivals.registry import RIVALS, Train
 from kge.scorer import Scorer
-from kge.train import train_graph
+from kge.train import Training
 from kge.triples import Graph
 
 #: TransRA's arms: which of its two anchor mechanisms is on.
@@ -33,8 +34,14 @@ def _train_arm(name: str) -> Train:
     def train(
         graph: Graph, *, seed: int = 0, share: Share | None = None
     ) -> Generator[Progress, None, Scorer]:
-        trained = yield from train_graph(graph, transra_config(name, seed), share=share)
-        return scorer_of(trained.arrays())
+        training = Training(graph, transra_config(name, seed))
+
+        def so_far() -> Scorer:
+            return scorer_of(training.trained().arrays())
+
+        for told in training.steps(share):
+            yield replace(told, so_far=so_far)
+        return so_far()
 
     return train
 
