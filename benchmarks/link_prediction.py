@@ -13,13 +13,14 @@ import hashlib
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 # PyKEEN makes a folder for data sets where it is imported; none is needed here.
-os.environ.setdefault("PYSTOW_HOME", str(Path.cwd() / ".cache" / "pystow"))
+os.environ.setdefault("PYSTOW_HOME", str(Path(tempfile.gettempdir()) / "pystow"))
 sys.path.insert(0, str(Path(__file__).parent))
 
 import grid

@@ -25,6 +25,9 @@ from kge.rivals.pykeen_scorer import pykeen_scorer
 from kge.scorer import Scorer
 from kge.triples import Graph
 
+#: Scores of one batch against every entity (lcwa): some 1 GiB with gradients and labels.
+_SCORES = 1 << 26
+
 
 class Stream:
     """A stream of random numbers beside the process's own, for libraries that draw from that one.
@@ -107,10 +110,21 @@ def start(
         # PyKEEN hands itself an argument that it deprecates.
         warnings.simplefilter("ignore", DeprecationWarning)
         loader = loop._create_training_data_loader(  # noqa: SLF001
-            factory, batch_size=recipe.batch, drop_last=False, sampler=None, shuffle=True
+            factory,
+            batch_size=batch_size(recipe, factory.num_entities),
+            drop_last=False,
+            sampler=None,
+            shuffle=True,
         )
     model.train()
     return loop, callback, loader
+
+
+def batch_size(recipe: Recipe, entities: int) -> int:
+    """The recipe's, or less where every entity is scored and there are very many."""
+    if recipe.loop == "slcwa":
+        return recipe.batch
+    return max(1, min(recipe.batch, _SCORES // entities))
 
 
 def one_batch(loop: TrainingLoop[Any], callback: MultiTrainingCallback, batch: Any) -> float:

@@ -8,7 +8,7 @@ from pykeen.datasets import Nations
 
 from kge.errors import BrokenScores
 from kge.evaluate import link_prediction
-from kge.rivals.pykeen_loop import Stream, one_batch, start, train_pykeen
+from kge.rivals.pykeen_loop import Stream, batch_size, one_batch, start, train_pykeen
 from kge.rivals.pykeen_models import RECIPES
 from kge.triples import graph_of_factory
 
@@ -99,3 +99,9 @@ def test_a_loss_that_is_no_number_is_a_sentence():
     recipe = replace(RECIPES["complex"], learning_rate=1e30)
     with pytest.raises(BrokenScores):
         finish(train_pykeen(GRAPH, recipe, share=lambda s: s / 50))
+
+
+def test_batches_that_score_every_entity_stay_in_memory():
+    assert batch_size(RECIPES["complex"], 14_541) == 512
+    assert batch_size(RECIPES["complex"], 1 << 21) == 32
+    assert batch_size(RECIPES["transe"], 1 << 21) == 512

@@ -1,0 +1,134 @@
+"""benchmarks/link_prediction.py and what it is made of, on graphs of a few dozen entities."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from planted_graph import planted
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+
+import link_prediction
+import timed
+from evaluating import measure_evaluation
+from models import ARMS, MODELS, transra_config
+
+from graphsvc.report import rows_of
+from kge.progress import Progress
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    """The planted graph as three files; the test names a stranger and a relation of its own."""
+    graph, withheld = planted()
+
+    def line(h: int, r: int, t: int) -> str:
+        return f"{graph.ids[h]}\t{('lives in', 'knows')[r]}\t{graph.ids[t]}\n"
+
+    train = zip(graph.head, graph.relation, graph.tail, strict=True)
+    parts = {
+        "train": "".join(line(*edge) for edge in train),
+        "valid": "".join(line(*edge) for edge in withheld[:6]),
+        "test": "".join(line(*edge) for edge in withheld[6:]) + "stranger\tmarried to\te7\n",
+    }
+    given = []
+    for name, text in parts.items():
+        (tmp_path / f"{name}.tsv").write_text(text)
+        given += [f"--{name}", str(tmp_path / f"{name}.tsv")]
+    return [*given, "--json", str(tmp_path / "out" / "report.json")]
+
+
+def run(files: list[str], *more: str) -> dict:
+    options = link_prediction.arguments().parse_args([*files, *more])
+    link_prediction.run(options)
+    return json.loads(options.json.read_text())
+
+
+def test_two_seeds_become_rows_with_an_interval_and_are_not_trained_again(files, tmp_path: Path):
+    more = ("--minutes", "0.01", "--model", "twhin", "--seeds", "2")
+    report = run(files, *more)
+    rows = {(r.split, r.metric, r.seed): r for r in rows_of(report)}
+    for metric in ("mrr", "hits@1", "hits@3", "hits@10"):
+        for split in ("test", "valid", "test/relation=lives in", "test/cardinality=n-1/tail"):
+            runs = [rows[split, metric, seed].value for seed in (0, 1)]
+            whole = rows[split, metric, "all"]
+            assert whole.value == pytest.approx(sum(runs) / 2)
+            assert whole.lo <= whole.value <= whole.hi
+            assert whole.unit == "share"
+    # Nothing was learned of a stranger's marriage: 67 candidates are all equal.
+    assert rows["test/relation=married to", "mrr", 0].value == pytest.approx(1 / 34)
+    assert report["header"]["dials"]["unseen_relations"] == ["married to"]
+    for curve in report["curves"].values():
+        seconds = [point["seconds"] for point in curve]
+        assert len(curve) > 1
+        assert seconds == sorted(seconds)
+        assert seconds[-1] >= 0.6
+    cells = sorted((tmp_path / "out" / "report" / "cells").iterdir())
+    assert [cell.name[:12] for cell in cells] == ["twhin-seed0-", "twhin-seed1-"]
+    before = [cell.stat().st_mtime_ns for cell in cells]
+    assert run(files, *more)["rows"] == report["rows"]
+    assert [cell.stat().st_mtime_ns for cell in cells] == before
+
+
+def test_transra_is_what_is_trained_where_nobody_says(files):
+    report = run(files, "--minutes", "0.01")
+    (row,) = (r for r in rows_of(report) if (r.split, r.metric, r.seed) == ("test", "mrr", "all"))
+    assert (row.model, row.lo, row.hi) == ("transra", None, None)
+    (curve,) = report["curves"].values()
+    assert len(curve) > 1, "validated on the way"
+
+
+def test_a_name_that_is_not_there_is_a_sentence(files, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["link_prediction.py", *files, "--model", "transq"])
+    with pytest.raises(SystemExit, match=r"^error: model should be one of transra, .*'transq'$"):
+        link_prediction.main()
+
+
+def test_the_clock_stands_still_while_validation_is_measured():
+    graph, _ = planted()
+
+    def train(graph, *, seed, share):
+        step = 0
+        while share(step) < 1.0:
+            time.sleep(0.01)
+            step += 1
+            yield Progress(step=step, total=9, loss=1.0, note="", so_far=lambda: "half")
+        return "whole"
+
+    def validate(scorer) -> float:
+        time.sleep(0.05)
+        return {"half": 0.5, "whole": 1.0}[scorer]
+
+    begin = time.perf_counter()
+    found = timed.run(train, graph, label="", seed=0, seconds=0.3, validate=validate)
+    assert found.scorer == "whole"
+    assert found.seconds >= 0.3
+    # Several validations on the way and one at the end, of 0.05 s each.
+    measured = 0.05 * len(found.curve)
+    assert time.perf_counter() - begin - found.seconds >= measured
+    assert [point["mrr"] for point in found.curve][-2:] == [0.5, 1.0]
+
+
+def test_the_interval_is_students():
+    # Standard deviation 1, t of 2 degrees of freedom 4.303: 4.303 / sqrt(3) = 2.484
+    mean, low, high = link_prediction.interval([1.0, 2.0, 3.0])
+    assert (mean, low, high) == pytest.approx((2.0, -0.484, 4.484), abs=1e-3)
+    assert link_prediction.interval([0.4]) == (0.4, None, None)
+
+
+def test_every_arm_has_dials_and_every_model_a_way_to_train():
+    assert set(ARMS) < set(MODELS)
+    assert transra_config("transr", 3).gate_edges == 0.0
+    assert transra_config("both", 3) == transra_config("transra", 3)
+    assert transra_config("transra", 3).seed == 3
+
+
+def test_the_evaluation_cell_compares_the_same_ranks():
+    found = measure_evaluation(entities=60, relations=4, triples=50, sample=20)
+    assert found["ranks_that_differ"] < 0.05
+    assert found["ratio_lowest"] <= found["ratio"] <= found["ratio_highest"]
+    assert (found["triples"], found["pykeen_triples"]) == (50, 20)
+    assert np.isfinite(found["ratio"])
