@@ -58,7 +58,7 @@ def train_pykeen(
     loss is no longer a number.
     """
     stream = Stream(seed)
-    factory = _factory(graph, reciprocal=recipe.reciprocal)
+    factory = factory_of(graph, reciprocal=recipe.reciprocal)
     with stream:
         loop, callback, loader = start(factory, recipe)
     model, total, step = loop.model, max(1, round(recipe.epochs * len(loader))), 0
@@ -139,7 +139,8 @@ def one_batch(loop: TrainingLoop[Any], callback: MultiTrainingCallback, batch: A
     return float(loss)
 
 
-def _factory(graph: Graph, *, reciprocal: bool) -> CoreTriplesFactory:
+def factory_of(graph: Graph, *, reciprocal: bool) -> CoreTriplesFactory:
+    """The graph for PyKEEN, with or without a reciprocal of each relation."""
     whole = graph.factory()
     if reciprocal:
         return whole
