@@ -175,7 +175,11 @@ def run(options: argparse.Namespace) -> list[Row]:
         options.model = list(MODELS)
     for name in options.model:
         model(name)
-    options.out = options.out or options.json.with_suffix("")
+    # Without a suffix to take off, folder and file would have one name.
+    beside = options.json.with_suffix("")
+    if beside == options.json:
+        beside = options.json.with_name(f"{options.json.name}-runs")
+    options.out = options.out or beside
     data = read_triples(options.train, options.valid, options.test)
     _tell(data)
     end = f"{options.minutes:g}m-{digest(options)}"
