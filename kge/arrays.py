@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
 from graphsvc.snapshot import RelationInfo, TypeRange
 from kge.errors import ShapeMismatch, UnknownType
+
+#: Rows whose mean bias stands for a degree.
+_ALIKE = 100
 
 # N entities, T types, R relations, F frame rows, d and k dimensions.
 
@@ -40,6 +43,9 @@ class FacetArrays:
     tail_projections: NDArray[np.float32] | None = None
     #: [T, d] float32, the vector of an entity of which nothing is known, by type
     priors: NDArray[np.float32]
+    #: [2R, d] float32, the mean vector of those who have an edge of a side: its heads, then its
+    #: tails; None: unknown, and fold-in leans on the type's prior
+    side_priors: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,6 +83,16 @@ def find_type(types: Mapping[str, TypeRange], type_name: str) -> TypeRange:
     return types[type_name]
 
 
+def bias_of_degree(bias: Float[np.ndarray, "n"], degree: Int[np.ndarray, "n"], asked: int) -> float:
+    """The mean bias of the rows whose degree is next to `asked`, counted in doublings.
+
+    All rows that are as near as the 100th nearest count. Our design.
+    """
+    apart = np.abs(np.log2((1.0 + degree) / (1.0 + asked)))
+    place = min(_ALIKE, len(apart)) - 1
+    return float(bias[apart <= np.partition(apart, place)[place]].mean())
+
+
 def check(arrays: BundleArrays) -> None:
     """Raise `ShapeMismatch` unless all arrays fit together."""
     count = len(arrays.ids)
@@ -102,6 +118,8 @@ def _check_facet(prefix: str, facet: FacetArrays, count: int, types: int) -> Non
     }
     if facet.tail_projections is not None:
         expected["tail_projections"] = (sides, width, dim)
+    if facet.side_priors is not None:
+        expected["side_priors"] = (sides, dim)
     for name, shape in expected.items():
         received = getattr(facet, name).shape
         if received != shape:

@@ -4,7 +4,8 @@ Takes trained arrays, gives a sealed folder of safetensors and Parquet and reads
 arrays; never imports torch or PyKEEN, since serving opens bundles too.
 
     arrays.safetensors         vectors, bias, degree, translations, projections, priors, frame_rows;
-                               tail_projections where tails go through matrices of their own
+                               tail_projections where tails go through matrices of their own;
+                               side_priors where training gave them
     facet-<name>.safetensors   the same but frame_rows, learned from one group of relations
     curve.png                  loss and validation MRR of the training
     entities.parquet           id                                  row number = position
@@ -33,7 +34,7 @@ from graphsvc.artifact import Artifact, ArtifactStore, Recipe
 from graphsvc.errors import ArtifactFormat
 from graphsvc.ids import digest_of_json
 from graphsvc.snapshot import RelationInfo, TypeRange
-from kge.arrays import BundleArrays, FacetArrays, check, find_type
+from kge.arrays import BundleArrays, FacetArrays, bias_of_degree, check, find_type
 from kge.errors import UnknownFacet, UnknownRelation
 from kge.ranks import distance_scores
 
@@ -49,7 +50,7 @@ _PIECE_IDS = 1 << 14
 _PIECE_BYTES = 1 << 21
 
 _ARRAYS = ("vectors", "bias", "degree", "translations", "projections", "priors")
-_OPTIONAL = "tail_projections"
+_OPTIONAL = ("tail_projections", "side_priors")
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,11 @@ class Facet:
 
     @property
     def tail_projections(self) -> NDArray[np.float32]:
-        return self.arrays.get(_OPTIONAL, self.arrays["projections"])
+        return self.arrays.get("tail_projections", self.arrays["projections"])
+
+    @property
+    def side_priors(self) -> NDArray[np.float32] | None:
+        return self.arrays.get("side_priors")
 
     @cached_property
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -216,6 +221,10 @@ class Bundle:
         return self.whole.tail_projections
 
     @property
+    def side_priors(self) -> NDArray[np.float32] | None:
+        return self.whole.side_priors
+
+    @property
     def frame_rows(self) -> NDArray[np.int32]:
         return self.whole.arrays["frame_rows"]
 
@@ -235,16 +244,19 @@ class Bundle:
         self.type_range(type_name)
         return self.whole.arrays["priors"][list(self.types).index(type_name)]
 
-    def cold_bias(self, type_name: str) -> float:
-        """The tail bias of an entity that the bundle does not hold.
+    def cold_bias(self, type_name: str, degree: int | None = None) -> float:
+        """The tail bias of an entity that the bundle does not hold and that has `degree` edges.
 
-        The mean over the rows of its type with the lowest degree; our design.
+        `kge.arrays.bias_of_degree` over the rows of its type; without a degree, the mean over
+        those of the lowest one. Our design.
         """
         start, stop = self.type_range(type_name)[1:]
         if start == stop:
             return 0.0
-        degree = self.degree[start:stop]
-        return float(self.bias[start:stop][degree == degree.min()].mean())
+        bias, own = self.bias[start:stop], self.degree[start:stop]
+        if degree is None:
+            return float(bias[own == own.min()].mean())
+        return bias_of_degree(bias, own, degree)
 
     def rows(
         self, type_name: str, ids: Sequence[str] | NDArray[np.object_]
@@ -348,8 +360,9 @@ def _file_of(facet: str) -> str:
 
 def _tensors(facet: FacetArrays) -> dict[str, NDArray[Any]]:
     tensors = {name: np.ascontiguousarray(getattr(facet, name)) for name in _ARRAYS}
-    if facet.tail_projections is not None:
-        tensors[_OPTIONAL] = np.ascontiguousarray(facet.tail_projections)
+    for name in _OPTIONAL:
+        if getattr(facet, name) is not None:
+            tensors[name] = np.ascontiguousarray(getattr(facet, name))
     return tensors
 
 

@@ -11,11 +11,14 @@ every edge was trained in both directions, `||M_r' t + r' - M_r' x||^2` with the
     G_e = C_e = M_r^T M_r + M_r'^T M_r'    c_e = -M_r^T r + M_r'^T r'   (inbound: signs swap)
     lambda = prior_edges * mean_e(w_e trace(G_e) / d)
 
-so lambda counts in edges. Where tails go through matrices T of their own, an outbound edge has
-`G = M_r^T M_r + T_r'^T T_r'`, `C = M_r^T T_r + T_r'^T M_r'`, `c = -M_r^T r + T_r'^T r'`.
-Our design; bias and negatives lie outside of it.
+so lambda counts in edges. Where the bundle knows the mean vector of those who have an edge of a
+side (its `side_priors`), x_prior is the mean of these over the edges; else it is the type's. Where
+tails go through matrices T of their own, an outbound edge has `G = M_r^T M_r + T_r'^T T_r'`,
+`C = M_r^T T_r + T_r'^T M_r'`, `c = -M_r^T r + T_r'^T r'`. Our design; bias and negatives lie
+outside of it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -29,10 +32,18 @@ from kge.bundle import Bundle
 from kge.config import FoldInConfig
 from kge.errors import ShapeMismatch
 
-# Single-letter dimensions: n new entities, e edges, s sides (2R: relation and direction), d vector.
+# Single-letter dimensions: n new entities, e edges, s sides (2R: relation and direction), d vector,
+# p pairs of a new entity and a side.
 
-#: New entities per batched solve: bounds memory at this many d x d matrices.
-_CHUNK = 512
+#: New entities per batched solve: as many d x d matrices as stay in a processor's cache at d = 64.
+_CHUNK = 64
+
+#: One product over all used sides costs less than gathering G per pair up to this many times as
+#: many multiplications, since a product runs from the cache.
+_DENSE = 8
+
+#: Up to how many rows a run is short.
+_SHORT = 16
 
 
 class FoldInEdges(NamedTuple):
@@ -89,17 +100,17 @@ class FoldIn:
         outside 0 .. count-1.
         """
         _check_edges(edges, count)
-        sides = len(self.bundle.relations)
+        sides = 2 * len(self.bundle.relations)
         # A side names relation and direction, so that an edge's G and c depend on it alone.
-        side = edges.relation.astype(np.int64) + np.where(edges.inverse, sides, 0)
-        used, place = np.unique(side, return_inverse=True)
-        weights_ns = np.zeros((count, len(used)))
-        sums_nsd = np.zeros((count, len(used), self.bundle.dim))
-        np.add.at(weights_ns, (edges.owner, place), edges.weight)
-        weighted = self.bundle.vectors[edges.other] * edges.weight[:, None].astype(np.float64)
-        np.add.at(sums_nsd, (edges.owner, place), weighted)
-        counts_n = np.bincount(edges.owner, minlength=count)
-        return self.solve_sums(type_name, used, (weights_ns, sums_nsd, counts_n))
+        side = edges.relation.astype(np.int64) + np.where(edges.inverse, sides // 2, 0)
+        code = edges.owner * np.int64(sides) + side
+        order = np.argsort(code, kind="stable")
+        code, weight = code[order], edges.weight[order].astype(np.float64)
+        first = _starts(code)
+        sums_pd = self.bundle.vectors[edges.other[order]] * weight[:, None]
+        owner, side = np.divmod(code[first], sides)
+        pairs = _Pairs(owner, side, _sums(weight, first), _sums(sums_pd, first))
+        return self._solve(type_name, pairs, np.bincount(edges.owner, minlength=count))
 
     def solve_sums(
         self,
@@ -112,37 +123,105 @@ class FoldIn:
         A side is a relation's forward index, plus R where the new entity is the tail.
         """
         weights_ns, sums_nsd, counts_n = sums
+        owner, place = np.nonzero(weights_ns)
+        pairs = _Pairs(owner, sides[place], weights_ns[owner, place], sums_nsd[owner, place])
+        return self._solve(type_name, pairs, counts_n)
+
+    def _solve(
+        self, type_name: str, pairs: "_Pairs", counts_n: Int[np.ndarray, "n"]
+    ) -> Float[np.ndarray, "n d"]:
         prior_d = self.bundle.prior(type_name).astype(np.float64)
-        gram_sdd, cross_sdd = self._solids.gram[sides], self._solids.cross[sides]
-        right_nd = np.einsum("nsd,sed->ne", sums_nsd, cross_sdd)
-        right_nd += weights_ns @ self._solids.shift[sides]
-        trace_n = weights_ns @ np.trace(gram_sdd, axis1=1, axis2=2) / self.bundle.dim
-        ridge_n = self.config.prior_edges * trace_n / np.maximum(counts_n, 1)
-        right_nd += ridge_n[:, None] * prior_d
-        found_nd = np.tile(prior_d, (len(weights_ns), 1))
-        known = np.flatnonzero(ridge_n > 0)
-        if len(sides) == 1:  # one side: all systems share their eigenvectors
-            values_d, basis_dd = np.linalg.eigh(gram_sdd[0])
-            scale_nd = weights_ns[known] * values_d + ridge_n[known, None]
-            found_nd[known] = ((right_nd[known] @ basis_dd) / scale_nd) @ basis_dd.T
-        else:
-            for start in range(0, len(known), _CHUNK):
-                part = known[start : start + _CHUNK]
-                left = np.einsum("ns,sde->nde", weights_ns[part], gram_sdd)
-                left += ridge_n[part, None, None] * np.eye(self.bundle.dim)
-                found_nd[part] = np.linalg.solve(left, right_nd[part, :, None])[:, :, 0]
+        found_nd = np.tile(prior_d, (len(counts_n), 1))
+        trace_p = pairs.weight * self._solids.trace[pairs.side]
+        told = trace_p > 0
+        pairs = _Pairs(pairs.owner[told], pairs.side[told], pairs.weight[told], pairs.sums[told])
+        if len(pairs.owner):
+            first = _starts(pairs.owner)
+            owners = pairs.owner[first]
+            ridge_n = _sums(trace_p[told], first) / counts_n[owners]
+            ridge_n *= self.config.prior_edges
+            right_nd = _sums(self._right(pairs), first)
+            right_nd += ridge_n[:, None] * self._priors(prior_d, pairs, first)
+            found_nd[owners] = self._quotient(pairs, first, ridge_n, right_nd)
         return self._clip(found_nd, type_name).astype(np.float32)
 
+    def _priors(
+        self, prior_d: NDArray[np.float64], pairs: "_Pairs", first: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Where an entity is expected from the kinds of its edges alone, [n, d] or [d]."""
+        leaning = self.bundle.side_priors
+        if leaning is None:
+            return prior_d
+        means_pd = leaning[pairs.side] * pairs.weight[:, None]
+        return _sums(means_pd, first) / _sums(pairs.weight, first)[:, None]
+
+    def _right(self, pairs: "_Pairs") -> NDArray[np.float64]:
+        """`C t + w c` of each pair, one product per side."""
+        right_pd = pairs.weight[:, None] * self._solids.shift[pairs.side]
+        order = np.argsort(pairs.side, kind="stable")
+        for rows in np.split(order, _starts(pairs.side[order])[1:]):
+            right_pd[rows] += pairs.sums[rows] @ self._solids.cross[pairs.side[rows[0]]].T
+        return right_pd
+
+    def _quotient(
+        self,
+        pairs: "_Pairs",
+        first: NDArray[np.int64],
+        ridge_n: NDArray[np.float64],
+        right_nd: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        if (pairs.side == pairs.side[0]).all():  # all systems share their eigenvectors
+            values_d, basis_dd = np.linalg.eigh(self._solids.gram[pairs.side[0]])
+            scale_nd = pairs.weight[:, None] * values_d + ridge_n[:, None]
+            return np.asarray(((right_nd @ basis_dd) / scale_nd) @ basis_dd.T)
+        found_nd = np.empty_like(right_nd)
+        ends = np.append(first, len(pairs.owner))
+        for start in range(0, len(first), _CHUNK):
+            rows = slice(start, min(start + _CHUNK, len(first)))
+            own = slice(ends[rows.start], ends[rows.stop])
+            left = self._left(pairs.side[own], pairs.weight[own], first[rows] - own.start)
+            # The diagonals, as a view.
+            left.reshape(len(left), -1)[:, :: self.bundle.dim + 1] += ridge_n[rows, None]
+            found_nd[rows] = np.linalg.solve(left, right_nd[rows, :, None])[:, :, 0]
+        return found_nd
+
+    def _left(
+        self, side: NDArray[np.int64], weight: NDArray[np.float64], first: NDArray[np.int64]
+    ) -> Float[np.ndarray, "n d d"]:
+        """`sum w G` of each entity."""
+        gram = self._solids.gram
+        used, place = np.unique(side, return_inverse=True)
+        if len(used) * len(first) <= _DENSE * len(side):
+            weights_ns = np.zeros((len(first), len(used)))
+            owner = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(side))))
+            weights_ns[owner, place] = weight
+            flat = weights_ns @ gram[used].reshape(len(used), -1)
+        else:  # of so many sides most would be multiplied by 0
+            flat = _sums(gram[side].reshape(len(side), -1) * weight[:, None], first)
+        return flat.reshape(len(first), *gram.shape[1:])
+
     def _clip(self, x_nd: NDArray[np.float64], type_name: str) -> NDArray[np.float64]:
-        start, stop = self.bundle.type_range(type_name)[1:]
-        if start == stop:
+        longest = self._longest[type_name]
+        if longest is None:
             return x_nd
-        longest = np.linalg.norm(self.bundle.vectors[start:stop], axis=1).max()
         norm_n = np.linalg.norm(x_nd, axis=1, keepdims=True)
-        bound = self.config.max_norm_ratio * max(
-            float(longest), float(np.linalg.norm(self.bundle.prior(type_name)))
-        )
+        bound = self.config.max_norm_ratio * longest
         return x_nd * np.minimum(1.0, bound / np.maximum(norm_n, 1e-12))
+
+    @cached_property
+    def _longest(self) -> dict[str, float | None]:
+        """The longest vector of each type, its prior included; None where it has no rows.
+
+        Found once: it reads every vector, and a server folds in one entity at a time.
+        """
+        types = self.bundle.types
+        named = types.values() if isinstance(types, Mapping) else types
+        found: dict[str, float | None] = {}
+        for name, start, stop in named:
+            lengths = np.linalg.norm(self.bundle.vectors[start:stop], axis=1)
+            prior = float(np.linalg.norm(self.bundle.prior(name)))
+            found[name] = max(float(lengths.max()), prior) if stop > start else None
+        return found
 
     @cached_property
     def _solids(self) -> "_Solids":
@@ -159,7 +238,8 @@ class FoldIn:
         if not shared:
             cross = _products(heads, tails) + _products(other, np.roll(heads, -count, axis=0))
         pulled = np.einsum("rkd,rk->rd", other, np.roll(shift, -count, axis=0))
-        return _Solids(gram, cross, pulled - np.einsum("rkd,rk->rd", heads, shift))
+        trace = np.trace(gram, axis1=1, axis2=2) / self.bundle.dim
+        return _Solids(gram, cross, pulled - np.einsum("rkd,rk->rd", heads, shift), trace)
 
 
 class _Solids(NamedTuple):
@@ -171,6 +251,42 @@ class _Solids(NamedTuple):
     cross: NDArray[np.float64]
     #: c, [2R, d]
     shift: NDArray[np.float64]
+    #: trace(G) / d, [2R]
+    trace: NDArray[np.float64]
+
+
+class _Pairs(NamedTuple):
+    """What the edges of a new entity and a side add up to, p of them, in order of the owner."""
+
+    owner: NDArray[np.int64]
+    side: NDArray[np.int64]
+    #: sum of w
+    weight: NDArray[np.float64]
+    #: sum of w t, [p, d]
+    sums: NDArray[np.float64]
+
+
+def _starts(sorted_: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where each run of equal values begins."""
+    if not len(sorted_):
+        return np.empty(0, np.int64)
+    return np.flatnonzero(np.concatenate([[True], sorted_[1:] != sorted_[:-1]]))
+
+
+def _sums(values: NDArray[np.float64], first: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Sums over runs of rows, given where each begins."""
+    if not len(first):
+        return values[:0]
+    length = np.diff(np.append(first, len(values)))
+    longest = int(length.max())
+    if values.ndim == 1 or longest > _SHORT:
+        return np.asarray(np.add.reduceat(values, first, axis=0))
+    # The second rows of all runs, then the third ones: `reduceat` is slow at runs of few rows.
+    sums = values[first]
+    for place in range(1, longest):
+        runs = np.flatnonzero(length > place)
+        sums[runs] += values[first[runs] + place]
+    return sums
 
 
 def _products(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -19,6 +19,33 @@ from kge.foldin import FoldIn, FoldInEdges
 from kge.triples import Graph
 
 
+def with_side_priors(arrays: BundleArrays, graph: Graph) -> BundleArrays:
+    """Arrays that know where an entity with an edge of some side is to be expected.
+
+    That is the mean vector of those who have one, by weight; where no edge shows it, the type's
+    prior. It tells fold-in what kind of entity this is, which the type need not say. Our design.
+    """
+    sides = len(graph.relations)
+    codes = [t.name for t in graph.types]
+    means = np.empty((2 * sides, arrays.dim), np.float32)
+    order = np.argsort(graph.relation, kind="stable")
+    bounds = np.searchsorted(graph.relation[order], np.arange(sides + 1))
+    for number, relation in enumerate(graph.relations):
+        rows = order[bounds[number] : bounds[number + 1]]
+        for side, end, kind in (
+            (number, graph.head, relation.head),
+            (number + sides, graph.tail, relation.tail),
+        ):
+            means[side] = arrays.priors[codes.index(kind)]
+            if len(rows):
+                means[side] = np.average(
+                    arrays.vectors[end[rows]].astype(np.float64),
+                    axis=0,
+                    weights=graph.weight[rows],
+                )
+    return replace(arrays, side_priors=means)
+
+
 def settle(arrays: BundleArrays, graph: Graph, config: FoldInConfig) -> BundleArrays:
     """Arrays in which the types that only ever act hold fold-in vectors: see `acting`."""
     settled = acting(graph.relations)

@@ -125,6 +125,31 @@ def test_the_bias_of_a_cold_tail_is_that_of_the_least_connected(
     assert bundle.cold_bias("film") == pytest.approx(float(arrays.bias[:2].mean()))
 
 
+def test_the_bias_of_a_cold_tail_with_edges_is_that_of_its_degree(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+):
+    """Degrees of the seven films are 1, 1, 4, 3, 3, 2, 2; ties of the farthest one all count."""
+    monkeypatch.setattr("kge.arrays._ALIKE", 2)
+    bias = bundle.bias
+    assert bundle.cold_bias("film", 2) == pytest.approx(float(bias[5:7].mean()))
+    assert bundle.cold_bias("film", 50) == pytest.approx(float(bias[[2, 3, 4]].mean()))
+    monkeypatch.setattr("kge.arrays._ALIKE", 100)
+    assert bundle.cold_bias("film", 2) == pytest.approx(float(bias[:7].mean()))
+
+
+def test_side_priors_are_held_where_training_gave_them(
+    store: ArtifactStore, bundle: Bundle, arrays: BundleArrays
+):
+    assert bundle.side_priors is None
+    sides = np.arange(16, dtype=np.float32).reshape(4, 4)
+    told = dataclasses.replace(arrays, side_priors=sides)
+    sealed = seal_bundle(store, "0" * 64, told, dials={}, metrics={})
+    np.testing.assert_array_equal(open_bundle(store, sealed.digest).side_priors, sides)
+    short = dataclasses.replace(arrays, side_priors=sides[:3])
+    with pytest.raises(ShapeMismatch, match="side_priors should have shape"):
+        seal_bundle(store, "0" * 64, short, dials={}, metrics={})
+
+
 def test_arrays_that_do_not_fit_are_refused(store: ArtifactStore, arrays: BundleArrays):
     short = dataclasses.replace(arrays, bias=arrays.bias[:-1])
     with pytest.raises(ShapeMismatch, match="bias"):

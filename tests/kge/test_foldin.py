@@ -1,10 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from kge.bundle import Bundle
+from graphsvc.artifact import ArtifactStore
+from kge.arrays import BundleArrays
+from kge.bundle import Bundle, seal_bundle
 from kge.config import FoldInConfig
 from kge.errors import ConfigError, ShapeMismatch, UnknownType
-from kge.foldin import FoldIn, FoldInEdges, History, Queries, foldin_as_of
+from kge.foldin import FoldIn, FoldInEdges, History, Queries, _sums, foldin_as_of
 
 FREE = FoldInConfig(prior_edges=2.0, max_norm_ratio=100.0)
 
@@ -72,6 +76,63 @@ def test_one_relation_alone_takes_the_shared_eigenvectors_and_agrees(bundle: Bun
     for owner in range(3):
         expected = slow_twin(bundle, "user", edges, owner, 2.0)
         np.testing.assert_allclose(found[owner], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_many_entities_over_many_sides_equal_least_squares(split_bundle: Bundle):
+    """More entities than one solve takes at a time, each with some edges of any side, or none."""
+    draw = np.random.default_rng(5)
+    size, count = 600, 150
+    edges = FoldInEdges(
+        draw.integers(0, count, size).astype(np.int32),
+        draw.integers(0, 2, size).astype(np.int16),
+        draw.integers(0, 12, size).astype(np.int32),
+        draw.random(size) < 0.5,
+        draw.random(size).astype(np.float32) + np.float32(0.1),
+    )
+    found = FoldIn(split_bundle, FREE).solve("film", count, edges)
+    expected = [slow_twin(split_bundle, "film", edges, n, 2.0) for n in range(count)]
+    apart = np.linalg.norm(found - expected, axis=1) / np.linalg.norm(expected, axis=1)
+    assert apart.max() < 1e-5
+
+
+@pytest.mark.parametrize("dense", [0, 10**6])
+def test_both_ways_to_sum_the_matrices_agree(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, dense: int
+):
+    monkeypatch.setattr("kge.foldin._DENSE", dense)
+    found = FoldIn(bundle, FREE).solve("user", 3, MIXED)
+    for owner in range(3):
+        expected = slow_twin(bundle, "user", MIXED, owner, 2.0)
+        np.testing.assert_allclose(found[owner], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_runs_are_summed_alike_whether_short_or_long():
+    values = np.arange(120, dtype=np.float64).reshape(40, 3)
+    for first in ([0, 2, 3, 9, 15, 16, 25, 39], [0, 20], [0]):
+        ends = [*first[1:], 40]
+        expected = [values[a:b].sum(axis=0) for a, b in zip(first, ends, strict=True)]
+        np.testing.assert_allclose(_sums(values, np.array(first)), expected)
+
+
+def test_edges_of_no_weight_say_nothing(bundle: Bundle):
+    silent = edges_of((0, 0, 3, False, 0.0), (1, 1, 3, True, 1.0))
+    found = FoldIn(bundle, FREE).solve("film", 2, silent)
+    np.testing.assert_array_equal(found[0], bundle.prior("film"))
+    assert not np.allclose(found[1], bundle.prior("film"))
+
+
+def test_it_leans_on_what_those_with_such_edges_are_like(
+    store: ArtifactStore, arrays: BundleArrays
+):
+    """Two edges of side 0 (clicks, w = 1 and 2) and one of side 3 (the tail of a sequel, w = 1)."""
+    sides = np.arange(16, dtype=np.float32).reshape(4, 4) / 8
+    told = replace(arrays, side_priors=sides)
+    edges = edges_of((0, 0, 3, False, 1.0), (0, 0, 5, False, 2.0), (0, 1, 2, True, 1.0))
+    held = FoldInConfig(prior_edges=1e6, max_norm_ratio=100.0)
+    for bundle in (told, seal_bundle(store, "0" * 64, told, dials={}, metrics={})):
+        found = FoldIn(bundle, held).solve("film", 2, edges)
+        np.testing.assert_allclose(found[0], (3 * sides[0] + sides[3]) / 4, rtol=1e-4)
+        np.testing.assert_array_equal(found[1], arrays.priors[0])
 
 
 def test_the_energy_is_flat_at_the_solution(bundle: Bundle):

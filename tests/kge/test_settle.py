@@ -3,7 +3,7 @@ import numpy as np
 from kge.arrays import BundleArrays
 from kge.config import FoldInConfig
 from kge.foldin import FoldIn, FoldInEdges
-from kge.settle import settle
+from kge.settle import settle, with_side_priors
 from kge.triples import Graph
 
 
@@ -34,3 +34,26 @@ def test_users_get_the_fold_in_vector_of_their_edges_and_films_stay(arrays: Bund
         expected = FoldIn(arrays, config).solve("user", 1, edges)[0]
         np.testing.assert_allclose(found[user], expected, rtol=1e-5)
     np.testing.assert_allclose(found[8], arrays.priors[1])
+
+
+def test_a_side_is_the_mean_of_those_who_have_it(arrays: BundleArrays):
+    """Clicks of user 7 (w = 1 and 2) and user 9 (w = 1) on films 2, 4, 1; nothing has a sequel."""
+    graph = Graph(
+        head=np.array([7, 7, 9]),
+        relation=np.array([0, 0, 0]),
+        tail=np.array([2, 4, 1]),
+        weight=np.array([1.0, 2.0, 1.0], np.float32),
+        types=arrays.types,
+        relations=arrays.relations,
+        ids=arrays.ids,
+        snapshot_rows=np.arange(12, dtype=np.int32),
+    )
+    vectors = arrays.vectors
+    expected = [
+        (3 * vectors[7] + vectors[9]) / 4,
+        arrays.priors[0],
+        (vectors[2] + 2 * vectors[4] + vectors[1]) / 4,
+        arrays.priors[0],
+    ]
+    found = with_side_priors(arrays, graph).side_priors
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
