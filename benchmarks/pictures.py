@@ -12,6 +12,8 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.ticker import FuncFormatter
 
+from graphsvc.report import Row
+
 
 def curve(file: Path, series: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
     """Events per second against events in the log, a line per database.
@@ -36,6 +38,30 @@ def curve(file: Path, series: Mapping[str, Sequence[Mapping[str, float]]]) -> No
     axes.set_xlabel("events in the log, millions")
     axes.set_ylabel("events per second over REST")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend(frameon=False)
+    figure.savefig(file, dpi=130)
+    plt.close(figure)
+
+
+def by_edges(file: Path, rows: Sequence[Row]) -> None:
+    """A figure against the number of edges given, a line per model, with its interval."""
+    means = [row for row in rows if row.seed == "all" and row.split.startswith("edges=")]
+    if not means:
+        return
+    figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
+    for model in dict.fromkeys(row.model for row in means):
+        own = sorted(
+            (int(row.split.partition("=")[2]), row.value, row.lo or row.value, row.hi or row.value)
+            for row in means
+            if row.model == model
+        )
+        edges, value, low, high = zip(*own, strict=True)
+        [line] = axes.plot(edges, value, marker="o", markersize=4, label=model)
+        axes.fill_between(edges, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("edges given")
+    axes.set_ylabel(means[0].metric)
     axes.grid(visible=True, alpha=0.3)
     axes.legend(frameon=False)
     figure.savefig(file, dpi=130)

@@ -57,8 +57,11 @@ class Withheld:
         """To train on: without the withheld (None), or with so many edges of each."""
         if edges is None:
             return graph_of(self.kept, self.ids[: self.stay], self.relations)
-        both = np.concatenate([self.kept, self.given(edges)])
-        return graph_of(both, self.ids, self.relations)
+        return graph_of(self.told(edges), self.ids, self.relations)
+
+    def told(self, edges: int) -> NDArray[np.int64]:
+        """All triples that somebody knows who was given so many edges of each."""
+        return np.concatenate([self.kept, self.given(edges)])
 
     def columns(self, edges: int) -> FoldInEdges:
         """The given edges as fold-in takes them."""
