@@ -32,17 +32,17 @@ def with_side_priors(arrays: BundleArrays, graph: Graph) -> BundleArrays:
     bounds = np.searchsorted(graph.relation[order], np.arange(sides + 1))
     for number, relation in enumerate(graph.relations):
         rows = order[bounds[number] : bounds[number + 1]]
+        weight = graph.weight[rows]
         for side, end, kind in (
             (number, graph.head, relation.head),
             (number + sides, graph.tail, relation.tail),
         ):
             means[side] = arrays.priors[codes.index(kind)]
             if len(rows):
-                means[side] = np.average(
-                    arrays.vectors[end[rows]].astype(np.float64),
-                    axis=0,
-                    weights=graph.weight[rows],
-                )
+                # Entities are few where edges are many: a vector per edge would be gigabytes.
+                found, place = np.unique(end[rows], return_inverse=True)
+                total = np.bincount(place, weights=weight)
+                means[side] = total @ arrays.vectors[found] / total.sum()
     return replace(arrays, side_priors=means)
 
 

@@ -27,7 +27,7 @@ from kge.learner import Learner
 from kge.model import Parts, build_model, parts
 from kge.policy import choose
 from kge.progress import Progress, Share
-from kge.settle import settle
+from kge.settle import settle, with_side_priors
 from kge.triples import Graph, graph_of_snapshot
 
 #: Mean cosine of the frame's holders, before and after, from which on the frame counts as kept.
@@ -69,6 +69,7 @@ class Trained:
             priors=_numpy(part.vectors.anchors)[: len(graph.types)].copy(),
             frame_rows=frame_rows(graph, self.config.frame_per_type),
         )
+        arrays = with_side_priors(arrays, graph)
         if self.config.settle:
             arrays = settle(arrays, graph, FoldInConfig())
         return replace(arrays, frame=self._frame(arrays.vectors))
