@@ -1,7 +1,7 @@
-"""Answering questions with the live trio: who is near, and who would click what.
+"""Answering questions with the live trio: where somebody is, and who would click what.
 
-Takes entity ids, gives neighbors and scores with the digests of the trio that made them. Routes
-and the command line call the same functions; a whole answer uses one trio.
+Takes entity ids, gives vectors and scores; a whole answer uses one trio. Who is near is in
+`api/asking.py`.
 """
 
 from collections.abc import Sequence
@@ -14,56 +14,20 @@ from numpy.typing import NDArray
 
 from api.errors import Invalid
 from api.live import Following, Live, Trio
-from api.nearest import nearest
 from api.opening import open_database
 from api.overlay import Folded
+from api.questions import Located
 from api.settings import Settings
 from graphsvc import graph, tail, versions
 from graphsvc.artifact import ArtifactStore
 from graphsvc.db import Connection, Database
-from graphsvc.errors import EntityMissing, EntityRetired
+from graphsvc.errors import EntityRetired
 from graphsvc.folding import FoldEdge, fold_edges
 from graphsvc.graph import EntityRows
 from graphsvc.ids import EntityId
 from graphsvc.schema import Schema
+from kge.bundle import ALL
 from ranking.bundle import EntityStates
-
-#: How a vector came about: learned in training, folded in from edges, or the prior of its type.
-State = Literal["learned", "cold", "unknown"]
-
-
-@dataclass(frozen=True, slots=True)
-class Located:
-    """Where an entity lies in the bundle's space."""
-
-    #: As it is called now: what was merged into another one has that one's id.
-    entity: EntityId
-    vector: NDArray[np.float32]
-    #: Row in the bundle, -1 if training never saw it.
-    row: int
-    state: State
-    #: Edges that it was folded in from: a cold one, or a learned one that changed since training.
-    edges: int
-
-
-@dataclass(frozen=True, slots=True)
-class Neighbor:
-    """An entity and its cosine distance, from 0 (same direction) to 2."""
-
-    entity: EntityId
-    distance: float
-    #: Has no learned vector.
-    cold: bool = False
-    #: Edges that it was folded in from; where it is not cold, it has changed since training.
-    edges: int = 0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Neighbors:
-    """The nearest entities, nearest first."""
-
-    of: Located
-    items: list[Neighbor]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,27 +69,6 @@ class Answerer:
     database: Database
     schema: Schema
     foldin_edges: int
-
-    def neighbors(self, trio: Trio, entity: EntityId, *, k: int, type_: str | None) -> Neighbors:
-        """The `k` nearest entities of one type (by default its own), itself left out."""
-        wanted = type_ or entity.type
-        self._check_type(entity.type)
-        if wanted not in trio.bundle.types:
-            raise Invalid(
-                f"type should be one of {', '.join(sorted(trio.bundle.types))}, received {wanted!r}"
-            )
-        with self.database.reading() as connection:
-            located = self.locate(trio, connection, entity)
-            if located.state == "unknown":
-                raise EntityMissing(
-                    f"{entity.type} {entity.id!r} has no edge to anything that training knows, "
-                    "so nothing is near it"
-                )
-            found = nearest(trio, connection, wanted, located.vector, leave_out=located.entity, k=k)
-        return Neighbors(
-            of=located,
-            items=[Neighbor(EntityId(wanted, n.id), n.distance, n.cold, n.edges) for n in found],
-        )
 
     def score(self, trio: Trio, head: EntityId, candidates: Sequence[str]) -> Scores:
         """The probability of the outcome for each candidate, best first."""
@@ -169,7 +112,13 @@ class Answerer:
         return Scores(head=located, items=items, left_out=left_out)
 
     def locate(
-        self, trio: Trio, connection: Connection, entity: EntityId, *, scoring: bool = False
+        self,
+        trio: Trio,
+        connection: Connection,
+        entity: EntityId,
+        *,
+        scoring: bool = False,
+        facet: str = ALL,
     ) -> Located:
         """A learned vector; else one folded in from present edges; else the prior of the type.
 
@@ -188,17 +137,29 @@ class Answerer:
             if tail.opted_out_since(connection, since, keys=[named.key]):
                 row = -1
         if row >= 0:
-            now = None if scoring else trio.overlay.get(holds)
-            vector, edges = (now.vector, now.edges) if now else (trio.bundle.vectors[row], 0)
-            return Located(holds, vector, row, "learned", edges)
+            if scoring:
+                return Located(holds, trio.bundle.vectors[row], row, "learned", 0)
+            return self.learned(trio, holds, row, facet)
         if holds.type not in trio.bundle.types:
-            nowhere = np.zeros(trio.bundle.dim, dtype=np.float32)
-            return Located(holds, nowhere, -1, "unknown", 0)
+            return _nowhere(trio, holds, facet)
         found = self._fold_edges(connection, named, scoring=scoring) if named else []
-        folded = self._fold(trio, holds, found, scoring=scoring)
+        folded = self._fold(trio, holds, found, scoring=scoring).within(facet)
+        if folded is None:
+            return _nowhere(trio, holds, facet)
         return Located(
             holds, folded.vector, -1, "cold" if folded.edges else "unknown", folded.edges
         )
+
+    def learned(self, trio: Trio, entity: EntityId, row: int, facet: str = ALL) -> Located:
+        """Where a trained entity is for searches: it may have changed since."""
+        now = trio.overlay.get(entity)
+        moved = now.within(facet) if now else None
+        if moved is not None:
+            return Located(entity, moved.vector, row, "learned", moved.edges)
+        held = trio.bundle.facet(facet)
+        if facet != ALL and not held.degree[row]:
+            return _nowhere(trio, entity, facet)
+        return Located(entity, held.vectors[row], row, "learned", 0)
 
     def _fold_edges(
         self, connection: Connection, named: tail.Named, *, scoring: bool
@@ -272,11 +233,10 @@ class Answerer:
             outcomes=rows.counters[label.outcome],
         )
 
-    def _check_type(self, type_: str) -> None:
-        if type_ not in self.schema.entities:
-            raise Invalid(
-                f"type should be one of {', '.join(self.schema.entities)}, received {type_!r}"
-            )
+
+def _nowhere(trio: Trio, entity: EntityId, facet: str) -> Located:
+    dim = trio.bundle.facet(facet).vectors.shape[1]
+    return Located(entity, np.zeros(dim, dtype=np.float32), -1, "unknown", 0)
 
 
 def _sort_out(

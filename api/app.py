@@ -83,6 +83,7 @@ def _lifespan(
             following=Following(
                 overlay_entities=settings.overlay_entities,
                 most_edges=settings.foldin_edges,
+                relation_bytes=settings.index.relation_mib << 20,
                 tail_seconds=settings.tail_seconds,
             ),
             on_swap=telemetry.generation.set,

@@ -26,19 +26,37 @@ def neighbors(
     *,
     k: Annotated[int, typer.Option("-k", min=1, max=1000)] = 10,
     wanted: Annotated[str | None, typer.Option("--type", help="by default TYPE")] = None,
+    relation: Annotated[
+        str | None, typer.Option(help="instead of the nearest, those who complete this relation")
+    ] = None,
+    filter_: Annotated[
+        str | None, typer.Option("--filter", help="JSON; see docs/neighbors.md")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """The nearest entities of an entity, by the live bundle."""
     from api.answers import open_answerer
+    from api.asking import ask_one
+    from api.filters import parse_filter
+    from api.questions import Question
 
     answerer, trio = open_answerer(read_settings())
-    found = answerer.neighbors(trio, EntityId(type_, id_), k=k, type_=wanted)
-    items = [{**n.entity._asdict(), "distance": round(n.distance, 4)} for n in found.items]
-    table = ("neighbors", ("type", "id", "distance"))
-    out(
-        Output({"neighbors": items, "state": found.of.state, **trio.versions}, table=table),
-        as_json=as_json,
+    question = Question(
+        entity=EntityId(type_, id_),
+        k=k,
+        type=wanted,
+        relation=relation,
+        filter=parse_filter(filter_) if filter_ else None,
     )
+    found = ask_one(answerer, trio, question)
+    items = [
+        {"type": n.type, "id": n.id, "distance": round(n.distance, 4)}
+        | ({} if n.score is None else {"score": round(n.score, 4)})
+        for n in found.items
+    ]
+    state = found.of.state if found.of else None
+    table = ("neighbors", ("type", "id", "distance", *(["score"] if relation else [])))
+    out(Output({"neighbors": items, "state": state, **trio.versions}, table=table), as_json=as_json)
 
 
 @ask_app.command()

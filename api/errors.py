@@ -29,7 +29,7 @@ from graphsvc.errors import (
     SchemaRefused,
     ValueUnusable,
 )
-from kge.errors import KgeError
+from kge.errors import KgeError, UnknownFacet, UnknownRelation, UnknownType
 from ranking.errors import RankingError
 
 
@@ -195,6 +195,9 @@ STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (NoSpace, 507, "No space left"),
     (ArtifactDamaged, 500, "Artifact damaged"),
     (ArtifactFormat, 500, "Artifact of another format"),
+    (UnknownFacet, 422, "Invalid request"),
+    (UnknownRelation, 422, "Invalid request"),
+    (UnknownType, 422, "Invalid request"),
     (GraphError, 400, "Bad request"),
     (KgeError, 400, "Bad request"),
     (RankingError, 400, "Bad request"),

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
 
+from api.columns import Columns
 from api.errors import NotLiveYet
 from api.overlay import Overlay, Remembered
 from api.solving import Solver
@@ -21,6 +22,7 @@ from graphsvc.db import Database
 from graphsvc.errors import ArtifactMissing
 from graphsvc.schema import Schema
 from kge.bundle import Bundle, open_bundle
+from kge.completion import Completion
 from kge.foldin import NO_EDGES, FoldIn
 from kge.index import Index, open_index
 from ranking.bundle import Ranker, open_ranker
@@ -41,6 +43,8 @@ class Following:
     overlay_entities: int = 10_000
     #: Most recent edges that a fold-in looks at.
     most_edges: int = 200
+    #: What is kept of relations that were asked about.
+    relation_bytes: int = 256 << 20
     #: Between two looks at the log.
     tail_seconds: float = 0.1
 
@@ -53,8 +57,11 @@ class Trio:
     bundle: Bundle
     index: Index
     ranker: Ranker
+    completion: Completion
     foldin: FoldIn
     solver: Solver
+    #: Attributes that filters asked for.
+    columns: Columns
     overlay: Overlay
     tail: Tail
     #: Vectors of heads that were asked about.
@@ -155,16 +162,18 @@ class Live:
 
     def _load(self, live: ledger.Live) -> Trio:
         bundle = open_bundle(self.store, live.bundle)
-        index = open_index(self.store, live.index)
+        index = open_index(self.store, live.index, bundle)
         ranker = open_ranker(self.store, live.ranker, bundle)
         foldin = FoldIn(bundle, ranker.fold_in)
         # What is read or computed at first use is so before the swap, not in somebody's request.
         bundle.rows(ranker.head_type, [])
         foldin.solve(ranker.head_type, 1, NO_EDGES)
-        for kind in bundle.types.values():
-            index.search(kind.name, bundle.vectors[kind.start : kind.stop][:1], 1)
+        for facet, type_ in index.recipes:
+            start = bundle.types[type_].start
+            index.search(type_, bundle.facet(facet).vectors[start : start + 1], 1, facet=facet)
         overlay = Overlay(self.following.overlay_entities)
         solver = Solver(bundle, foldin)
+        solver.solve(ranker.head_type, [[]], each_counts=False)
         tail = Tail(
             database=self.database,
             schema=self.schema,
@@ -181,9 +190,11 @@ class Live:
             generation=live.generation,
             bundle=bundle,
             index=index,
+            completion=Completion(bundle, self.following.relation_bytes),
             ranker=ranker,
             foldin=foldin,
             solver=solver,
+            columns=Columns(bundle),
             overlay=overlay,
             tail=tail,
             heads=Remembered(self.following.overlay_entities),

@@ -1,72 +1,153 @@
-"""What is near a vector: the index of the bundle and the overlay beside it, as one list.
+"""What is near: the index of the bundle and the overlay beside it, as one list.
 
-Takes a vector, gives entities of one type, nearest first; never gives one that is retired, merged
-into another or opted out, even where the overlay has not heard of it yet.
+Takes vectors that ask for the same, gives what was found for each, nearest first; never gives one
+that the overlay hides or that does not pass the filter. One that has changed since training is
+where it is now, and nowhere else; of two at the same distance a learned one goes before a cold one.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from api.filters import Filter
 from api.live import Trio
-from graphsvc import tail
-from graphsvc.db import Connection
-from graphsvc.ids import EntityId
+from api.overlay import View, direction
+from api.passing import Mask, Passing
+from api.questions import Item
+from kge.bundle import ALL
+from kge.completion import Side
 
-#: So many more are looked at than are asked for: some may have gone since the last step.
-_SPARE = 16
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """What some vectors ask for together."""
+
+    type: str
+    k: int
+    facet: str = ALL
+    side: Side | None = None
+    filter: Filter | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """An entity near a vector, folded in from `edges` edges unless these are 0.
+class Near:
+    """What was found for each vector, and how."""
 
-    cold: it has no learned vector. One that is not cold and has edges has changed since training.
-    """
-
-    id: str
-    distance: float
-    cold: bool
-    edges: int
+    items: Sequence[list[Item]]
+    exact: bool
+    recall: float
 
 
 def nearest(
+    trio: Trio, wanted: Wanted, vectors: NDArray[np.float32], passing: Passing | None
+) -> Near:
+    """The k nearest of one type for each vector; `passing` knows who passes the filter."""
+    view = trio.overlay.view(wanted.type, wanted.facet)
+    allowed = None if view.passed_over is None else ~view.passed_over
+    if wanted.filter is not None and passing is not None:
+        rows = passing.rows(wanted.filter, wanted.type)
+        allowed = rows if allowed is None else allowed & rows
+    beside = _beside(view, wanted, passing)
+    if wanted.side is not None:
+        return _completing(trio, wanted, vectors, (allowed, view, beside))
+    found = trio.index.search(wanted.type, vectors, wanted.k, facet=wanted.facet, allowed=allowed)
+    items = _items(trio, wanted.type, found.rows, found.distances)
+    if len(beside):
+        units = np.stack([direction(vector) for vector in vectors])
+        distances = 1.0 - units @ view.directions[beside].T
+        for n, near in enumerate(distances):
+            more = _folded(wanted, view, beside, near, None)
+            items[n] = sorted([*items[n], *more], key=_by_distance)[: wanted.k]
+    return Near(items, found.plan == "exact", found.recall)
+
+
+def _beside(view: View, wanted: Wanted, passing: Passing | None) -> NDArray[np.int64]:
+    """Places of the overlay's entities that may be found."""
+    if wanted.filter is None or passing is None or not view.ids:
+        return np.arange(len(view.ids))
+    return np.flatnonzero(passing.ids(wanted.filter, wanted.type, view.ids))
+
+
+def _completing(
     trio: Trio,
-    connection: Connection,
+    wanted: Wanted,
+    heads: NDArray[np.float32],
+    among: tuple[Mask | None, View, NDArray[np.int64]],
+) -> Near:
+    """The k best by the model's score of a relation; exact."""
+    side, (allowed, view, beside) = wanted.side, among
+    if side is None:
+        return Near([], True, 1.0)
+    scores, rows = trio.completion.search(side, heads, wanted.k, allowed=allowed)
+    facet = trio.bundle.facet(side.facet)
+    items = _items(trio, wanted.type, rows, _gaps(scores, facet.bias[rows], facet.scale), scores)
+    if len(beside):
+        bias = np.full(len(beside), trio.bundle.cold_bias(wanted.type), np.float32)
+        known = trio.bundle.rows(wanted.type, [view.ids[n] for n in beside.tolist()])
+        changed = view.changed[beside]
+        bias[changed] = facet.bias[known[changed]]
+        more = trio.completion.scores(side, heads, view.vectors[beside], bias)
+        gaps = _gaps(more, bias[None, :], facet.scale)
+        for n in range(len(heads)):
+            folded = _folded(wanted, view, beside, gaps[n], more[n])
+            items[n] = sorted([*items[n], *folded], key=_by_score)[: wanted.k]
+    return Near(items, True, 1.0)
+
+
+def _gaps(
+    scores: NDArray[np.float32], bias: NDArray[np.float32], scale: float
+) -> NDArray[np.float32]:
+    """How far a tail is from where its head looks: the score without the tail's bias."""
+    squared = np.where(np.isneginf(scores), np.inf, (bias - scores) / scale)
+    return np.asarray(np.sqrt(np.maximum(squared, 0.0)), np.float32)
+
+
+def _items(
+    trio: Trio,
     type_: str,
-    vector: NDArray[np.float32],
-    *,
-    leave_out: EntityId,
-    k: int,
-) -> list[Found]:
-    """The k nearest entities of a type, itself left out; a learned one goes before a cold one.
-
-    One that has changed since training is where it is now, and nowhere else.
-
-    `leave_out`: the entity whose vector it is.
-    """
-    done = trio.tail.done  # before the search, so that what came since is looked up
-    wanted = k + 1 + _SPARE
-    near, passed_over = trio.overlay.search(type_, vector, wanted)
-    distances, rows = trio.index.search(type_, vector[None, :], wanted, leave_out=passed_over)
-    found = [
-        Found(str(trio.bundle.ids[row]), float(distance), cold=False, edges=0)
-        for distance, row in zip(distances[0], rows[0], strict=True)
-        if row >= 0
+    rows: NDArray[np.int64],
+    distances: NDArray[np.float32],
+    scores: NDArray[np.float32] | None = None,
+) -> list[list[Item]]:
+    ids = trio.bundle.ids[rows].tolist()
+    told = [[None] * rows.shape[1]] * len(rows) if scores is None else scores.tolist()
+    return [
+        [
+            Item(type_, id_, distance, score, row=row)
+            for id_, distance, score, row in zip(*columns, strict=True)
+            if row >= 0
+        ]
+        for columns in zip(ids, distances.tolist(), told, rows.tolist(), strict=True)
     ]
-    found += [Found(one.id, one.distance, cold=not one.changed, edges=one.edges) for one in near]
-    found.sort(key=lambda one: (one.distance, one.cold))
-    unfit = tail.unfit(
-        connection, type_, list({one.id for one in found}), since=trio.tail.watermark
-    )
-    kept = []
-    for one in found:
-        if one.id in unfit:
-            opted_out = unfit[one.id]
-            # A cold vector that the tail has solved behind the opt-out may stay.
-            if opted_out is None or not one.cold or opted_out > done:
-                continue
-        if one.id != leave_out.id or type_ != leave_out.type:
-            kept.append(one)
-    return kept[:k]
+
+
+def _folded(
+    wanted: Wanted,
+    view: View,
+    beside: NDArray[np.int64],
+    distances: NDArray[np.float32],
+    scores: NDArray[np.float32] | None,
+) -> list[Item]:
+    """The k nearest of the overlay."""
+    order = np.argsort(distances if scores is None else -scores, kind="stable")[: wanted.k]
+    return [
+        Item(
+            wanted.type,
+            view.ids[place],
+            float(distances[n]),
+            None if scores is None else float(scores[n]),
+            cold=not view.changed[place],
+            edges=int(view.edges[place]),
+        )
+        for n, place in zip(order.tolist(), beside[order].tolist(), strict=True)
+    ]
+
+
+def _by_distance(item: Item) -> tuple[float, bool]:
+    return item.distance, item.cold
+
+
+def _by_score(item: Item) -> tuple[float, bool]:
+    return -(item.score or 0.0), item.cold

@@ -6,23 +6,36 @@ its bound. Each trio has an overlay of its own, so a promotion starts with an em
 
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from graphsvc.ids import EntityId
+from kge.bundle import ALL
 
 _FIRST_ROOM = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """A vector in the bundle's space and the number of edges that it was solved from."""
+    """A vector in the bundle's space and the number of edges that it was solved from.
+
+    `facets`: the same in the other facets' spaces, by name, if those were asked for.
+    """
 
     vector: NDArray[np.float32]
     edges: int
+    facets: Mapping[str, "Folded"] = field(default_factory=dict)
+
+    def within(self, facet: str) -> "Folded | None":
+        """Where it lies in a facet; None where it has no edge of the facet's relations."""
+        if facet == ALL:
+            return self
+        found = self.facets.get(facet)
+        return found if found and found.edges else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +101,7 @@ class Overlay:
         self._changed: OrderedDict[EntityId, Place] = OrderedDict()
         self._hidden: dict[str, NDArray[np.bool_]] = {}
         self._replaced: dict[str, NDArray[np.bool_]] = {}
+        self._views: dict[tuple[str, str], View] = {}
         self._lock = threading.Lock()
 
     def put(
@@ -105,7 +119,9 @@ class Overlay:
         """
         with self._lock:
             self._forget(entity)
-            self._sides.setdefault(entity.type, _Side()).put(entity.id, folded)
+            self._outdated(entity.type)
+            side = self._sides.setdefault(entity.type, _Side())
+            side.put(entity.id, folded, changed=replaces is not None)
             if replaces is None:
                 self._new[entity] = None
                 self._new.move_to_end(entity, last=latest)
@@ -129,27 +145,30 @@ class Overlay:
             (self._new if entity in self._new else self._changed).move_to_end(entity)
             return self._sides[entity.type].get(entity.id)
 
-    def search(
-        self, type_: str, vector: NDArray[np.float32], k: int
-    ) -> tuple[list[Near], NDArray[np.bool_] | None]:
-        """The k entities of a type with the smallest angle to a vector, nearest first; exact.
+    def view(self, type_: str, facet: str = ALL) -> "View":
+        """What there is of a type in a facet.
 
-        And as of the same moment, which indexed entities of the type to pass over beside them,
-        None for none: so nobody is found at two places, or at none.
+        All as of one moment, so that nobody is found at two places, or at none.
         """
         with self._lock:
-            side = self._sides.get(type_)
-            near = [
-                Near(id_, distance, edges, EntityId(type_, id_) in self._changed)
-                for id_, distance, edges in (side.nearest(vector, k) if side else [])
-            ]
-            masks = [m[type_] for m in (self._hidden, self._replaced) if type_ in m]
-            return near, np.logical_or.reduce(masks) if masks else None
+            name = (type_, facet)
+            view = self._views.get(name)
+            if view is None:
+                side = self._sides.get(type_)
+                masks = [m[type_] for m in (self._hidden, self._replaced) if type_ in m]
+                passed_over = np.logical_or.reduce(masks) if masks else None
+                view = self._views[name] = _view(side, facet, passed_over)
+            return view
 
     def hide(self, type_: str, place: Place, *, hidden: bool) -> None:
         """Let nobody use an indexed entity's vector, or everybody again."""
         with self._lock:
+            self._outdated(type_)
             _mark(self._hidden, type_, place, to=hidden)
+
+    def stands_in(self, entity: EntityId) -> bool:
+        """Whether it is here in the place of its row of the index."""
+        return entity in self._changed
 
     def hidden(self, type_: str) -> NDArray[np.bool_] | None:
         """Of which indexed entities of a type nobody may use the vector; None: of none of them."""
@@ -177,7 +196,12 @@ class Overlay:
         replaced = self._changed.pop(entity, None)
         if replaced is not None:
             _mark(self._replaced, entity.type, replaced, to=False)
+        self._outdated(entity.type)
         self._sides[entity.type].drop(entity.id)
+
+    def _outdated(self, type_: str) -> None:
+        for name in [name for name in self._views if name[0] == type_]:
+            del self._views[name]
 
 
 def _mark(masks: dict[str, NDArray[np.bool_]], type_: str, place: Place, *, to: bool) -> None:
@@ -189,50 +213,123 @@ def _mark(masks: dict[str, NDArray[np.bool_]], type_: str, place: Place, *, to: 
     masks[type_][place.at] = to
 
 
+@dataclass(frozen=True)
+class View:
+    """What an overlay holds of one type in one facet at one moment; never changes."""
+
+    ids: Sequence[str]
+    #: [m, d] as they were solved
+    vectors: NDArray[np.float32]
+    #: [m, d] at length 1
+    directions: NDArray[np.float32]
+    #: [m] edges that each was solved from
+    edges: NDArray[np.int64]
+    #: [m] training knows it, and this stands in for its row of the index
+    changed: NDArray[np.bool_]
+    #: Rows of the index to pass over, True at each; None for none.
+    passed_over: NDArray[np.bool_] | None
+
+    def nearest(self, vector: NDArray[np.float32], k: int) -> list[Near]:
+        """The k with the smallest angle to a vector, nearest first; exact."""
+        if not self.ids:
+            return []
+        distances = 1.0 - self.directions @ direction(vector)
+        return [
+            Near(self.ids[n], float(distances[n]), int(self.edges[n]), bool(self.changed[n]))
+            for n in np.argsort(distances, kind="stable")[:k].tolist()
+        ]
+
+
+def _view(side: "_Side | None", facet: str, passed_over: NDArray[np.bool_] | None) -> View:
+    rows = side.rows.get(facet) if side else None
+    if side is None or rows is None:
+        nothing = np.empty((0, 0), np.float32)
+        return View([], nothing, nothing, np.empty(0, np.int64), np.empty(0, np.bool_), passed_over)
+    count = len(side.ids)
+    # In a facet, those that have no edge of it are nowhere.
+    here = np.flatnonzero(rows.edges[:count]) if facet != ALL else slice(count)
+    ids = side.ids[:] if isinstance(here, slice) else [side.ids[n] for n in here.tolist()]
+    return View(
+        ids=ids,
+        vectors=rows.vectors[:count][here].copy(),
+        directions=rows.directions[:count][here].copy(),
+        edges=rows.edges[:count][here].copy(),
+        changed=side.changed[:count][here].copy(),
+        passed_over=passed_over,
+    )
+
+
+class _Rows:
+    """What one facet says of the entities of one type: arrays with a row for each, without gaps."""
+
+    def __init__(self, dim: int) -> None:
+        self.vectors = np.zeros((0, dim), np.float32)
+        self.directions = np.zeros((0, dim), np.float32)
+        self.edges = np.zeros(0, np.int64)
+
+    def put(self, place: int, folded: Folded | None, room: int) -> None:
+        if room > len(self.edges):
+            self.vectors = _grown(self.vectors, room)
+            self.directions = _grown(self.directions, room)
+            self.edges = _grown(self.edges, room)
+        self.edges[place] = folded.edges if folded else 0
+        if folded:
+            self.vectors[place] = folded.vector
+            self.directions[place] = direction(folded.vector)
+
+    def move(self, last: int, place: int) -> None:
+        for column in (self.vectors, self.directions, self.edges):
+            if last < len(column):
+                column[place] = column[last]
+
+
 class _Side:
-    """The entities of one type: directions in the first rows of one array, without gaps."""
+    """The entities of one type: each has a place, the same in every facet, without gaps."""
 
     def __init__(self) -> None:
+        self.ids: list[str] = []
+        self.rows: dict[str, _Rows] = {}
+        self.changed = np.zeros(0, np.bool_)
         self._place: dict[str, int] = {}
-        self._ids: list[str] = []
         self._folded: list[Folded] = []
-        self._directions = np.empty((0, 0), dtype=np.float32)
 
     def get(self, id_: str) -> Folded:
         return self._folded[self._place[id_]]
 
-    def put(self, id_: str, folded: Folded) -> None:
+    def put(self, id_: str, folded: Folded, *, changed: bool) -> None:
         place = self._place.get(id_)
         if place is None:
-            place = self._place[id_] = len(self._ids)
-            self._ids.append(id_)
+            place = self._place[id_] = len(self.ids)
+            self.ids.append(id_)
             self._folded.append(folded)
-            if place >= len(self._directions):
-                room = np.zeros((max(_FIRST_ROOM, 2 * place), len(folded.vector)), np.float32)
-                room[:place] = self._directions[:place] if place else 0
-                self._directions = room
-        self._folded[place] = folded
-        self._directions[place] = _direction(folded.vector)
+        if place >= len(self.changed):
+            self.changed = _grown(self.changed, max(_FIRST_ROOM, 2 * place))
+        self._folded[place], self.changed[place] = folded, changed
+        self.rows.setdefault(ALL, _Rows(len(folded.vector)))
+        for name, one in folded.facets.items():
+            self.rows.setdefault(name, _Rows(len(one.vector)))
+        for name, rows in self.rows.items():
+            rows.put(place, folded.within(name), len(self.changed))
 
     def drop(self, id_: str) -> None:
-        place, last = self._place.pop(id_), len(self._ids) - 1
+        place, last = self._place.pop(id_), len(self.ids) - 1
         if place != last:  # the last one moves into the gap
-            self._ids[place], self._folded[place] = self._ids[last], self._folded[last]
-            self._directions[place] = self._directions[last]
-            self._place[self._ids[place]] = place
-        self._ids.pop()
+            self.ids[place], self._folded[place] = self.ids[last], self._folded[last]
+            self.changed[place] = self.changed[last]
+            for rows in self.rows.values():
+                rows.move(last, place)
+            self._place[self.ids[place]] = place
+        self.ids.pop()
         self._folded.pop()
 
-    def nearest(self, vector: NDArray[np.float32], k: int) -> list[tuple[str, float, int]]:
-        """(id, distance, edges) of the k nearest."""
-        if not self._ids:
-            return []
-        distances = 1.0 - self._directions[: len(self._ids)] @ _direction(vector)
-        order = np.argsort(distances, kind="stable")[:k]
-        return [(self._ids[n], float(distances[n]), self._folded[n].edges) for n in order]
+
+def _grown(array: NDArray[Any], room: int) -> NDArray[Any]:
+    larger = np.zeros((room, *array.shape[1:]), array.dtype)
+    larger[: len(array)] = array
+    return larger
 
 
-def _direction(vector: NDArray[np.float32]) -> NDArray[np.float32]:
+def direction(vector: NDArray[np.float32]) -> NDArray[np.float32]:
     """A vector at length 1; zero stays zero, at distance 1 from everything, as in the index."""
     length = max(float(np.linalg.norm(vector)), float(np.finfo(np.float32).tiny))
     return np.asarray(vector / length, dtype=np.float32)

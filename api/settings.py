@@ -22,7 +22,7 @@ from pydantic_settings import (
 )
 
 from api.errors import SettingUnknown
-from kge.config import TransRAConfig
+from kge.config import IndexConfig, TransRAConfig
 from ranking.config import ExamplesConfig, RankerConfig
 
 #: As in graphsvc/db.py.
@@ -83,6 +83,8 @@ class Settings(BaseSettings):
     answers_rows: Annotated[int, Field(ge=1)] = 1_000_000
     #: Dials of the embedding.
     transra: TransRAConfig = TransRAConfig()
+    #: Dials of nearest-neighbor search.
+    index: IndexConfig = IndexConfig()
     #: Dials of the labelled rows: how people whom training never saw get a vector.
     examples: ExamplesConfig = ExamplesConfig()
     #: Dials of the rankers; the arm is chosen by the retrain request.

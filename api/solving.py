@@ -3,20 +3,21 @@
 Takes the edges of some entities of one type, gives a vector for each; never reads them itself.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from api.overlay import Folded
 from graphsvc.folding import FoldEdge
-from kge.bundle import Bundle
+from kge.bundle import ALL, Bundle
 from kge.foldin import FoldIn, FoldInEdges
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Solver:
-    """Solves for vectors in one bundle's space."""
+    """Solves for vectors in one bundle's space, and in those of its facets."""
 
     bundle: Bundle
     foldin: FoldIn
@@ -28,30 +29,62 @@ class Solver:
 
         Edges of relations or to entities that the bundle does not hold are left out; an entity
         without others has its type's prior and 0 edges. `each_counts`: every event is an edge of
-        weight 1; else an edge has its decayed weight.
+        weight 1, as rankers see heads, and no facet is asked for; else an edge has its decayed
+        weight.
         """
-        codes = {relation.name: code for code, relation in enumerate(self.bundle.relations)}
-        flat = [
-            (owner, edge)
-            for owner, edges in enumerate(found)
-            for edge in edges
-            if edge.relation in codes
+        others = [self._rows(edges) for edges in found]
+        whole = self._within(ALL, type_, found, others, each_counts=each_counts)
+        if each_counts:
+            return whole
+        facets = {
+            name: self._within(name, type_, found, others, each_counts=False)
+            for name in self._foldins
+            if name != ALL
+        }
+        return [
+            replace(one, facets={name: column[n] for name, column in facets.items()})
+            for n, one in enumerate(whole)
         ]
-        others = self._rows([edge for _, edge in flat])
-        owner = np.array([n for n, _ in flat], dtype=np.int32)
-        times = np.array([edge.count if each_counts else 1 for _, edge in flat], dtype=np.int64)
-        weights = [1.0 if each_counts else edge.weight for _, edge in flat]
-        known = others >= 0
-        usable = np.repeat(np.flatnonzero(known), times[known])
+
+    @cached_property
+    def _foldins(self) -> Mapping[str, FoldIn]:
+        config = self.foldin.config
+        return {
+            name: self.foldin if name == ALL else FoldIn(self.bundle.alone(name), config)
+            for name in self.bundle.facets
+        }
+
+    def _within(
+        self,
+        facet: str,
+        type_: str,
+        found: Sequence[Sequence[FoldEdge]],
+        others: Sequence[np.ndarray],
+        *,
+        each_counts: bool,
+    ) -> list[Folded]:
+        """The vectors that one facet's relations give."""
+        relations = self.bundle.facet(facet).relations
+        codes = {relation.name: code for code, relation in enumerate(relations)}
+        flat = [
+            (owner, edge, int(other))
+            for owner, edges in enumerate(found)
+            for edge, other in zip(edges, others[owner], strict=True)
+            if other >= 0 and edge.relation in codes
+        ]
+        owner = np.array([n for n, *_ in flat], dtype=np.int32)
+        times = np.array([e.count if each_counts else 1 for _, e, _ in flat], dtype=np.int64)
+        weights = [1.0 if each_counts else edge.weight for _, edge, _ in flat]
+        usable = np.repeat(np.arange(len(flat)), times)
         columns = FoldInEdges(
             owner=owner[usable],
-            relation=np.array([codes[edge.relation] for _, edge in flat], dtype=np.int16)[usable],
-            other=others[usable],
-            inverse=np.array([edge.inverse for _, edge in flat], dtype=bool)[usable],
+            relation=np.array([codes[e.relation] for _, e, _ in flat], dtype=np.int16)[usable],
+            other=np.array([other for *_, other in flat], dtype=np.int32)[usable],
+            inverse=np.array([edge.inverse for _, edge, _ in flat], dtype=bool)[usable],
             weight=np.array(weights, dtype=np.float32)[usable],
         )
-        vectors = self.foldin.solve(type_, len(found), columns)
-        counts = np.bincount(owner[known], minlength=len(found))
+        vectors = self._foldins[facet].solve(type_, len(found), columns)
+        counts = np.bincount(owner, minlength=len(found))
         return [Folded(vector, int(count)) for vector, count in zip(vectors, counts, strict=True)]
 
     def _rows(self, edges: Sequence[FoldEdge]) -> np.ndarray:

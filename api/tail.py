@@ -159,6 +159,9 @@ class Tail:
         place = self._indexed(entity)
         if place is not None:
             self.overlay.hide(entity.type, place, hidden=gone or replaced)
+        if replaced and self.overlay.stands_in(entity.name):
+            # What it was moved by may be gone; who looks meanwhile finds nobody.
+            self.overlay.drop(entity.name)
         if gone:
             self.overlay.drop(entity.name)
             self._waiting.drop(entity)

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, func, or_, select
 from sqlalchemy.sql import Select
 
-from graphsvc.builtin import OPT_OUT
+from graphsvc.builtin import MERGE, OPT_OUT, RETIRE
+from graphsvc.bulk import fetch
 from graphsvc.ids import EntityId, is_storable
 from graphsvc.tables import consents, entities, events, sequences
 
@@ -81,6 +82,14 @@ def changes_before(connection: Connection, seq: int, *, after: int, limit: int) 
         .limit(limit)
     )
     return [Change(*row) for row in rows]
+
+
+def unrest(connection: Connection, *, after: int) -> bool:
+    """Whether a row behind `after` takes somebody out of answers, or takes their edges."""
+    query = "SELECT 1 FROM events WHERE seq > ? AND event_name IN (?, ?, ?) LIMIT 1"
+    if connection.dialect.name == "postgresql":
+        query = query.replace("?", "%s")
+    return bool(fetch(connection, query, (after, RETIRE, MERGE, OPT_OUT)))
 
 
 def entities_of(connection: Connection, keys: Collection[int]) -> dict[int, Entity]:

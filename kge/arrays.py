@@ -59,6 +59,10 @@ class BundleArrays(FacetArrays):
     frame_rows: NDArray[np.int32]
     #: multiplies -||.||^2; 1 where the projections carry it
     scale: float = 1.0
+    #: [N, s] int32, rows of the anchors that each entity leans on, -1 for none and for priors; and
+    #: [N, s] float32, the share of its vector that each gives. None: nobody leans on anchors
+    anchor_rows: NDArray[np.int32] | None = None
+    anchor_weights: NDArray[np.float32] | None = None
     facets: Mapping[str, FacetArrays] = field(default_factory=dict)
     #: the frame of the bundle before, where the training kept it; None: a frame of its own
     frame: str | None = None
@@ -101,8 +105,26 @@ def check(arrays: BundleArrays) -> None:
             f"types should cover {count} rows, received an end of {arrays.types[-1].stop}"
         )
     _check_facet("", arrays, count, len(arrays.types))
+    _check_anchors(arrays, count)
     for name, facet in arrays.facets.items():
         _check_facet(f"{name}.", facet, count, len(arrays.types))
+
+
+def _check_anchors(arrays: BundleArrays, count: int) -> None:
+    rows, weights = arrays.anchor_rows, arrays.anchor_weights
+    if (rows is None) != (weights is None):
+        raise ShapeMismatch("anchor_rows and anchor_weights should be there both or neither")
+    if rows is None or weights is None:
+        return
+    if rows.ndim != 2 or len(rows) != count or rows.shape != weights.shape:
+        raise ShapeMismatch(
+            f"anchor_rows and anchor_weights should have shape ({count}, s), received "
+            f"{rows.shape} and {weights.shape}"
+        )
+    if rows.size and (rows.min() < -1 or rows.max() >= count):
+        raise ShapeMismatch(
+            f"anchor_rows should be from -1 to {count - 1}, received {rows.min()} to {rows.max()}"
+        )
 
 
 def _check_facet(prefix: str, facet: FacetArrays, count: int, types: int) -> None:

@@ -5,7 +5,8 @@ arrays; never imports torch or PyKEEN, since serving opens bundles too.
 
     arrays.safetensors         vectors, bias, degree, translations, projections, priors, frame_rows;
                                tail_projections where tails go through matrices of their own;
-                               side_priors where training gave them
+                               side_priors where training gave them;
+                               anchor_rows, anchor_weights where vectors lean on anchors
     facet-<name>.safetensors   the same but frame_rows, learned from one group of relations
     curve.png                  loss and validation MRR of the training
     entities.parquet           id                                  row number = position
@@ -15,7 +16,6 @@ contiguous range of rows, sorted by id as in the snapshot.
 """
 
 import hashlib
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -27,7 +27,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
-from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from graphsvc.artifact import Artifact, ArtifactStore, Recipe
@@ -36,6 +35,7 @@ from graphsvc.ids import digest_of_json
 from graphsvc.snapshot import RelationInfo, TypeRange
 from kge.arrays import BundleArrays, FacetArrays, bias_of_degree, check, find_type
 from kge.errors import UnknownFacet, UnknownRelation
+from kge.pieces import load_arrays
 from kge.ranks import distance_scores
 
 #: Layout of the payload and files; a bundle of another one is refused by name.
@@ -47,10 +47,10 @@ ALL = "all"
 # A bundle is read piece by piece: each call holds the interpreter until it is done, and servers
 # answer while they load the next bundle.
 _PIECE_IDS = 1 << 14
-_PIECE_BYTES = 1 << 21
 
 _ARRAYS = ("vectors", "bias", "degree", "translations", "projections", "priors")
 _OPTIONAL = ("tail_projections", "side_priors")
+_LEANING = ("anchor_rows", "anchor_weights")
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Facet:
 
     @cached_property
     def arrays(self) -> dict[str, NDArray[Any]]:
-        return _load_arrays(self._file)
+        return load_arrays(self._file)
 
     def relation_index(self, name: str) -> int:
         """The forward index of a relation by name. Raises `UnknownRelation`."""
@@ -183,6 +183,24 @@ class Bundle:
             )
         return self.facets[name]
 
+    def alone(self, name: str) -> BundleArrays:
+        """A facet as if it were all there is: what fold-in needs to solve in its space."""
+        facet = self.facet(name)
+        return BundleArrays(
+            vectors=facet.vectors,
+            bias=facet.bias,
+            degree=facet.degree,
+            relations=facet.relations,
+            translations=facet.translations,
+            projections=facet.projections,
+            tail_projections=facet.tail_projections,
+            priors=facet.arrays["priors"],
+            types=list(self.types.values()),
+            ids=self.ids,
+            frame_rows=self.frame_rows,
+            scale=facet.scale,
+        )
+
     @cached_property
     def settled(self) -> frozenset[str]:
         """Types whose trained vectors are fold-ins of their edges; see `kge/settle.py`."""
@@ -227,6 +245,15 @@ class Bundle:
     @property
     def frame_rows(self) -> NDArray[np.int32]:
         return self.whole.arrays["frame_rows"]
+
+    @property
+    def leaning(self) -> tuple[NDArray[np.int32], NDArray[np.float32]] | None:
+        """Rows of the anchors that each entity leans on (-1: none), and the share of each.
+
+        None where the bundle does not say.
+        """
+        rows, shares = (self.whole.arrays.get(name) for name in _LEANING)
+        return None if rows is None or shares is None else (rows, shares)
 
     @cached_property
     def _lookup(self) -> dict[str, dict[str, int]]:
@@ -321,6 +348,9 @@ def seal_bundle(
             tensors = _tensors(facet)
             if name == ALL:
                 tensors["frame_rows"] = np.ascontiguousarray(arrays.frame_rows)
+                for extra in _LEANING:
+                    if (array := getattr(arrays, extra)) is not None:
+                        tensors[extra] = np.ascontiguousarray(array)
             save_file(tensors, folder / _file_of(name))
         for name, content in (beside or {}).items():
             (folder / name).write_bytes(content)
@@ -364,21 +394,6 @@ def _tensors(facet: FacetArrays) -> dict[str, NDArray[Any]]:
         if getattr(facet, name) is not None:
             tensors[name] = np.ascontiguousarray(getattr(facet, name))
     return tensors
-
-
-def _load_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    arrays = {}
-    with safe_open(path, framework="numpy") as file:
-        for name in file.keys():  # noqa: SIM118  (not a mapping)
-            part = file.get_slice(name)
-            shape = tuple(part.get_shape())
-            array = np.empty(shape, dtype=part[:0].dtype)
-            rows = max(1, _PIECE_BYTES // max(1, array.itemsize * math.prod(shape[1:])))
-            for start in range(0, shape[0], rows):
-                stop = min(start + rows, shape[0])  # the library refuses what lies behind
-                array[start:stop] = part[start:stop]
-            arrays[name] = array
-    return arrays
 
 
 def _frame(arrays: BundleArrays) -> str:

@@ -202,3 +202,43 @@ def _share(field: str, value: float) -> None:
 def _one_of(field: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
         raise ConfigError(f"{field} should be one of {', '.join(known)}, received {value!r}")
+
+
+#: auto chooses by count, dimension and memory; scan reads the bundle's own vectors.
+IndexKind = Literal["auto", "exact", "hnsw", "ivf_sq8", "ivf_pq", "scan"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IndexConfig:
+    """How nearest neighbors are found: what an index may take, and how good it has to be."""
+
+    #: Which kind is tried first; auto = by count, dimension and memory.
+    kind: IndexKind = "auto"
+    #: Memory of all parts of an index (MiB, beside the bundle itself).
+    memory_mib: int = 1024
+    #: Up to so many entities of a type are searched exactly.
+    exact_rows: int = 50_000
+    #: Up to so many that pass a filter are looked at one by one.
+    filter_rows: int = 20_000
+    #: Below this recall@10, measured at build, a kind is not taken (share).
+    least_recall: float = 0.95
+    #: Queries that recall is measured with.
+    sample: int = 256
+    #: Links per entity of an HNSW graph; more = better and larger.
+    links: int = 32
+    #: Candidates looked at per entity while an HNSW graph is built; more = better and slower.
+    construction: int = 80
+    #: What a server keeps of relations that were asked about (MiB): 4 bytes per tail of each.
+    relation_mib: int = 256
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(IndexKind):
+            raise ConfigError(
+                f"kind should be one of {get_args(IndexKind)}, received {self.kind!r}"
+            )
+        for field in ("memory_mib", "relation_mib", "exact_rows", "filter_rows"):
+            _at_least(field, float(getattr(self, field)), 0.0)
+        for field in ("sample", "construction"):
+            _at_least(field, float(getattr(self, field)), 1.0)
+        _at_least("links", float(self.links), 2.0)
+        _share("least_recall", self.least_recall)

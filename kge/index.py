@@ -1,35 +1,51 @@
-"""An index: exact nearest neighbors over a bundle's vectors, one FAISS index per entity type.
+"""An index: nearest neighbors over a bundle's vectors, a part for every type and facet.
 
 Near means a small angle: entities with few edges have short vectors, and by straight distance they
 would all lie near everything.
 
 Takes a sealed bundle, gives a sealed index and answers searches; never imports torch or PyKEEN.
-FAISS and torch bring two OpenMP runtimes: a process that uses both imports torch first.
+FAISS and torch bring two OpenMP runtimes: a process that uses both imports torch first. Files hold
+what had to be learned; vectors are the bundle's own.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import faiss
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
+from numpy.typing import NDArray
 
-from graphsvc.artifact import Artifact, ArtifactStore, Recipe
+from graphsvc.artifact import Artifact, ArtifactStore
+from graphsvc.artifact import Recipe as Sealing
 from graphsvc.errors import ArtifactFormat
 from graphsvc.snapshot import TypeRange
-from kge.bundle import Bundle
-from kge.errors import ShapeMismatch, UnknownType
+from kge.bundle import ALL, Bundle
+from kge.config import IndexConfig
+from kge.errors import ShapeMismatch, UnknownFacet, UnknownType
+from kge.kinds import bytes_per_vector, choices, shares
+from kge.parts import Found, Part, Recipe, directions
+from kge.searchers import Sample, tune
+
+__all__ = ["Found", "Index", "build_index", "open_index"]
 
 #: Layout of the payload and files; an index of another one is refused by name.
-INDEX_FORMAT = 1
+INDEX_FORMAT = 2
+
+_SEED = 19
+
+Tell = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
 class Index:
-    """A sealed index, opened. The FAISS files are read at the first search."""
+    """A sealed index, opened beside its bundle. FAISS files are read at the first search."""
 
     artifact: Artifact
+    bundle: Bundle
 
     @property
     def digest(self) -> str:
@@ -44,10 +60,37 @@ class Index:
         return {t["name"]: TypeRange(**t) for t in self.artifact.payload["types"]}
 
     @cached_property
-    def _searchers(self) -> dict[str, Any]:
+    def recipes(self) -> Mapping[tuple[str, str], Recipe]:
+        """What each part is and why, by facet and type."""
+        made = [_recipe(told) for told in self.artifact.payload["parts"]]
+        return {(recipe.facet, recipe.type): recipe for recipe in made}
+
+    @cached_property
+    def _parts(self) -> dict[tuple[str, str], Part]:
+        dials = self.artifact.dials
         return {
-            name: faiss.read_index(str(self.artifact.file(_file_name(name)))) for name in self.types
+            (facet, type_): Part(
+                recipe=recipe,
+                kind=self.types[type_],
+                vectors=self.bundle.facets[facet].vectors,
+                known=_known(self.bundle, facet, self.types[type_]),
+                file=self._file(facet, type_),
+                filter_rows=dials["filter_rows"],
+                least_recall=dials["least_recall"],
+            )
+            for (facet, type_), recipe in self.recipes.items()
         }
+
+    def part(self, type_name: str, facet: str = ALL) -> Part:
+        """The vectors of one type in one facet. Raises `UnknownType` and `UnknownFacet`."""
+        if type_name not in self.types:
+            raise UnknownType(
+                f"type should be one of {', '.join(self.types)}, received {type_name!r}"
+            )
+        if (facet, type_name) not in self._parts:
+            known = dict.fromkeys(name for name, _ in self._parts)
+            raise UnknownFacet(f"facet should be one of {', '.join(known)}, received {facet!r}")
+        return self._parts[facet, type_name]
 
     def search(
         self,
@@ -55,78 +98,137 @@ class Index:
         vectors: Float[np.ndarray, "q d"],
         k: int,
         *,
-        leave_out: Bool[np.ndarray, "n"] | None = None,
-    ) -> tuple[Float[np.ndarray, "q k"], Int[np.ndarray, "q k"]]:
+        facet: str = ALL,
+        allowed: Bool[np.ndarray, "n"] | None = None,
+    ) -> Found:
         """The k nearest entities of a type for each vector, nearest first.
 
-        Gives cosine distances 1 - cos (float32, from 0 to 2) and bundle rows (int64); where the
-        type holds fewer than k, rows are -1 and distances infinite. Exact. `leave_out`: True at
-        each of the type's n entities to pass over. Raises `UnknownType` and `ShapeMismatch`.
+        `allowed`: True at each of the type's n entities that may be found. Raises `UnknownType`,
+        `UnknownFacet` and `ShapeMismatch`.
         """
-        if type_name not in self.types:
-            raise UnknownType(
-                f"type should be one of {', '.join(self.types)}, received {type_name!r}"
-            )
-        options = None if leave_out is None else self._passing_over(type_name, leave_out)
-        cosines, found = self._searchers[type_name].search(_directions(vectors), k, params=options)
-        distances = 1.0 - cosines
-        missing = found < 0
-        rows = found + self.types[type_name].start
-        rows[missing] = -1
-        distances[missing] = np.inf
-        return distances, rows
-
-    def _passing_over(self, type_name: str, leave_out: Bool[np.ndarray, "n"]) -> Any:
-        kind = self.types[type_name]
-        count = kind.stop - kind.start
-        if len(leave_out) != count:
+        part = self.part(type_name, facet)
+        count = part.kind.stop - part.kind.start
+        if allowed is not None and len(allowed) != count:
             raise ShapeMismatch(
-                f"leave_out should have {count} values, one per {type_name}, "
-                f"received {len(leave_out)}"
+                f"allowed should have {count} values, one per {type_name}, received {len(allowed)}"
             )
-        made: Any = faiss  # its stubs describe C++, not the Python wrappers
-        kept = np.packbits(~leave_out, bitorder="little")
-        return made.SearchParameters(sel=made.IDSelectorBitmap(kept))
+        return part.search(vectors, k, allowed)
+
+    def _file(self, facet: str, type_: str) -> Path | None:
+        name = _file_name(facet, type_)
+        return self.artifact.file(name) if name in self.artifact.manifest["files"] else None
 
 
-def build_index(store: ArtifactStore, bundle: Bundle) -> Index:
-    """Build and seal an exact index of every type of a bundle."""
+def build_index(
+    store: ArtifactStore,
+    bundle: Bundle,
+    config: IndexConfig | None = None,
+    tell: Tell = lambda _done, _total, _note: None,
+) -> Index:
+    """Build and seal an index of every type and facet of a bundle, each part of the kind it needs.
+
+    `tell`: how many parts are done, of how many, and what the last one became.
+    """
+    config = config or IndexConfig()
+    sizes = {
+        (facet, kind.name): (kind.stop - kind.start) * bundle.facets[facet].vectors.shape[1]
+        for facet in bundle.facets
+        for kind in bundle.types.values()
+    }
+    budgets = shares(
+        {f"{facet}/{type_}": n for (facet, type_), n in sizes.items()}, config.memory_mib
+    )
+    recipes: list[Recipe] = []
     with store.draft() as folder:
-        for kind in bundle.types.values():
-            flat = faiss.IndexFlatIP(bundle.dim)
-            flat.add(_directions(bundle.vectors[kind.start : kind.stop]))
-            faiss.write_index(flat, str(folder / _file_name(kind.name)))
-        recipe = Recipe(
+        for done, (facet, type_) in enumerate(sizes, start=1):
+            recipe, built = _part(bundle, (facet, type_), budgets[f"{facet}/{type_}"], config)
+            if built is not None:
+                faiss.write_index(built, str(folder / _file_name(facet, type_)))
+            recipes.append(recipe)
+            tell(done, len(sizes), f"{facet}/{type_}: {recipe.kind}")
+        sealing = Sealing(
             kind="index",
             parents={"bundle": bundle.digest},
-            dials={"kind": "flat", "metric": "cosine"},
+            dials={**asdict(config), "metric": "cosine"},
             payload={
                 "index_format": INDEX_FORMAT,
                 "dim": bundle.dim,
                 "types": [t._asdict() for t in bundle.types.values()],
+                "parts": [asdict(recipe) for recipe in recipes],
             },
-            metrics={"recall@10": 1.0},
+            metrics={"recall@10": min((r.recall[0][1] for r in recipes), default=1.0)},
         )
-        return Index(store.seal(folder, recipe))
+        return Index(store.seal(folder, sealing), bundle)
 
 
-def open_index(store: ArtifactStore, digest: str) -> Index:
-    """Open a sealed index, every byte checked. Raises `ArtifactDamaged`, `ArtifactFormat`."""
+def open_index(store: ArtifactStore, digest: str, bundle: Bundle) -> Index:
+    """Open a sealed index, every byte checked, beside the bundle that it was built from.
+
+    Raises `ArtifactDamaged`, `ArtifactFormat`, and `ShapeMismatch` for another bundle.
+    """
     artifact = store.open("index", digest)
     if artifact.payload.get("index_format") != INDEX_FORMAT:
         raise ArtifactFormat(
             f"index {digest} has index_format {artifact.payload.get('index_format')!r}, "
             f"this version reads {INDEX_FORMAT}; build it again"
         )
-    return Index(artifact)
+    if artifact.parents["bundle"] != bundle.digest:
+        raise ShapeMismatch(
+            f"bundle should be {artifact.parents['bundle']}, which index {digest} was built from, "
+            f"received {bundle.digest}"
+        )
+    return Index(artifact, bundle)
 
 
-def _directions(vectors: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
-    """Each vector at length 1; a zero vector stays zero, at distance 1 from everything."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return np.ascontiguousarray(unit, dtype=np.float32)
+def _part(
+    bundle: Bundle, name: tuple[str, str], budget: float, config: IndexConfig
+) -> tuple[Recipe, Any]:
+    """The recipe of one part, and what FAISS has built for it, if anything."""
+    facet, kind = name[0], bundle.types[name[1]]
+    vectors, known = bundle.facets[facet].vectors, _known(bundle, facet, kind)
+    rows = np.arange(kind.start, kind.stop)
+    rows = rows if known is None else rows[known]
+    units = directions(vectors[rows])
+    chosen = choices(len(units), units.shape[1], budget, config)
+    made = tune(chosen, units, _sample(vectors, rows, config.sample), config)
+    recipe = Recipe(
+        facet=facet,
+        type=kind.name,
+        kind=made.kind,
+        effort=made.effort,
+        reason=made.reason,
+        rows=len(units),
+        bytes_per_vector=round(bytes_per_vector(made.kind, units.shape[1], config), 1),
+        recall=tuple((share, *reached) for share, reached in made.recall.items()),
+        tried=made.tried,
+    )
+    return recipe, made.faiss
 
 
-def _file_name(type_name: str) -> str:
-    return f"{type_name}.faiss"
+def _sample(vectors: NDArray[np.float32], rows: NDArray[np.int64], size: int) -> Sample:
+    """Half of the part's own vectors, half of all: people ask for films, too."""
+    if not len(rows):
+        return Sample(np.empty((0, vectors.shape[1]), np.float32), np.empty(0, np.int64))
+    draw = np.random.default_rng(_SEED)
+    own = np.sort(draw.choice(len(rows), min(size // 2 or 1, len(rows)), replace=False))
+    others = draw.choice(len(vectors), min(size - size // 2, len(vectors)), replace=False)
+    foreign = others[~np.isin(others, rows)]
+    queries = vectors[np.concatenate([rows[own], foreign]).astype(np.int64)]
+    place = np.concatenate([own, np.full(len(foreign), -1)]).astype(np.int64)
+    return Sample(directions(queries), place)
+
+
+def _known(bundle: Bundle, facet: str, kind: TypeRange) -> NDArray[np.bool_] | None:
+    """Which rows of a type have an edge in the facet: the others only have its prior's vector."""
+    if facet == ALL:
+        return None
+    return bundle.facets[facet].degree[kind.start : kind.stop] > 0
+
+
+def _recipe(told: Mapping[str, Any]) -> Recipe:
+    pairs = {name: tuple(tuple(row) for row in told[name]) for name in ("recall", "tried")}
+    return Recipe(**{**told, **pairs})
+
+
+def _file_name(facet: str, type_: str) -> str:
+    return f"{facet}-{type_}.faiss"

@@ -122,9 +122,9 @@ def snapshot(
 
 
 def index(shop: Workshop, bundle: str, tick: Tick, job_id: str | None = None) -> str:
-    """Build the FAISS index of a bundle."""
-    built = build_index(shop.store, open_bundle(shop.store, bundle))
-    tick(1, 1, "exact, one index per entity type")
+    """Build the index of a bundle, each part of the kind that its vectors need."""
+    opened = open_bundle(shop.store, bundle)
+    built = build_index(shop.store, opened, shop.settings.index, tick)
     return shop.record(built.artifact, job_id)
 
 

@@ -15,6 +15,7 @@ from api.routes import (
     jobs,
     lifecycle,
     metrics,
+    neighbors,
     retrains,
     schema,
     scores,
@@ -29,6 +30,7 @@ KEYED: tuple[APIRouter, ...] = (
     # Before the entity itself, whose id may hold slashes.
     lifecycle.router,
     history.router,
+    neighbors.router,
     entities.router,
     graph.router,
     schema.router,

@@ -1,4 +1,4 @@
-"""Entities: attributes, edges, neighbors. Their life and their past are in files of their own."""
+"""Entities: attributes and edges. Life, past and neighbors are in files of their own."""
 
 from time import time, time_ns
 from typing import Annotated, Any, Literal
@@ -7,7 +7,6 @@ from uuid import uuid4
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.answers import Answerer
 from api.deps import Services, ServicesOf
 from api.errors import UnknownName
 from api.routes import cursors, etags
@@ -92,42 +91,6 @@ class EdgePage(BaseModel):
     next: str | None = Field(examples=[None])
 
 
-class NeighborOut(Ref):
-    """A near entity; `distance` is 1 - cosine: 0 is the same direction, 2 the opposite one."""
-
-    distance: float = Field(examples=[0.31])
-    cold: bool = Field(
-        examples=[False],
-        description="it has no vector from training (new, or opted out since): folded in from the "
-        "edges it has now",
-    )
-    edges: int = Field(
-        examples=[0],
-        description="edges that it was folded in from; above 0 though not cold: training knows it, "
-        "and it is where its edges of now put it",
-    )
-
-
-class NeighborsOut(BaseModel):
-    """The nearest entities, and the versions that answered."""
-
-    items: list[NeighborOut]
-    state: Literal["learned", "cold"] = Field(
-        description="learned in training, or folded in from the edges it has now (cold)"
-    )
-    folded_edges: int = Field(
-        examples=[0],
-        description="edges that it was folded in from; above 0 though learned: it has new edges "
-        "since training, and is where its edges of now put it",
-    )
-    merged_into: str | None = Field(
-        examples=[None], description="the id that holds now, where the entity was merged"
-    )
-    bundle: str
-    index: str
-    ranker: str
-
-
 @router.get(ENTITY + "/edges", summary="The edges of an entity, in pages")
 def get_edges(
     services: ServicesOf,
@@ -159,39 +122,6 @@ def get_edges(
         for edge in page.items
     ]
     return EdgePage(items=items, next=cursors.encode(page.next))
-
-
-@router.get(ENTITY + "/neighbors", summary="The nearest entities by embedding")
-def get_neighbors(
-    services: ServicesOf,
-    type_: TypeOf,
-    id_: IdOf,
-    k: Annotated[int, Query(ge=1, le=1000)] = 10,
-    wanted: Annotated[
-        str | None,
-        Query(alias="type", pattern=NAME.pattern, description="by default its own type"),
-    ] = None,
-) -> NeighborsOut:
-    trio = services.live.trio()
-    answerer = Answerer(services.database, services.schema, services.settings.foldin_edges)
-    entity = EntityId(type_, id_)
-    found = answerer.neighbors(trio, entity, k=k, type_=wanted)
-    return NeighborsOut(
-        items=[
-            NeighborOut(
-                type=n.entity.type,
-                id=n.entity.id,
-                distance=n.distance,
-                cold=n.cold,
-                edges=n.edges,
-            )
-            for n in found.items
-        ],
-        state="learned" if found.of.state == "learned" else "cold",
-        folded_edges=found.of.edges,
-        merged_into=None if found.of.entity == entity else found.of.entity.id,
-        **trio.versions,
-    )
 
 
 @router.get("", summary="The entities of a type, in pages")

@@ -43,7 +43,10 @@ def test_the_bound_holds_over_all_types() -> None:
     assert overlay.full
     assert len(overlay) == 3
     assert overlay.get(user("b")) is None, "touched least recently"
-    assert {n.id for n in overlay.search("user", np.array([1, 0], np.float32), 9)[0]} == {"a", "c"}
+    assert {n.id for n in overlay.view("user").nearest(np.array([1, 0], np.float32), 9)} == {
+        "a",
+        "c",
+    }
 
 
 def test_the_nearest_are_the_ones_that_a_loop_finds() -> None:
@@ -64,12 +67,13 @@ def test_the_nearest_are_the_ones_that_a_loop_finds() -> None:
         return 1 - float(vector @ query / np.linalg.norm(vector) / np.linalg.norm(query))
 
     expected = sorted(kept, key=lambda name: distance(kept[name]))[:10]
-    found = overlay.search("user", query, 10)[0]
+    found = overlay.view("user").nearest(query, 10)
     assert [near.id for near in found] == expected
     assert [near.distance for near in found] == pytest.approx(
         [distance(kept[name]) for name in expected], abs=1e-5
     )
-    assert overlay.search("ad", query, 10) == ([], None)
+    ads = overlay.view("ad")
+    assert (ads.nearest(query, 10), ads.passed_over) == ([], None)
 
 
 def test_rows_are_hidden_and_shown() -> None:
@@ -87,7 +91,8 @@ def test_a_changed_one_stands_in_for_its_row_for_as_long_as_it_is_there() -> Non
     overlay, query = Overlay(bound=2), np.array([1, 0], np.float32)
 
     def seen() -> tuple[list[tuple[str, bool]], list[bool] | None]:
-        near, passed_over = overlay.search("user", query, 9)
+        view = overlay.view("user")
+        near, passed_over = view.nearest(query, 9), view.passed_over
         return [(one.id, one.changed) for one in near], (
             None if passed_over is None else passed_over.tolist()
         )
@@ -110,12 +115,10 @@ def test_changed_ones_make_room_for_those_whom_nothing_else_knows() -> None:
     overlay.put(user("b"), folded(), replaces=Place(1, 3))
     overlay.put(user("c"), folded(), replaces=Place(2, 3))
     assert user("b") not in overlay, "touched least recently of the changed ones"
-    assert overlay.search("user", np.array([1, 0], np.float32), 9)[1].tolist() == [False] * 2 + [
-        True
-    ]
+    assert overlay.view("user").passed_over.tolist() == [False] * 2 + [True]
     assert (overlay.full, overlay.room) == (True, 1)
     overlay.put(user("newer"), folded())
     assert (user("new") in overlay, user("c") in overlay) == (True, False)
     overlay.put(user("c"), folded(), replaces=Place(2, 3))
     assert user("c") not in overlay, "there is no room for it"
-    assert not overlay.search("user", np.array([1, 0], np.float32), 9)[1].any()
+    assert not overlay.view("user").passed_over.any()

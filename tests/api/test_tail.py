@@ -185,7 +185,7 @@ def test_a_promotion_begins_anew_from_its_own_watermark(trained) -> None:
 
 def passed_over(trio, user: str) -> bool:
     """Whether searches pass over a trained user's row of the index."""
-    _, hidden = trio.overlay.search("user", trio.bundle.prior("user"), 1)
+    hidden = trio.overlay.view("user").passed_over
     at = trio.bundle.rows("user", [user])[0] - trio.bundle.types["user"].start
     return hidden is not None and bool(hidden[at])
 
@@ -315,7 +315,7 @@ def test_those_who_opted_out_wait_within_the_bound_and_no_vector_of_theirs_is_us
         assert passed_over(trio, user)
     small = replace(trio.tail, overlay=Overlay(3), _opted_out=set())
     small.start()
-    _, hidden = small.overlay.search("user", trio.bundle.prior("user"), 1)
+    hidden = small.overlay.view("user").passed_over
     first = trio.bundle.types["user"].start
     assert all(hidden[trio.bundle.rows("user", gone) - first]), "before any step"
     going = True

@@ -1,78 +1,228 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from graphsvc.artifact import ArtifactStore
 from graphsvc.errors import ArtifactDamaged
-from kge.bundle import Bundle
-from kge.errors import ShapeMismatch, UnknownType
-from kge.index import build_index, open_index
+from graphsvc.snapshot import TypeRange
+from kge.arrays import BundleArrays
+from kge.bundle import Bundle, seal_bundle
+from kge.config import IndexConfig
+from kge.errors import ConfigError, ShapeMismatch, UnknownFacet, UnknownType
+from kge.index import Index, build_index, open_index
+
+KINDS = ("exact", "scan", "hnsw", "ivf_sq8")
 
 
-def test_search_equals_brute_force(store: ArtifactStore, bundle: Bundle):
-    index = open_index(store, build_index(store, bundle).digest)
+def crowd(arrays: BundleArrays, count: int, *, dim: int = 16) -> BundleArrays:
+    """So many films in some clusters, and a user in each."""
+    draw = np.random.default_rng(3)
+    centers = draw.normal(size=(40, dim)).astype(np.float32)
+    spread = draw.normal(size=(count, dim)).astype(np.float32)
+    films = centers[draw.integers(40, size=count)] + 0.7 * spread
+    normal = lambda *shape: draw.normal(size=shape).astype(np.float32)  # noqa: E731
+    return replace(
+        arrays,
+        types=[TypeRange("film", 0, count), TypeRange("user", count, count + 40)],
+        ids=np.array([f"{n:06d}" for n in range(count + 40)], object),
+        vectors=np.concatenate([films, centers]),
+        bias=normal(count + 40),
+        degree=np.ones(count + 40, np.int32),
+        translations=normal(4, 3),
+        projections=normal(4, 3, dim),
+        priors=normal(2, dim),
+        frame_rows=np.array([0, count], np.int32),
+    )
+
+
+@pytest.fixture
+def many(store: ArtifactStore, arrays: BundleArrays) -> Bundle:
+    return seal_bundle(store, "0" * 64, crowd(arrays, 3000), dials={}, metrics={})
+
+
+def truth(bundle: Bundle, type_: str, query: np.ndarray, allowed: np.ndarray | None = None):
+    """(distances, rows) of a whole type by the definition of cosine, nearest first."""
+    start, stop = bundle.types[type_][1:]
+    every = [
+        1 - (v @ query) / (np.linalg.norm(v) * np.linalg.norm(query))
+        for v in bundle.vectors[start:stop]
+    ]
+    order = [n for n in np.argsort(every, kind="stable") if allowed is None or allowed[n]]
+    return np.array(every)[order], np.array(order, dtype=int) + start
+
+
+@pytest.mark.parametrize("kind", ["auto", "scan", "exact"])
+def test_search_equals_brute_force(store: ArtifactStore, bundle: Bundle, kind: str):
+    built = build_index(store, bundle, IndexConfig(kind=kind))
+    index = open_index(store, built.digest, bundle)
     queries = np.random.default_rng(1).normal(size=(6, bundle.dim)).astype(np.float32)
-    for name, start, stop in bundle.types.values():
-        distances, rows = index.search(name, queries, 3)
-        for query, found, near in zip(queries, rows, distances, strict=True):
-            every = [
-                1 - (v @ query) / (np.linalg.norm(v) * np.linalg.norm(query))
-                for v in bundle.vectors[start:stop]
-            ]
-            expected = np.argsort(every)[:3]
-            np.testing.assert_array_equal(found, expected + start)
-            np.testing.assert_allclose(near, np.array(every)[expected], atol=1e-6)
-        assert (distances.dtype, rows.dtype) == (np.float32, np.int64)
+    for name in bundle.types:
+        found = index.search(name, queries, 3)
+        assert (found.plan, found.recall) == ("exact", 1.0)
+        for query, rows, near in zip(queries, found.rows, found.distances, strict=True):
+            distances, expected = truth(bundle, name, query)
+            np.testing.assert_array_equal(rows, expected[:3])
+            np.testing.assert_allclose(near, distances[:3], atol=1e-6)
+        assert (found.distances.dtype, found.rows.dtype) == (np.float32, np.int64)
 
 
-def test_what_is_left_out_is_passed_over(store: ArtifactStore, bundle: Bundle):
+@pytest.mark.parametrize("kind", ["auto", "scan"])
+@pytest.mark.parametrize("share", [0.3, 0.8])
+def test_what_is_not_allowed_is_passed_over(
+    store: ArtifactStore, bundle: Bundle, kind: str, share: float
+):
+    index = build_index(store, bundle, IndexConfig(kind=kind))
+    query = bundle.vectors[:1]
+    allowed = np.random.default_rng(2).random(7) < share
+    kept = int(allowed.sum())
+    assert 0 < kept < 7
+    distances, expected = truth(bundle, "film", query[0], allowed)
+    found = index.search("film", query, 7, allowed=allowed)
+    np.testing.assert_array_equal(found.rows[0, :kept], expected)
+    np.testing.assert_allclose(found.distances[0, :kept], distances, atol=1e-6)
+    assert (found.rows[0, kept:] == -1).all()
+    assert np.isinf(found.distances[0, kept:]).all()
+    with pytest.raises(ShapeMismatch, match="7 values"):
+        index.search("film", query, 1, allowed=allowed[1:])
+
+
+def test_nobody_allowed_is_nobody_found(store: ArtifactStore, bundle: Bundle):
     index = build_index(store, bundle)
-    kind = bundle.types["user"]
-    count = kind.stop - kind.start
-    leave_out = np.random.default_rng(2).random(count) < 0.5
-    query = bundle.vectors[kind.start : kind.start + 1]
-    everyone, rows = index.search("user", query, count)
-    kept = [n for n, row in enumerate(rows[0]) if not leave_out[row - kind.start]]
-    assert 0 < len(kept) < count
-    distances, found = index.search("user", query, count, leave_out=leave_out)
-    np.testing.assert_array_equal(found[0][: len(kept)], rows[0][kept])
-    np.testing.assert_allclose(distances[0][: len(kept)], everyone[0][kept], atol=1e-6)
-    assert (found[0][len(kept) :] == -1).all()
-    with pytest.raises(ShapeMismatch, match=f"{count} values"):
-        index.search("user", query, 1, leave_out=leave_out[1:])
+    found = index.search("film", bundle.vectors[:2], 3, allowed=np.zeros(7, bool))
+    assert (found.rows == -1).all()
 
 
 def test_length_does_not_matter_and_zero_is_near_nothing(store: ArtifactStore, bundle: Bundle):
     index = build_index(store, bundle)
-    one, _ = index.search("film", bundle.vectors[:2], 2)
-    thrice, _ = index.search("film", 3 * bundle.vectors[:2], 2)
-    np.testing.assert_allclose(one, thrice, atol=1e-6)
-    zero, _ = index.search("film", np.zeros((1, bundle.dim), np.float32), 2)
-    np.testing.assert_array_equal(zero, [[1.0, 1.0]])
+    one = index.search("film", bundle.vectors[:2], 2)
+    thrice = index.search("film", 3 * bundle.vectors[:2], 2)
+    np.testing.assert_allclose(one.distances, thrice.distances, atol=1e-6)
+    zero = index.search("film", np.zeros((1, bundle.dim), np.float32), 2)
+    np.testing.assert_array_equal(zero.distances, [[1.0, 1.0]])
 
 
 def test_an_entity_is_its_own_nearest_neighbor(store: ArtifactStore, bundle: Bundle):
-    _, rows = build_index(store, bundle).search("user", bundle.vectors[7:12], 1)
-    np.testing.assert_array_equal(rows[:, 0], np.arange(7, 12))
+    found = build_index(store, bundle).search("user", bundle.vectors[7:12], 1)
+    np.testing.assert_array_equal(found.rows[:, 0], np.arange(7, 12))
 
 
 def test_a_type_with_fewer_than_k_pads_with_minus_one(store: ArtifactStore, bundle: Bundle):
-    distances, rows = build_index(store, bundle).search("user", bundle.vectors[:1], 9)
-    assert sorted(rows[0, :5]) == list(range(7, 12))
-    assert rows[0, 5:].tolist() == [-1] * 4
-    assert np.isinf(distances[0, 5:]).all()
+    found = build_index(store, bundle).search("user", bundle.vectors[:1], 9)
+    assert sorted(found.rows[0, :5]) == list(range(7, 12))
+    assert found.rows[0, 5:].tolist() == [-1] * 4
+    assert np.isinf(found.distances[0, 5:]).all()
 
 
-def test_an_index_names_its_bundle(store: ArtifactStore, bundle: Bundle):
+@pytest.mark.parametrize("kind", ["hnsw", "ivf_sq8"])
+def test_an_approximate_part_keeps_its_recall(store: ArtifactStore, many: Bundle, kind: str):
+    config = IndexConfig(kind=kind, filter_rows=0)
+    index = open_index(store, build_index(store, many, config).digest, many)
+    recipe = index.recipes["all", "film"]
+    assert (recipe.kind, recipe.rows) == (kind, 3000)
+    assert recipe.recall[0][1] >= config.least_recall
+    queries = many.vectors[np.random.default_rng(5).choice(3040, 50, replace=False)]
+    found = index.search("film", queries, 10)
+    assert found.plan == "approximate"
+    hits = 0
+    for query, rows, near in zip(queries, found.rows, found.distances, strict=True):
+        distances, expected = truth(many, "film", query)
+        hits += len(set(rows.tolist()) & set(expected[:10].tolist()))
+        by_row = dict(zip(expected.tolist(), distances, strict=True))
+        np.testing.assert_allclose(near, [by_row[row] for row in rows.tolist()], atol=1e-5)
+        assert (np.diff(near) >= 0).all()
+    assert hits / 500 >= recipe.recall[0][1] - 0.05, "within a sample's noise"
+
+
+def test_a_batch_finds_what_each_query_finds_alone(store: ArtifactStore, many: Bundle):
+    for kind in KINDS:
+        index = build_index(store, many, IndexConfig(kind=kind, filter_rows=0))
+        together = index.search("film", many.vectors[:30], 8)
+        for n in range(30):
+            alone = index.search("film", many.vectors[n : n + 1], 8)
+            np.testing.assert_array_equal(alone.rows[0], together.rows[n])
+            np.testing.assert_array_equal(alone.distances[0], together.distances[n])
+
+
+def test_a_narrow_filter_is_answered_exactly(store: ArtifactStore, many: Bundle):
+    index = build_index(store, many, IndexConfig(kind="hnsw", filter_rows=100))
+    draw = np.random.default_rng(6)
+    query = many.vectors[5:6]
+    for share, plan in ((0.9, "approximate"), (0.4, "approximate"), (0.05, "exact")):
+        allowed = draw.random(3000) < share
+        found = index.search("film", query, 10, allowed=allowed)
+        assert found.plan == plan, share
+        assert allowed[found.rows[0]].all()
+        if plan == "exact":
+            assert found.recall == 1.0
+            np.testing.assert_array_equal(
+                found.rows[0], truth(many, "film", query[0], allowed)[1][:10]
+            )
+        else:
+            assert 0.95 <= found.recall <= 1.0
+
+
+def test_a_kind_that_falls_short_is_not_taken(store: ArtifactStore, many: Bundle, monkeypatch):
+    monkeypatch.setattr("kge.searchers._EFFORTS", {"hnsw": (1,), "ivf_sq8": (1,)})
+    index = build_index(store, many, IndexConfig(kind="ivf_sq8"))
+    recipe = index.recipes["all", "film"]
+    assert recipe.kind == "exact"
+    [(kind, reached)] = recipe.tried
+    assert kind == "ivf_sq8"
+    assert reached < 0.95
+    assert "too low" in recipe.reason
+    assert recipe.recall == ((1.0, 1.0, 1.0),)
+
+
+def test_facets_have_parts_of_their_own(store: ArtifactStore, split_bundle: Bundle):
+    index = build_index(store, split_bundle)
+    assert set(index.recipes) == {
+        (facet, type_) for facet in ("all", "clicks") for type_ in ("film", "user")
+    }
+    clicks = split_bundle.facet("clicks")
+    found = index.search("film", clicks.vectors[7:9], 7, facet="clicks")
+    assert sorted(found.rows[0][found.rows[0] >= 0]) == [2, 3, 4, 5, 6], "films with a click"
+    with pytest.raises(UnknownFacet, match="clicks"):
+        index.search("film", clicks.vectors[:1], 1, facet="likes")
+
+
+def test_the_manifest_says_what_each_part_is(store: ArtifactStore, bundle: Bundle):
+    index = build_index(store, bundle)
+    assert index.artifact.metrics == {"recall@10": 1.0}
+    told = index.artifact.payload["parts"][0]
+    assert (told["facet"], told["type"], told["kind"]) == ("all", "film", "exact")
+    assert "7 rows are at most exact_rows=50000" in told["reason"]
+    assert index.artifact.dials["memory_mib"] == 1024
+
+
+def test_an_index_names_its_bundle(store: ArtifactStore, bundle: Bundle, many: Bundle):
     index = build_index(store, bundle)
     assert index.bundle_digest == bundle.digest
     assert index.digest == build_index(store, bundle).digest
     with pytest.raises(UnknownType, match="ghost"):
         index.search("ghost", bundle.vectors[:1], 1)
+    with pytest.raises(ShapeMismatch, match=bundle.digest):
+        open_index(store, index.digest, many)
 
 
-def test_a_damaged_index_is_refused(store: ArtifactStore, bundle: Bundle):
-    index = build_index(store, bundle)
-    file = index.artifact.file("film.faiss")
+@pytest.mark.parametrize("kind", ["hnsw", "ivf_sq8"])
+def test_the_same_vectors_give_the_same_bytes(store: ArtifactStore, many: Bundle, kind: str):
+    config = IndexConfig(kind=kind)
+    made: list[Index] = [build_index(store, many, config) for _ in range(2)]
+    assert made[0].digest == made[1].digest
+
+
+def test_a_damaged_index_is_refused(store: ArtifactStore, many: Bundle):
+    index = build_index(store, many, IndexConfig(kind="hnsw"))
+    file = index.artifact.file("all-film.faiss")
     file.write_bytes(file.read_bytes()[:-1] + b"?")
     with pytest.raises(ArtifactDamaged, match=r"film\.faiss"):
-        open_index(store, index.digest)
+        open_index(store, index.digest, many)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("memory_mib", -1), ("least_recall", 1.5), ("links", 1)]
+)
+def test_a_dial_out_of_bounds_is_named(field: str, value: object):
+    with pytest.raises(ConfigError, match=field):
+        IndexConfig(**{field: value})

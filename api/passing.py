@@ -1,0 +1,219 @@
+"""Who passes a filter at this moment: of a type's rows in the bundle, and of some ids beside it.
+
+Takes a filter and a connection, gives a truth per row and per id by the same rules; never searches.
+Each condition is looked up once per request, however many rows and ids it is asked of.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from api.columns import Columns, Test, Values
+from api.errors import Invalid
+from api.filters import Condition, Filter
+from graphsvc import filtering
+from graphsvc.catalog import key_of
+from graphsvc.db import Connection
+from graphsvc.errors import EntityMissing
+from graphsvc.hints import listed, meant
+from graphsvc.ids import EntityId
+from graphsvc.schema import Schema
+from kge.bundle import Bundle
+
+#: Edges that a condition on a relation looks at.
+MOST_EDGES = 100_000
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Some entities of one type: all of the bundle's, or those that are named."""
+
+    type: str
+    size: int
+    #: None: the type's rows in the bundle.
+    ids: Sequence[str] | None
+    #: Places among the type's rows, below 0 for those that are not in the bundle.
+    places: NDArray[Any] | None
+
+
+@dataclass(slots=True)
+class Passing:
+    """Looks conditions up, each once; good for one request."""
+
+    connection: Connection
+    schema: Schema
+    bundle: Bundle
+    columns: Columns
+    _ids: dict[tuple[str, int], frozenset[str]] = field(default_factory=dict)
+    _masks: dict[tuple[bytes, str], Mask] = field(default_factory=dict)
+
+    def check(self, filter_: Filter, types: Sequence[str]) -> None:
+        """Raise `Invalid` where a condition names what the schema does not have."""
+        schema = self.schema
+        attributes = dict.fromkeys(
+            name
+            for type_ in types
+            if type_ in schema.entities
+            for name in schema.entities[type_].attributes
+        )
+        relations = {relation.name for relation in schema.relations}
+        for condition in filter_.conditions:
+            for name in _types(condition) or ():
+                _known("type", name, schema.entities)
+            if condition.attribute is not None:
+                _known("attribute", condition.attribute, attributes)
+            if condition.relation is not None:
+                _known("relation", condition.relation, relations)
+            if condition.of is not None:
+                _known("of.type", condition.of.type, schema.entities)
+
+    def rows(self, filter_: Filter, type_: str) -> Mask:
+        """Which rows of a type pass."""
+        known = self._masks.get((filter_.key, type_))
+        if known is None:
+            kind = self.bundle.types[type_]
+            place = Place(type_, kind.stop - kind.start, None, None)
+            known = self._masks[filter_.key, type_] = self._holds(filter_, place)
+        return known
+
+    def ids(self, filter_: Filter, type_: str, ids: Sequence[str]) -> Mask:
+        """Which of some ids of a type pass."""
+        places = self.bundle.rows(type_, ids) - self.bundle.types[type_].start
+        return self._holds(filter_, Place(type_, len(ids), ids, places))
+
+    def _holds(self, filter_: Filter, place: Place) -> Mask:
+        passes = np.ones(place.size, np.bool_)
+        for condition in filter_.must:
+            passes &= self._meets(condition, place)
+        for condition in filter_.must_not:
+            passes &= ~self._meets(condition, place)
+        if filter_.should is not None:
+            passes &= reduce(
+                np.logical_or, [self._meets(condition, place) for condition in filter_.should]
+            )
+        return passes
+
+    def _meets(self, condition: Condition, place: Place) -> Mask:
+        if (types := _types(condition)) is not None:
+            return np.full(place.size, place.type in types)
+        if condition.ids is not None or condition.relation is not None:
+            return self._among(self._named(condition, place.type), place)
+        if condition.attribute is not None and condition.exists is False:
+            return ~self._has(condition.attribute, _any_value, place)
+        if condition.attribute is not None:
+            return self._has(condition.attribute, _test(condition), place)
+        return self._holds(condition, place)
+
+    def _has(self, attribute: str, test: Test, place: Place) -> Mask:
+        kind = self.schema.entities.get(place.type)
+        if kind is None or attribute not in kind.attributes:
+            return np.zeros(place.size, np.bool_)
+        column = self.columns.get(self.connection, place.type, attribute)
+        if place.ids is None or place.places is None:
+            return column.passing(test)
+        return column.passing_of(test, place.ids, place.places)
+
+    def _among(self, ids: frozenset[str], place: Place) -> Mask:
+        if place.ids is not None:
+            return np.array([id_ in ids for id_ in place.ids], np.bool_)
+        found = np.zeros(place.size, np.bool_)
+        rows = self.bundle.rows(place.type, sorted(ids)) - self.bundle.types[place.type].start
+        found[rows[rows >= 0]] = True
+        return found
+
+    def _named(self, condition: Condition, type_: str) -> frozenset[str]:
+        """The ids of a type that a condition on ids or on a relation names."""
+        name = (type_, id(condition))
+        if name not in self._ids:
+            if condition.ids is not None:
+                found = filtering.standing_for(self.connection, type_, condition.ids)
+            else:
+                found = self._joined(condition, type_)
+            self._ids[name] = frozenset(found)
+        return self._ids[name]
+
+    def _joined(self, condition: Condition, type_: str) -> set[str]:
+        of, relation = condition.of, condition.relation
+        if of is None or relation is None:  # as the language has it, this cannot be
+            return set()
+        try:
+            key = key_of(self.connection, EntityId(of.type, of.id))
+        except EntityMissing as error:
+            raise Invalid(f"of should be an entity that is known: {error}") from error
+        sides = {"out": (True,), "in": (False,), None: (True, False)}[condition.direction]
+        found: set[str] = set()
+        for outward in sides:
+            ends = filtering.joined(
+                self.connection, relation, key, type_=type_, outward=outward, most=MOST_EDGES
+            )
+            if ends is None:
+                raise Invalid(
+                    f"of should be an entity with at most {MOST_EDGES} edges of {relation}, "
+                    f"received {of.type} {of.id!r}, which has more"
+                )
+            found.update(ends)
+        return found
+
+
+def _test(condition: Condition) -> Test:
+    """Which distinct values an attribute may have."""
+    tests = condition.tests
+
+    def holds(values: Values) -> Mask:
+        count = len(values.decoded)
+        passes = np.ones(count, np.bool_)
+        numbers = values.numbers
+        for name, compare in _COMPARE.items():
+            if name in tests:
+                passes &= compare(numbers, tests[name])
+        for some in ([tests["equals"]] if "equals" in tests else None, tests.get("in_")):
+            if some is not None:
+                asked = {_plain(value) for value in some}
+                one_of = (_is_one(value, asked) for value in values.decoded)
+                passes &= np.fromiter(one_of, np.bool_, count)
+        return passes
+
+    return holds
+
+
+def _any_value(values: Values) -> Mask:
+    return np.ones(len(values.decoded), np.bool_)
+
+
+_COMPARE: dict[str, Callable[[NDArray[np.float64], float], Mask]] = {
+    "gte": lambda numbers, bound: numbers >= bound,
+    "gt": lambda numbers, bound: numbers > bound,
+    "lte": lambda numbers, bound: numbers <= bound,
+    "lt": lambda numbers, bound: numbers < bound,
+}
+
+
+def _is_one(value: Any, asked: set[Any]) -> bool:
+    if isinstance(value, list):
+        return any(_plain(one) in asked for one in value if isinstance(one, str | int | float))
+    return isinstance(value, str | int | float) and _plain(value) in asked
+
+
+def _plain(value: Any) -> Any:
+    """A form in which 1, 1.0 and true are told apart as JSON does: numbers by value."""
+    return ("bool", value) if isinstance(value, bool) else value
+
+
+def _types(condition: Condition) -> list[str] | None:
+    if condition.type is None:
+        return None
+    return [condition.type] if isinstance(condition.type, str) else condition.type
+
+
+def _known(field_: str, name: str, known: Any) -> None:
+    if name not in known:
+        raise Invalid(
+            f"filter: {field_} should be one of {listed(sorted(known))}, received {name!r}"
+            f"{meant(name, known)}"
+        )

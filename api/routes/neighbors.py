@@ -1,0 +1,360 @@
+"""Who is near: GET .../neighbors for one entity, POST /v1/neighbors for up to 100 at once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import orjson
+from fastapi import APIRouter, Depends, Query, Response
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from api import problems
+from api.answers import Answerer
+from api.asking import ask, ask_one
+from api.deps import Services, ServicesOf
+from api.errors import Invalid
+from api.explaining import MOST_EXPLAINED
+from api.filters import Filter, Name, Number, check_size, parse_filter
+from api.questions import Answered, Direction, Question
+from api.routes.entities import ENTITY, IdOf, Ref, TypeOf
+from graphsvc.events import EntityRef
+from graphsvc.ids import NAME, EntityId
+from graphsvc.wording import causes, expected, sentence, what_came
+from kge.bundle import ALL
+
+router = APIRouter(prefix="/v1", tags=["neighbors"])
+
+MOST_QUERIES = 100
+MOST_NEIGHBORS = 1000
+_LONGEST_FILTER = 100_000
+_FACET = r"^[A-Za-z0-9_-]{1,64}$"
+_DISTANCE = (
+    "1 - cosine: 0 is the same direction, 2 the opposite one; with a relation, how far it is from "
+    "where the head looks"
+)
+
+
+class StepOut(BaseModel):
+    """An edge of a path, as it is walked: out, from head to tail."""
+
+    relation: str = Field(examples=["genre"])
+    direction: Direction
+    to: Ref
+
+
+class LeaningOut(BaseModel):
+    """An anchor that both vectors lean on; `share`: of the vector that leans on it less."""
+
+    anchor: Ref
+    share: float = Field(examples=[0.2])
+
+
+class ExplanationOut(BaseModel):
+    """Why it is near: shared anchors of training, and paths of at most two edges of now."""
+
+    anchors: list[LeaningOut]
+    paths: list[list[StepOut]]
+
+
+class NeighborOut(Ref):
+    """A near entity."""
+
+    distance: float = Field(examples=[0.31], description=_DISTANCE)
+    score: float | None = Field(
+        examples=[None], description="with a relation: the model's, the best one first"
+    )
+    cold: bool = Field(
+        examples=[False],
+        description="it has no vector from training (new, or opted out since): folded in from the "
+        "edges it has now",
+    )
+    edges: int = Field(
+        examples=[0],
+        description="edges that it was folded in from; above 0 though not cold: training knows it, "
+        "and it is where its edges of now put it",
+    )
+    explanation: ExplanationOut | None = Field(
+        default=None, examples=[None], description="there where it was asked for"
+    )
+
+
+class FoundOut(BaseModel):
+    """The nearest entities, and how they were found."""
+
+    items: list[NeighborOut]
+    state: Literal["learned", "cold"] | None = Field(
+        description="learned in training, or folded in from the edges it has now (cold); null for "
+        "a vector"
+    )
+    folded_edges: int = Field(
+        examples=[0],
+        description="edges that it was folded in from; above 0 though learned: it has new edges "
+        "since training, and is where its edges of now put it",
+    )
+    merged_into: str | None = Field(
+        examples=[None], description="the id that holds now, where the entity was merged"
+    )
+    plan: Literal["exact", "approximate"] = Field(
+        description="exact: all that may be found was compared"
+    )
+    recall_estimate: float = Field(
+        examples=[1.0],
+        description="share of the really nearest that such a search found when the index was built",
+    )
+
+
+class NeighborsOut(FoundOut):
+    """The nearest entities, and the versions that answered."""
+
+    bundle: str
+    index: str
+    ranker: str
+
+
+class AnswerOut(FoundOut):
+    """What became of one query: `answered`, or `refused` with a problem and nothing else."""
+
+    verdict: Literal["answered", "refused"]
+    problem: dict[str, Any] | None = Field(
+        default=None, description="why it was refused, as for a request of its own"
+    )
+
+
+class ManyNeighborsOut(BaseModel):
+    """An answer per query, in their order, and the versions that answered all of them."""
+
+    answers: list[AnswerOut]
+    bundle: str
+    index: str
+    ranker: str
+
+
+class QueryIn(BaseModel):
+    """Who is near an entity, or near a vector of the bundle's (or the facet's) space."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    entity: EntityRef | None = None
+    vector: list[Number] | None = Field(default=None, max_length=4096)
+    vector_type: Name | None = Field(
+        default=None, description="with a relation: the type that the vector stands for"
+    )
+    k: int = Field(default=10, ge=1, le=MOST_NEIGHBORS)
+    type: Name | None = None
+    facet: str = Field(default=ALL, pattern=_FACET)
+    relation: Name | None = None
+    direction: Direction | None = None
+    filter: Filter | None = None
+    explain: bool = False
+
+    @model_validator(mode="after")
+    def _is_about_one(self) -> "QueryIn":
+        if (self.entity is None) == (self.vector is None):
+            raise ValueError("should have an entity or a vector, and not both")
+        return self
+
+
+class QueriesIn(BaseModel):
+    """Up to 100 queries; each gets an answer of its own."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {
+                "queries": [
+                    {"entity": {"type": "film", "id": "50"}, "k": 5},
+                    {
+                        "entity": {"type": "user", "id": "u1"},
+                        "relation": "click",
+                        "filter": {"must": [{"attribute": "year", "gte": 1990}]},
+                    },
+                ]
+            }
+        },
+    )
+
+    queries: list[dict[str, Any]] = Field(
+        min_length=1,
+        max_length=MOST_QUERIES,
+        description="each with `entity` or `vector`, and `k`, `type`, `facet`, `relation`, "
+        "`direction`, `filter`, `explain`",
+    )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the query of a GET asks for."""
+
+    k: Annotated[int, Query(ge=1, le=MOST_NEIGHBORS)] = 10
+    type_: Annotated[
+        str | None,
+        Query(
+            alias="type",
+            pattern=NAME.pattern,
+            description="by default its own type, the relation's other end, or those that the "
+            "filter names",
+        ),
+    ] = None
+    facet: Annotated[str, Query(pattern=_FACET, description="a group of relations")] = ALL
+    relation: Annotated[
+        str | None,
+        Query(pattern=NAME.pattern, description="who completes (entity, relation, ?), best first"),
+    ] = None
+    direction: Annotated[
+        Direction | None, Query(description="out: the entity is the relation's head")
+    ] = None
+    filter_: Annotated[
+        str | None,
+        Query(
+            alias="filter",
+            max_length=_LONGEST_FILTER,
+            description='JSON, e.g. {"must": [{"attribute": "year", "gte": 1990}]}',
+        ),
+    ] = None
+    explain: Annotated[
+        bool, Query(description=f"say why each is near; k is {MOST_EXPLAINED} at most")
+    ] = False
+
+
+@router.get(
+    "/entities/{type}" + ENTITY + "/neighbors",
+    summary="The nearest entities by embedding",
+    response_model=NeighborsOut,
+)
+def get_neighbors(
+    services: ServicesOf, type_: TypeOf, id_: IdOf, asked: Annotated[Asked, Depends()]
+) -> Any:
+    question = Question(
+        entity=EntityId(type_, id_),
+        k=asked.k,
+        type=asked.type_,
+        facet=asked.facet,
+        relation=asked.relation,
+        direction=asked.direction,
+        filter=None if asked.filter_ is None else parse_filter(asked.filter_),
+        explain=asked.explain,
+    )
+    _check_explained(question)
+    trio = services.live.trio()
+    found = ask_one(_answerer(services), trio, question)
+    return _json({**_found(question, found), **trio.versions})
+
+
+@router.post(
+    "/neighbors",
+    summary="The nearest entities of up to 100 entities or vectors",
+    response_model=ManyNeighborsOut,
+)
+def post_neighbors(services: ServicesOf, body: QueriesIn) -> Any:
+    """Queries that ask alike are one search; one that is refused leaves the others alone."""
+    trio = services.live.trio()
+    questions = [_question(query) for query in body.queries]
+    sound = [question for question in questions if isinstance(question, Question)]
+    answers = iter(ask(_answerer(services), trio, sound))
+    told = []
+    for question in questions:
+        answer = next(answers) if isinstance(question, Question) else question
+        if isinstance(question, Question) and isinstance(answer, Answered):
+            told.append({"verdict": "answered", **_found(question, answer)})
+        elif isinstance(answer, Exception):
+            told.append({"verdict": "refused", "problem": _problem(answer)})
+    return _json({"answers": told, **trio.versions})
+
+
+def _answerer(services: Services) -> Answerer:
+    return Answerer(services.database, services.schema, services.settings.foldin_edges)
+
+
+def _question(query: Mapping[str, Any]) -> Question | Exception:
+    try:
+        asked = QueryIn.model_validate(query)
+    except ValidationError as error:
+        return _refused(error)
+    try:
+        if asked.filter is not None:
+            check_size(asked.filter)
+        question = Question(
+            entity=EntityId(asked.entity.type, asked.entity.id) if asked.entity else None,
+            vector=None if asked.vector is None else np.array(asked.vector, np.float32),
+            vector_type=asked.vector_type,
+            k=asked.k,
+            type=asked.type,
+            facet=asked.facet,
+            relation=asked.relation,
+            direction=asked.direction,
+            filter=asked.filter,
+            explain=asked.explain,
+        )
+        _check_explained(question)
+    except Invalid as error:
+        return error
+    return question
+
+
+def _refused(error: ValidationError) -> Invalid:
+    details = causes(error.errors())
+    errors = [
+        {
+            "field": ".".join(str(part) for part in detail["loc"]) or "query",
+            "value": what_came(detail),
+            "expected": expected(detail, QueryIn),
+        }
+        for detail in details
+    ]
+    says = sentence(details[0], QueryIn)
+    return Invalid(f"{errors[0]['field']}: {says}", errors=errors[:20])
+
+
+def _check_explained(question: Question) -> None:
+    if question.explain and question.k > MOST_EXPLAINED:
+        raise Invalid(
+            f"k should be at most {MOST_EXPLAINED} where explain is asked for, "
+            f"received {question.k}"
+        )
+
+
+def _found(question: Question, found: Answered) -> dict[str, Any]:
+    items: list[dict[str, Any]] = [
+        {
+            "type": item.type,
+            "id": item.id,
+            "distance": item.distance,
+            "score": item.score,
+            "cold": item.cold,
+            "edges": item.edges,
+        }
+        for item in found.items
+    ]
+    for item, why in zip(items, found.explanations, strict=False):
+        item["explanation"] = {
+            "anchors": [
+                {"anchor": one.anchor._asdict(), "share": one.share} for one in why.anchors
+            ],
+            "paths": [_path(path) for path in why.paths],
+        }
+    of = found.of
+    return {
+        "items": items,
+        "state": of.state if of else None,
+        "folded_edges": of.edges if of else 0,
+        "merged_into": of.entity.id if of and of.entity != question.entity else None,
+        "plan": found.plan,
+        "recall_estimate": found.recall,
+    }
+
+
+def _path(path: Sequence[Any]) -> list[dict[str, Any]]:
+    return [
+        {"relation": step.relation, "direction": step.direction, "to": step.to._asdict()}
+        for step in path
+    ]
+
+
+def _problem(error: Exception) -> Any:
+    return orjson.loads(problems.answer_to(error).body)
+
+
+def _json(answer: Mapping[str, Any]) -> Response:
+    """A thousand neighbors are written in the time in which a model checks ten."""
+    return Response(orjson.dumps(answer), media_type="application/json")

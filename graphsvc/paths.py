@@ -1,0 +1,152 @@
+"""How the present graph joins two entities: edges between them, and through one entity more.
+
+Takes an entity and others, gives paths of at most two edges, the strongest ones first; never reads
+more than a fixed number of edges of any entity, and never walks through what is retired.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from graphsvc.bulk import fetch, rows_among
+from graphsvc.folding import weight_at
+from graphsvc.ids import EntityId, is_storable
+from graphsvc.schema import Schema
+
+#: Edges that are looked at per entity, relation and direction: the newest other ends.
+_LOOKED_AT = 200
+#: Queries of one statement; SQLite takes 500.
+_TERMS = 200
+
+
+class Hop(NamedTuple):
+    """An edge as it is walked; `outward`: from head to tail."""
+
+    relation: str
+    outward: bool
+    to: EntityId
+
+
+Path = tuple[Hop, ...]
+
+
+class _Edge(NamedTuple):
+    relation: str
+    outward: bool
+    other: int
+    weight: float
+
+
+def paths(
+    connection: Connection,
+    schema: Schema,
+    source: EntityId,
+    targets: Sequence[EntityId],
+    *,
+    as_of: int,
+    most: int,
+) -> list[list[Path]]:
+    """Up to `most` paths from one entity to each of the others; direct ones go first.
+
+    A path is as strong as the weaker of its edges.
+    """
+    keys = _keys(connection, [source, *targets])
+    start = keys.get(source)
+    if start is None:
+        return [[] for _ in targets]
+    around = _around(
+        connection, schema, {keys[e]: e.type for e in [source, *targets] if e in keys}, as_of
+    )
+    near: dict[int, list[_Edge]] = defaultdict(list)
+    for edge in around.get(start, ()):
+        near[edge.other].append(edge)
+    found = [_between(start, keys.get(target, 0), near, around) for target in targets]
+    best = [sorted(some, key=_order)[:most] for some in found]
+    named = _named(connection, {edge.other for some in best for path in some for edge in path})
+    return [
+        [
+            tuple(Hop(edge.relation, edge.outward, named[edge.other]) for edge in path)
+            for path in some
+            if all(edge.other in named for edge in path)
+        ]
+        for some in best
+    ]
+
+
+def _between(
+    start: int,
+    target: int,
+    near: Mapping[int, Sequence[_Edge]],
+    around: Mapping[int, Sequence[_Edge]],
+) -> list[tuple[_Edge, ...]]:
+    found: list[tuple[_Edge, ...]] = [(edge,) for edge in near.get(target, ())]
+    known = {(edge.relation, edge.outward) for edge in near.get(target, ())}
+    for last in around.get(target, ()):
+        walked = last._replace(outward=not last.outward, other=target)
+        if last.other == start:
+            # The start may have too many edges for this one to be among those looked at.
+            if (walked.relation, walked.outward) not in known:
+                found.append((walked,))
+        else:
+            found.extend((first, walked) for first in near.get(last.other, ()))
+    return found
+
+
+def _order(path: Sequence[_Edge]) -> tuple[int, float, list[tuple[str, bool, int]]]:
+    steps = [(edge.relation, edge.outward, edge.other) for edge in path]
+    return len(path), -min(edge.weight for edge in path), steps
+
+
+def _around(
+    connection: Connection, schema: Schema, types: Mapping[int, str], as_of: int
+) -> dict[int, list[_Edge]]:
+    """The edges of some entities, by key."""
+    asked = list(_asked(schema, types))
+    found: dict[int, list[_Edge]] = defaultdict(list)
+    mark = "%s" if connection.dialect.name == "postgresql" else "?"
+    for first in range(0, len(asked), _TERMS):
+        some = asked[first : first + _TERMS]
+        query = " UNION ALL ".join(
+            f"SELECT * FROM (SELECT {own} AS own, {int(outward)} AS outward, relation, "  # noqa: S608
+            f"{other} AS other, decayed, last_time FROM edges WHERE {own} = {mark} "
+            f"AND relation = {mark} ORDER BY {other} DESC LIMIT {_LOOKED_AT}) AS t{n}"
+            for n, (own, other, outward, _, _) in enumerate(some)
+        )
+        values = tuple(value for *_, key, relation in some for value in (key, relation))
+        for own, outward, relation, other, decayed, last_time in fetch(connection, query, values):
+            weight = weight_at(schema, relation, decayed, as_of - last_time)
+            if weight > 0:
+                found[own].append(_Edge(relation, bool(outward), other, weight))
+    return found
+
+
+def _asked(schema: Schema, types: Mapping[int, str]) -> Iterator[tuple[str, str, bool, int, str]]:
+    for key, type_ in types.items():
+        for relation in schema.relations:
+            if relation.head == type_:
+                yield "head", "tail", True, key, relation.name
+            if relation.tail == type_:
+                yield "tail", "head", False, key, relation.name
+
+
+def _keys(connection: Connection, named: Sequence[EntityId]) -> dict[EntityId, int]:
+    query = "SELECT id, key FROM entities WHERE type = {value} AND id {among}"
+    return {
+        EntityId(type_, row[0]): row[1]
+        for type_ in dict.fromkeys(one.type for one in named)
+        for row in rows_among(
+            connection,
+            query,
+            [one.id for one in named if one.type == type_ and is_storable(one.id)],
+            where=(type_,),
+        )
+    }
+
+
+def _named(connection: Connection, keys: Collection[int]) -> dict[int, EntityId]:
+    """What some keys are called, without those that are out of answers."""
+    query = "SELECT key, type, id, retired, merged_into FROM entities WHERE key {among_numbers}"
+    rows = rows_among(connection, query, sorted(keys)) if keys else []
+    return {row[0]: EntityId(row[1], row[2]) for row in rows if not row[3] and row[4] is None}

@@ -1,0 +1,197 @@
+"""One part of an index: the vectors of one type in one facet, and the search over them.
+
+Takes vectors of the bundle, gives places and exact distances; never decides what a filter means. A
+plan depends on the set of rows that may be found and on nothing else, so that equal filters give
+equal answers however they were worded; distances are those of the bundle's own vectors in any plan.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import faiss
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
+
+from graphsvc.snapshot import TypeRange
+from kge.kinds import KindName
+from kge.searchers import DEPTHS, effort_for, flat, found_by, top
+
+# Dimensions: q queries, n entities of the type, d vector, k found.
+
+#: How rows were found: by comparing all that may be, or through the index.
+PlanName = Literal["exact", "approximate"]
+
+#: So many more are compared than asked for: sums of another order may swap those that are equal.
+_SPARE = 4
+_BLOCK = 1 << 16
+
+
+class Found(NamedTuple):
+    """Cosine distances (0 to 2) and bundle rows, nearest first; infinite and -1 for none.
+
+    recall: the share of the k really nearest that such a search found when the index was built.
+    """
+
+    distances: Float[np.ndarray, "q k"]
+    rows: Int[np.ndarray, "q k"]
+    plan: PlanName
+    recall: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """What the manifest says of a part."""
+
+    facet: str
+    type: str
+    kind: KindName
+    effort: int
+    reason: str
+    rows: int
+    bytes_per_vector: float
+    #: (share of the rows that a filter lets pass, recall at each of `DEPTHS`), widest first
+    recall: tuple[tuple[float, ...], ...]
+    #: (kind, recall@10 that it reached) of kinds that were built and fell short
+    tried: tuple[tuple[str, float], ...]
+
+    def plan(self, share: float, k: int, *, least: float) -> float | None:
+        """The recall to expect through the index; None where an exact search is due."""
+        narrower = [row for row in self.recall if row[0] <= share]
+        wider = [row for row in self.recall if row[0] > share]
+        # Between two widths that were measured the worse one counts; below the last one, nothing.
+        if not narrower:
+            return None
+        depth = next((n for n, most in enumerate(DEPTHS) if k <= most), len(DEPTHS) - 1)
+        both = [narrower[0], *wider[-1:]]
+        if min(row[1] for row in both) < least:
+            return None
+        return min(row[1 + depth] for row in both)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of an index, opened. What FAISS holds is read or made at the first search."""
+
+    recipe: Recipe
+    kind: TypeRange
+    #: [N, d] vectors of the facet, those of all types
+    vectors: NDArray[np.float32]
+    #: [n] rows of the type that the facet knows; None: all of them
+    known: NDArray[np.bool_] | None
+    file: Path | None
+    filter_rows: int
+    least_recall: float
+
+    def search(
+        self,
+        queries: Float[np.ndarray, "q d"],
+        k: int,
+        allowed: Bool[np.ndarray, "n"] | None = None,
+    ) -> Found:
+        """The k nearest that are allowed, by the plan that their number asks for."""
+        may = None if allowed is None else allowed[self._places] if self._gaps else allowed
+        count = len(self._places) if may is None else int(np.count_nonzero(may))
+        recall = None
+        if self._searcher is not None and self.recipe.kind != "exact" and count > self.filter_rows:
+            share = count / len(self._places)
+            recall = self.recipe.plan(share, k, least=self.least_recall)
+        units = directions(queries)
+        if recall is not None:
+            effort = effort_for(self.recipe.kind, self.recipe.effort, k, share)
+            found = found_by(
+                self.recipe.kind, self._searcher, units, k + _SPARE, effort=effort, allowed=may
+            )
+        elif self.recipe.kind == "exact" and 2 * count > len(self._places):
+            found = found_by("exact", self._searcher, units, k + _SPARE, effort=0, allowed=may)
+        else:
+            found = self._compare(units, k + _SPARE, may)
+        distances, rows = self._measured(units, found, k)
+        plan: PlanName = "exact" if recall is None else "approximate"
+        return Found(distances, rows, plan, 1.0 if recall is None else recall)
+
+    @cached_property
+    def _gaps(self) -> bool:
+        return self.known is not None and not bool(self.known.all())
+
+    @cached_property
+    def _places(self) -> NDArray[np.int64]:
+        """What FAISS counts from 0, as places within the type."""
+        count = self.kind.stop - self.kind.start
+        return np.flatnonzero(self.known) if self.known is not None else np.arange(count)
+
+    @cached_property
+    def _own(self) -> NDArray[np.float32]:
+        return self.vectors[self.kind.start : self.kind.stop]
+
+    @cached_property
+    def _shrink(self) -> NDArray[np.float32]:
+        """1 / length of every vector of the type."""
+        return _shrink(self._own)[:, 0]
+
+    @cached_property
+    def _searcher(self) -> Any:
+        if self.recipe.kind == "scan":
+            return None
+        if self.recipe.kind == "exact":
+            return flat(directions(self._own[self._places] if self._gaps else self._own))
+        return faiss.read_index(str(self.file))
+
+    def _compare(
+        self, units: NDArray[np.float32], k: int, may: NDArray[np.bool_] | None
+    ) -> NDArray[np.int64]:
+        """Places, as FAISS counts, of the k nearest by comparing all that may be found."""
+        best = np.empty((len(units), 0), np.float32)
+        found = np.empty((len(units), 0), np.int64)
+        for some, places in self._blocks(may):
+            cosines = units @ self._own[places].T
+            cosines *= self._shrink[places]
+            best, found = top(
+                np.concatenate([best, cosines], axis=1),
+                np.concatenate([found, np.broadcast_to(some, cosines.shape)], axis=1),
+                k,
+            )
+        return found
+
+    def _blocks(
+        self, may: NDArray[np.bool_] | None
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64] | slice]]:
+        """Numbers as FAISS counts, and places within the type; a slice where that is the same."""
+        some = np.arange(len(self._places)) if may is None else np.flatnonzero(may)
+        for start in range(0, len(some), _BLOCK):
+            part = some[start : start + _BLOCK]
+            if may is None and not self._gaps:
+                yield part, slice(start, start + len(part))
+            else:
+                yield part, self._places[part]
+
+    def _measured(
+        self, units: NDArray[np.float32], found: NDArray[np.int64], k: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Distances by the bundle's own vectors, and bundle rows."""
+        if not len(self._places):
+            found = found[:, :0]
+        there = found >= 0
+        places = self._places[np.where(there, found, 0)] if found.size else found
+        cosines = np.einsum("qkd,qd->qk", self._own[places], units) * self._shrink[places]
+        cosines = np.where(there, cosines, -np.inf)
+        cosines, rows = top(cosines, np.where(there, places + self.kind.start, -1), k)
+        # A type that holds fewer than k leaves the rest empty.
+        missing = k - rows.shape[1]
+        if missing > 0:
+            cosines = np.pad(cosines, ((0, 0), (0, missing)), constant_values=-np.inf)
+            rows = np.pad(rows, ((0, 0), (0, missing)), constant_values=-1)
+        return (1.0 - cosines).astype(np.float32), rows
+
+
+def directions(vectors: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
+    """Each vector at length 1; a zero vector stays zero, at distance 1 from everything."""
+    return np.ascontiguousarray(vectors * _shrink(vectors), dtype=np.float32)
+
+
+def _shrink(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return (1.0 / np.maximum(lengths, np.finfo(np.float32).tiny)).astype(np.float32)

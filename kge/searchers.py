@@ -1,0 +1,288 @@
+"""Building one part of an index: a FAISS searcher, tuned until it finds what an exact search finds.
+
+Takes the unit vectors of one type and facet and a sample of queries, gives what to search with and
+the recall that was measured; never reads or writes a file, never imports torch.
+
+One thread builds: with several, the same vectors would give other bytes each time.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, NamedTuple
+
+import faiss
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
+
+from kge.config import IndexConfig
+from kge.kinds import Choice, KindName, cells, code_bytes
+
+# Dimensions: n vectors, q queries, d vector, k found.
+
+#: How hard to search, from quick to thorough: HNSW's candidates, or cells that are opened.
+_EFFORTS: dict[KindName, tuple[int, ...]] = {
+    "hnsw": (32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536),
+    "ivf_sq8": (4, 8, 16, 32, 64, 128, 256, 512),
+    "ivf_pq": (4, 8, 16, 32, 64, 128, 256, 512),
+}
+#: So many times k candidates are compared again by the bundle's own vectors.
+WIDTH: dict[KindName, int] = {"hnsw": 1, "ivf_sq8": 2, "ivf_pq": 10}
+#: Shares of the rows that a filter lets pass, and numbers of neighbors, for which recall is stored.
+SHARES = (1.0, 0.3, 0.1)
+DEPTHS = (10, 100)
+#: Searching never opens more, however narrow the filter: below that an exact search is quicker.
+_MOST_EFFORT = 4096
+_BLOCK = 1 << 17
+_SEED = 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tuned:
+    """A searcher with the effort that reaches the recall, and what was measured."""
+
+    kind: KindName
+    #: None for exact and scan: they read the bundle.
+    faiss: Any
+    effort: int
+    reason: str
+    #: share of rows -> recall at each of `DEPTHS`
+    recall: dict[float, tuple[float, ...]]
+    #: Kinds that were built before and fell short: (kind, best recall@10).
+    tried: tuple[tuple[str, float], ...]
+
+
+class Sample(NamedTuple):
+    """Queries to measure by, and the place of the vector that each of them is; -1 for none."""
+
+    queries: Float[np.ndarray, "q d"]
+    own: Int[np.ndarray, "q"]
+
+
+def tune(
+    choices: Sequence[Choice],
+    units: Float[np.ndarray, "n d"],
+    sample: Sample,
+    config: IndexConfig,
+) -> Tuned:
+    """Build the first kind that reaches `least_recall`, with the least effort that does so well.
+
+    It aims at half the misses that are allowed, since a sample is no more than that.
+    """
+    aim = (1.0 + config.least_recall) / 2
+    tried: list[tuple[str, float]] = []
+    for choice in choices:
+        if choice.kind in ("exact", "scan"):
+            break
+        with one_thread():
+            built = _build(choice.kind, units, config)
+            measure = _Measure(choice.kind, built, units, sample)
+            effort, reached = _least_effort(measure, aim)
+            if reached >= config.least_recall:
+                return Tuned(
+                    kind=choice.kind,
+                    faiss=built,
+                    effort=effort,
+                    reason=_because(choice, tried),
+                    recall=_recall_table(measure, effort),
+                    tried=tuple(tried),
+                )
+        tried.append((choice.kind, round(reached, 4)))
+    return Tuned(
+        kind=choice.kind,
+        faiss=None,
+        effort=0,
+        reason=_because(choice, tried),
+        recall={1.0: (1.0,) * len(DEPTHS)},
+        tried=tuple(tried),
+    )
+
+
+def effort_for(kind: KindName, effort: int, k: int, share: float) -> int:
+    """How hard to search for k neighbors among a share of the rows; our design.
+
+    A filter that lets one in ten pass needs ten times the candidates to find as many.
+    """
+    wanted = ceil(effort / max(share, 1e-6))
+    if kind == "hnsw":
+        wanted = max(wanted, ceil(2 * k / max(share, 1e-6)))
+    else:
+        wanted = max(wanted, ceil(effort * (k / DEPTHS[0]) ** 0.5))
+    return min(wanted, max(_MOST_EFFORT, effort))
+
+
+def found_by(
+    kind: KindName,
+    built: Any,
+    units: Float[np.ndarray, "q d"],
+    k: int,
+    *,
+    effort: int,
+    allowed: Bool[np.ndarray, "n"] | None = None,
+) -> Int[np.ndarray, "q w"]:
+    """Places that may be among the k nearest, nearest first by what the kind knows; -1 for none."""
+    made: Any = faiss  # its stubs describe C++, not the Python wrappers
+    options: dict[str, Any] = {}
+    if allowed is not None:
+        options["sel"] = made.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
+    if kind == "hnsw":
+        params = made.SearchParametersHNSW(efSearch=effort, **options)
+    elif kind == "exact":
+        params = made.SearchParameters(**options) if options else None
+    else:
+        params = made.SearchParametersIVF(nprobe=effort, **options)
+    _, found = built.search(units, k * WIDTH.get(kind, 1), params=params)
+    return found
+
+
+def exact_places(
+    units: Float[np.ndarray, "n d"],
+    queries: Float[np.ndarray, "q d"],
+    k: int,
+    allowed: Bool[np.ndarray, "n"] | None = None,
+) -> Int[np.ndarray, "q w"]:
+    """Places of the k nearest, nearest first, by comparing everything: recall is measured by it."""
+    places = np.arange(len(units)) if allowed is None else np.flatnonzero(allowed)
+    k = min(k, len(places))
+    best = np.full((len(queries), 0), -np.inf, np.float32)
+    found = np.full((len(queries), 0), -1, np.int64)
+    for start in range(0, len(places), _BLOCK):
+        some = places[start : start + _BLOCK]
+        cosines = queries @ units[some].T
+        best, found = top(
+            np.concatenate([best, cosines], axis=1),
+            np.concatenate([found, np.broadcast_to(some, cosines.shape)], axis=1),
+            k,
+        )
+    return found
+
+
+def top(
+    values: Float[np.ndarray, "q m"], names: Int[np.ndarray, "q m"], k: int
+) -> tuple[Float[np.ndarray, "q k"], Int[np.ndarray, "q k"]]:
+    """The k greatest values of each row and their names, greatest first; equal ones by name."""
+    if values.shape[1] > k:
+        chosen = np.argpartition(-values, k - 1, axis=1)[:, :k]
+        values = np.take_along_axis(values, chosen, axis=1)
+        names = np.take_along_axis(names, chosen, axis=1)
+    order = np.lexsort((names, -values), axis=1)
+    return np.take_along_axis(values, order, axis=1), np.take_along_axis(names, order, axis=1)
+
+
+def flat(units: Float[np.ndarray, "n d"]) -> Any:
+    """FAISS's exact search over unit vectors; it holds a copy of them."""
+    built: Any = faiss.IndexFlatIP(units.shape[1])
+    built.add(units)
+    return built
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """FAISS with one thread, and as it was afterwards."""
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
+
+
+def _build(kind: KindName, units: NDArray[np.float32], config: IndexConfig) -> Any:
+    count, dim = units.shape
+    made: Any = faiss
+    if kind == "hnsw":
+        built = made.IndexHNSWFlat(dim, config.links, made.METRIC_INNER_PRODUCT)
+        built.hnsw.efConstruction = config.construction
+        built.add(units)
+        return built
+    coarse = made.IndexFlatIP(dim)
+    if kind == "ivf_sq8":
+        built = made.IndexIVFScalarQuantizer(
+            coarse, dim, cells(count), made.ScalarQuantizer.QT_8bit, made.METRIC_INNER_PRODUCT
+        )
+    else:
+        built = made.IndexIVFPQ(
+            coarse, dim, cells(count), code_bytes(dim), 8, made.METRIC_INNER_PRODUCT
+        )
+    # FAISS draws its training rows by a fixed seed; more than it uses would only be copied.
+    draw = np.random.default_rng(_SEED)
+    most = max(64 * cells(count), 1 << 16)
+    few = units if count <= most else units[np.sort(draw.choice(count, most, replace=False))]
+    built.train(few)
+    built.add(units)
+    return built
+
+
+@dataclass(frozen=True, slots=True)
+class _Measure:
+    """What was built, beside an exact search over the same vectors."""
+
+    kind: KindName
+    built: Any
+    units: NDArray[np.float32]
+    sample: Sample
+
+    def recall(
+        self, depth: int, *, effort: int, truth: NDArray[np.int64], allowed: Any = None
+    ) -> float:
+        """The share of the truth that a search finds, nobody counting as their own neighbor."""
+        queries, own = self.sample
+        found = found_by(self.kind, self.built, queries, depth + 1, effort=effort, allowed=allowed)
+        nearest = _without(_refined(self.units, queries, found), own, depth)
+        if not truth.size:
+            return 1.0
+        hits = sum(len(np.intersect1d(a, b)) for a, b in zip(nearest, truth, strict=True))
+        return hits / truth.size
+
+    def truth(self, depth: int, allowed: Any = None) -> NDArray[np.int64]:
+        queries, own = self.sample
+        found = exact_places(self.units, queries, depth + 1, allowed)
+        return _without(found, own, min(depth, found.shape[1] - 1))
+
+
+def _least_effort(measure: _Measure, aim: float) -> tuple[int, float]:
+    """The least effort that reaches the aim, else the most; and the recall@10 that it reaches."""
+    truth = measure.truth(DEPTHS[0])
+    effort, reached = 0, 0.0
+    for effort in _EFFORTS[measure.kind]:
+        reached = measure.recall(DEPTHS[0], effort=effort, truth=truth)
+        if reached >= aim:
+            break
+    return effort, reached
+
+
+def _recall_table(measure: _Measure, effort: int) -> dict[float, tuple[float, ...]]:
+    """Recall under random filters of several widths, at several depths."""
+    draw = np.random.default_rng(_SEED)
+    table = {}
+    for share in SHARES:
+        allowed = None if share == 1.0 else draw.random(len(measure.units)) < share
+        row = []
+        for depth in DEPTHS:
+            hard = effort_for(measure.kind, effort, depth, share)
+            truth = measure.truth(depth, allowed)
+            row.append(round(measure.recall(depth, effort=hard, truth=truth, allowed=allowed), 4))
+        table[share] = tuple(row)
+    return table
+
+
+def _refined(
+    units: NDArray[np.float32], queries: NDArray[np.float32], found: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """What was found, in the order of the vectors themselves."""
+    cosines = np.einsum("qwd,qd->qw", units[np.maximum(found, 0)], queries)
+    cosines[found < 0] = -np.inf
+    return np.take_along_axis(found, np.argsort(-cosines, axis=1, kind="stable"), axis=1)
+
+
+def _without(found: NDArray[np.int64], own: NDArray[np.int64], depth: int) -> NDArray[np.int64]:
+    """The first `depth` places of each row that are not its own."""
+    order = np.argsort(found == own[:, None], axis=1, kind="stable")
+    return np.take_along_axis(found, order, axis=1)[:, :depth]
+
+
+def _because(choice: Choice, tried: Sequence[tuple[str, float]]) -> str:
+    short = ", ".join(f"{kind} reached a recall@10 of {reached:.3f}" for kind, reached in tried)
+    return f"{choice.reason}; {short}, too low" if short else choice.reason

@@ -1,0 +1,63 @@
+"""The choice of a kind, redone by hand: bytes per vector times rows against the budget."""
+
+from kge.config import IndexConfig
+from kge.kinds import bytes_per_vector, cells, choices, code_bytes, shares
+
+MIB = 2**20
+CONFIG = IndexConfig(exact_rows=1000)
+
+
+def kinds(count: int, dim: int, mib: float, config: IndexConfig = CONFIG) -> list[str]:
+    return [choice.kind for choice in choices(count, dim, float(mib * MIB), config)]
+
+
+def test_few_rows_are_searched_exactly():
+    assert kinds(1000, 64, 10) == ["exact"]
+    assert kinds(1000, 64, 0.1) == ["scan"], "256 KB do not fit into 100"
+
+
+def test_many_rows_get_the_best_kind_that_fits():
+    # 100,000 x 64: hnsw 25.6 MB + 27 MB of links; exact 25.6 MB; sq8 7.6 MB; pq 2.8 MB.
+    assert kinds(100_000, 64, 100) == ["hnsw", "ivf_sq8", "ivf_pq", "exact"]
+    assert kinds(100_000, 64, 30) == ["ivf_sq8", "ivf_pq", "exact"]
+    assert kinds(100_000, 64, 10) == ["ivf_sq8", "ivf_pq", "scan"]
+    assert kinds(100_000, 64, 5) == ["ivf_pq", "scan"]
+    assert kinds(100_000, 64, 1) == ["scan"]
+
+
+def test_dimension_counts():
+    assert kinds(100_000, 64, 60)[0] == "hnsw"
+    assert kinds(100_000, 256, 60)[0] == "ivf_sq8"
+
+
+def test_what_is_asked_for_goes_first_where_there_are_rows_enough():
+    assert kinds(100_000, 64, 100, IndexConfig(kind="ivf_pq")) == ["ivf_pq", "exact"]
+    assert kinds(500, 64, 100, IndexConfig(kind="ivf_pq")) == ["exact"]
+    assert kinds(500, 64, 100, IndexConfig(kind="scan")) == ["scan"]
+
+
+def test_the_reason_has_the_numbers():
+    first = choices(100_000, 64, 30.0 * MIB, CONFIG)[0]
+    assert "100000 rows are more than exact_rows=1000" in first.reason
+    assert "30 MiB" in first.reason
+
+
+def test_bytes_by_hand():
+    assert bytes_per_vector("exact", 64, CONFIG) == 4 + 256
+    assert bytes_per_vector("ivf_sq8", 64, CONFIG) == 4 + 64 + 8
+    assert bytes_per_vector("ivf_pq", 64, CONFIG) == 4 + 16 + 8
+    assert bytes_per_vector("scan", 64, CONFIG) == 4
+
+
+def test_codes_divide_the_dimension():
+    assert [code_bytes(dim) for dim in (64, 48, 50, 7, 3)] == [16, 12, 10, 1, 1]
+
+
+def test_cells_have_rows_to_be_placed_by():
+    assert cells(1_000_000) == 4000
+    assert cells(1000) == 25
+    assert cells(10) == 1
+
+
+def test_a_budget_is_shared_by_size():
+    assert shares({"a": 30, "b": 10}, 8) == {"a": 6 * MIB, "b": 2 * MIB}
