@@ -27,7 +27,8 @@ router = APIRouter(prefix="/v1", tags=["neighbors"])
 
 MOST_QUERIES = 100
 MOST_NEIGHBORS = 1000
-_LONGEST_FILTER = 100_000
+#: In an address, of which a server takes 64 KiB; POST takes longer ones.
+_LONGEST_FILTER = 8_000
 _FACET = r"^[A-Za-z0-9_-]{1,64}$"
 _DISTANCE = (
     "1 - cosine: 0 is the same direction, 2 the opposite one; with a relation, how far it is from "
@@ -112,19 +113,27 @@ class NeighborsOut(FoundOut):
     ranker: str
 
 
-class AnswerOut(FoundOut):
-    """What became of one query: `answered`, or `refused` with a problem and nothing else."""
+class AnsweredOut(FoundOut):
+    """The answer to one query of several."""
 
-    verdict: Literal["answered", "refused"]
-    problem: dict[str, Any] | None = Field(
-        default=None, description="why it was refused, as for a request of its own"
+    verdict: Literal["answered"]
+
+
+class RefusedOut(BaseModel):
+    """Why one query of several has no answer: the problem that a request of its own would get."""
+
+    verdict: Literal["refused"]
+    problem: dict[str, Any] = Field(
+        examples=[{"status": 422, "title": "Invalid request", "detail": "k: should be at least 1"}]
     )
 
 
 class ManyNeighborsOut(BaseModel):
     """An answer per query, in their order, and the versions that answered all of them."""
 
-    answers: list[AnswerOut]
+    answers: list[AnsweredOut | RefusedOut] = Field(
+        examples=[[{"verdict": "refused", "problem": {"status": 404, "title": "Not found"}}]]
+    )
     bundle: str
     index: str
     ranker: str

@@ -32,7 +32,8 @@ def test_every_route_names_what_it_knows_and_nothing_else(http: httpx.Client, pr
 def test_a_typing_error_is_refused_with_what_was_meant(http: httpx.Client, problem: Any) -> None:
     path = "/v1/entities/user/u1/neighbors"
     refused = problem(http.get(path, params={"k": 3, "types": "film"}), 422)
-    expected = "one of k, type; did you mean type?"
+    known = "k, type, facet, relation, direction, filter, explain"
+    expected = f"one of {known}; did you mean type?"
     assert refused["errors"] == [{"field": "query.types", "value": "film", "expected": expected}]
     assert "query.types" in refused["detail"]
     assert "did you mean type?" in refused["detail"]

@@ -226,3 +226,24 @@ def test_a_damaged_index_is_refused(store: ArtifactStore, many: Bundle):
 def test_a_dial_out_of_bounds_is_named(field: str, value: object):
     with pytest.raises(ConfigError, match=field):
         IndexConfig(**{field: value})
+
+
+def test_every_plan_gives_the_same_distances(store: ArtifactStore, many: Bundle):
+    made = {kind: build_index(store, many, IndexConfig(kind=kind, filter_rows=0)) for kind in KINDS}
+    draw = np.random.default_rng(9)
+    queries = many.vectors[draw.choice(3040, 20, replace=False)]
+    for share in (0.02, 0.4, 0.7, 1.0):
+        allowed = draw.random(3000) < share
+        found = {
+            kind: index.search("film", queries, 10, allowed=allowed) for kind, index in made.items()
+        }
+        scan = found.pop("scan")
+        for kind, other in found.items():
+            assert other.plan == "exact" or kind in ("hnsw", "ivf_sq8")
+            for n in range(20):
+                by_row = dict(zip(scan.rows[n], scan.distances[n], strict=True))
+                shared = [row for row in other.rows[n] if row in by_row]
+                assert len(shared) >= (10 if other.plan == "exact" else 6)
+                for row, distance in zip(other.rows[n], other.distances[n], strict=True):
+                    assert allowed[row]
+                    assert distance == by_row.get(row, distance), "to the last bit"

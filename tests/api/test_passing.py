@@ -1,0 +1,272 @@
+"""Who passes a filter, against a slow twin that reads the rules off the page."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from planted import FILMS, START, click
+
+from api import columns as columns_module
+from api.answers import Answerer
+from api.asking import ask_one
+from api.columns import Columns
+from api.errors import Invalid
+from api.filters import Filter
+from api.live import Live
+from api.passing import Passing
+from api.questions import Question
+from graphsvc.artifact import ArtifactStore
+from graphsvc.db import Database
+from graphsvc.ids import EntityId
+from graphsvc.schema import load_schema
+
+FILM = load_schema("film")
+HEADS = ["u0", "u1", "u4"]
+
+
+@pytest.fixture(scope="module")
+def live(trained) -> Iterator[Live]:
+    database = Database(trained.settings.graph_url)
+    opened = Live(database, ArtifactStore(trained.settings.artifacts_dir), lambda: FILM)
+    opened.refresh()
+    while opened.trio().tail.step():
+        pass
+    yield opened
+    database.dispose()
+
+
+@pytest.fixture(scope="module")
+def known(live) -> dict[str, dict[str, Any]]:
+    """What the planted world says of each film: letter and number, year, title, who clicked it."""
+    with live.database.reading() as connection:
+        rows = connection.exec_driver_sql(
+            "SELECT h.id, t.id FROM edges e JOIN entities h ON h.key = e.head "
+            "JOIN entities t ON t.key = e.tail WHERE e.relation = 'click'"
+        ).fetchall()
+    films: dict[str, dict[str, Any]] = {
+        f"{letter}{n}": {"year": 1980 + n, "title": f"{genre} {n}", "clicks": set(), "genre": genre}
+        for genre, letter in (("drama", "d"), ("comedy", "c"))
+        for n in range(FILMS)
+    }
+    for user, film in rows:
+        if film in films:
+            films[film]["clicks"].add(user)
+    return films
+
+
+def passes(filter_: Filter, id_: str, said: dict[str, Any]) -> bool:
+    """The rules, word for word."""
+    every = all(meets(c, id_, said) for c in filter_.must)
+    none = not any(meets(c, id_, said) for c in filter_.must_not)
+    one = filter_.should is None or any(meets(c, id_, said) for c in filter_.should)
+    return every and none and one
+
+
+def meets(condition: Any, id_: str, said: dict[str, Any]) -> bool:  # noqa: PLR0911
+    if condition.type is not None:
+        return condition.type == "film" or "film" in condition.type
+    if condition.ids is not None:
+        return id_ in condition.ids
+    if condition.relation == "click":
+        return condition.direction != "in" and condition.of.id in said["clicks"]
+    if condition.relation == "genre":
+        return condition.direction != "out" and condition.of.id == said["genre"]
+    if condition.attribute is None:
+        return passes(condition, id_, said)
+    value = said.get(condition.attribute)
+    if condition.exists is not None:
+        return (value is not None) == condition.exists
+    if value is None:
+        return False
+    number = value if isinstance(value, int) else float("nan")
+    return (
+        (condition.equals is None or value == condition.equals)
+        and (condition.in_ is None or value in condition.in_)
+        and (condition.gte is None or number >= condition.gte)
+        and (condition.gt is None or number > condition.gt)
+        and (condition.lte is None or number <= condition.lte)
+        and (condition.lt is None or number < condition.lt)
+    )
+
+
+ids = st.sampled_from([f"{letter}{n}" for letter in "dc" for n in range(FILMS)] + ["nobody"])
+years = st.integers(1978, 2002)
+directions = st.sampled_from([None, "out", "in"])
+leaves = st.one_of(
+    st.builds(lambda some: {"ids": some}, st.lists(ids, max_size=12)),
+    st.builds(lambda name: {"type": name}, st.sampled_from(["film", "user", ["film", "thing"]])),
+    st.builds(
+        lambda name, year: {"attribute": "year", name: year},
+        st.sampled_from(["gte", "gt", "lte", "lt", "equals"]),
+        years,
+    ),
+    st.builds(lambda some: {"attribute": "year", "in": some}, st.lists(years, max_size=5)),
+    st.builds(lambda n: {"attribute": "title", "equals": f"drama {n}"}, st.integers(0, FILMS)),
+    st.builds(
+        lambda name, there: {"attribute": name, "exists": there},
+        st.sampled_from(["year", "genres"]),
+        st.booleans(),
+    ),
+    st.builds(
+        lambda user, way: {
+            "relation": "click",
+            "of": {"type": "user", "id": user},
+            **({"direction": way} if way else {}),
+        },
+        st.sampled_from(HEADS),
+        directions,
+    ),
+    st.builds(
+        lambda genre: {"relation": "genre", "of": {"type": "thing", "id": genre}},
+        st.sampled_from(["drama", "comedy"]),
+    ),
+)
+
+
+def parts(inner: Any) -> Any:
+    some = st.lists(inner, min_size=1, max_size=3)
+    return st.fixed_dictionaries(
+        {}, optional={"must": some, "should": some, "must_not": some}
+    ).filter(bool)
+
+
+filters = parts(st.recursive(leaves, parts, max_leaves=6))
+
+
+@settings(
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(document=filters)
+def test_rows_and_ids_pass_by_the_same_rules(live, known, document) -> None:
+    filter_ = Filter.model_validate(document)
+    trio = live.trio()
+    kind = trio.bundle.types["film"]
+    with live.database.reading() as connection:
+        passing = Passing(connection, FILM, trio.bundle, trio.columns)
+        rows = passing.rows(filter_, "film")
+        listed = list(known)
+        named = passing.ids(filter_, "film", listed)
+    expected = {id_: passes(filter_, id_, said) for id_, said in known.items()}
+    assert dict(zip(listed, named.tolist(), strict=True)) == expected
+    in_rows = dict(zip(trio.bundle.ids[kind.start : kind.stop], rows.tolist(), strict=True))
+    assert {id_: in_rows[id_] for id_ in expected if id_ in in_rows} == {
+        id_: told for id_, told in expected.items() if id_ in in_rows
+    }
+
+
+def twins(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The same filter in other words."""
+    yield {"must": [document]}
+    yield {"must_not": [{"must_not": [document]}]}
+    yield {"should": [document, {"must": [document, document]}]}
+    yield {name: some[::-1] for name, some in document.items()}
+    if "must" in document:  # De Morgan
+        rest = {name: some for name, some in document.items() if name != "must"}
+        apart = {"should": [{"must_not": [one]} for one in document["must"]]}
+        yield {**rest, "must_not": [*rest.get("must_not", []), apart]}
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(document=filters, relation=st.sampled_from([None, "click"]))
+def test_equal_filters_give_equal_answers(live, known, document, relation) -> None:
+    answerer = Answerer(live.database, FILM, 200)
+
+    def answer(words: dict[str, Any]) -> list[tuple[str, float]]:
+        question = Question(
+            entity=EntityId("user", "u0"),
+            type="film",
+            k=12,
+            relation=relation,
+            filter=Filter.model_validate(words),
+        )
+        found = ask_one(answerer, live.trio(), question)
+        assert (found.plan, found.recall) == ("exact", 1.0)
+        return [(item.id, item.distance) for item in found.items]
+
+    first = answer(document)
+    passing = {id_ for id_, said in known.items() if passes(Filter(**document), id_, said)}
+    assert {id_ for id_, _ in first if id_ in known} <= passing
+    assert len(first) >= min(12, len(passing)), "whoever passes is found while there is room"
+    for words in twins(document):
+        assert answer(words) == first, words
+
+
+def test_attributes_are_those_of_the_moment_of_asking(trained, live) -> None:
+    trio = live.trio()
+    recent = Filter(must=[{"attribute": "year", "gte": 2050}])
+
+    def found() -> set[str]:
+        with live.database.reading() as connection:
+            passing = Passing(connection, FILM, trio.bundle, trio.columns)
+            rows = np.flatnonzero(passing.rows(recent, "film")) + trio.bundle.types["film"].start
+            named = passing.ids(recent, "film", ["newcomer", "d3"])
+            told = set(trio.bundle.ids[rows])
+            assert ("d3" in told) == named[1]
+            return told | ({"newcomer"} if named[0] else set())
+
+    def put(film: str, year: int | None) -> None:
+        trained.http.put(f"/v1/entities/film/{film}", json={"attributes": {"year": year}})
+
+    assert found() == set()
+    put("d3", 2051)
+    put("newcomer", 2060)
+    assert found() == {"d3", "newcomer"}
+    put("newcomer", None)
+    put("d3", 1983)
+    assert found() == set()
+
+
+def test_a_column_that_fell_far_behind_is_read_anew(trained, live, monkeypatch) -> None:
+    trio = live.trio()
+    columns = Columns(trio.bundle)
+    with live.database.reading() as connection:
+        first = columns.get(connection, "film", "year")
+    monkeypatch.setattr(columns_module, "_MOST_ROWS", 2)
+    events = [click("behind", f"d{n}", START, f"behind-{n}") for n in range(3)]
+    trained.http.post("/v1/events?backfill=true", json={"events": events})
+    with live.database.reading() as connection:
+        again = columns.get(connection, "film", "year")
+        assert again is not first
+        assert columns.get(connection, "film", "year") is again
+    np.testing.assert_array_equal(
+        [first.values.decoded[code] for code in first.codes if code >= 0],
+        [again.values.decoded[code] for code in again.codes if code >= 0],
+    )
+
+
+def test_columns_are_bounded(live, monkeypatch) -> None:
+    monkeypatch.setattr(columns_module, "_MOST_COLUMNS", 1)
+    columns = Columns(live.trio().bundle)
+    with live.database.reading() as connection:
+        for name in ("year", "title", "year"):
+            columns.get(connection, "film", name)
+            assert list(columns._kept) == [("film", name)]
+
+
+@pytest.mark.parametrize(
+    ("condition", "words"),
+    [
+        ({"attribute": "yaer", "gte": 1}, "did you mean year"),
+        ({"type": "flim"}, "did you mean film"),
+        ({"relation": "klick", "of": {"type": "user", "id": "u1"}}, "relation should be one of"),
+        ({"relation": "click", "of": {"type": "usr", "id": "u1"}}, "of.type should be one of"),
+        ({"relation": "click", "of": {"type": "user", "id": "ghost"}}, "'ghost'"),
+    ],
+)
+def test_a_name_that_is_not_known_is_told(live, condition, words) -> None:
+    question = Question(entity=EntityId("film", "d1"), filter=Filter(must=[condition]))
+    with pytest.raises(Invalid, match=words):
+        ask_one(Answerer(live.database, FILM, 200), live.trio(), question)
+
+
+def test_a_hub_is_refused_with_its_bound(live, monkeypatch) -> None:
+    monkeypatch.setattr("api.passing.MOST_EDGES", 3)
+    condition = {"relation": "genre", "of": {"type": "thing", "id": "drama"}}
+    question = Question(entity=EntityId("film", "d1"), filter=Filter(must=[condition]))
+    with pytest.raises(Invalid, match="at most 3 edges of genre"):
+        ask_one(Answerer(live.database, FILM, 200), live.trio(), question)
