@@ -13,11 +13,18 @@ _MANY = 1000
 
 
 def page(
-    title: str, words: str, command: str, rows: Sequence[Row], header: Mapping[str, Any]
+    title: str,
+    words: str,
+    command: str,
+    rows: Sequence[Row],
+    header: Mapping[str, Any],
+    *,
+    models: str = "database",
 ) -> str:
     """Title, words, machine, and a table of the rows that stand for all runs.
 
-    `header` is that of the report; its `commit` may name several, where cells were measured anew.
+    `header` is that of the report; its `commit` may name several, where cells were measured anew;
+    `models` is what the rows' models are.
     """
     machine = header["machine"]
     lines = [
@@ -30,7 +37,7 @@ def page(
             f"({machine['processor']}), {machine['memory_gib']} GiB, Python {machine['python']}."
         ),
         "",
-        "| metric | database | where | value | 95 % interval (t) | unit |",
+        f"| metric | {models} | where | value | 95 % interval (t) | unit |",
         "|---|---|---|--:|---|---|",
     ]
     lines += [f"| {' | '.join(cells)} |" for cells in cells_of(rows)]

@@ -66,3 +66,33 @@ def by_edges(file: Path, rows: Sequence[Row]) -> None:
     axes.legend(frameon=False)
     figure.savefig(file, dpi=130)
     plt.close(figure)
+
+
+def trade(file: Path, series: Mapping[str, Sequence[Mapping[str, float]]], target: float) -> None:
+    """Recall against milliseconds per query as an index searches harder, a line per source.
+
+    Ringed: the effort that the build chose.
+    """
+    if not series:
+        return
+    figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
+    for (name, steps), marker in zip(series.items(), "os^", strict=False):
+        times, recalls = ([step[key] for step in steps] for key in ("ms", "recall"))
+        [line] = axes.plot(times, recalls, marker=marker, markersize=4, label=name)
+        chosen = [step for step in steps if step["chosen"]]
+        axes.plot(
+            [step["ms"] for step in chosen],
+            [step["recall"] for step in chosen],
+            "o",
+            markersize=11,
+            fillstyle="none",
+            color=line.get_color(),
+        )
+    axes.axhline(target, linestyle=":", color="gray", label="least recall")
+    axes.set_xscale("log")
+    axes.set_xlabel("milliseconds per query, FAISS alone, one thread")
+    axes.set_ylabel("recall@10")
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend(frameon=False)
+    figure.savefig(file, dpi=130)
+    plt.close(figure)

@@ -44,8 +44,10 @@ class Server:
 
 
 @contextmanager
-def server(folder: Path, url: str, **settings: str) -> Iterator[Server]:
-    """Prepare a service in a folder and serve it until the block ends."""
+def server(
+    folder: Path, url: str, program: tuple[str, ...] = ("-m", "api", "serve"), **settings: str
+) -> Iterator[Server]:
+    """Prepare a service in a folder and serve it until the block ends, by default as it is."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -61,7 +63,7 @@ def server(folder: Path, url: str, **settings: str) -> Iterator[Server]:
     made = subprocess.run(
         [*command, "init", "--json"], env=environment, capture_output=True, check=True
     )
-    process = subprocess.Popen([*command, "serve"], env=environment)
+    process = subprocess.Popen([sys.executable, *program], env=environment)
     try:
         running = Server(port=port, key=json.loads(made.stdout)["key"], process=process)
         _wait(running)

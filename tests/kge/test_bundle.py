@@ -32,7 +32,7 @@ def test_it_is_read_piece_by_piece(
     monkeypatch: pytest.MonkeyPatch,
     size: int,
 ):
-    monkeypatch.setattr("kge.bundle._PIECE_BYTES", size)
+    monkeypatch.setattr("kge.pieces._PIECE_BYTES", size)
     monkeypatch.setattr("kge.bundle._PIECE_IDS", size)
     again = open_bundle(store, bundle.digest)
     for name in ("vectors", "bias", "degree", "translations", "projections", "frame_rows", "ids"):

@@ -1,0 +1,360 @@
+"""Nearest neighbors: what an index costs to build, to hold and to ask, alone and over HTTP.
+
+    python benchmarks/knn.py --budget-minutes 60
+    python benchmarks/knn.py --rows 50000 --out build/knn
+
+Two bundles, one that was trained on a market and uniform Gaussian vectors, the worst case. The
+rival is the same FAISS index, asked in a process without anything around it.
+"""
+
+import json
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import orjson
+import torch  # noqa: F401  before FAISS: two OpenMP runtimes
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import grid
+from knn_bundles import SOURCES, bundle_of, folder_of
+from pages import cells_of, page
+from pictures import trade
+from rich.table import Table
+from served import Server, server
+
+from api.provenance import header
+from graphsvc.artifact import ArtifactStore
+from graphsvc.report import Row, as_report
+from kge.bundle import Bundle
+from kge.config import IndexConfig
+from kge.index import Index, build_index, open_index
+from kge.parts import directions
+from kge.searchers import exact_places, found_by
+
+ROWS = 1_000_000
+K, BATCH = 10, 100
+QUERIES, SINGLES, BATCHES = 500, 3_000, 120
+#: The machine's cores: server processes, and threads of the rival.
+CORES = 2
+EFFORTS = (32, 64, 128, 256, 512, 1024, 1536)
+#: Room for a graph of 1 M x 64 beside the users.
+MEMORY_MIB = 2048
+
+_WORDS = """
+A type of {rows:,} vectors of 64 numbers, and a tenth as many of another type beside it. `trained`:
+TransRA on a market with categories and tastes. `gaussian`: uniform noise, in which everything is
+about equally far from everything; no index does well there, and no trained bundle looks like it.
+
+- `build`: one thread, so that the same vectors give the same bytes. `bytes_per_vector`: what the
+  index holds beside the bundle, measured from its file. `recall@10`: against an exact search, by
+  {queries} queries that the build has not seen.
+- `http_p50`, `http_p99`: `GET .../neighbors?k=10` of trained entities, one at a time; `raw_*`: the
+  same vectors asked of FAISS with the effort that the build chose, in the same cell.
+- `http_batch`: `POST /v1/neighbors` with {batch} entities, {cores} server processes and as many
+  clients; `raw_batch`: FAISS with {cores} threads on batches of {batch}. Clients, server and
+  database share the machine, so what clients cost is in the share.
+- The server has a bundle, an index and no ranker (`benchmarks/knn_server.py`), on SQLite.
+
+![recall against time](recall.png)
+"""
+
+
+def cells(options: Any) -> dict[str, grid.Measure]:
+    made: dict[str, grid.Measure] = {}
+    for source in SOURCES:
+        made[f"build-{source}-{options.rows}"] = partial(measure_build, source, options)
+        made[f"http-{source}-{options.rows}"] = partial(measure_http, source, options)
+        made[f"batch-{source}-{options.rows}"] = partial(measure_batch, source, options)
+    return made
+
+
+def measure_build(source: str, options: Any) -> Mapping[str, Any]:
+    """Build time, bytes, recall, and how recall goes with time."""
+    store = folder_of(options.work, options.rows)
+    bundle = bundle_of(store, source, options.rows)
+    start = time.perf_counter()
+    index = build_index(store, bundle, IndexConfig(memory_mib=MEMORY_MIB))
+    seconds = time.perf_counter() - start
+    (store.root.parent / f"{source}-index.json").write_text(json.dumps({"index": index.digest}))
+    recipe = index.recipes["all", "ad"]
+    queries = _queries(bundle, QUERIES)
+    kind = bundle.types["ad"]
+    units = directions(bundle.vectors[kind.start : kind.stop])
+    truth = exact_places(units, directions(queries), K)
+    found = index.search("ad", queries, K)
+    name = "all-ad.faiss"
+    held = index.artifact.manifest["files"].get(name, {"bytes": 4 * units.size})["bytes"]
+    return {
+        "build_seconds": seconds,
+        "bytes_per_vector": held / len(units) + 4,
+        "recall": _recall(found.rows - kind.start, truth),
+        "kind": recipe.kind,
+        "effort": recipe.effort,
+        "reason": recipe.reason,
+        "told": recipe.recall,
+        "tried": recipe.tried,
+        "curve": _curve(index, directions(queries), truth),
+    }
+
+
+def measure_http(source: str, options: Any) -> Mapping[str, Any]:
+    """One query at a time, over HTTP and of FAISS alone."""
+    store, bundle, index = _opened(source, options)
+    kind = bundle.types["ad"]
+    draw = np.random.default_rng(11)
+    rows = draw.choice(np.arange(kind.start, kind.stop), SINGLES)
+    units = directions(bundle.vectors[rows])
+    searcher = index.part("ad")
+    searcher.search(units[:1], K)
+    with _one_core():
+        raw = [_timed(partial(_raw, index, units[n : n + 1])) for n in range(SINGLES)]
+    with _serving(options, store, bundle, index, processes=1) as running:
+        connection = running.connect()
+        asked = [f"/v1/entities/ad/{bundle.ids[row]}/neighbors?k={K}" for row in rows]
+        for path in asked[:200]:
+            _get(connection, running, path)
+        told = [_timed(partial(_get, connection, running, path)) for path in asked]
+        peak = running.peak_mib
+    return {
+        **{f"http_{name}": value for name, value in _percentiles(told).items()},
+        **{f"raw_{name}": value for name, value in _percentiles(raw).items()},
+        "raw_share_of_p50": _percentiles(raw)["p50_ms"] / _percentiles(told)["p50_ms"],
+        "server_peak_mib": peak,
+    }
+
+
+def measure_batch(source: str, options: Any) -> Mapping[str, Any]:
+    """Batches of 100, over HTTP from as many clients as there are cores, and of FAISS alone."""
+    store, bundle, index = _opened(source, options)
+    kind = bundle.types["ad"]
+    draw = np.random.default_rng(12)
+    rows = draw.choice(np.arange(kind.start, kind.stop), (BATCHES, BATCH))
+    units = directions(bundle.vectors[rows.ravel()]).reshape(BATCHES, BATCH, -1)
+    _raw(index, units[0])
+    faiss.omp_set_num_threads(CORES)
+    raw = BATCHES * BATCH / _timed(lambda: [_raw(index, some) for some in units])
+    bodies = [
+        orjson.dumps(
+            {"queries": [{"entity": {"type": "ad", "id": bundle.ids[r]}, "k": K} for r in some]}
+        )
+        for some in rows
+    ]
+    with _serving(options, store, bundle, index, processes=CORES) as running:
+        _post_all(running, bodies[: 4 * CORES])
+        told = BATCHES * BATCH / _timed(lambda: _post_all(running, bodies))
+    return {"http_per_second": told, "raw_per_second": raw, "share": told / raw}
+
+
+def _opened(source: str, options: Any) -> tuple[ArtifactStore, Bundle, Index]:
+    store = folder_of(options.work, options.rows)
+    bundle = bundle_of(store, source, options.rows)
+    named = store.root.parent / f"{source}-index.json"
+    if not named.exists():
+        measure_build(source, options)
+    digest = json.loads(named.read_text())["index"]
+    return store, bundle, open_index(store, digest, bundle)
+
+
+def _raw(index: Index, units: np.ndarray) -> None:
+    """What the service asks of FAISS, and nothing else."""
+    part = index.part("ad")
+    found_by(part.recipe.kind, part._searcher, units, K, effort=part.recipe.effort)  # noqa: SLF001
+
+
+def _curve(index: Index, units: np.ndarray, truth: np.ndarray) -> list[dict[str, float]]:
+    part = index.part("ad")
+    if part.recipe.kind in ("exact", "scan"):
+        return []
+    steps = []
+    with _one_core():
+        for effort in sorted({*EFFORTS, part.recipe.effort}):
+            ask = partial(found_by, part.recipe.kind, part._searcher, effort=effort)  # noqa: SLF001
+            took = [_timed(partial(ask, units[n : n + 1], K)) for n in range(len(units))]
+            steps.append(
+                {
+                    "effort": effort,
+                    "ms": 1e3 * float(np.median(took)),
+                    "recall": _recall(ask(units, K), truth),
+                    "chosen": effort == part.recipe.effort,
+                }
+            )
+    return steps
+
+
+def _queries(bundle: Bundle, count: int) -> np.ndarray:
+    """Half items, half users: people ask for items, too."""
+    draw = np.random.default_rng(10)
+    kinds = [bundle.types[name] for name in ("ad", "user")]
+    rows = [draw.choice(np.arange(k.start, k.stop), count // 2) for k in kinds]
+    return bundle.vectors[np.concatenate(rows)]
+
+
+def _recall(found: np.ndarray, truth: np.ndarray) -> float:
+    return float(
+        np.mean([len(np.intersect1d(a, b)) / K for a, b in zip(found, truth, strict=True)])
+    )
+
+
+def _serving(
+    options: Any, store: ArtifactStore, bundle: Bundle, index: Index, *, processes: int
+) -> Any:
+    folder = Path(tempfile.mkdtemp(prefix="knn-", dir=options.work))
+    return server(
+        folder,
+        "",
+        (str(Path(__file__).parent / "knn_server.py"),),
+        GRAPHSVC_PROCESSES=str(processes),
+        KNN_STORE=str(store.root.absolute()),
+        KNN_BUNDLE=bundle.digest,
+        KNN_INDEX=index.digest,
+    )
+
+
+class _one_core:  # noqa: N801  (used as a function)
+    def __enter__(self) -> None:
+        faiss.omp_set_num_threads(1)
+
+    def __exit__(self, *_error: object) -> None:
+        faiss.omp_set_num_threads(CORES)
+
+
+def _get(connection: Any, running: Server, path: str) -> None:
+    connection.request("GET", path, headers=running.headers)
+    answer = connection.getresponse()
+    told = answer.read()
+    if answer.status != 200:
+        raise SystemExit(f"{answer.status}: {told[:500].decode(errors='replace')}")
+
+
+def _post_all(running: Server, bodies: Sequence[bytes]) -> None:
+    queue: Iterator[bytes] = iter(bodies)
+    lock = threading.Lock()
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        connection = running.connect()
+        try:
+            while not failed:
+                with lock:
+                    body = next(queue, None)
+                if body is None:
+                    return
+                connection.request("POST", "/v1/neighbors", body=body, headers=running.headers)
+                answer = connection.getresponse()
+                told = answer.read()
+                if answer.status != 200 or b'"refused"' in told:
+                    text = told[:500].decode(errors="replace")
+                    failed.append(SystemExit(f"{answer.status}: {text}"))
+        except BaseException as error:  # noqa: BLE001  told by the caller
+            failed.append(error)
+        finally:
+            connection.close()
+
+    # One more than there are processes each: none waits for the next body.
+    threads = [threading.Thread(target=work) for _ in range(2 * CORES)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failed:
+        raise failed[0]
+
+
+def _timed(work: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _percentiles(seconds: Sequence[float]) -> dict[str, float]:
+    ordered = sorted(seconds)
+    return {
+        "p50_ms": 1e3 * ordered[len(ordered) // 2],
+        "p99_ms": 1e3 * ordered[int(len(ordered) * 0.99)],
+    }
+
+
+_FIGURES: Mapping[str, tuple[tuple[str, str, str], ...]] = {
+    "build": (
+        ("build_seconds", "build", "s"),
+        ("bytes_per_vector", "bytes_per_vector", "bytes"),
+        ("recall", "recall@10", "share"),
+    ),
+    "http": (
+        ("http_p50_ms", "http_p50", "ms"),
+        ("http_p99_ms", "http_p99", "ms"),
+        ("raw_p50_ms", "raw_p50", "ms"),
+        ("raw_p99_ms", "raw_p99", "ms"),
+        ("raw_share_of_p50", "raw_share_of_http_p50", "share"),
+        ("server_peak_mib", "server_peak", "MiB"),
+    ),
+    "batch": (
+        ("http_per_second", "http_batch", "queries/s"),
+        ("raw_per_second", "raw_batch", "queries/s"),
+        ("share", "http_batch_share_of_raw", "share"),
+    ),
+}
+
+
+def rows_of(found: Mapping[str, Mapping[str, Any]], rows: int) -> list[Row]:
+    made = []
+    for source in SOURCES:
+        built = found.get(f"build-{source}-{rows}", {})
+        kind = f"{built.get('kind', 'index')}, {rows:,} x 64"
+        for cell, figures in _FIGURES.items():
+            told = found.get(f"{cell}-{source}-{rows}")
+            made += [
+                Row(metric=metric, value=told[field], unit=unit, split=kind, model=source)
+                for field, metric, unit in figures
+                if told
+            ]
+    return made
+
+
+def table_of(rows: list[Row]) -> Table:
+    table = Table("metric", "vectors", "index", "value", "95 % interval", "unit")
+    for shown in cells_of(rows):
+        table.add_row(*shown)
+    return table
+
+
+def main() -> None:
+    parser = grid.arguments(__doc__.splitlines()[0], "docs/benchmarks/knn")
+    parser.add_argument("--rows", type=int, default=ROWS, help="vectors of the type searched")
+    work = Path(tempfile.gettempdir()) / "graphsvc-knn"
+    parser.add_argument("--work", type=Path, default=work, help="folder of bundles and indexes")
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    found = grid.run(cells(options), options)
+    rows = rows_of(found, options.rows)
+    dials = {"rows": options.rows, "k": K, "batch": BATCH, "cores": CORES, "memory_mib": MEMORY_MIB}
+    about = header(dials)
+    about["commit"] = ", ".join(sorted({cell["commit"] for cell in found.values()}))
+    report = as_report(rows, about)
+    (options.out / "knn.json").write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
+    curves = {
+        source: told["curve"]
+        for source in SOURCES
+        if (told := found.get(f"build-{source}-{options.rows}")) and told["curve"]
+    }
+    trade(options.out / "recall.png", curves, IndexConfig().least_recall)
+    words = _WORDS.format(rows=options.rows, queries=QUERIES, batch=BATCH, cores=CORES)
+    text = page(
+        "How near neighbors are found", words, "python benchmarks/knn.py", rows, about,
+        models="vectors",
+    )  # fmt: skip
+    (options.out / "README.md").write_text(text)
+    grid.console.print(table_of(rows))
+
+
+if __name__ == "__main__":
+    main()
