@@ -206,13 +206,18 @@ def _part(
 
 
 def _sample(vectors: NDArray[np.float32], rows: NDArray[np.int64], size: int) -> Sample:
-    """Half of the part's own vectors, half of all: people ask for films, too."""
+    """Half of the part's own vectors, half of other types': people ask for films, too.
+
+    These lie elsewhere, and some kinds find much less of what is near them.
+    """
     if not len(rows):
         return Sample(np.empty((0, vectors.shape[1]), np.float32), np.empty(0, np.int64))
     draw = np.random.default_rng(_SEED)
     own = np.sort(draw.choice(len(rows), min(size // 2 or 1, len(rows)), replace=False))
-    others = draw.choice(len(vectors), min(size - size // 2, len(vectors)), replace=False)
-    foreign = others[~np.isin(others, rows)]
+    inside = np.zeros(len(vectors), np.bool_)
+    inside[rows] = True
+    others = np.flatnonzero(~inside)
+    foreign = draw.choice(others, min(size - size // 2, len(others)), replace=False)
     queries = vectors[np.concatenate([rows[own], foreign]).astype(np.int64)]
     place = np.concatenate([own, np.full(len(foreign), -1)]).astype(np.int64)
     return Sample(directions(queries), place)

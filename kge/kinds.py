@@ -12,7 +12,7 @@ builds one.
 What a kind finds is compared again by the bundle's own vectors, so bytes cost recall alone.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import isqrt
 from typing import Literal
@@ -27,7 +27,10 @@ _LEAST_ROWS: Mapping[str, int] = {"ivf_sq8": 1_000, "ivf_pq": 10_000}
 _ROWS_PER_CELL = 39
 #: Every kind holds the length of each vector (float32).
 _LENGTH_BYTES = 4
-_APPROXIMATE: tuple[KindName, ...] = ("hnsw", "ivf_sq8", "ivf_pq")
+#: Comparing a vector of an HNSW graph takes as long as several of a cell: they lie apart.
+_APART = 3
+#: A kind that compares no more than this share of the rows, or this many, is quick enough.
+_QUICK_SHARE, _QUICK_ROWS = 0.05, 20_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +44,7 @@ class Choice:
 
 
 def choices(count: int, dim: int, budget_bytes: float, config: IndexConfig) -> list[Choice]:
-    """The kinds to try for `count` vectors, the best one first; the last one always serves."""
+    """The kinds to try for `count` vectors, in their order; the last one always serves."""
     return list(_choices(count, dim, budget_bytes, config))
 
 
@@ -73,6 +76,23 @@ def bytes_per_vector(kind: KindName, dim: int, config: IndexConfig) -> float:
     }.get(kind, 0.0)
 
 
+def comparisons(kind: KindName, effort: int, count: int, config: IndexConfig) -> float:
+    """How many vectors a search compares, as if they lay side by side: its time, without a clock.
+
+    A clock would say something else each time, and the same vectors another kind.
+    """
+    if kind == "hnsw":
+        return float(_APART * config.links * effort)
+    if kind in ("ivf_sq8", "ivf_pq"):
+        return cells(count) + count * min(1.0, effort / cells(count))
+    return float(count)
+
+
+def is_quick(compared: float, count: int) -> bool:
+    """Whether a search is so quick that nobody has to look for a quicker kind."""
+    return compared <= max(_QUICK_SHARE * count, _QUICK_ROWS)
+
+
 def _choices(count: int, dim: int, budget: float, config: IndexConfig) -> Iterator[Choice]:
     room = f"{budget / 2**20:.0f} MiB"
 
@@ -80,27 +100,35 @@ def _choices(count: int, dim: int, budget: float, config: IndexConfig) -> Iterat
         return Choice(kind=kind, bytes_per_vector=bytes_per_vector(kind, dim, config), reason=why)
 
     def fits(kind: KindName) -> bool:
-        return bytes_per_vector(kind, dim, config) * count <= budget
+        enough = count >= _LEAST_ROWS.get(kind, 1)
+        return enough and bytes_per_vector(kind, dim, config) * count <= budget
 
-    asked = config.kind
-    if asked == "auto":
-        if count <= config.exact_rows and fits("exact"):
+    if config.kind == "scan":
+        yield choice("scan", "asked for by kind=scan")
+        return
+    if config.kind != "auto":
+        if count >= _LEAST_ROWS.get(config.kind, 1):
+            yield choice(config.kind, f"asked for by kind={config.kind}")
+    elif count <= config.exact_rows:
+        if fits("exact"):
             yield choice("exact", f"{count} rows are at most exact_rows={config.exact_rows}")
             return
-        yield from (
-            choice(
-                kind,
-                f"{count} rows are more than exact_rows={config.exact_rows}, and {kind} is the "
-                f"first of {', '.join(_APPROXIMATE)} that fits into {room}",
-            )
-            for kind in _APPROXIMATE
-            if count > config.exact_rows and fits(kind) and count >= _LEAST_ROWS.get(kind, 1)
-        )
-    elif asked != "scan" and count >= _LEAST_ROWS.get(asked, 1):
-        yield choice(asked, f"asked for by kind={asked}")
-    if asked != "scan" and fits("exact"):
+    else:
+        yield from (choice(kind, why) for kind, why in _approximate(count, room, fits, config))
+    if fits("exact"):
         yield choice("exact", f"nothing else is left, and {count} rows fit into {room}")
-    elif asked == "scan":
-        yield choice("scan", "asked for by kind=scan")
     else:
         yield choice("scan", f"nothing else is left that fits into {room}")
+
+
+def _approximate(
+    count: int, room: str, fits: Callable[[KindName], bool], config: IndexConfig
+) -> Iterator[tuple[KindName, str]]:
+    """The kinds for many rows; the one with the fewest bytes only where no other has room."""
+    why = f"{count} rows are more than exact_rows={config.exact_rows}"
+    kinds: tuple[KindName, ...] = ("ivf_sq8", "hnsw")
+    taken = [kind for kind in kinds if fits(kind)]
+    for kind in taken:
+        yield kind, f"{why}, and of what fits into {room} it takes the least time"
+    if not taken and fits("ivf_pq"):
+        yield "ivf_pq", f"{why}, and nothing larger fits into {room}"

@@ -55,7 +55,7 @@ class Recipe:
     bytes_per_vector: float
     #: (share of the rows that a filter lets pass, recall at each of `DEPTHS`), widest first
     recall: tuple[tuple[float, ...], ...]
-    #: (kind, recall@10 that it reached) of kinds that were built and fell short
+    #: (kind, recall@10 that it reached) of other kinds that were built
     tried: tuple[tuple[str, float], ...]
 
     def plan(self, share: float, k: int, *, least: float) -> float | None:

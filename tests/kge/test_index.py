@@ -174,6 +174,23 @@ def test_a_kind_that_falls_short_is_not_taken(store: ArtifactStore, many: Bundle
     assert recipe.recall == ((1.0, 1.0, 1.0),)
 
 
+def test_of_two_kinds_the_one_that_compares_less_is_taken(
+    store: ArtifactStore, many: Bundle, monkeypatch
+):
+    config = IndexConfig(exact_rows=100)
+    quick = build_index(store, many, config).recipes["all", "film"]
+    assert (quick.kind, quick.tried) == ("ivf_sq8", ()), "it is quick, so no other one was built"
+    monkeypatch.setattr("kge.searchers.is_quick", lambda _compared, _count: False)
+    slow = {"hnsw": (8,), "ivf_sq8": (64,)}
+    monkeypatch.setattr("kge.searchers._EFFORTS", slow)
+    both = build_index(store, many, IndexConfig(exact_rows=100, least_recall=0.5))
+    recipe = both.recipes["all", "film"]
+    # 3 * 32 * 8 = 768 vectors of the graph, all 76 cells but 12 of 3,000.
+    assert recipe.kind == "hnsw"
+    assert [kind for kind, _ in recipe.tried] == ["ivf_sq8"]
+    assert "and is slower" in recipe.reason
+
+
 def test_facets_have_parts_of_their_own(store: ArtifactStore, split_bundle: Bundle):
     index = build_index(store, split_bundle)
     assert set(index.recipes) == {
