@@ -1,0 +1,189 @@
+"""Facets in answers: what is folded in, what is near, and the anchors that two lean on."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from api.explaining import _shared
+from api.nearest import Wanted, nearest
+from api.overlay import Folded, Overlay, Place
+from api.questions import Item, Located
+from api.solving import Solver
+from graphsvc.artifact import ArtifactStore
+from graphsvc.folding import FoldEdge
+from graphsvc.ids import EntityId
+from graphsvc.snapshot import RelationInfo, TypeRange
+from kge.arrays import BundleArrays, FacetArrays
+from kge.bundle import Bundle, open_bundle, seal_bundle
+from kge.completion import Completion
+from kge.config import FoldInConfig
+from kge.errors import ShapeMismatch
+from kge.foldin import FoldIn
+from kge.index import build_index
+
+FILMS, USERS = 8, 4
+
+
+def made(**extra: object) -> BundleArrays:
+    """Films and users; a facet of clicks alone, in which the last two films have no edge."""
+    draw = np.random.default_rng(4)
+    normal = lambda *shape: draw.normal(size=shape).astype(np.float32)  # noqa: E731
+    count = FILMS + USERS
+    click = RelationInfo(name="click", head="user", tail="film", source="onsite")
+    sequel = RelationInfo(name="sequel", head="film", tail="film", source="structure")
+    degree = np.full(count, 3, np.int32)
+    degree[FILMS - 2 : FILMS] = 0
+    clicks = FacetArrays(
+        vectors=normal(count, 3),
+        bias=normal(count),
+        degree=degree,
+        relations=[click],
+        translations=normal(2, 2),
+        projections=normal(2, 2, 3),
+        priors=normal(2, 3),
+    )
+    return BundleArrays(
+        types=[TypeRange("film", 0, FILMS), TypeRange("user", FILMS, count)],
+        ids=np.array([f"f{n}" for n in range(FILMS)] + [f"u{n}" for n in range(USERS)], object),
+        vectors=normal(count, 4),
+        bias=normal(count),
+        degree=np.full(count, 5, np.int32),
+        relations=[click, sequel],
+        translations=normal(4, 3),
+        projections=normal(4, 3, 4),
+        priors=normal(2, 4),
+        frame_rows=np.array([0, FILMS], np.int32),
+        facets={"clicks": clicks},
+        **extra,  # type: ignore[arg-type]
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ArtifactStore:
+    return ArtifactStore(tmp_path / "artifacts")
+
+
+@pytest.fixture
+def bundle(store: ArtifactStore) -> Bundle:
+    return seal_bundle(store, "0" * 64, made(), dials={}, metrics={})
+
+
+@pytest.fixture
+def trio(store: ArtifactStore, bundle: Bundle) -> SimpleNamespace:
+    return SimpleNamespace(
+        bundle=bundle,
+        index=build_index(store, bundle),
+        overlay=Overlay(9),
+        completion=Completion(bundle, 1 << 20),
+    )
+
+
+def edge(relation: str, other: str, *, inverse: bool) -> FoldEdge:
+    kind = "user" if other[0] == "u" else "film"
+    return FoldEdge(relation, EntityId(kind, other), inverse, 1.0, 1)
+
+
+def solved(bundle: Bundle) -> list[Folded]:
+    """A film that two clicked and that is a sequel; and one that is a sequel alone."""
+    solver = Solver(bundle, FoldIn(bundle, FoldInConfig()))
+    sequel = edge("sequel", "f1", inverse=True)
+    clicks = [edge("click", name, inverse=True) for name in ("u0", "u1")]
+    return solver.solve("film", [[*clicks, sequel], [sequel]], each_counts=False)
+
+
+def test_what_is_new_is_folded_in_by_every_facet(bundle: Bundle) -> None:
+    both, alone = solved(bundle)
+    assert (both.edges, both.within("clicks").edges) == (3, 2)
+    assert (alone.edges, alone.within("clicks")) == (1, None)
+    solver = Solver(bundle, FoldIn(bundle, FoldInConfig()))
+    clicks = [edge("click", name, inverse=True) for name in ("u0", "u1")]
+    (again,) = solver.solve("film", [clicks], each_counts=False)
+    np.testing.assert_array_equal(again.facets["clicks"].vector, both.facets["clicks"].vector)
+    assert both.facets["clicks"].vector.shape == (3,)
+    assert not solver.solve("film", [clicks], each_counts=True)[0].facets
+
+
+def test_a_facet_finds_those_that_have_an_edge_of_it(trio: SimpleNamespace) -> None:
+    both, alone = solved(trio.bundle)
+    trio.overlay.put(EntityId("film", "both"), both)
+    trio.overlay.put(EntityId("film", "alone"), alone)
+    trio.overlay.hide("film", Place(0, FILMS), hidden=True)
+    vector = both.within("clicks").vector[None, :]
+    found = nearest(trio, Wanted(type="film", k=9, facet="clicks"), vector, None)
+    told = [item.id for item in found.items[0]]
+    assert told[0] == "both"
+    assert sorted(told) == ["both", "f1", "f2", "f3", "f4", "f5"], "not f0, f6, f7, alone"
+    whole = nearest(trio, Wanted(type="film", k=20), both.vector[None, :], None)
+    assert {"both", "alone", "f6", "f7"} <= {item.id for item in whole.items[0]}
+
+
+def test_one_that_changed_is_at_its_new_place_in_the_facet_alone(trio: SimpleNamespace) -> None:
+    both, _ = solved(trio.bundle)
+    trio.overlay.put(EntityId("film", "f2"), both, replaces=Place(2, FILMS))
+    vector = both.within("clicks").vector[None, :]
+    found = nearest(trio, Wanted(type="film", k=9, facet="clicks"), vector, None).items[0]
+    assert [item.id for item in found].count("f2") == 1
+    assert (found[0].id, found[0].cold, found[0].edges) == ("f2", False, 2)
+    trio.overlay.drop(EntityId("film", "f2"))
+    back = nearest(trio, Wanted(type="film", k=9, facet="clicks"), vector, None).items[0]
+    assert next(item.edges for item in back if item.id == "f2") == 0
+
+
+def test_what_is_new_completes_a_relation_by_the_same_score(trio: SimpleNamespace) -> None:
+    both, _ = solved(trio.bundle)
+    trio.overlay.put(EntityId("film", "both"), both)
+    side = trio.completion.side("click", "user", inverse=False)
+    heads = trio.bundle.vectors[FILMS : FILMS + 2]
+    found = nearest(trio, Wanted(type="film", k=9, side=side), heads, None)
+    for n, items in enumerate(found.items):
+        assert [i.score for i in items] == sorted([i.score for i in items], reverse=True)
+        new = next(item for item in items if item.id == "both")
+        bias = np.array([trio.bundle.cold_bias("film")], np.float32)
+        expected = trio.bundle.score_vectors(0, heads[n : n + 1], both.vector[None, :], bias)
+        assert new.score == pytest.approx(float(expected[0, 0]), abs=1e-4)
+        gap = trio.bundle.whole.project(0, heads[n : n + 1]) - (
+            both.vector[None, :] @ trio.bundle.tail_projections[0].T
+        )
+        assert new.distance == pytest.approx(float(np.linalg.norm(gap)), abs=1e-3)
+
+
+def leaning() -> dict[str, np.ndarray]:
+    rows = np.full((FILMS + USERS, 2), -1, np.int32)
+    shares = np.zeros((FILMS + USERS, 2), np.float32)
+    rows[2], shares[2] = [0, 1], [0.5, 0.25]
+    rows[3], shares[3] = [1, 0], [0.75, 0.125]
+    return {"anchor_rows": rows, "anchor_weights": shares}
+
+
+def test_anchors_that_both_lean_on_are_told(store: ArtifactStore) -> None:
+    sealed = seal_bundle(store, "0" * 64, made(**leaning()), dials={}, metrics={})
+    trio = SimpleNamespace(bundle=open_bundle(store, sealed.digest))
+    of = Located(EntityId("film", "f2"), np.zeros(4, np.float32), 2, "learned", 0)
+    told = _shared(trio, of, Item("film", "f3", 0.1, row=3))
+    assert [(one.anchor.id, one.share) for one in told] == [("f1", 0.25), ("f0", 0.125)]
+    assert _shared(trio, of, Item("film", "f4", 0.1, row=4)) == []
+    assert _shared(trio, of, Item("film", "new", 0.1, cold=True, edges=3)) == []
+    moved = Located(of.entity, of.vector, 2, "learned", 5)
+    assert _shared(trio, moved, Item("film", "f3", 0.1, row=3)) == []
+
+
+def test_a_bundle_that_does_not_say_has_no_anchors(bundle: Bundle) -> None:
+    assert bundle.leaning is None
+    of = Located(EntityId("film", "f2"), np.zeros(4, np.float32), 2, "learned", 0)
+    assert _shared(SimpleNamespace(bundle=bundle), of, Item("film", "f3", 0.1, row=3)) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"anchor_weights": None}, "both or neither"),
+        ({"anchor_rows": np.zeros((3, 2), np.int32)}, "shape"),
+        ({"anchor_rows": np.full((12, 2), 12, np.int32)}, "from -1 to 11"),
+    ],
+)
+def test_anchors_that_do_not_fit_are_refused(store: ArtifactStore, change, words: str) -> None:
+    arrays = made(**{**leaning(), **change})
+    with pytest.raises(ShapeMismatch, match=words):
+        seal_bundle(store, "0" * 64, arrays, dials={}, metrics={})
