@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from api import threads
 from api.answers import Answerer
 from api.errors import ApiError, Invalid
 from api.explaining import explain
@@ -44,6 +45,7 @@ Refused = Exception
 
 def ask(answerer: Answerer, trio: Trio, questions: Sequence[Question]) -> list[Answered | Refused]:
     """An answer to each question, in their order; or what is wrong with it."""
+    threads.one_here()
     done = trio.tail.done  # before all else, so that what came since is looked up
     with answerer.database.reading() as connection:
         calm = not tail.unrest(connection, after=done)
