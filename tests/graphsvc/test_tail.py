@@ -153,3 +153,27 @@ def test_an_opt_out_is_of_the_one_who_a_merged_id_stands_for_now(database: Datab
 def test_nobody_is_known_by_an_odd_name(database: Database, odd: tuple[str, str]) -> None:
     with database.reading() as connection:
         assert tail.named(connection, name(*odd)) is None
+
+
+@pytest.mark.parametrize(
+    ("event", "matters"),
+    [
+        (("click", "u1", "a2"), False),
+        (("restore", "a3", None), False),
+        (("retire", "a1", None), True),
+        (("merge", "a1", "a2"), True),
+        (("opt_out", "u1", None), True),
+    ],
+)
+def test_unrest_is_what_takes_somebody_out_of_answers(
+    database: Database, event: tuple[str, str, str | None], matters: bool
+) -> None:
+    post(database, ("click", "u1", "a1"), ("click", "u1", "a2"), ("click", "u1", "a3"))
+    post(database, ("retire", "a3", None))
+    with database.reading() as connection:
+        assert tail.unrest(connection, after=0)
+        done = tail.reached(connection)
+        assert not tail.unrest(connection, after=done)
+    post(database, event)
+    with database.reading() as connection:
+        assert tail.unrest(connection, after=done) == matters
