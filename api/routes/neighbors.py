@@ -27,8 +27,8 @@ router = APIRouter(prefix="/v1", tags=["neighbors"])
 
 MOST_QUERIES = 100
 MOST_NEIGHBORS = 1000
-#: In an address, of which a server takes 64 KiB; POST takes longer ones.
-_LONGEST_FILTER = 8_000
+#: In an address, of which a server takes 64 KiB, and a character may be 12 bytes of it.
+_LONGEST_FILTER = 4_000
 _FACET = r"^[A-Za-z0-9_-]{1,64}$"
 _DISTANCE = (
     "1 - cosine: 0 is the same direction, 2 the opposite one; with a relation, how far it is from "
@@ -63,7 +63,9 @@ class NeighborOut(Ref):
 
     distance: float = Field(examples=[0.31], description=_DISTANCE)
     score: float | None = Field(
-        examples=[None], description="with a relation: the model's, the best one first"
+        default=None,
+        examples=[1.2],
+        description="there with a relation: the model's, the best one first",
     )
     cold: bool = Field(
         examples=[False],
@@ -329,9 +331,9 @@ def _found(question: Question, found: Answered) -> dict[str, Any]:
             "type": item.type,
             "id": item.id,
             "distance": item.distance,
-            "score": item.score,
             "cold": item.cold,
             "edges": item.edges,
+            **({} if item.score is None else {"score": item.score}),
         }
         for item in found.items
     ]
