@@ -19,7 +19,6 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,15 +33,11 @@ from graphsvc.errors import ArtifactFormat
 from graphsvc.ids import digest_of_json
 from graphsvc.snapshot import RelationInfo, TypeRange
 from kge.arrays import BundleArrays, FacetArrays, bias_of_degree, check, find_type
-from kge.errors import UnknownFacet, UnknownRelation
-from kge.pieces import load_arrays
-from kge.ranks import distance_scores
+from kge.errors import UnknownFacet
+from kge.facet import ALL, Facet
 
 #: Layout of the payload and files; a bundle of another one is refused by name.
 BUNDLE_FORMAT = 2
-
-#: The facet that holds every relation.
-ALL = "all"
 
 # A bundle is read piece by piece: each call holds the interpreter until it is done, and servers
 # answer while they load the next bundle.
@@ -51,73 +46,6 @@ _PIECE_IDS = 1 << 14
 _ARRAYS = ("vectors", "bias", "degree", "translations", "projections", "priors")
 _OPTIONAL = ("tail_projections", "side_priors")
 _LEANING = ("anchor_rows", "anchor_weights")
-
-
-@dataclass(frozen=True)
-class Facet:
-    """One group of relations and the vectors it gives. Arrays are read when first asked for."""
-
-    name: str
-    relations: tuple[RelationInfo, ...]
-    scale: float
-    _file: Path
-
-    @property
-    def vectors(self) -> NDArray[np.float32]:
-        return self.arrays["vectors"]
-
-    @property
-    def bias(self) -> NDArray[np.float32]:
-        return self.arrays["bias"]
-
-    @property
-    def degree(self) -> NDArray[np.int32]:
-        return self.arrays["degree"]
-
-    @property
-    def translations(self) -> NDArray[np.float32]:
-        return self.arrays["translations"]
-
-    @property
-    def projections(self) -> NDArray[np.float32]:
-        return self.arrays["projections"]
-
-    @property
-    def tail_projections(self) -> NDArray[np.float32]:
-        return self.arrays.get("tail_projections", self.arrays["projections"])
-
-    @property
-    def side_priors(self) -> NDArray[np.float32] | None:
-        return self.arrays.get("side_priors")
-
-    @cached_property
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        return load_arrays(self._file)
-
-    def relation_index(self, name: str) -> int:
-        """The forward index of a relation by name. Raises `UnknownRelation`."""
-        for index, relation in enumerate(self.relations):
-            if relation.name == name:
-                return index
-        raise UnknownRelation(
-            f"relation should be one of {', '.join(r.name for r in self.relations)}, "
-            f"received {name!r}"
-        )
-
-    def project(self, relation: int, vectors: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n k"]:
-        """`M_r e + r` for each row: where a head looks for its tails."""
-        return vectors @ self.projections[relation].T + self.translations[relation]
-
-    def score_vectors(
-        self,
-        relation: int,
-        head_vectors: Float[np.ndarray, "b d"],
-        tail_vectors: Float[np.ndarray, "m d"],
-        tail_bias: Float[np.ndarray, "m"],
-    ) -> Float[np.ndarray, "b m"]:
-        """`scale * -||M_r h + r - M_r t||^2 + b_t` of every head against every tail."""
-        points = tail_vectors @ self.tail_projections[relation].T
-        return distance_scores(self.project(relation, head_vectors), points, tail_bias, self.scale)
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 
-from kge.bundle import ALL, Bundle, Facet
+from kge.bundle import Bundle
 from kge.errors import ShapeMismatch, UnknownRelation
+from kge.facet import ALL, Facet
 from kge.searchers import top
 
 # Dimensions: b heads, n tails of a type, m tails by vector, d vector.

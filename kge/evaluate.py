@@ -14,8 +14,9 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
 from kge.arrays import BundleArrays
-from kge.bundle import Bundle, Facet
+from kge.bundle import Bundle
 from kge.errors import BrokenScores, ShapeMismatch
+from kge.facet import Facet
 from kge.facet_scorer import FacetScorer
 from kge.scorer import Scorer
 

@@ -8,7 +8,8 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
 from kge.arrays import FacetArrays
-from kge.bundle import Bundle, Facet
+from kge.bundle import Bundle
+from kge.facet import Facet
 
 # Dimensions: N entities, b heads, c candidates, d and k as in TransRA, e classes of equal entities.
 

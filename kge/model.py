@@ -56,6 +56,10 @@ class AnchoredEmbedding(Representation):
         self.gate: Tensor
         self.nearest: Tensor
         self.weight: Tensor
+        self.entity: Tensor
+        #: the row of the entity behind each anchor, -1 behind a prior
+        behind = np.concatenate([np.full(anchors.priors, -1), anchors.entity]).astype(np.int32)
+        self.register_buffer("entity", torch.from_numpy(behind))
         self.register_buffer("gate", torch.from_numpy(anchors.gate))
         self.register_buffer("nearest", torch.from_numpy(anchors.nearest))
         self.register_buffer("weight", torch.from_numpy(anchors.weight))
@@ -82,6 +86,14 @@ class AnchoredEmbedding(Representation):
     def composed(self) -> bool:
         """Whether any entity leans on anchors at all."""
         return bool((self.gate < 1.0).any())
+
+    def leaned_on(self) -> Int[Tensor, "N s"]:
+        """int32 rows of the entities behind the anchors of every entity, -1 for priors."""
+        return self.entity[self.nearest]
+
+    def leaning(self) -> Float[Tensor, "N s"]:
+        """The share of its vector that each anchor of an entity gives: `(1 - g) alpha`."""
+        return (1.0 - self.gate[:, None]) * self.weight
 
     def pull(
         self, rows: Int[Tensor, "n"], slope: Float[Tensor, "n d"]

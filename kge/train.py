@@ -68,6 +68,8 @@ class Trained:
             tail_projections=maps[2],
             priors=_numpy(part.vectors.anchors)[: len(graph.types)].copy(),
             frame_rows=frame_rows(graph, self.config.frame_per_type),
+            anchor_rows=part.vectors.leaned_on().numpy() if part.vectors.composed else None,
+            anchor_weights=part.vectors.leaning().numpy() if part.vectors.composed else None,
         )
         arrays = with_side_priors(arrays, graph)
         if self.config.settle:

@@ -183,3 +183,24 @@ def test_the_bundle_scores_as_the_model_does_in_both_directions(
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     prior = trained.model.entity_representations[0].anchors[2].detach().numpy()
     np.testing.assert_array_equal(bundle.prior("user"), prior)
+
+
+def test_the_bundle_says_on_whom_a_vector_leans(make_snapshot):
+    _, trained = run(make_snapshot(EDGES), dataclasses.replace(SMALL, epochs=2.0, settle=False))
+    arrays, vectors = trained.arrays(), parts(trained.model).vectors
+    assert arrays.anchor_rows is not None
+    assert arrays.anchor_weights is not None
+    gate = arrays.degree / (arrays.degree + trained.config.gate_edges)
+    np.testing.assert_allclose(arrays.anchor_weights.sum(axis=1), 1 - gate, rtol=1e-5)
+    for row, leaned in enumerate(arrays.anchor_rows):
+        kind = trained.graph.type_code[row]
+        assert all(n == -1 or trained.graph.type_code[n] == kind for n in leaned.tolist())
+    # composed by hand from the own part and what lies behind the anchors it names
+    anchor_of = {int(n): a for a, n in enumerate(vectors.entity.tolist()) if n >= 0}
+    row = int(np.flatnonzero((arrays.anchor_rows >= 0).all(axis=1))[0])
+    leaned = sum(
+        float(share) * vectors.anchors[anchor_of[int(n)]]
+        for n, share in zip(arrays.anchor_rows[row], arrays.anchor_weights[row], strict=True)
+    )
+    expected = gate[row] * vectors.own[row] + leaned
+    np.testing.assert_allclose(arrays.vectors[row], expected.detach(), rtol=1e-4, atol=1e-6)
