@@ -22,7 +22,8 @@ from pydantic_settings import (
 )
 
 from api.errors import SettingUnknown
-from kge.config import IndexConfig, TransRAConfig
+from kge.config import IndexConfig
+from kge.dials import Dials
 from ranking.config import ExamplesConfig, RankerConfig
 
 #: As in graphsvc/db.py.
@@ -82,7 +83,7 @@ class Settings(BaseSettings):
     answers_days: Annotated[float, Field(gt=0, le=3650)] = 14.0
     answers_rows: Annotated[int, Field(ge=1)] = 1_000_000
     #: Dials of the embedding.
-    transra: TransRAConfig = TransRAConfig()
+    transra: Dials = Dials()
     #: Dials of nearest-neighbor search.
     index: IndexConfig = IndexConfig()
     #: Dials of the labelled rows: how people whom training never saw get a vector.

@@ -22,7 +22,7 @@ from graphsvc.snapshot import (
 )
 from kge.arrays import BundleArrays
 from kge.bundle import Bundle, open_bundle, seal_bundle
-from kge.config import TransRAConfig
+from kge.dials import Dials
 
 DIM = 64
 #: Items per user, categories, and acts per user, of which some follow the user's taste.
@@ -63,17 +63,14 @@ def _gaussian(store: ArtifactStore, rows: int) -> Bundle:
 
 
 def _trained(store: ArtifactStore, rows: int) -> Bundle:
-    from kge.train import train
+    from kge.train import begin
 
-    config = TransRAConfig(dim=DIM, relation_dim=DIM, epochs=EPOCHS)
     snapshot = _market(store, rows)
-    training = train(snapshot, config)
-    while True:
-        try:
-            next(training)
-        except StopIteration as finished:
-            arrays = finished.value.arrays()
-            return seal_bundle(store, snapshot.digest, arrays, dials={}, metrics={})
+    training = begin(snapshot, Dials(dim=DIM, epochs=EPOCHS))
+    for _ in training.steps():
+        pass
+    arrays = training.trained().arrays()
+    return seal_bundle(store, snapshot.digest, arrays, dials={}, metrics={})
 
 
 SOURCES: dict[str, Callable[[ArtifactStore, int], Bundle]] = {

@@ -7,8 +7,10 @@ from collections.abc import Callable, Generator
 from dataclasses import replace
 
 from kge.config import TransRAConfig
+from kge.dials import Dials
 from kge.errors import UnknownModel
 from kge.evaluate import scorer_of
+from kge.policy import choose
 from kge.progress import Progress, Share
 from kge.rivals.registry import RIVALS, Train
 from kge.scorer import Scorer
@@ -19,22 +21,30 @@ from kge.triples import Graph
 ARMS = ("transra", "transr", "compose", "frame", "both")
 
 
-def transra_config(name: str, seed: int) -> TransRAConfig:
+#: What an arm sets; all other dials follow from the graph.
+_SET: dict[str, dict[str, float]] = {
+    "transr": {"gate_edges": 0.0, "prior_share": 0.0},
+    "compose": {"gate_edges": 20.0},
+    "frame": {"gate_edges": 0.0, "prior_share": 0.0},
+    "both": {"gate_edges": 20.0},
+    "transra": {},
+}
+
+
+def transra_config(graph: Graph, name: str, seed: int) -> TransRAConfig:
     """The dials of an arm.
 
     `frame` holds vectors near those of a previous bundle. A training from nothing has none, so
-    here `frame` trains as `transr` does, and `both` (another name of `transra`) as `compose`.
+    here `frame` trains as `transr` does, and `both` as `compose`.
     """
-    if name in ("transr", "frame"):
-        return TransRAConfig(gate_edges=0.0, prior_share=0.0, seed=seed)
-    return TransRAConfig(seed=seed)
+    return choose(graph, Dials(seed=seed, **_SET[name])).config
 
 
 def _train_arm(name: str) -> Train:
     def train(
         graph: Graph, *, seed: int = 0, share: Share | None = None
     ) -> Generator[Progress, None, Scorer]:
-        training = Training(graph, transra_config(name, seed))
+        training = Training(graph, transra_config(graph, name, seed))
 
         def so_far() -> Scorer:
             return scorer_of(training.trained().arrays())

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kge.config import TransRAConfig
-from kge.errors import ConfigError
 from kge.negatives import Candidates, Pools
 from kge.queries import group
 from kge.ranks import spread
@@ -59,9 +58,7 @@ class BlockSampler:
     """
 
     def __init__(self, graph: Graph, config: TransRAConfig) -> None:
-        if config.batch is None:
-            raise ConfigError("batch should be chosen (kge/policy.py) before blocks are drawn")
-        self._config, self._most = config, config.batch
+        self._config = config
         self._queries = group(graph, config.block)
         self.pools = Pools(graph, config)
         count = len(graph.relations)
@@ -78,7 +75,7 @@ class BlockSampler:
         self._pass = [0] * (2 * count)
         self._cursor = [0] * (2 * count)
         self._round, self._batch = 0, 0
-        per_round = self._visits @ self._size / self._most
+        per_round = self._visits @ self._size / config.batch
         self.total = max(1, round(config.epochs * max(1.0, per_round)))
 
     def state(self) -> dict[str, Any]:
@@ -121,7 +118,7 @@ class BlockSampler:
             sides = np.array([int(np.argmax(self._visits))])
         # A block goes where its middle falls.
         middle = np.cumsum(self._size[sides]) - self._size[sides] / 2
-        batch = (middle // self._most).astype(np.int64)
+        batch = (middle // self._config.batch).astype(np.int64)
         bounds = np.flatnonzero(np.diff(batch)) + 1
         return [part.tolist() for part in np.split(sides, bounds)]
 
@@ -183,7 +180,7 @@ def shares(graph: Graph, config: TransRAConfig) -> NDArray[np.float64]:
     tempered = np.where(edges > 0, edges, 0.0) ** config.tempering * (edges > 0)
     behavior = _behavior(graph)
     inside, outside = tempered[behavior].sum(), tempered[~behavior].sum()
-    if config.behavior_share is None or not inside or not outside:
+    if not config.behavior_share or not inside or not outside:
         return tempered / tempered.sum()
     part = np.where(behavior, config.behavior_share / inside, (1 - config.behavior_share) / outside)
     return tempered * part

@@ -59,7 +59,7 @@ def owner_of(graph: Graph, type_name: str) -> Int[np.ndarray, "N"]:
 class _Bank:
     """The anchors chosen so far, and how many of them each owner has."""
 
-    def __init__(self, owner: NDArray[np.int64], most: int | None) -> None:
+    def __init__(self, owner: NDArray[np.int64], most: int) -> None:
         self.chosen: list[int] = []
         self._owner, self._most = owner, most
         self._number: dict[int, int] = {}
@@ -82,7 +82,7 @@ class _Bank:
     def _try(self, entity: int) -> bool:
         owner = int(self._owner[entity])
         number = self._number.get(owner, 0)
-        full = self._most is not None and owner >= 0 and number >= self._most
+        full = 0 < self._most <= number and owner >= 0
         if entity in self._seen or full:
             return False
         self._seen.add(entity)

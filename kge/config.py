@@ -16,7 +16,11 @@ Precision = Literal["float32", "bfloat16"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TransRAConfig:
-    """How TransRA is built and trained. The defaults are what the service uses for any graph."""
+    """How TransRA is built and trained.
+
+    The defaults suit graphs of what people do. `kge/policy.py` derives from a graph what nobody
+    set, and says why.
+    """
 
     #: Length d of an entity's vector.
     dim: int = 64
@@ -53,8 +57,8 @@ class TransRAConfig:
     anchor_choice: AnchorChoice = "degree"
     #: Entity type that owns others by a structural relation to it.
     anchor_owner: str = "advertiser"
-    #: Most anchors of a type that one owner has; None = no bound.
-    anchors_per_owner: int | None = 4
+    #: Most anchors of a type that one owner has; 0 = no bound.
+    anchors_per_owner: int = 4
     #: s, how many anchors an entity leans on.
     nearest_anchors: int = 4
     #: Softness of alpha (cosine units): smaller leans on the nearest alone.
@@ -78,15 +82,14 @@ class TransRAConfig:
     negative_power: float = 0.5
     #: Positive edges per block (one relation, one direction).
     block: int = 1024
-    #: Positive edges per batch: blocks whose gradients move the parameters together; None = by the
-    #: number of edges, see `kge/policy.py`.
-    batch: int | None = None
+    #: Positive edges per batch: blocks whose gradients move the parameters together.
+    batch: int = 1024
     #: How often each edge of what people do is seen in each direction, on average; in a graph
     #: without such edges, every edge.
     epochs: float = 6.0
     #: Share of the positives that come from what people do (onsite and offsite relations), where
-    #: a graph has both kinds; None = by count.
-    behavior_share: float | None = 0.8
+    #: a graph has both kinds; 0 = by count.
+    behavior_share: float = 0.8
     #: Within each kind a relation of E edges gets positives ~ E^a; 1 = by count, 0 = all alike.
     tempering: float = 1.0
     #: Share of heads that are replaced by their type's prior, so that it learns to stand in.
@@ -116,17 +119,13 @@ class TransRAConfig:
 
     def __post_init__(self) -> None:
         for field in _COUNTS:
-            value = getattr(self, field)
-            if value is not None:
-                _at_least(field, float(value), 1.0)
+            _at_least(field, float(getattr(self, field)), 1.0)
         for field in _AMOUNTS:
-            _at_least(field, getattr(self, field), 0.0)
+            _at_least(field, float(getattr(self, field)), 0.0)
         for field in _SIZES:
             _above(field, getattr(self, field), 0.0)
-        for field in ("prior_share", "dropout", "projected_dropout"):
+        for field in ("prior_share", "dropout", "projected_dropout", "behavior_share"):
             _share(field, getattr(self, field))
-        if self.behavior_share is not None:
-            _share("behavior_share", self.behavior_share)
         for field, known in _CHOICES.items():
             _one_of(field, getattr(self, field), get_args(known))
         self._check_together()
@@ -147,12 +146,12 @@ class TransRAConfig:
 #: Whole numbers of at least 1, where they are set.
 _COUNTS = (
     *("dim", "relation_dim", "projection_rank", "projection_blocks", "anchors_per_type"),
-    *("nearest_anchors", "frame_per_type", "negatives", "block", "batch", "anchors_per_owner"),
+    *("nearest_anchors", "frame_per_type", "negatives", "block", "batch"),
 )
 #: Numbers of at least 0.
 _AMOUNTS = (
     *("gate_edges", "matrix_noise", "decay", "negative_power", "tempering"),
-    *("n3", "projected_l2", "frame_weight"),
+    *("n3", "projected_l2", "frame_weight", "anchors_per_owner"),
 )
 #: Numbers above 0.
 _SIZES = (

@@ -21,6 +21,7 @@ from kge.arrays import BundleArrays
 from kge.blocks import BlockSampler
 from kge.bundle import Bundle
 from kge.config import FoldInConfig, TransRAConfig
+from kge.dials import Dials
 from kge.errors import TooFewTriples
 from kge.frame import Previous, begin_with, hold, kept, previous_of
 from kge.learner import Learner
@@ -104,30 +105,25 @@ def _maps(
     return shift.copy(), heads.copy(), own
 
 
-def train(
-    snapshot: Snapshot, config: TransRAConfig, *, previous: Bundle | None = None
-) -> Generator[Progress, None, Trained]:
-    """Train TransRA on a snapshot's triples; the same seed gives the same steps.
+def begin(snapshot: Snapshot, dials: Dials, *, previous: Bundle | None = None) -> "Training":
+    """The training of a snapshot's triples, before its first step.
 
-    `previous`: the bundle to begin with and whose frame to keep. Raises `TooFewTriples`.
+    `dials`: what somebody set; the rest follows from the graph. `previous`: the bundle to begin
+    with and whose frame to keep. Raises `TooFewTriples`, and `ConfigError` for dials that
+    contradict what follows from the graph.
     """
-    training = begin(snapshot, config, previous=previous)
-    yield from training.steps()
-    return training.trained()
-
-
-def begin(
-    snapshot: Snapshot, config: TransRAConfig, *, previous: Bundle | None = None
-) -> "Training":
-    """The training of a snapshot, before its first step; for callers that keep checkpoints."""
     graph = graph_of_snapshot(snapshot)
-    return Training(graph, config, None if previous is None else previous_of(previous, graph))
+    chosen = choose(graph, dials)
+    before = None if previous is None else previous_of(previous, graph)
+    training = Training(graph, chosen.config, before)
+    training.reasons = chosen.reasons
+    return training
 
 
 def train_graph(
     graph: Graph, config: TransRAConfig, *, share: Share | None = None
 ) -> Generator[Progress, None, Trained]:
-    """`train` on triples that come from elsewhere, such as files or a PyKEEN data set."""
+    """Train to the end with given dials; the same seed gives the same steps."""
     training = Training(graph, config)
     yield from training.steps(share)
     return training.trained()
@@ -141,11 +137,9 @@ class Training:
     ) -> None:
         if not len(graph.head):
             raise TooFewTriples
-        chosen = choose(graph, config)
-        config = chosen.config
         self.graph, self.config, self.previous = graph, config, previous
         #: why dials that nobody set are what they are
-        self.reasons = chosen.reasons
+        self.reasons: Mapping[str, str] = {}
         self.model = build_model(graph, config)
         held = None
         if previous is not None:

@@ -35,9 +35,8 @@ def embed(
     from kge.curves import Point, picture
     from kge.train import begin
 
-    config = replace(shop.settings.transra, seed=seed)
-    training = begin(open_snapshot(shop.store, snapshot), config)
-    file = _checkpoint(shop, snapshot, config)
+    training = begin(open_snapshot(shop.store, snapshot), replace(shop.settings.transra, seed=seed))
+    file = _checkpoint(shop, snapshot, training.config)
     points: list[Point] = []
     if file.exists():
         try:

@@ -77,9 +77,9 @@ def test_the_walk_goes_on_where_it_was(make_snapshot):
 
 def test_shares_follow_the_formula(make_snapshot):
     graph = graph_of_snapshot(make_snapshot(EDGES))
-    even = TransRAConfig(behavior_share=None, tempering=1.0)
+    even = TransRAConfig(behavior_share=0.0, tempering=1.0)
     np.testing.assert_allclose(shares(graph, even), [7 / 9, 2 / 9])
-    root = TransRAConfig(behavior_share=None, tempering=0.5)
+    root = TransRAConfig(behavior_share=0.0, tempering=0.5)
     total = math.sqrt(7) + math.sqrt(2)
     np.testing.assert_allclose(shares(graph, root), [math.sqrt(7) / total, math.sqrt(2) / total])
     half = TransRAConfig(behavior_share=0.5)
@@ -97,7 +97,7 @@ def test_popularity_is_the_share_of_positives_relative_to_the_type(make_snapshot
     np.testing.assert_allclose(found[-2:], [12 / 7, 2 / 7])
 
 
-@pytest.mark.parametrize("behavior", [None, 0.8])
+@pytest.mark.parametrize("behavior", [0.0, 0.8])
 def test_an_epoch_sees_every_click_once_in_each_direction(make_snapshot, behavior):
     graph = graph_of_snapshot(make_snapshot(EDGES))
     config = TransRAConfig(block=4, batch=4, epochs=500.0, behavior_share=behavior)
@@ -108,6 +108,6 @@ def test_an_epoch_sees_every_click_once_in_each_direction(make_snapshot, behavio
     for side in (0, 2):
         assert seen[side] / 7 == pytest.approx(500, rel=0.1)
     # with 0.8 for clicks, genres get a quarter of their 7 in each direction
-    genres = 2 if behavior is None else 7 / 4
+    genres = 7 / 4 if behavior else 2
     for side in (1, 3):
         assert seen[side] / 500 == pytest.approx(genres, rel=0.15)

@@ -46,7 +46,7 @@ def test_no_owner_has_more_than_its_part(make_snapshot, choice):
     owners = ["t1" if int(name[1]) < 6 else "t2" for name in found]
     assert owners.count("t1") == 2
     assert owners.count("t2") == 2
-    free = chosen(graph, anchors_per_type=6, anchors_per_owner=None, anchor_choice=choice)
+    free = chosen(graph, anchors_per_type=6, anchors_per_owner=0, anchor_choice=choice)
     assert len(free) == 6
 
 

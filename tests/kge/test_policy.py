@@ -4,12 +4,17 @@ import numpy as np
 import pytest
 
 from kge.config import TransRAConfig
+from kge.dials import Dials, set_ones
+from kge.errors import ConfigError
 from kge.policy import choose
 from kge.triples import graph_of_snapshot
 
 
-def graph_of(make_snapshot, edges: int):
-    graph = graph_of_snapshot(make_snapshot([("u1", "click", "f1")]))
+def graph_of(make_snapshot, edges: int, *, facts: bool = False):
+    graph = graph_of_snapshot(make_snapshot([("f1", "genre", "t1"), ("u1", "click", "f1")]))
+    if facts:
+        sources = [dataclasses.replace(r, source="structure") for r in graph.relations]
+        graph = dataclasses.replace(graph, relations=sources)
     many = np.zeros(edges, dtype=np.int64)
     return dataclasses.replace(
         graph, head=many, relation=many, tail=many, weight=np.ones(edges, np.float32)
@@ -20,12 +25,36 @@ def graph_of(make_snapshot, edges: int):
     ("edges", "batch"), [(1, 16), (4_000, 32), (20_000, 128), (200_000, 1024), (9_000_000, 1024)]
 )
 def test_a_batch_grows_with_the_edges_and_has_bounds(make_snapshot, edges: int, batch: int):
-    chosen = choose(graph_of(make_snapshot, edges), TransRAConfig())
-    assert chosen.config.batch == batch
+    chosen = choose(graph_of(make_snapshot, edges), Dials())
+    assert chosen.config == TransRAConfig(batch=batch)
+    assert list(chosen.reasons) == ["batch"]
     assert chosen.reasons["batch"].startswith(f"{2 * edges} edges")
 
 
-def test_what_is_set_stays(make_snapshot):
-    chosen = choose(graph_of(make_snapshot, 9), TransRAConfig(batch=7))
-    assert chosen.config == TransRAConfig(batch=7)
-    assert chosen.reasons == {}
+def test_graphs_of_facts_have_dials_of_their_own_each_with_a_reason(make_snapshot):
+    chosen = choose(graph_of(make_snapshot, 9, facts=True), Dials())
+    usual = dataclasses.asdict(TransRAConfig())
+    differ = {k for k, v in dataclasses.asdict(chosen.config).items() if v != usual[k]}
+    assert {"tails", "optimizer", "projected_l2"} < differ
+    assert differ <= set(chosen.reasons)
+
+
+def test_what_is_set_stays_and_has_no_reason(make_snapshot):
+    dials = Dials(batch=7, tails="same", dim=32, projected_l2=0.0)
+    chosen = choose(graph_of(make_snapshot, 9, facts=True), dials)
+    config = chosen.config
+    assert (config.batch, config.tails, config.dim, config.projected_l2) == (7, "same", 32, 0.0)
+    assert config.relation_dim == 32
+    assert not {"batch", "tails", "dim", "projected_l2"} & set(chosen.reasons)
+    assert set_ones(dials) == {"batch": 7, "tails": "same", "dim": 32, "projected_l2": 0.0}
+
+
+def test_dials_that_contradict_the_derived_ones_are_named(make_snapshot):
+    with pytest.raises(ConfigError, match=r"relation_dim should be dim, 64, .*, received 16"):
+        choose(graph_of(make_snapshot, 9, facts=True), Dials(relation_dim=16))
+
+
+@pytest.mark.parametrize(("field", "value"), [("dim", 0), ("dropout", 1.5), ("epochs", 0.0)])
+def test_a_senseless_value_is_refused_where_it_is_set(field: str, value: object):
+    with pytest.raises(ConfigError, match=f"{field} should be"):
+        Dials(**{field: value})

@@ -9,10 +9,11 @@ from graphsvc.artifact import ArtifactStore
 from kge.blocks import BlockSampler
 from kge.bundle import seal_bundle
 from kge.config import TransRAConfig
+from kge.dials import Dials
 from kge.errors import TooFewTriples
 from kge.learner import Learner
 from kge.model import build_model, parts
-from kge.train import Trained, train, train_graph
+from kge.train import Trained, begin, train_graph
 from kge.triples import graph_of_snapshot
 
 #: Users of two tastes: u0-u3 click f0-f3, u4-u7 click f4-f7, each without one film of the taste.
@@ -26,7 +27,7 @@ SMALL = TransRAConfig(
 
 
 def run(snapshot, config) -> tuple[list, Trained]:
-    loop, trace = train(snapshot, config), []
+    loop, trace = train_graph(graph_of_snapshot(snapshot), config), []
     try:
         while True:
             trace.append(next(loop))
@@ -62,12 +63,13 @@ def test_progress_counts_to_its_total_and_names_the_relation(make_snapshot):
 
 
 def test_a_caller_may_stop_early(make_snapshot):
-    assert len(list(itertools.islice(train(make_snapshot(EDGES), SMALL), 5))) == 5
+    graph = graph_of_snapshot(make_snapshot(EDGES))
+    assert len(list(itertools.islice(train_graph(graph, SMALL), 5))) == 5
 
 
 def test_a_snapshot_without_edges_is_refused(make_snapshot):
     with pytest.raises(TooFewTriples):
-        next(train(make_snapshot([], [("u1", "f1", 3, 0)]), SMALL))
+        begin(make_snapshot([], [("u1", "f1", 3, 0)]), Dials())
 
 
 def first_batch(graph, config):
