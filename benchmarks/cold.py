@@ -32,7 +32,7 @@ from withheld import Withheld, read_triples, withhold
 
 from api.provenance import header
 from graphsvc.report import Row, as_report
-from kge.config import TransRAConfig
+from kge.dials import Dials
 
 SEEDS = (1, 2, 3)
 SHARE, ENOUGH = 0.05, 20
@@ -80,14 +80,8 @@ def _split(options: argparse.Namespace, seed: int) -> Withheld:
     return withhold(read_triples(files), share=SHARE, enough=ENOUGH, seed=seed)
 
 
-def _dials(options: argparse.Namespace, seed: int, epochs: float) -> TransRAConfig:
-    return TransRAConfig(
-        dim=options.dim,
-        relation_dim=options.dim,
-        epochs=epochs,
-        gate_edges=options.gate_edges,
-        seed=seed,
-    )
+def _dials(options: argparse.Namespace, seed: int, epochs: float) -> Dials:
+    return Dials(dim=options.dim, epochs=epochs, seed=seed)
 
 
 def _cold(options: argparse.Namespace, seed: int) -> Mapping[str, Any]:
@@ -183,14 +177,13 @@ def main() -> None:
         parser.add_argument(f"--inductive-{name}", type=Path, help="triples of the others' data")
     parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--epochs", type=float, default=20.0)
-    parser.add_argument("--gate-edges", type=float, default=TransRAConfig().gate_edges)
     parser.add_argument("--nodepiece-epochs", type=int, default=20)
     parser.add_argument("--inductive-epochs", type=float, default=60.0)
     parser.add_argument("--inductive-nodepiece-epochs", type=int, default=100)
     options = parser.parse_args()
     found = grid.run(cells(options), options)
     rows = rows_of(found)
-    names = ("dim", "epochs", "gate_edges", "nodepiece_epochs")
+    names = ("dim", "epochs", "nodepiece_epochs")
     names += ("inductive_epochs", "inductive_nodepiece_epochs")
     dials = {name: getattr(options, name) for name in names}
     about = header(dials | {"share": SHARE, "enough": ENOUGH, "seeds": SEEDS})

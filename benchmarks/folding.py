@@ -14,10 +14,11 @@ from withheld import TYPE, Withheld, graph_of, numbered
 
 from graphsvc.snapshot import RelationInfo, TypeRange
 from kge.arrays import BundleArrays, bias_of_degree
-from kge.config import FoldInConfig, TransRAConfig
+from kge.config import FoldInConfig
+from kge.dials import Dials
 from kge.evaluate import link_prediction
 from kge.foldin import FoldIn, FoldInEdges
-from kge.settle import with_side_priors
+from kge.policy import choose
 from kge.train import train_graph
 from kge.triples import Graph
 
@@ -82,18 +83,19 @@ def _rows(
     return np.stack(columns, axis=1)
 
 
-def trained(graph: Graph, config: TransRAConfig) -> BundleArrays:
-    run = train_graph(graph, config)
+def trained(graph: Graph, dials: Dials) -> BundleArrays:
+    run = train_graph(graph, choose(graph, dials).config)
     while True:
         try:
             next(run)
         except StopIteration as done:
-            return with_side_priors(done.value.arrays(), graph)
+            arrays: BundleArrays = done.value.arrays()
+            return arrays
 
 
-def measure_cold(split: Withheld, config: TransRAConfig) -> Mapping[str, Any]:
+def measure_cold(split: Withheld, dials: Dials) -> Mapping[str, Any]:
     """Fold-in at every number of edges, lambda chosen on the first half, told of the second."""
-    base = trained(split.graph(None), config)
+    base = trained(split.graph(None), dials)
     valid, test = _halves(split)
     chosen = max(
         RIDGES,
@@ -116,20 +118,20 @@ def measure_cold(split: Withheld, config: TransRAConfig) -> Mapping[str, Any]:
     return told
 
 
-def measure_retrained(split: Withheld, edges: int, config: TransRAConfig) -> Mapping[str, Any]:
+def measure_retrained(split: Withheld, edges: int, dials: Dials) -> Mapping[str, Any]:
     """The withheld trained with those same edges."""
-    arrays = trained(split.graph(edges), config)
+    arrays = trained(split.graph(edges), dials)
     return {f"retrained/{edges}": _ranked(arrays, split, _halves(split)[1])}
 
 
-def measure_others(known_by_name: Known, config: TransRAConfig) -> Mapping[str, Any]:
+def measure_others(known_by_name: Known, dials: Dials) -> Mapping[str, Any]:
     """Entities that all are new and have edges among themselves alone.
 
     Each begins at its prior; then all are folded in by turns, as changes come one after another.
     lambda and the number of turns are chosen on validation.
     """
     data = known_by_name.numbered()
-    base = trained(data.graph, config)
+    base = trained(data.graph, dials)
     best: tuple[float, Any] = (-1.0, None)
     for ridge in RIDGES:
         for turn, arrays in enumerate(_turns(base, data.told, data.count, ridge)):

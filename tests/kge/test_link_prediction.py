@@ -121,9 +121,10 @@ def test_the_interval_is_students():
 
 def test_every_arm_has_dials_and_every_model_a_way_to_train():
     assert set(ARMS) < set(MODELS)
-    assert transra_config("transr", 3).gate_edges == 0.0
-    assert transra_config("both", 3) == transra_config("transra", 3)
-    assert transra_config("transra", 3).seed == 3
+    graph, _ = planted()
+    assert transra_config(graph, "transr", 3).gate_edges == 0.0
+    assert transra_config(graph, "both", 3).gate_edges > 0.0
+    assert transra_config(graph, "transra", 3).seed == 3
 
 
 def test_the_evaluation_cell_compares_the_same_ranks():
