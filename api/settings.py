@@ -31,6 +31,10 @@ _BUSY_SECONDS = 30.0
 _PREFIX = "GRAPHSVC_"
 
 
+#: It becomes part of a file's name.
+FacetName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,31}$")]
+
+
 class Settings(BaseSettings):
     """Where things lie, what listens where, and the rooms' dials."""
 
@@ -84,6 +88,9 @@ class Settings(BaseSettings):
     answers_rows: Annotated[int, Field(ge=1)] = 1_000_000
     #: Dials of the embedding.
     transra: Dials = Dials()
+    #: Facets: name -> relations whose edges alone give vectors of their own, e.g.
+    #: {"purchase": ["add_to_cart", "checkout"]}. Each is trained beside the whole.
+    facets: dict[FacetName, list[str]] = {}
     #: Dials of nearest-neighbor search.
     index: IndexConfig = IndexConfig()
     #: Dials of the labelled rows: how people whom training never saw get a vector.

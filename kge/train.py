@@ -112,7 +112,11 @@ def begin(snapshot: Snapshot, dials: Dials, *, previous: Bundle | None = None) -
     with and whose frame to keep. Raises `TooFewTriples`, and `ConfigError` for dials that
     contradict what follows from the graph.
     """
-    graph = graph_of_snapshot(snapshot)
+    return begin_graph(graph_of_snapshot(snapshot), dials, previous=previous)
+
+
+def begin_graph(graph: Graph, dials: Dials, *, previous: Bundle | None = None) -> "Training":
+    """`begin` on triples that come from elsewhere, such as one facet's."""
     chosen = choose(graph, dials)
     before = None if previous is None else previous_of(previous, graph)
     training = Training(graph, chosen.config, before)

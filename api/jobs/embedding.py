@@ -5,16 +5,21 @@ who is told. A training that is killed goes on from its last checkpoint when the
 """
 
 import os
-from dataclasses import asdict, replace
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from time import monotonic, time
+from typing import TYPE_CHECKING
 
 from api.jobs.steps import Tick, Workshop
 from graphsvc.ids import digest_of_json
 from graphsvc.snapshot import open_snapshot
 from kge.bundle import seal_bundle
-from kge.config import TransRAConfig
 from kge.errors import CheckpointMismatch
+
+if TYPE_CHECKING:  # these take seconds to import, and only this step needs them
+    from kge.curves import Point
+    from kge.train import Training
 
 _SECONDS_BETWEEN_CHECKPOINTS = 30.0
 #: Two days: a job that was stopped longer ago trains anew when it is resumed.
@@ -27,42 +32,80 @@ _CURVE = "curve.png"
 def embed(
     shop: Workshop, snapshot: str, *, seed: int, tick: Tick, job_id: str | None = None
 ) -> str:
-    """Train TransRA on a snapshot and seal the bundle with the curve of its training."""
+    """Train TransRA on a snapshot, whole and by facet, and seal the bundle with its curves."""
     # PyKEEN makes folders when it is imported, by default in the home folder.
     os.environ.setdefault("PYSTOW_HOME", str(shop.settings.cache_dir / "pystow"))
-    # These take seconds to import, and only this step needs them.
-    from kge.checkpoint import load, save
-    from kge.curves import Point, picture
-    from kge.train import begin
+    from kge.curves import picture
+    from kge.facets import as_facet, check_groups, group_of
+    from kge.train import begin, begin_graph
 
-    training = begin(open_snapshot(shop.store, snapshot), replace(shop.settings.transra, seed=seed))
-    file = _checkpoint(shop, snapshot, training.config)
-    points: list[Point] = []
-    if file.exists():
-        try:
-            points = [Point(*point) for point in load(training, file)["points"]]
-        except CheckpointMismatch:
-            file.unlink()
-    saved = monotonic()
-    for told in training.steps():
-        if told.step % max(1, told.total // _POINTS) == 0 or told.step == told.total:
-            points.append(Point(told.step, training.loss))
-        tick(told.step, told.total, told.note)
-        if monotonic() - saved > _SECONDS_BETWEEN_CHECKPOINTS:
-            save(training, file, {"points": points})
-            saved = monotonic()
+    dials = replace(shop.settings.transra, seed=seed)
+    whole = begin(open_snapshot(shop.store, snapshot), dials)
+    groups = shop.settings.facets
+    check_groups(whole.graph, groups)
+    runs = [_Run("", whole, _checkpoint(shop, snapshot, "", whole))]
+    for name, group in groups.items():
+        training = begin_graph(group_of(whole.graph, group), dials)
+        runs.append(_Run(name, training, _checkpoint(shop, snapshot, name, training)))
+    for run in runs:
+        for done in run.steps():
+            tick(*done)
+    facets = {run.facet: as_facet(run.training.trained().arrays()) for run in runs[1:]}
+    arrays = replace(whole.trained().arrays(), facets=facets)
+    pictures = {run.picture_name: picture(run.points) for run in runs}
     bundle = seal_bundle(
         shop.store,
         snapshot,
-        training.trained().arrays(),
-        dials=asdict(training.config),
-        metrics={"loss": training.loss},
-        reasons=training.reasons,
-        beside={_CURVE: picture(points)},
+        arrays,
+        dials=asdict(whole.config),
+        metrics={"loss": whole.loss},
+        reasons=whole.reasons,
+        beside=pictures,
     )
     digest = shop.record(bundle.artifact, job_id)
-    file.unlink(missing_ok=True)
+    for run in runs:
+        run.file.unlink(missing_ok=True)
     return digest
+
+
+@dataclass
+class _Run:
+    """One training, its checkpoint and its curve."""
+
+    #: empty: the one of all relations
+    facet: str
+    training: "Training"
+    file: Path
+    points: "list[Point]" = field(default_factory=list)
+
+    @property
+    def picture_name(self) -> str:
+        return f"curve-{self.facet}.png" if self.facet else _CURVE
+
+    def steps(self) -> Iterator[tuple[int, int, str]]:
+        """Train to the end; steps done, their number, and what the last one was about."""
+        from kge.checkpoint import save
+        from kge.curves import Point
+
+        self._go_on()
+        saved, training = monotonic(), self.training
+        for told in training.steps():
+            if told.step % max(1, told.total // _POINTS) == 0 or told.step == told.total:
+                self.points.append(Point(told.step, training.loss))
+            yield told.step, told.total, f"{self.facet}: {told.note}" if self.facet else told.note
+            if monotonic() - saved > _SECONDS_BETWEEN_CHECKPOINTS:
+                save(training, self.file, {"points": self.points})
+                saved = monotonic()
+
+    def _go_on(self) -> None:
+        from kge.checkpoint import load
+        from kge.curves import Point
+
+        if self.file.exists():
+            try:
+                self.points = [Point(*point) for point in load(self.training, self.file)["points"]]
+            except CheckpointMismatch:
+                self.file.unlink()
 
 
 def sweep_checkpoints(shop: Workshop) -> None:
@@ -77,7 +120,7 @@ def _folder(shop: Workshop) -> Path:
     return shop.settings.data_dir / "checkpoints"
 
 
-def _checkpoint(shop: Workshop, snapshot: str, config: TransRAConfig) -> Path:
+def _checkpoint(shop: Workshop, snapshot: str, facet: str, training: "Training") -> Path:
     """Where a training of these parents and dials keeps its checkpoint."""
-    name = digest_of_json([snapshot, asdict(config)])[:32]
+    name = digest_of_json([snapshot, facet, asdict(training.config)])[:32]
     return _folder(shop) / f"{name}.safetensors"

@@ -3,13 +3,16 @@
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from api.jobs import embedding
 from api.jobs.embedding import embed, sweep_checkpoints
 from api.jobs.steps import Workshop, open_workshop
+from graphsvc.snapshot import open_snapshot
 from kge.bundle import open_bundle
+from kge.errors import UnknownRelation
 
 
 @pytest.fixture
@@ -81,3 +84,28 @@ def test_old_checkpoints_are_removed(shop):
         os.utime(file, (time.time() - age, time.time() - age))
     sweep_checkpoints(shop)
     assert [file.name for file in folder(shop).iterdir()] == ["new.safetensors"]
+
+
+def test_facets_are_trained_beside_the_whole(shop, snapshot_digest):
+    relations = [r.name for r in open_snapshot(shop.store, snapshot_digest).relations]
+    settings = shop.settings.model_copy(update={"facets": {"first": relations[:1]}})
+    told: list[str] = []
+    digest = embed(
+        replace(shop, settings=settings),
+        snapshot_digest,
+        seed=13,
+        tick=lambda _done, _total, note: told.append(note),
+    )
+    bundle = open_bundle(shop.store, digest)
+    assert list(bundle.facets) == ["all", "first"]
+    facet = bundle.facet("first")
+    assert [relation.name for relation in facet.relations] == relations[:1]
+    assert facet.vectors.shape == bundle.vectors.shape
+    assert any(note == f"first: {relations[0]}" for note in told)
+    assert bundle.artifact.file("curve-first.png").exists()
+
+
+def test_a_facet_of_an_unknown_relation_is_refused(shop, snapshot_digest):
+    settings = shop.settings.model_copy(update={"facets": {"first": ["clik"]}})
+    with pytest.raises(UnknownRelation, match="facet first should be among"):
+        embed(replace(shop, settings=settings), snapshot_digest, seed=1, tick=lambda *_: None)
