@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
-from pydantic import Field
+from pydantic import ByteSize, Field
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -22,6 +22,7 @@ from pydantic_settings import (
 )
 
 from api.errors import SettingUnknown
+from api.memory import machine
 from kge.config import IndexConfig
 from kge.dials import Dials
 from ranking.config import ExamplesConfig, RankerConfig
@@ -88,6 +89,10 @@ class Settings(BaseSettings):
     answers_rows: Annotated[int, Field(ge=1)] = 1_000_000
     #: Dials of the embedding.
     transra: Dials = Dials()
+    #: Memory that a training of embeddings may take, its process included: blocks are made smaller
+    #: to fit, and what cannot fit is refused before it begins. By default three quarters of what
+    #: the machine, or the container, has.
+    memory: ByteSize = Field(default_factory=lambda: ByteSize(machine() * 3 // 4))
     #: Facets: name -> relations whose edges alone give vectors of their own, e.g.
     #: {"purchase": ["add_to_cart", "checkout"]}. Each is trained beside the whole.
     facets: dict[FacetName, list[str]] = {}

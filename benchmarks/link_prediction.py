@@ -27,15 +27,18 @@ import grid
 import numpy as np
 import timed
 from models import MODELS, model
+from pydantic import ByteSize, TypeAdapter
 from rich.table import Table
 from scipy import stats
 
+from api.memory import machine, resident
 from api.provenance import header
 from graphsvc.report import Row, as_report
 from kge.drilldown import drill_down
 from kge.errors import KgeError
-from kge.evaluate import link_prediction
+from kge.evaluate import MEMORY, link_prediction
 from kge.files import TripleFiles, read_triples
+from kge.memory import Room
 from kge.scorer import Scorer
 
 MINUTES = 5.0
@@ -55,29 +58,38 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model", nargs="+", default=["transra"], help=f"all, or some of: {', '.join(MODELS)}"
     )
+    parser.add_argument(
+        "--memory",
+        type=TypeAdapter(ByteSize).validate_python,
+        default=machine() * 3 // 4,
+        help="what TransRA and every evaluation may take, e.g. 8GiB; by default most of it",
+    )
     parser.add_argument("--seeds", type=int, default=1, help="runs per model")
     parser.add_argument("--json", type=Path, required=True, help="where the report goes")
     return parser
 
 
-def measure(data: TripleFiles, name: str, seed: int, *, minutes: float) -> Mapping[str, Any]:
+def measure(
+    data: TripleFiles, name: str, seed: int, *, minutes: float, memory: int
+) -> Mapping[str, Any]:
     """Train one model with one seed and measure it."""
     graph, filters = data.graph, [data.train, data.valid, data.test]
+    ranks = partial(link_prediction, memory=min(MEMORY, memory // 8))
     drawn = np.random.default_rng(0).permutation(len(data.valid))[:SAMPLE]
 
     def validate(scorer: Scorer) -> float:
-        return link_prediction(scorer, data.valid[drawn], filters).mrr
+        return ranks(scorer, data.valid[drawn], filters).mrr
 
     outcome = timed.run(
-        model(name),
+        model(name, Room(memory, resident)),
         graph,
         label=f"{name}, seed {seed}",
         seed=seed,
         seconds=60.0 * minutes,
         validate=validate,
     )
-    valid = link_prediction(outcome.scorer, data.valid, filters)
-    test = link_prediction(outcome.scorer, data.test, filters)
+    valid = ranks(outcome.scorer, data.valid, filters)
+    test = ranks(outcome.scorer, data.test, filters)
     slices = drill_down(
         test, data.test, data.train, data.relation_names, entity_count=graph.entity_count
     )
@@ -184,7 +196,9 @@ def run(options: argparse.Namespace) -> list[Row]:
     _tell(data)
     end = f"{options.minutes:g}m-{digest(options)}"
     cells = {
-        f"{name}-seed{seed}-{end}": partial(measure, data, name, seed, minutes=options.minutes)
+        f"{name}-seed{seed}-{end}": partial(
+            measure, data, name, seed, minutes=options.minutes, memory=options.memory
+        )
         for seed in range(options.seeds)
         for name in options.model
     }

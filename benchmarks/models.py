@@ -5,16 +5,16 @@ Takes a name, gives a way to train; never measures anything.
 
 from collections.abc import Callable, Generator
 from dataclasses import replace
+from functools import partial
 
-from kge.config import TransRAConfig
 from kge.dials import Dials
 from kge.errors import UnknownModel
 from kge.evaluate import scorer_of
-from kge.policy import choose
+from kge.memory import Room
 from kge.progress import Progress, Share
 from kge.rivals.registry import RIVALS, Train
 from kge.scorer import Scorer
-from kge.train import Training
+from kge.train import begin_graph
 from kge.triples import Graph
 
 #: TransRA's arms: which of its two anchor mechanisms is on.
@@ -31,20 +31,20 @@ _SET: dict[str, dict[str, float]] = {
 }
 
 
-def transra_config(graph: Graph, name: str, seed: int) -> TransRAConfig:
-    """The dials of an arm.
+def transra_dials(name: str, seed: int) -> Dials:
+    """The dials that an arm sets.
 
     `frame` holds vectors near those of a previous bundle. A training from nothing has none, so
     here `frame` trains as `transr` does, and `both` as `compose`.
     """
-    return choose(graph, Dials(seed=seed, **_SET[name])).config
+    return Dials(seed=seed, **_SET[name])
 
 
 def _train_arm(name: str) -> Train:
     def train(
-        graph: Graph, *, seed: int = 0, share: Share | None = None
+        graph: Graph, *, seed: int = 0, share: Share | None = None, room: Room | None = None
     ) -> Generator[Progress, None, Scorer]:
-        training = Training(graph, transra_config(graph, name, seed))
+        training = begin_graph(graph, transra_dials(name, seed), room=room)
 
         def so_far() -> Scorer:
             return scorer_of(training.trained().arrays())
@@ -59,8 +59,8 @@ def _train_arm(name: str) -> Train:
 MODELS: dict[str, Train] = {name: _train_arm(name) for name in ARMS} | RIVALS
 
 
-def model(name: str) -> Callable[..., Generator[Progress, None, Scorer]]:
-    """How a model is trained. Raises `UnknownModel`."""
+def model(name: str, room: Room | None = None) -> Callable[..., Generator[Progress, None, Scorer]]:
+    """How a model is trained; only TransRA's arms can keep to a room. Raises `UnknownModel`."""
     if name not in MODELS:
         raise UnknownModel(f"model should be one of {', '.join(MODELS)}, received {name!r}")
-    return MODELS[name]
+    return partial(MODELS[name], room=room) if name in ARMS and room else MODELS[name]

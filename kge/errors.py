@@ -46,3 +46,7 @@ class BadTriples(KgeError):
 
 class UnknownModel(KgeError):
     """There is no model of this name; choose one of those that are named."""
+
+
+class MemoryBudget(KgeError):
+    """The training does not fit into the memory it was given; give it more, or a smaller dim."""

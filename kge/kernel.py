@@ -6,7 +6,7 @@ relation's matrix in one product each and meet in another: O((b + p + m) d k + b
 PyKEEN's own loop gathers a matrix per triple. Our design; a test compares it with autograd.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from kge.config import TransRAConfig
-from kge.losses import Pairs, Slopes, Table, margin_ranking, sampled_softmax
+from kge.losses import Pairs, Scratch, Slopes, Table, margin_ranking, sampled_softmax
 
 # Dimensions: b queries, p pairs, m candidates, d and k as in TransRA.
 
@@ -64,6 +64,7 @@ class Kernel:
     """Loss and regularizers of one training."""
 
     config: TransRAConfig
+    _scratch: Scratch = field(default_factory=Scratch)
 
     def block(self, ends: Ends, maps: Maps, pairs: Pairs, kept: Kept) -> Gradients:
         """`s = -||head h + shift - tail t||^2 (+ b_t)`, less `||query||^2`, which all share.
@@ -76,8 +77,8 @@ class Kernel:
         tail_pk = _through(maps.tail, ends.tail, precision)
         other_mk = _through(maps.tail, ends.other, precision)
         own_pk = query_bk[pairs.row]
-        positive_p = (own_pk * tail_pk).sum(dim=1).mul_(2.0) - tail_pk.square().sum(dim=1)
-        base_m = -other_mk.square().sum(dim=1)
+        positive_p = (own_pk * tail_pk).sum(dim=1).mul_(2.0) - _lengths(tail_pk)
+        base_m = _lengths(other_mk).neg_()
         if ends.tail_bias is not None and ends.other_bias is not None:
             positive_p += ends.tail_bias
             base_m += ends.other_bias
@@ -93,7 +94,7 @@ class Kernel:
             by_tail_pk += weight_p * tail_pk
         by_query_bk = (2.0 * found.query).index_add_(0, pairs.row, by_own_pk)
         by_query_bk = _times(by_query_bk, kept.query)
-        by_other_mk = found.points - 2.0 * found.base[:, None] * other_mk
+        by_other_mk = found.points.addcmul_(found.base[:, None], other_mk, value=-2.0)
         by_head_bd = _times(_back(maps.head, by_query_bk, precision), kept.head)
         by_tail_pd = _back(maps.tail, by_tail_pk, precision)
         if self.config.n3 > 0:
@@ -122,7 +123,12 @@ class Kernel:
     ) -> Slopes:
         if self.config.loss == "margin":
             return margin_ranking(table, pairs, self.config.margin)
-        return sampled_softmax(table, pairs, log_expected, precision)
+        return sampled_softmax(table, pairs, log_expected, precision, self._scratch)
+
+
+def _lengths(rows: Float[Tensor, "n k"]) -> Float[Tensor, "n"]:
+    """`||row||^2` without a copy of the rows."""
+    return torch.linalg.vector_norm(rows, dim=1).square_()
 
 
 def _times(values: Tensor, factor: Tensor | None) -> Tensor:

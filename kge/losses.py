@@ -17,6 +17,25 @@ from torch import Tensor
 _BASES = {torch.float32: 1, torch.bfloat16: 2}
 
 
+class Scratch:
+    """One piece of memory for the scores of block after block.
+
+    A table of scores is the largest thing in a training; a new one for each block would be asked
+    of the system, cleared by it, and scatter what is free.
+    """
+
+    def __init__(self) -> None:
+        self._held = torch.empty(0)
+
+    def table(self, rows: int, columns: int, precision: torch.dtype) -> Float[Tensor, "b m"]:
+        """Room for `rows` x `columns` numbers; what a former table held is overwritten."""
+        size = rows * columns
+        if self._held.dtype != precision or len(self._held) < size:
+            self._held = torch.empty(0)  # give it back before more is taken
+            self._held = torch.empty(size, dtype=precision)
+        return self._held[:size].view(rows, columns)
+
+
 class Table(NamedTuple):
     """Scores of b queries against m candidates, `query @ points.T + base`, and of p true pairs."""
 
@@ -51,6 +70,7 @@ def sampled_softmax(
     pairs: Pairs,
     log_expected: Float[Tensor, "m"],
     precision: torch.dtype = torch.float32,
+    scratch: Scratch | None = None,
 ) -> Slopes:
     """Weighted sum of `-s+ + log(e^s+ + sum_j e^(s_j - log pi_j))`, j over the pair's negatives.
 
@@ -62,7 +82,8 @@ def sampled_softmax(
     """
     columns = _BASES[precision]
     query, points = _factors(table, log_expected, precision)
-    scores_bm = query @ points.T
+    scores_bm = (scratch or Scratch()).table(len(query), len(points), precision)
+    torch.mm(query, points.T, out=scores_bm)
     scores_bm[pairs.known] = -torch.inf
     # The top keeps exponentials in range; it cancels out, so its own rounding does no harm.
     top_b = scores_bm.amax(dim=1).float()
@@ -120,10 +141,13 @@ def _factors(
     table: Table, log_expected: Float[Tensor, "m"], precision: torch.dtype
 ) -> tuple[Tensor, Tensor]:
     """Query and points with the base as further columns, in the precision of the product."""
+    columns, width = _BASES[precision], table.query.shape[1]
+    query = torch.ones(len(table.query), width + columns, dtype=precision)
+    query[:, :width] = table.query
+    points = torch.empty(len(table.points), width + columns, dtype=precision)
+    points[:, :width] = table.points
     base = table.base - log_expected
-    parts = [base.to(precision)]
-    if precision is not torch.float32:
-        parts.append((base - parts[0].float()).to(precision))
-    ones = torch.ones(len(table.query), len(parts), dtype=precision)
-    query = torch.cat([table.query.to(precision), ones], dim=1)
-    return query, torch.cat([table.points.to(precision), torch.stack(parts, dim=1)], dim=1)
+    points[:, width] = base
+    if columns > 1:
+        points[:, width + 1] = base - points[:, width].float()
+    return query, points

@@ -12,6 +12,7 @@ from typing import NamedTuple, cast
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from pykeen.models import ERModel
 from pykeen.nn.representation import Representation
 from pykeen.utils import NoRandomSeedNecessary
@@ -26,6 +27,8 @@ from kge.triples import Graph
 
 #: Added to an entity's relative frequency before the logarithm: the rarest start at log 0.1.
 _RARE = 0.1
+#: Entities whose vectors are composed at once: several copies of these exist meanwhile.
+_PIECE = 1 << 15
 
 
 def compose(
@@ -86,6 +89,14 @@ class AnchoredEmbedding(Representation):
     def composed(self) -> bool:
         """Whether any entity leans on anchors at all."""
         return bool((self.gate < 1.0).any())
+
+    @torch.no_grad()
+    def every(self) -> NDArray[np.float32]:
+        """[N, d] composed vectors of all entities, made piece by piece."""
+        made = np.empty((self.max_id, self.shape[0]), dtype=np.float32)
+        for rows in torch.arange(self.max_id).split(_PIECE):
+            made[rows[0] : rows[-1] + 1] = self.rows(rows, self.own[rows]).numpy()
+        return made
 
     def leaned_on(self) -> Int[Tensor, "N s"]:
         """int32 rows of the entities behind the anchors of every entity, -1 for priors."""

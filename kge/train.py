@@ -25,6 +25,7 @@ from kge.dials import Dials
 from kge.errors import TooFewTriples
 from kge.frame import Previous, begin_with, hold, kept, previous_of
 from kge.learner import Learner
+from kge.memory import MIB, Room, plan
 from kge.model import Parts, build_model, parts
 from kge.policy import choose
 from kge.progress import Progress, Share
@@ -52,8 +53,8 @@ class Trained:
         With `config.settle` those who act hold their fold-in vectors (`kge.settle`).
         """
         graph, part = self.graph, parts(self.model)
+        vectors = part.vectors.every()
         with torch.no_grad():
-            vectors = part.vectors(None).numpy()
             maps = _maps(part, self.config)
         arrays = BundleArrays(
             types=graph.types,
@@ -105,22 +106,32 @@ def _maps(
     return shift.copy(), heads.copy(), own
 
 
-def begin(snapshot: Snapshot, dials: Dials, *, previous: Bundle | None = None) -> "Training":
+def begin(
+    snapshot: Snapshot, dials: Dials, *, previous: Bundle | None = None, room: Room | None = None
+) -> "Training":
     """The training of a snapshot's triples, before its first step.
 
     `dials`: what somebody set; the rest follows from the graph. `previous`: the bundle to begin
-    with and whose frame to keep. Raises `TooFewTriples`, and `ConfigError` for dials that
-    contradict what follows from the graph.
+    with and whose frame to keep. `room`: memory to keep to. Raises `TooFewTriples`, `MemoryBudget`,
+    and `ConfigError` for dials that contradict what follows from the graph.
     """
-    return begin_graph(graph_of_snapshot(snapshot), dials, previous=previous)
+    return begin_graph(graph_of_snapshot(snapshot), dials, previous=previous, room=room)
 
 
-def begin_graph(graph: Graph, dials: Dials, *, previous: Bundle | None = None) -> "Training":
+def begin_graph(
+    graph: Graph, dials: Dials, *, previous: Bundle | None = None, room: Room | None = None
+) -> "Training":
     """`begin` on triples that come from elsewhere, such as one facet's."""
     chosen = choose(graph, dials)
+    config, reasons = chosen.config, dict(chosen.reasons)
+    if room is not None:
+        config = plan(graph, config, held=room.held(), budget=room.budget).config
+        for dial in ("block", "batch", "negatives"):
+            if getattr(config, dial) != getattr(chosen.config, dial):
+                reasons[dial] = f"shrunk to fit into {room.budget // MIB} MiB"
     before = None if previous is None else previous_of(previous, graph)
-    training = Training(graph, chosen.config, before)
-    training.reasons = chosen.reasons
+    training = Training(graph, config, before)
+    training.reasons = reasons
     return training
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from time import monotonic, time
 from typing import TYPE_CHECKING
 
+from api import memory
 from api.jobs.steps import Tick, Workshop
 from graphsvc.ids import digest_of_json
 from graphsvc.snapshot import open_snapshot
@@ -37,15 +38,17 @@ def embed(
     os.environ.setdefault("PYSTOW_HOME", str(shop.settings.cache_dir / "pystow"))
     from kge.curves import picture
     from kge.facets import as_facet, check_groups, group_of
+    from kge.memory import Room
     from kge.train import begin, begin_graph
 
     dials = replace(shop.settings.transra, seed=seed)
-    whole = begin(open_snapshot(shop.store, snapshot), dials)
+    room = Room(shop.settings.memory, memory.resident)
+    whole = begin(open_snapshot(shop.store, snapshot), dials, room=room)
     groups = shop.settings.facets
     check_groups(whole.graph, groups)
     runs = [_Run("", whole, _checkpoint(shop, snapshot, "", whole))]
     for name, group in groups.items():
-        training = begin_graph(group_of(whole.graph, group), dials)
+        training = begin_graph(group_of(whole.graph, group), dials, room=room)
         runs.append(_Run(name, training, _checkpoint(shop, snapshot, name, training)))
     for run in runs:
         for done in run.steps():

@@ -14,9 +14,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import link_prediction
 import timed
 from evaluating import measure_evaluation
-from models import ARMS, MODELS, transra_config
+from models import ARMS, MODELS, transra_dials
 
 from graphsvc.report import rows_of
+from kge.errors import MemoryBudget
+from kge.policy import choose
 from kge.progress import Progress
 
 
@@ -122,9 +124,15 @@ def test_the_interval_is_students():
 def test_every_arm_has_dials_and_every_model_a_way_to_train():
     assert set(ARMS) < set(MODELS)
     graph, _ = planted()
-    assert transra_config(graph, "transr", 3).gate_edges == 0.0
-    assert transra_config(graph, "both", 3).gate_edges > 0.0
-    assert transra_config(graph, "transra", 3).seed == 3
+    arms = {name: choose(graph, transra_dials(name, 3)).config for name in ARMS}
+    assert arms["transr"].gate_edges == 0.0
+    assert arms["both"].gate_edges > 0.0
+    assert all(config.seed == 3 for config in arms.values())
+
+
+def test_what_does_not_fit_into_memory_is_refused_before_it_begins(files):
+    with pytest.raises(MemoryBudget, match="received 1 MiB"):
+        run(files, "--minutes", "0.01", "--memory", "1MiB")
 
 
 def test_the_evaluation_cell_compares_the_same_ranks():

@@ -1,0 +1,174 @@
+"""How much memory a training takes, before it takes it; and what to shrink so that it fits.
+
+Takes a graph, dials and what the process holds already, gives a plan or refuses with numbers; never
+trains and never asks the machine for anything. Evaluation is bounded by a budget of its own, see
+`kge/evaluate.py`.
+
+Three moments compete for the peak: grouping edges into queries, a step, and handing the arrays out.
+Bytes per edge and per row below are those of the arrays that exist at that moment.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from kge.config import TransRAConfig
+from kge.errors import MemoryBudget
+from kge.negatives import Pools
+from kge.triples import Graph
+
+MIB = 1 << 20
+_FLOAT, _LONG = 4, 8
+#: Of one edge in one direction: while edges are sorted into queries, and kept.
+_EDGE_GROUPING, _EDGE = 56, 8
+#: Of one unit (a head and some of its tails): while units are made, and kept.
+_UNIT_GROUPING, _UNIT = 60, 36
+#: Of one edge in one direction while neighborhoods become sparse rows.
+_EDGE_NEIGHBORS = 60
+#: Of one row while the model is made: degrees, types and popularity in double precision.
+_ROW_BUILDING = 64
+#: Copies of a touched row in a step: values, gradients, and what the optimizer makes on its way.
+_ROW_COPIES = 8
+#: Bytes of a score in a step; products of half precision are laid out anew before they are made.
+_SCORE = {"float32": 4, "bfloat16": 6}
+#: What torch and the allocator keep beside, once a step was taken.
+_BESIDE = 32 * MIB
+#: The allocator gives back little of what building took.
+_NOT_GIVEN_BACK = 0.95
+#: Smallest block and fewest negatives to which a plan shrinks.
+_LEAST = 64
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a process may take, and how to learn what it has taken already."""
+
+    budget: int
+    held: Callable[[], int]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Dials that fit, and the bytes that the process has at its peak."""
+
+    config: TransRAConfig
+    peak: int
+    #: moment -> bytes then
+    moments: dict[str, int]
+
+
+def predict(graph: Graph, config: TransRAConfig, held: int) -> Plan:
+    """The peak of a process that holds `held` bytes, its graph among them, and then trains."""
+    grouping = held + _grouping(graph, config)
+    kept = held + _tables(graph, config) + _queries(graph)
+    step = max(kept + _BESIDE + _step(graph, config), int(_NOT_GIVEN_BACK * grouping))
+    free = max(0, int(_NOT_GIVEN_BACK * grouping) - kept)
+    moments = {
+        "grouping": grouping,
+        "step": step,
+        # What is handed out are few large arrays, which find no place among freed small ones.
+        "arrays": kept + _BESIDE + free + _arrays(graph, config),
+    }
+    return Plan(config, max(moments.values()), moments)
+
+
+def plan(graph: Graph, config: TransRAConfig, *, held: int, budget: int) -> Plan:
+    """Dials whose peak is within `budget` bytes: blocks, then negatives are halved until it is.
+
+    Raises `MemoryBudget` where no blocks are small enough.
+    """
+    found = predict(graph, config, held)
+    while found.peak > budget:
+        moment = max(found.moments, key=found.moments.__getitem__)
+        smaller = _smaller(found.config) if moment == "step" else None
+        if smaller is None:
+            told = ", ".join(f"{name} {size // MIB} MiB" for name, size in found.moments.items())
+            raise MemoryBudget(
+                f"memory should be at least {math.ceil(found.peak / MIB)} MiB for "
+                f"{graph.entity_count} entities, {len(graph.head)} edges and vectors of "
+                f"{config.dim}, received {budget // MIB} MiB ({held // MIB} held already; {told}); "
+                f"a smaller dim takes less"
+            )
+        found = predict(graph, smaller, held)
+    return found
+
+
+def _smaller(config: TransRAConfig) -> TransRAConfig | None:
+    """Half the block, or half the negatives; None where both are small."""
+    if config.block > _LEAST and config.block >= config.negatives // 8:
+        half = config.block // 2
+        return replace(config, block=half, batch=max(half, config.batch // 2))
+    if config.negatives > _LEAST:
+        return replace(config, negatives=config.negatives // 2)
+    return None
+
+
+def _units(graph: Graph) -> int:
+    """At most so many queries: a side's edges, or the entities of its head type."""
+    edges = np.bincount(graph.relation, minlength=len(graph.relations))
+    sizes = [t.stop - t.start for t in graph.types]
+    return sum(
+        min(int(edges[side % len(edges)]), sizes[graph.head_type_code(side)])
+        for side in range(2 * len(edges))
+    )
+
+
+def _queries(graph: Graph) -> int:
+    return 2 * len(graph.head) * _EDGE + _units(graph) * _UNIT
+
+
+def _grouping(graph: Graph, config: TransRAConfig) -> int:
+    edges = 2 * len(graph.head)
+    sorting = edges * _EDGE_GROUPING + _units(graph) * _UNIT_GROUPING
+    sorting += graph.entity_count * _ROW_BUILDING
+    model = _tables(graph, config)
+    leaning = edges * _EDGE_NEIGHBORS if config.gate_edges else 0
+    return max(model + sorting, leaning)
+
+
+def _relation_numbers(graph: Graph, config: TransRAConfig) -> int:
+    """Numbers that are learned of all relations."""
+    sides = len(graph.relations) * (2 if config.reciprocal else 1)
+    matrix = {
+        "full": config.dim * config.relation_dim,
+        "low_rank": config.projection_rank * (config.dim + config.relation_dim),
+        "block": config.dim * config.relation_dim // config.projection_blocks,
+    }[config.projection]
+    matrices = 2 if config.tails == "own" else 1
+    return sides * (matrices * matrix + config.relation_dim)
+
+
+def _tables(graph: Graph, config: TransRAConfig) -> int:
+    """Parameters, the state of their optimizers, and what places and leans."""
+    rows, relations = graph.entity_count, _relation_numbers(graph, config)
+    own = rows * config.dim
+    adam = config.optimizer == "adam"
+    state = (own + 2 * rows + 2 * relations) if adam else (rows + relations)
+    # Relations keep their start beside them.
+    numbers = own + 2 * rows + 2 * relations + state
+    leaning = rows * (config.nearest_anchors * (_LONG + _FLOAT) + _FLOAT)
+    return numbers * _FLOAT + leaning + rows * _LONG
+
+
+def _step(graph: Graph, config: TransRAConfig) -> int:
+    most = Pools(graph, config).most()
+    # A block may hold twice its share where one head has very many tails.
+    pairs = 2 * config.batch
+    touched = min(graph.entity_count, 2 * pairs + most)
+    rows = touched * config.dim * _ROW_COPIES
+    width = config.relation_dim
+    points = most * (config.dim + 4 * width)
+    queries = pairs * 6 * (config.dim + width)
+    matrices = 8 * config.dim * width
+    scores = min(config.block, pairs) * most * _SCORE[config.precision]
+    return (rows + points + queries + matrices) * _FLOAT + scores
+
+
+def _arrays(graph: Graph, config: TransRAConfig) -> int:
+    sides = 2 * len(graph.relations)
+    maps = sides * config.dim * config.relation_dim * (2 if config.tails == "same" else 4)
+    vectors = graph.entity_count * (config.dim * (2 if config.settle else 1) + 2)
+    leaning = graph.entity_count * 2 * config.nearest_anchors if config.gate_edges else 0
+    return (maps + vectors + leaning) * _FLOAT

@@ -1,0 +1,114 @@
+"""The planner against what the system says that a process had at its peak."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from graphsvc.snapshot import RelationInfo, TypeRange
+from kge.config import TransRAConfig
+from kge.errors import MemoryBudget
+from kge.memory import MIB, plan, predict
+from kge.triples import Graph
+
+_CHILD = """
+import itertools, json, sys
+from dataclasses import asdict
+import torch
+from kge.config import TransRAConfig
+from kge.memory import predict
+from kge.train import Training
+sys.path.insert(0, sys.argv[1])
+from test_memory import random_graph
+
+def told(name):
+    lines = open("/proc/self/status").read().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+torch.set_num_threads(1)
+size, dials = json.loads(sys.argv[2]), json.loads(sys.argv[3])
+graph, config = random_graph(*size), TransRAConfig(**dials)
+predicted = predict(graph, config, told("VmRSS")).peak
+training = Training(graph, config)
+for _ in itertools.islice(training.steps(), 15):
+    pass
+training.trained().arrays()
+print(json.dumps([predicted, told("VmHWM")]))
+"""
+
+
+def random_graph(entities: int, edges: int, relations: int) -> Graph:
+    draw = np.random.default_rng(0)
+    return Graph(
+        head=draw.integers(entities, size=edges),
+        relation=draw.integers(relations, size=edges),
+        tail=(entities * draw.random(edges) ** 2).astype(np.int64),
+        weight=np.ones(edges, np.float32),
+        types=[TypeRange("entity", 0, entities)],
+        relations=[
+            RelationInfo(name=f"r{n}", head="entity", tail="entity", source="onsite")
+            for n in range(relations)
+        ],
+        ids=np.array([f"e{n}" for n in range(entities)], object),
+        snapshot_rows=np.arange(entities, dtype=np.int32),
+    )
+
+
+FACTS = {
+    "dim": 128, "relation_dim": 128, "tails": "still", "optimizer": "adam", "negatives": 16000,
+    "gate_edges": 0.0, "prior_share": 0.0, "settle": False, "precision": "bfloat16",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("size", "dials"),
+    [
+        ((200_000, 1_000_000, 20), {}),
+        ((800_000, 800_000, 20), {"dim": 96, "relation_dim": 32, "optimizer": "adam"}),
+        ((20_000, 300_000, 200), FACTS),
+        ((100_000, 500_000, 20), {"negatives": 8192, "block": 4096, "batch": 4096}),
+    ],
+)
+def test_the_peak_is_predicted_within_a_fifth(tmp_path: Path, size, dials):
+    given = [str(Path(__file__).parent), json.dumps(size), json.dumps(dials)]
+    environment = {**os.environ, "PYSTOW_HOME": str(tmp_path), "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(
+        [sys.executable, "-c", _CHILD, *given],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    predicted, peak = json.loads(done.stdout)
+    assert 0.8 < predicted / peak < 1.2, (predicted // MIB, peak // MIB)
+
+
+def test_blocks_shrink_until_the_budget_holds():
+    graph = random_graph(50_000, 100_000, 4)
+    config = TransRAConfig(negatives=16_384, block=8192, batch=8192)
+    whole = predict(graph, config, 500 * MIB)
+    budget = whole.peak - 300 * MIB
+    found = plan(graph, config, held=500 * MIB, budget=budget)
+    assert found.peak <= budget
+    assert found.config.block < config.block
+    unplanned = {"block", "batch", "negatives"}
+    kept = {k: v for k, v in dataclasses.asdict(config).items() if k not in unplanned}
+    assert kept.items() <= dataclasses.asdict(found.config).items()
+    assert plan(graph, config, held=500 * MIB, budget=whole.peak).config == config
+
+
+def test_what_cannot_fit_is_refused_with_numbers():
+    graph = random_graph(50_000, 100_000, 4)
+    with pytest.raises(MemoryBudget) as refused:
+        plan(graph, TransRAConfig(dim=512), held=500 * MIB, budget=520 * MIB)
+    says = str(refused.value)
+    assert "50000 entities, 100000 edges and vectors of 512, received 520 MiB" in says
+    least = predict(graph, TransRAConfig(dim=512), 500 * MIB).peak
+    assert f"memory should be at least {-(-least // MIB)} MiB" in says
