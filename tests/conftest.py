@@ -91,6 +91,11 @@ def _database_url(request: pytest.FixtureRequest, kind: str) -> Iterator[str]:
     server.drop(url)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files of few and long tests first, or one process ends with them while the other idles."""
+    items.sort(key=lambda item: "journeys" not in item.path.parts)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what tests have to say, also of those that passed."""
     for report in terminalreporter.getreports("passed"):

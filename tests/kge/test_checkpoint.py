@@ -102,18 +102,16 @@ def child(file: Path, pause: float) -> subprocess.Popen[str]:
     )
 
 
-def test_killed_with_signal_9_again_and_again_it_ends_with_the_identical_trace(tmp_path: Path):
+def test_killed_with_signal_9_it_ends_with_the_identical_trace(tmp_path: Path):
     straight = child(tmp_path / "straight.safetensors", 0.0)
     expected = json.loads(straight.communicate(timeout=120)[0].splitlines()[-1])
-    file, killed = tmp_path / "killed.safetensors", 0
-    for after in (0.3, 0.6):
-        running = child(file, 0.01)
-        assert running.stdout is not None
-        running.stdout.readline()  # it is training
-        time.sleep(after)
-        running.send_signal(signal.SIGKILL)
-        killed += running.wait() == -signal.SIGKILL
-        running.stdout.close()
-    assert killed == 2
+    file = tmp_path / "killed.safetensors"
+    running = child(file, 0.01)
+    assert running.stdout is not None
+    running.stdout.readline()  # it is training
+    time.sleep(0.4)
+    running.send_signal(signal.SIGKILL)
+    assert running.wait() == -signal.SIGKILL
+    running.stdout.close()
     last = child(file, 0.0)
     assert json.loads(last.communicate(timeout=120)[0].splitlines()[-1]) == expected
