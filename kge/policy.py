@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from kge.config import TransRAConfig
 from kge.dials import Dials, set_ones
@@ -22,9 +23,13 @@ from kge.triples import Graph
 #: smaller or larger than this many edges.
 _BATCHES_A_ROUND = 256
 _BATCH = (16, 1024)
+#: Extensions of processors that multiply bfloat16.
+_HALF = ("avx512_bf16", "amx_tile")
 
 #: Dials of graphs of facts, where they differ.
 _FACTS: dict[str, tuple[Any, str]] = {
+    "dim": (128, "entities take part in many relations"),
+    "relation_dim": (128, "as dim"),
     "tails": ("still", "tails need no matrix of their own where heads have one per direction"),
     "matrix_gain": (1.0, "heads have to meet tails that stay still"),
     "optimizer": ("adam", "full batches of facts are few, and every step has to count"),
@@ -51,15 +56,23 @@ class Chosen:
 
 def choose(graph: Graph, dials: Dials) -> Chosen:
     """Fill the dials that nobody set. Raises `ConfigError` where those that are set contradict."""
-    derived = {"batch": _batch(graph)}
+    derived: dict[str, tuple[Any, str]] = {"batch": _batch(graph)}
     if all(relation.source == "structure" for relation in graph.relations):
         derived |= {name: (value, f"facts: {why}") for name, (value, why) in _FACTS.items()}
+        if _has_bfloat16():
+            derived["precision"] = ("bfloat16", "facts: scored whole, and this processor has it")
     given = set_ones(dials)
     if "dim" in given:
         derived["relation_dim"] = (given["dim"], "as dim")
     filled = {name: value for name, (value, _) in derived.items()} | given
     reasons = {name: why for name, (_, why) in derived.items() if name not in given}
     return Chosen(TransRAConfig(**filled), reasons)
+
+
+def _has_bfloat16() -> bool:
+    """Whether products of half precision are quicker here than whole ones."""
+    known = (getattr(torch.cpu, f"_is_{name}_supported", None) for name in _HALF)
+    return any(asked is not None and asked() for asked in known)
 
 
 def _batch(graph: Graph) -> tuple[int, str]:

@@ -50,7 +50,7 @@ def test_what_is_set_stays_and_has_no_reason(make_snapshot):
 
 
 def test_dials_that_contradict_the_derived_ones_are_named(make_snapshot):
-    with pytest.raises(ConfigError, match=r"relation_dim should be dim, 64, .*, received 16"):
+    with pytest.raises(ConfigError, match=r"relation_dim should be dim, 128, .*, received 16"):
         choose(graph_of(make_snapshot, 9, facts=True), Dials(relation_dim=16))
 
 
