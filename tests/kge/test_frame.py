@@ -1,0 +1,98 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from graphsvc.artifact import ArtifactStore
+from kge.bundle import Bundle, seal_bundle
+from kge.config import TransRAConfig
+from kge.errors import ShapeMismatch
+from kge.frame import begin_with, hold, kept, previous_of
+from kge.model import build_model, parts
+from kge.train import Training
+from kge.triples import graph_of_snapshot
+
+EDGES = [(f"u{u}", "click", f"f{f}") for u in range(8) for f in range(8) if u // 4 == f // 4]
+EDGES += [(f"f{n}", "genre", f"t{n // 4}") for n in range(8)]
+#: A day later: somebody new, a new film, and another click.
+LATER = [*EDGES, ("u9", "click", "f0"), ("u1", "click", "f9"), ("u0", "click", "f5")]
+SMALL = TransRAConfig(
+    dim=8, relation_dim=8, block=8, batch=8, epochs=30.0, anchors_per_type=2, nearest_anchors=2,
+    frame_per_type=4,
+)  # fmt: skip
+
+
+def finished(training: Training) -> Training:
+    for _ in training.steps():
+        pass
+    return training
+
+
+@pytest.fixture
+def before(make_snapshot, store: ArtifactStore) -> Bundle:
+    snapshot = make_snapshot(EDGES)
+    training = finished(Training(graph_of_snapshot(snapshot), SMALL))
+    arrays = training.trained().arrays()
+    return seal_bundle(store, snapshot.digest, arrays, dials={}, metrics={})
+
+
+@pytest.fixture
+def graph(make_snapshot):
+    return graph_of_snapshot(make_snapshot(LATER))
+
+
+def test_a_refresh_begins_with_the_vectors_scores_and_maps_before(before: Bundle, graph):
+    model = build_model(graph, SMALL)
+    previous = previous_of(before, graph)
+    begin_with(previous, parts(model), SMALL, len(graph.relations))
+    row = {name: n for n, name in enumerate(graph.ids.tolist())}
+    assert set(graph.ids[previous.rows].tolist()) == set(before.ids.tolist())
+    vectors = parts(model).vectors.every()
+    for kind, name in (("film", "f2"), ("user", "u3"), ("thing", "t1")):
+        [old] = before.rows(kind, [name])
+        np.testing.assert_allclose(vectors[row[name]], before.vectors[old], atol=1e-5)
+    triples = torch.tensor([[row["u3"], 0, row["f2"]]])
+    [old_user], [old_film] = before.rows("user", ["u3"]), before.rows("film", ["f2"])
+    expected = before.score_tails(0, before.vectors[[old_user]], np.array([old_film]))
+    found = model.score_hrt(triples).item()
+    assert found == pytest.approx(expected.item(), abs=1e-4)
+
+
+def test_the_pull_is_the_gradient_of_its_loss(before: Bundle, graph):
+    config = dataclasses.replace(SMALL, frame_weight=0.7)
+    held = hold(previous_of(before, graph), config)
+    assert held is not None
+    now = torch.randn(
+        len(held.rows), 8, generator=torch.Generator().manual_seed(1)
+    ).requires_grad_()
+    loss = 0.7 * (now - held.places).square().sum(dim=1).mean()
+    torch.testing.assert_close(held.slope(now.detach()), torch.autograd.grad(loss, now)[0])
+
+
+def test_a_held_refresh_keeps_the_frame_and_a_training_from_nothing_does_not(
+    before: Bundle, graph, store: ArtifactStore
+):
+    previous = previous_of(before, graph)
+    refreshed = finished(Training(graph, SMALL, previous)).trained().arrays()
+    alone = finished(Training(graph, dataclasses.replace(SMALL, seed=9))).trained().arrays()
+    assert kept(previous, refreshed.vectors) > 0.95 > kept(previous, alone.vectors)
+    for arrays, same in ((refreshed, True), (alone, False)):
+        bundle = seal_bundle(store, "1" * 64, arrays, dials={}, metrics={})
+        assert (bundle.frame == before.frame) is same
+
+
+def test_a_refresh_that_does_not_hold_has_a_frame_of_its_own(before: Bundle, graph):
+    free = dataclasses.replace(SMALL, frame_weight=0.0)
+    training = finished(Training(graph, free, previous_of(before, graph)))
+    assert training.trained().arrays().frame is None
+
+
+@pytest.mark.parametrize(
+    ("dials", "says"),
+    [({"dim": 4}, "dim should be those"), ({"projection": "low_rank"}, "projection = full")],
+)
+def test_a_bundle_of_another_form_is_refused(before: Bundle, graph, dials, says: str):
+    config = dataclasses.replace(SMALL, **dials)
+    with pytest.raises(ShapeMismatch, match=says):
+        Training(graph, config, previous_of(before, graph))
