@@ -28,11 +28,13 @@ from nodepiece import measure as measure_nodepiece
 from pages import cells_of, page
 from pictures import by_edges
 from rich.table import Table
-from withheld import Withheld, read_triples, withhold
+from withheld import Withheld, withhold
 
 from api.provenance import header
 from graphsvc.report import Row, as_report
 from kge.dials import Dials
+from kge.errors import KgeError
+from kge.files import read_names
 
 SEEDS = (1, 2, 3)
 SHARE, ENOUGH = 0.05, 20
@@ -77,7 +79,7 @@ def cells(options: argparse.Namespace) -> dict[str, grid.Measure]:
 
 def _split(options: argparse.Namespace, seed: int) -> Withheld:
     files = [file for file in (options.train, options.valid, options.test) if file]
-    return withhold(read_triples(files), share=SHARE, enough=ENOUGH, seed=seed)
+    return withhold(read_names(files), share=SHARE, enough=ENOUGH, seed=seed)
 
 
 def _dials(options: argparse.Namespace, seed: int, epochs: float) -> Dials:
@@ -104,7 +106,7 @@ def _nodepiece(options: argparse.Namespace, seed: int, edges: int) -> Mapping[st
 
 def _data(options: argparse.Namespace) -> Known:
     names = ("train", "told", "valid", "test")
-    return Known(**{n: read_triples([getattr(options, f"inductive_{n}")]) for n in names})
+    return Known(**{n: read_names([getattr(options, f"inductive_{n}")]) for n in names})
 
 
 def _others(options: argparse.Namespace, seed: int) -> Mapping[str, Any]:
@@ -181,7 +183,10 @@ def main() -> None:
     parser.add_argument("--inductive-epochs", type=float, default=60.0)
     parser.add_argument("--inductive-nodepiece-epochs", type=int, default=100)
     options = parser.parse_args()
-    found = grid.run(cells(options), options)
+    try:
+        found = grid.run(cells(options), options)
+    except KgeError as error:
+        raise SystemExit(f"error: {error}") from error
     rows = rows_of(found)
     names = ("dim", "epochs", "nodepiece_epochs")
     names += ("inductive_epochs", "inductive_nodepiece_epochs")

@@ -8,7 +8,6 @@ two withheld entities is in no graph, is not given and is not asked for: it only
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,15 +73,6 @@ class Withheld:
             inverse=inverse,
             weight=np.ones(len(given), np.float32),
         )
-
-
-def read_triples(paths: Sequence[Path]) -> NDArray[np.object_]:
-    """[E, 3] names of head, relation, tail of tab-separated files, each triple once."""
-    rows = [tuple(line.split("\t")) for path in paths for line in path.read_text().splitlines()]
-    wrong = next((row for row in rows if len(row) != 3), None)
-    if wrong is not None:
-        raise SystemExit(f"a line should be head, relation, tail between tabs, received {wrong}")
-    return np.array(list(dict.fromkeys(rows)), dtype=object)
 
 
 def numbered(names: NDArray[np.object_], ids: NDArray[np.object_]) -> NDArray[np.int64]:

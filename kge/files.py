@@ -9,7 +9,7 @@ ranks all of them equal, and it stays in the denominator too.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -88,6 +88,15 @@ def read_triples(train: Path, valid: Path, test: Path) -> TripleFiles:
         snapshot_rows=np.arange(len(entities), dtype=np.int32),
     )
     return TripleFiles(graph=graph, valid=columns[1], test=columns[2], relation_names=names)
+
+
+def read_names(paths: Sequence[Path]) -> NDArray[np.object_]:
+    """[E, 3] names of head, relation, tail of several files, each triple once, weights left out.
+
+    Raises `BadTriples`, which names the file and the line.
+    """
+    rows = dict.fromkeys(line[:3] for path in paths for line in _lines(path))
+    return np.array(list(rows), dtype=object)
 
 
 def _lines(path: Path) -> Iterator[_Line]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kge.errors import BadTriples
-from kge.files import read_triples
+from kge.files import read_names, read_triples
 
 GOOD = "anna\tknows\tben\nben\tlives in\tRome\n"
 
@@ -76,3 +76,13 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path):
         read_triples(train, valid, tmp_path / "none.tsv")
     with pytest.raises(BadTriples, match="could not be opened: Is a directory"):
         read_triples(tmp_path, valid, valid)
+
+
+def test_names_of_several_files_are_read_once_each(tmp_path: Path):
+    for name, text in (("a", "x\tr\ty\ny\tr\tx\t2.5\n"), ("b", "x\tr\ty\n")):
+        (tmp_path / name).write_text(text)
+    found = read_names([tmp_path / "a", tmp_path / "b"])
+    assert found.tolist() == [["x", "r", "y"], ["y", "r", "x"]]
+    (tmp_path / "a").write_text("x\tr\n")
+    with pytest.raises(BadTriples, match="a, line 1 should be head<TAB>relation<TAB>tail"):
+        read_names([tmp_path / "a"])

@@ -56,13 +56,3 @@ def test_what_is_given_is_not_asked_for(withheld):
     assert len(asked) == 6
     assert len(split.graph(2).head) == len(split.kept) + 8
     assert split.graph(None).entity_count == split.stay
-
-
-def test_files_of_triples_are_read_once_each(withheld, tmp_path: Path):
-    for name, text in (("a", "x\tr\ty\ny\tr\tx\n"), ("b", "x\tr\ty\n")):
-        (tmp_path / name).write_text(text)
-    found = withheld.read_triples([tmp_path / "a", tmp_path / "b"])
-    assert found.tolist() == [["x", "r", "y"], ["y", "r", "x"]]
-    (tmp_path / "a").write_text("x\tr\n")
-    with pytest.raises(SystemExit, match="between tabs"):
-        withheld.read_triples([tmp_path / "a"])
