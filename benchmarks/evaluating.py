@@ -57,6 +57,7 @@ def measure_evaluation(
         "queries_per_second": statistics.median(ours),
         "pykeen_queries_per_second": statistics.median(theirs),
         "ratio": statistics.median(ratios),
+        "ratios": ratios,
         "ratio_lowest": min(ratios),
         "ratio_highest": max(ratios),
         "ranks_that_differ": float((ranks != others).mean()),

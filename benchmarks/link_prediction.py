@@ -70,9 +70,15 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def measure(
-    data: TripleFiles, name: str, seed: int, *, minutes: float, memory: int
+    data: TripleFiles,
+    name: str,
+    seed: int,
+    *,
+    minutes: float,
+    memory: int,
+    shares: Sequence[float] = timed.EVENLY,
 ) -> Mapping[str, Any]:
-    """Train one model with one seed and measure it."""
+    """Train one model with one seed and measure it; `shares` are the curve's, see `timed.run`."""
     graph, filters = data.graph, [data.train, data.valid, data.test]
     ranks = partial(link_prediction, memory=min(MEMORY, memory // 8))
     drawn = np.random.default_rng(0).permutation(len(data.valid))[:SAMPLE]
@@ -87,6 +93,7 @@ def measure(
         seed=seed,
         seconds=60.0 * minutes,
         validate=validate,
+        shares=shares,
     )
     valid = ranks(outcome.scorer, data.valid, filters)
     test = ranks(outcome.scorer, data.test, filters)

@@ -65,4 +65,9 @@ def _number(value: float) -> str:
 
 def told(rows: Sequence[Row]) -> list[Row]:
     """One row per figure: of those with several runs, the one over all of them."""
-    return [row for row in rows if row.seed in (0, "all")]
+    whole = {(row.metric, row.model, row.split) for row in rows if row.seed == "all"}
+    return [
+        row
+        for row in rows
+        if row.seed == "all" or (row.seed == 0 and (row.metric, row.model, row.split) not in whole)
+    ]

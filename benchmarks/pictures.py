@@ -96,3 +96,53 @@ def trade(file: Path, series: Mapping[str, Sequence[Mapping[str, float]]], targe
     axes.legend(frameon=False)
     figure.savefig(file, dpi=130)
     plt.close(figure)
+
+
+def growth(file: Path, series: Mapping[str, Sequence[tuple[float, float]]], unit: str) -> None:
+    """What something costs against a size, both in logarithms, a panel per size.
+
+    Dotted: as if it were linear from the first measurement on.
+    """
+    drawn = {axis: sorted(points) for axis, points in series.items() if points}
+    if not drawn:
+        return
+    figure, panels = plt.subplots(
+        1, len(drawn), figsize=(3.6 * len(drawn), 3.6), layout="constrained", squeeze=False
+    )
+    for axes, (axis, points) in zip(panels[0], drawn.items(), strict=True):
+        sizes, costs = zip(*points, strict=True)
+        axes.loglog(sizes, costs, "o", markersize=4)
+        axes.loglog(
+            (sizes[0], sizes[-1]),
+            (costs[0], costs[0] * sizes[-1] / sizes[0]),
+            ":",
+            color="gray",
+            label="linear",
+        )
+        axes.set_xlabel(axis)
+        axes.set_ylabel(unit)
+        axes.grid(visible=True, alpha=0.3)
+        axes.legend(frameon=False)
+    figure.savefig(file, dpi=130)
+    plt.close(figure)
+
+
+def learning(
+    file: Path, moments: Sequence[float], runs: Mapping[str, Sequence[Sequence[float]]]
+) -> None:
+    """Validation MRR against minutes of training: mean of a model's runs, and their range."""
+    if not runs:
+        return
+    figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
+    for (name, curves), marker in zip(runs.items(), "os^vD", strict=False):
+        mean = [sum(values) / len(values) for values in zip(*curves, strict=True)]
+        [line] = axes.plot(moments, mean, marker=marker, markersize=4, label=name)
+        low, high = ([end(values) for values in zip(*curves, strict=True)] for end in (min, max))
+        axes.fill_between(moments, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("minutes of training")
+    axes.set_ylabel("validation MRR")
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend(frameon=False)
+    figure.savefig(file, dpi=130)
+    plt.close(figure)

@@ -5,7 +5,7 @@ training time; never decides what is trained.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from grid import console
@@ -15,8 +15,8 @@ from kge.rivals.registry import Train
 from kge.scorer import Scorer
 from kge.triples import Graph
 
-#: How often validation is measured within a training.
-POINTS = 10
+#: At which shares of a training validation is measured, where nobody says.
+EVENLY = tuple(n / 10 for n in range(1, 11))
 #: Seconds between two paintings of the bar.
 _PAINT = 0.2
 
@@ -65,9 +65,14 @@ def run(
     seed: int,
     seconds: float,
     validate: Callable[[Scorer], float],
+    shares: Sequence[float] = EVENLY,
 ) -> Outcome:
-    """Train for so many seconds; `validate` gives the MRR on the validation sample."""
+    """Train for so many seconds; `validate` gives the MRR on the validation sample.
+
+    It is asked at these `shares` of the seconds, which ascend to 1, and at the end.
+    """
     clock, curve = Clock(seconds), []
+    moments = [seconds * share for share in shares]
     loop = train(graph, seed=seed, share=clock.share)
     steps, loss, painted, found = 0, float("nan"), 0.0, "-"
     with _bar() as bar:
@@ -82,7 +87,8 @@ def run(
                 break
             clock.stop()
             steps, loss = told.step, told.loss
-            if told.so_far and clock.spent >= seconds * (len(curve) + 1) / POINTS:
+            due = len(curve) < len(moments) and clock.spent >= moments[len(curve)]
+            if told.so_far and due:
                 curve.append({"seconds": clock.spent, "mrr": validate(told.so_far())})
                 found = f"{curve[-1]['mrr']:.4f}"
             if time.perf_counter() - painted > _PAINT:
@@ -91,7 +97,8 @@ def run(
                 shown = {"rate": rate, "loss": f"{loss:.4g}", "mrr": found}
                 bar.update(task, completed=clock.spent, **shown)
     last = validate(scorer)
-    if curve and curve[-1]["seconds"] > seconds * (POINTS - 0.5) / POINTS:
+    # What was measured shortly before the end stands where the end should.
+    if curve and curve[-1]["seconds"] > (seconds + [0.0, *moments][-2]) / 2:
         curve.pop()
     curve.append({"seconds": clock.spent, "mrr": last})
     return Outcome(scorer, steps, clock.spent, loss, curve)

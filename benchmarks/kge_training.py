@@ -1,0 +1,243 @@
+"""How fast TransRA trains, in how much memory, and how soon it is good, beside PyKEEN.
+
+    python benchmarks/kge_training.py --train FILE --valid FILE --test FILE --minutes 10
+
+Files hold head, relation and tail between tabs. Without files only graphs that are drawn from a
+seed are measured, and no quality.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+# PyKEEN makes a folder for data sets where it is imported; none is needed here.
+os.environ.setdefault("PYSTOW_HOME", str(Path(tempfile.gettempdir()) / "pystow"))
+sys.path.insert(0, str(Path(__file__).parent))
+
+import apart
+import grid
+import training_growth
+import training_quality
+import training_speed
+from evaluating import measure_evaluation
+from link_prediction import digest, interval
+from pages import cells_of, page
+from pictures import growth, learning
+from rich.table import Table
+from stored import Stored, popular
+
+from api.memory import machine
+from api.provenance import header
+from graphsvc.report import Row, as_report
+from kge.errors import KgeError
+from kge.files import TripleFiles, read_triples
+
+GIVEN = ("train", "valid", "test")
+_EVALUATION = "evaluation"
+_TITLE = "Training TransRA: speed, memory, time to quality"
+_WORDS = """
+Everything runs on one machine, one thing at a time. Speed, memory and epochs are measured in
+processes of their own, which take turns; ratios are within a turn, intervals over the turns.
+
+- `speed_ratio_to_pykeen`: positive triples per second, ours by PyKEEN's. PyKEEN's is its TransR in
+  its own training loop (Adam, {pykeen_negatives} negatives per positive, batches of {batch}), ours
+  TransRA in the trainer of the service, where a batch of {batch} shares its negatives; d = k =
+  {dim} in both. `negatives=256` are draws: an entity that is drawn twice counts once. A positive is
+  a triple whose one end is asked for. PyKEEN draws which end, ours asks for both in turn, so
+  `epoch_speed_ratio_to_pykeen`, by passes over all triples, is half of it.
+- `peak_memory_ratio_to_pykeen`: by how much the peak of a process (VmHWM) is above what it held
+  before training, when libraries were loaded and the graph was there (`training_memory`);
+  `process_memory_ratio_to_pykeen`: the same of whole processes (`process_memory`).
+- `gemm_share`: floating-point operations of training's matrix products, counted from their shapes,
+  per second of training, as a share of `gemm_peak`, the quickest of several square products of
+  {product} rows in the same precision with as many threads.
+- All threads of the machine, unless `threads=` says how many.
+- `epoch_seconds`: a round over all triples, each in both directions, on one thread: all of its
+  batches are made, and enough are learned to tell what all would take. `epoch_seconds_slope`: of a
+  line through log size and log seconds; 1 is linear. `setup_seconds` comes once in a training.
+- `valid_mrr`: filtered, both ends, realistic ranks, on a thousand validation triples at most,
+  while the clock stands still. `ahead_from_minutes`: the first of these minutes from which on
+  TransRA's mean is above that of every rival; there is no such row where it is not ahead at the
+  end, and `lead_at_end` says how far it is.
+- `evaluation_ratio_to_pykeen`: queries ranked per second by ours, by those of PyKEEN's
+  `RankBasedEvaluator`, on the same PyKEEN TransR. `ranks_that_differ`: the share of realistic ranks
+  that are not equal.
+
+![seconds per epoch](growth.png)
+"""
+_CURVES = """
+![validation MRR against minutes of training](quality.png)
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """Everything that has a size; a test's are small."""
+
+    entities: int = 100_000
+    triples: int = 1_000_000
+    relations: int = 20
+    speed: training_speed.SpeedSizes = field(default_factory=training_speed.SpeedSizes)
+    growth: training_growth.GrowthSizes = field(default_factory=training_growth.GrowthSizes)
+    quality: training_quality.QualitySizes = field(default_factory=training_quality.QualitySizes)
+    #: arguments of `measure_evaluation`
+    evaluation: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What one run is about."""
+
+    sizes: Sizes
+    folder: Path
+    memory: int
+    #: a graph of the user's own: name, key, triples
+    name: str = ""
+    key: str = ""
+    data: TripleFiles | None = None
+
+    def graphs(self) -> list[Stored]:
+        """What speed is measured on."""
+        sizes = self.sizes
+        drawn = {n: getattr(sizes, n) for n in ("entities", "triples", "relations")}
+        found = [popular(training_growth.NAME, self.folder, **drawn)]
+        if self.data is not None:
+            data = self.data
+            found.append(
+                Stored(
+                    name=self.name,
+                    key=self.key,
+                    entities=data.graph.entity_count,
+                    relations=len(data.graph.relations),
+                    folder=self.folder,
+                    make=lambda: data.train,
+                )
+            )
+        return found
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = grid.arguments(__doc__.splitlines()[0], "docs/benchmarks/kge-training")
+    parser.set_defaults(budget_minutes=240.0)
+    for name in GIVEN:
+        parser.add_argument(f"--{name}", type=Path, help="triples; all three are one graph")
+    parser.add_argument("--minutes", type=float, default=10.0, help="training of each model")
+    parser.add_argument("--seeds", type=int, default=3, help="trainings of each model")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path(tempfile.gettempdir()) / "graphsvc-kge-training",
+        help="folder of the graphs that are drawn, some 300 MB",
+    )
+    return parser
+
+
+def asked_of(options: argparse.Namespace, sizes: Sizes) -> Asked:
+    """Options, checked. Raises `KgeError` for files that hold no triples."""
+    if not options.minutes > 0 or options.seeds < 1:
+        raise SystemExit("--minutes should be above 0 and --seeds at least 1")
+    given = [getattr(options, name) for name in GIVEN]
+    quality = replace(sizes.quality, minutes=options.minutes, seeds=options.seeds)
+    same: dict[str, Any] = {
+        "sizes": replace(sizes, quality=quality),
+        "folder": options.work,
+        "memory": machine() * 3 // 4,
+    }
+    if not any(given):
+        return Asked(**same)
+    if not all(given):
+        raise SystemExit("--train, --valid and --test should be given together, or none of them")
+    data, name = read_triples(*given), options.train.resolve().parent.name
+    return Asked(**same, name=name, key=f"{name}-{digest(options)}", data=data)
+
+
+def cells(asked: Asked, run: apart.Run = apart.run) -> dict[str, grid.Measure]:
+    """Every cell by its name; `run` has work done in a process of its own."""
+    sizes = asked.sizes
+    made = training_speed.cells(asked.graphs(), sizes.speed, run)
+    made[_EVALUATION] = partial(measure_evaluation, **sizes.evaluation)
+    if asked.data is not None:
+        made |= training_quality.cells(asked.data, asked.key, sizes.quality, asked.memory)
+    return made | training_growth.cells(sizes.growth, asked.folder, run)
+
+
+def rows_of(found: Mapping[str, Mapping[str, Any]], asked: Asked) -> list[Row]:
+    sizes = asked.sizes
+    rows = training_speed.rows_of(found, asked.graphs(), sizes.speed)
+    rows += training_growth.rows_of(found, sizes.growth)
+    if told := found.get(_EVALUATION):
+        rows += _evaluation_rows(told)
+    if asked.data is not None:
+        rows += training_quality.rows_of(found, asked.key, asked.name, sizes.quality)
+    return rows
+
+
+def _evaluation_rows(told: Mapping[str, Any]) -> list[Row]:
+    same = {"split": f"entities={told['entities']}", "model": training_growth.NAME}
+    mean, low, high = interval(told["ratios"])
+    differ = told["ranks_that_differ"]
+    speeds = [
+        Row(metric=f"evaluation_{name}", value=told[name], unit="queries/s", **same)
+        for name in ("queries_per_second", "pykeen_queries_per_second")
+    ]
+    return [
+        Row(metric="evaluation_ratio_to_pykeen", value=mean, lo=low, hi=high, unit="ratio", **same),
+        Row(metric="ranks_that_differ", value=differ, unit="share", **same),
+        *speeds,
+    ]
+
+
+def write(
+    found: Mapping[str, Mapping[str, Any]], asked: Asked, out: Path, command: str
+) -> list[Row]:
+    """Report, page and pictures of what was measured."""
+    sizes, rows = asked.sizes, rows_of(found, asked)
+    about = header({**asdict(sizes), "graph": asked.key})
+    about["commit"] = ", ".join(sorted({cell["commit"] for cell in found.values()}))
+    report = orjson.dumps(as_report(rows, about), option=orjson.OPT_INDENT_2)
+    (out / "kge_training.json").write_bytes(report)
+    by_size = {axis: training_growth.series(found, sizes.growth, axis) for axis in _AXES}
+    growth(out / "growth.png", by_size, "seconds per epoch")
+    told = training_quality.curves(found, asked.key, sizes.quality) if asked.data else {}
+    runs: dict[str, Sequence[Sequence[float]]] = {
+        n: list(each.values()) for n, each in told.items()
+    }
+    learning(out / "quality.png", sizes.quality.moments, runs)
+    words = _WORDS.format(**{name: getattr(sizes.speed, name) for name in _NAMED})
+    words += _CURVES if runs else ""
+    text = page(_TITLE, words, command, rows, about, models="graph or model")
+    (out / "README.md").write_text(text)
+    return rows
+
+
+_AXES = ("edges", "entities")
+_NAMED = ("pykeen_negatives", "batch", "dim", "product")
+
+
+def main() -> None:
+    options = arguments().parse_args()
+    try:
+        asked = asked_of(options, Sizes())
+        found = grid.run(cells(asked), options)
+    except KgeError as error:
+        raise SystemExit(f"error: {error}") from error
+    command = "python benchmarks/kge_training.py"
+    if asked.data is not None:
+        command += " ".join(["", *(f"--{n} {getattr(options, n).name}" for n in GIVEN)])
+        command += f" --minutes {options.minutes:g} --seeds {options.seeds}"
+    table = Table("metric", "graph or model", "where", "value", "95 % interval", "unit")
+    for line in cells_of(write(found, asked, options.out, command)):
+        table.add_row(*line)
+    grid.console.print(table)
+
+
+if __name__ == "__main__":
+    main()

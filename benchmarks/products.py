@@ -1,0 +1,54 @@
+"""Matrix products: how many operations a batch of TransRA's takes, and how fast they could be.
+
+Takes shapes, gives counts and rates; never trains. Counted are the products of `kge/kernel.py` and
+`kge/losses.py` with full matrices and softmax, 2 operations per multiply-add, and nothing else: a
+test holds the count equal to what torch's own counter sees in one step.
+"""
+
+import time
+
+import torch
+
+from kge.blocks import Batch
+from kge.config import TransRAConfig
+
+# Dimensions: b queries, p pairs, m candidates, d and k as in TransRA.
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def operations(batch: Batch, config: TransRAConfig) -> int:
+    """Floating-point operations of the products of one step."""
+    if config.projection != "full" or config.loss != "softmax":
+        raise ValueError(
+            f"projection and loss should be full and softmax to be counted, received "
+            f"{config.projection} and {config.loss}"
+        )
+    return sum(
+        _of_block(len(block.head), len(block.tail), len(batch.candidates[block.pool].rows), config)
+        for block in batch.blocks
+    )
+
+
+def _of_block(b: int, p: int, m: int, config: TransRAConfig) -> int:
+    d, k = config.dim, config.relation_dim
+    # Each row goes through its matrix, its gradient back, and both make the matrix's gradient.
+    projected = b if config.tails == "still" else b + p + m
+    # Scores have the candidates' base as a further column, or as two halves.
+    bases = 2 if config.precision == "bfloat16" else 1
+    scores, by_query, by_points = k + bases, k, k + 1
+    return 2 * (3 * projected * d * k + b * m * (scores + by_query + by_points))
+
+
+def peak(*, size: int, precision: str, runs: int) -> dict[str, float]:
+    """Operations per second of the quickest of several large square products on this machine."""
+    draw = torch.Generator().manual_seed(0)
+    left, right = (torch.randn(size, size, generator=draw).to(_DTYPES[precision]) for _ in range(2))
+    made = torch.empty(size, size, dtype=_DTYPES[precision])
+    torch.mm(left, right, out=made)  # the first one makes threads and buffers
+    seconds = []
+    for _ in range(runs):
+        begin = time.perf_counter()
+        torch.mm(left, right, out=made)
+        seconds.append(time.perf_counter() - begin)
+    return {"per_second": 2.0 * size**3 / min(seconds), "size": size, "runs": runs}

@@ -1,0 +1,204 @@
+"""benchmarks/kge_training.py: every cell in small, the rows that come of it, and what it counts."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+import torch
+from planted_graph import planted
+from torch.utils.flop_counter import FlopCounterMode
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+
+import apart
+import grid
+import kge_training
+from popular import popular_triples
+from products import operations
+from training_growth import GrowthSizes, slope
+from training_quality import ahead_from
+from training_speed import Arm, SpeedSizes
+
+from graphsvc.report import rows_of
+from kge.blocks import BlockSampler
+from kge.config import TransRAConfig
+from kge.learner import Learner
+from kge.model import build_model
+
+SPEED = SpeedSizes(
+    dim=8,
+    batch=64,
+    arms=(Arm(negatives=16), Arm(negatives=16, precision="bfloat16")),
+    seconds=0.01,
+    pykeen_seconds=0.01,
+    product=64,
+    product_runs=2,
+    repeats=2,
+    threads=(2, 1),
+)
+GROWTH = GrowthSizes(
+    edges=(200, 400),
+    against=(50, 60, 70),
+    entities=60,
+    triples=200,
+    relations=3,
+    dim=8,
+    negatives=16,
+    batch=64,
+    seconds=0.01,
+    repeats=1,
+)
+SMALL = kge_training.Sizes(
+    entities=60,
+    triples=200,
+    relations=3,
+    speed=SPEED,
+    growth=GROWTH,
+    evaluation={"entities": 40, "relations": 3, "triples": 30, "sample": 8},
+)
+
+
+def inline(work, asked, *, threads):
+    """As `apart.run` without a process; the peak of this one lies before the work."""
+    told = json.loads(json.dumps(work(**json.loads(json.dumps(asked)))))
+    return told | {"own_mib": told.get("own_mib", 0.0) + 1.0}
+
+
+@pytest.fixture
+def options(tmp_path: Path):
+    """The planted graph as three files, trained for three tenths of a second per model."""
+    graph, withheld = planted()
+    train = np.stack([graph.head, graph.relation, graph.tail], axis=1)
+    given = []
+    for name, part in {"train": train, "valid": withheld[:6], "test": withheld[6:]}.items():
+        file = tmp_path / "towns" / f"{name}.tsv"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("".join(f"e{h}\tr{r}\te{t}\n" for h, r, t in part))
+        given += [f"--{name}", str(file)]
+    more = ["--minutes", "0.005", "--seeds", "2"]
+    more += ["--out", str(tmp_path / "out"), "--work", str(tmp_path / "work")]
+    return kge_training.arguments().parse_args([*given, *more])
+
+
+def test_all_cells_become_rows_a_page_and_pictures(options):
+    asked = kge_training.asked_of(options, SMALL)
+    found = grid.run(kge_training.cells(asked, inline), options)
+    kge_training.write(found, asked, options.out, "command")
+    rows = rows_of(orjson.loads((options.out / "kge_training.json").read_bytes()))
+    told = {(r.metric, r.model, r.split): r for r in rows if r.seed in (0, "all")}
+    for graph in ("synthetic", "towns"):
+        for arm in ("negatives=16/float32", "negatives=16/bfloat16/threads=1"):
+            ours, theirs = (
+                [
+                    r.value
+                    for r in rows
+                    if (r.metric, r.model) == ("triples_per_second", graph)
+                    and r.split == split
+                    and r.seed != "all"
+                ]
+                for split in (arm, "pykeen/threads=1" if "threads" in arm else "pykeen")
+            )
+            ratio = told["speed_ratio_to_pykeen", graph, arm]
+            assert ratio.value == pytest.approx(np.mean(np.array(ours) / np.array(theirs)))
+            assert ratio.lo <= ratio.value <= ratio.hi
+            assert told["peak_memory_ratio_to_pykeen", graph, arm].value > 0
+            assert told["process_memory_ratio_to_pykeen", graph, arm].value > 0
+            assert told["gemm_share", graph, arm].value > 0
+        assert told["gemm_peak", graph, "float32"].unit == "GFLOP/s"
+    for axis in ("edges", "entities"):
+        assert np.isfinite(told["epoch_seconds_slope", "synthetic", axis].value)
+    assert told["ranks_that_differ", "synthetic", "entities=40"].value < 0.05
+    ratio = told["evaluation_ratio_to_pykeen", "synthetic", "entities=40"]
+    assert ratio.lo <= ratio.value <= ratio.hi
+    assert ("lead_at_end", "transra - best rival", "towns") in told
+    for model in ("transra", "transr-pykeen", "rotate"):
+        assert told["valid_mrr", model, "towns/minute=0.005"].seed == "all"
+    page = (options.out / "README.md").read_text()
+    assert page.count("| valid_mrr | rotate | towns/minute=0.005 |") == 1
+    for picture in ("growth.png", "quality.png"):
+        assert (options.out / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_process_has_a_peak_of_its_own():
+    # No library was loaded there, and what this process holds is not counted.
+    assert apart.run(apart.peak_mib, {}, threads=1) < 0.5 * apart.held_mib()
+
+
+def test_what_fails_in_a_process_is_told():
+    with pytest.raises(SystemExit, match=r"(?s)held_mib ended with 1: .*TypeError"):
+        apart.run(apart.held_mib, {"of": "all"}, threads=1)
+
+
+@pytest.mark.parametrize("tails", ["same", "own", "still"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_operations_are_those_that_torch_counts(tails: str, precision: str):
+    graph, _ = planted()
+    config = TransRAConfig(
+        dim=12,
+        relation_dim=12 if tails == "still" else 8,
+        tails=tails,
+        precision=precision,
+        negatives=20,
+        block=64,
+        batch=256,
+    )
+    learner = Learner(graph, build_model(graph, config), config)
+    batch = next(iter(BlockSampler(graph, config)))
+    assert len(batch.blocks) > 1
+    # torch counts `addmm` and not the one that works in place.
+    in_place = {torch.ops.aten.addmm_: lambda _, a, b, **_more: 2 * a[0] * a[1] * b[1]}
+    with FlopCounterMode(display=False, custom_mapping=in_place) as counter:
+        learner.learn(batch, 1.0, torch.Generator().manual_seed(0))
+    assert operations(batch, config) == counter.get_total_flops()
+
+
+def test_operations_of_other_forms_are_refused():
+    graph, _ = planted()
+    config = TransRAConfig(loss="margin")
+    batch = next(iter(BlockSampler(graph, config)))
+    with pytest.raises(ValueError, match=r"softmax to be counted, received full and margin"):
+        operations(batch, config)
+
+
+def test_a_popular_graph_has_distinct_triples_and_few_who_are_popular():
+    triples = popular_triples(entities=1000, triples=20_000, relations=5, seed=1)
+    assert triples.shape == (20_000, 3)
+    assert len(np.unique(triples, axis=0)) == 20_000
+    assert triples.min(axis=0).tolist() == [0, 0, 0]
+    assert triples.max() < 1000
+    degree = np.sort(np.bincount(triples[:, 2], minlength=1000))
+    # Of rank^-.75 the first hundred have (100 / 1000)^.25 = 56 % of all.
+    assert 0.45 < degree[-100:].sum() / 20_000 < 0.65
+    again = popular_triples(entities=1000, triples=20_000, relations=5, seed=1)
+    assert (again == triples).all()
+
+
+def test_a_slope_is_the_exponent_and_has_an_interval():
+    # Two repeats a size, of factor 1.1 and 1 / 1.1 around 3 n^1.2.
+    points = [(n, 3.0 * n**1.2 * by) for n in (10, 100, 1000, 10_000) for by in (1.1, 1 / 1.1)]
+    found = slope(points)
+    assert found.value == pytest.approx(1.2)
+    assert found.low == pytest.approx(found.high, abs=1e-5)
+    points[-1] = (10_000, 9.0 * 10_000**1.2)
+    found = slope(points)
+    assert found.low < 1.2 < found.value < found.high
+
+
+def test_ahead_is_from_when_on_it_stays_ahead():
+    minutes = [1.0, 2.0, 3.0, 4.0]
+    assert ahead_from(minutes, [0.5, 0.1, 0.3, 0.4], [0.2, 0.2, 0.2, 0.2]) == 3.0
+    assert ahead_from(minutes, [0.3, 0.3, 0.3, 0.4], [0.2, 0.2, 0.2, 0.2]) == 1.0
+    assert ahead_from(minutes, [0.3, 0.3, 0.3, 0.2], [0.2, 0.2, 0.2, 0.2]) is None
+
+
+def test_files_are_given_together(options):
+    options.test = None
+    with pytest.raises(SystemExit, match="given together"):
+        kge_training.asked_of(options, SMALL)
+    options.train = options.valid = None
+    asked = kge_training.asked_of(options, SMALL)
+    assert {graph.name for graph in asked.graphs()} == {"synthetic"}
+    assert not any(name.startswith("quality") for name in kge_training.cells(asked))
