@@ -58,7 +58,7 @@ processes of their own, which take turns; ratios are within a turn, intervals ov
   `process_memory_ratio_to_pykeen`: the same of whole processes (`process_memory`).
 - `gemm_share`: floating-point operations of training's matrix products, counted from their shapes,
   per second of training, as a share of `gemm_peak`, the quickest of several square products of
-  {product} rows in the same precision with as many threads.
+  {products} rows in the same precision with as many threads.
 - All threads of the machine, unless `threads=` says how many.
 - `epoch_seconds`: a round over all triples, each in both directions, on one thread: all of its
   batches are made, and enough are learned to tell what all would take. `epoch_seconds_slope`: of a
@@ -211,7 +211,8 @@ def write(
         n: list(each.values()) for n, each in told.items()
     }
     learning(out / "quality.png", sizes.quality.moments, runs)
-    words = _WORDS.format(**{name: getattr(sizes.speed, name) for name in _NAMED})
+    named = {name: getattr(sizes.speed, name) for name in _NAMED}
+    words = _WORDS.format(products=", ".join(map(str, sizes.speed.products)), **named)
     words += _CURVES if runs else ""
     text = page(_TITLE, words, command, rows, about, models="graph or model")
     (out / "README.md").write_text(text)
@@ -219,7 +220,7 @@ def write(
 
 
 _AXES = ("edges", "entities")
-_NAMED = ("pykeen_negatives", "batch", "dim", "product")
+_NAMED = ("pykeen_negatives", "batch", "dim")
 
 
 def main() -> None:

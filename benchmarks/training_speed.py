@@ -49,8 +49,9 @@ class SpeedSizes:
     seconds: float = 20.0
     pykeen_seconds: float = 40.0
     warm: int = 2
-    product: int = 4096
-    product_runs: int = 6
+    #: rows of square products
+    products: Sequence[int] = (1024, 2048, 4096)
+    product_runs: int = 10
     repeats: int = 3
     threads: Sequence[int] = field(
         default_factory=lambda: sorted({os.cpu_count() or 1, 1}, reverse=True)
@@ -99,7 +100,11 @@ def _measure(graph: Stored, threads: int, sizes: SpeedSizes, run: Run) -> Mappin
         arms[arm.name] = run(speed_of_transra, ours, threads=threads)
     peaks = {}
     for precision in dict.fromkeys(arm.precision for arm in sizes.arms):
-        product = {"size": sizes.product, "precision": precision, "runs": sizes.product_runs}
+        product = {
+            "sizes": list(sizes.products),
+            "precision": precision,
+            "runs": sizes.product_runs,
+        }
         peaks[precision] = run(products.peak, product, threads=threads)["per_second"]
     return {"pykeen": pykeen, "arms": arms, "product_peaks": peaks}
 

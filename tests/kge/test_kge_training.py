@@ -34,7 +34,7 @@ SPEED = SpeedSizes(
     arms=(Arm(negatives=16), Arm(negatives=16, precision="bfloat16")),
     seconds=0.01,
     pykeen_seconds=0.01,
-    product=64,
+    products=(32, 64),
     product_runs=2,
     repeats=2,
     threads=(2, 1),
