@@ -76,7 +76,7 @@ class Kernel:
         query_bk = _times(_through(maps.head, dropped_bd, precision) + maps.shift, kept.query)
         tail_pk = _through(maps.tail, ends.tail, precision)
         other_mk = _through(maps.tail, ends.other, precision)
-        own_pk = query_bk[pairs.row]
+        own_pk = query_bk.index_select(0, pairs.row)
         positive_p = (own_pk * tail_pk).sum(dim=1).mul_(2.0) - _lengths(tail_pk)
         base_m = _lengths(other_mk).neg_()
         if ends.tail_bias is not None and ends.other_bias is not None:

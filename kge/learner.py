@@ -16,11 +16,11 @@ from kge.blocks import Batch, Block
 from kge.config import TransRAConfig
 from kge.frame import Hold
 from kge.kernel import Ends, Gradients, Kept, Kernel
-from kge.losses import Pairs
+from kge.losses import STEP, Pairs
 from kge.model import clip_rows, parts
 from kge.negatives import Candidates
 from kge.relations import OpenRelation, Relations
-from kge.rowwise import Adagrad, Adam, RowOptimizer
+from kge.rowwise import Adagrad, Adam, RowOptimizer, take
 from kge.triples import Graph
 
 # Dimensions: N entities, u touched ones, b queries, p pairs, m candidates, d and k as in TransRA.
@@ -80,7 +80,7 @@ class Learner:
         rate = decay * (
             config.learning_rate if name in _OF_ENTITIES else config.relation_learning_rate
         )
-        moved = self._optimizers[name].move(rows, table[rows], gradient, rate)
+        moved = self._optimizers[name].move(rows, take(table, rows), gradient, rate)
         if name == "own":
             moved = clip_rows(moved * (1.0 - rate * config.decay), config.max_norm)
         table[rows] = moved
@@ -94,11 +94,11 @@ class _Step:
         self.rows = _touched(batch, learner.held, len(learner.place))
         if isinstance(self.rows, Tensor):
             learner.place[self.rows] = torch.arange(len(self.rows))
-        own = learner.tables["own"][self.rows]
+        own = take(learner.tables["own"], self.rows)
         self.values = learner.vectors.rows(self._indices(), own) if self._composed else own
         self.by_values = torch.zeros_like(self.values)
         bias = learner.tables.get("bias")
-        self.bias = None if bias is None else bias[self.rows]
+        self.bias = None if bias is None else take(bias, self.rows)
         self.by_bias = torch.zeros(len(self.values))
         self.by_anchors = torch.zeros_like(learner.tables["anchors"])
         self.open: dict[int, OpenRelation] = {}
@@ -107,19 +107,20 @@ class _Step:
     def add(self, block: Block) -> float:
         """Add the gradients of one block; gives its part of the loss."""
         learner, candidates = self.learner, self.batch.candidates[block.pool]
-        head, tail = self._places(block.head), self._places(block.tail)
+        head = self._places(_filled_up(block.head, learner.config))
+        tail = self._places(block.tail)
         other = self._candidate_rows(candidates)
         row, swapped = learner.relations.side(block.side)
         if row not in self.open:
             self.open[row] = learner.relations.open(row)
         maps = self.open[row].seen(swapped=swapped)
-        heads, replaced = self._with_priors(self.values[head], block.side)
+        heads, replaced = self._with_priors(take(self.values, head), block.side)
         ends = Ends(
             head=heads,
-            tail=self.values[tail],
-            other=self.values[other],
-            tail_bias=None if self.bias is None else self.bias[tail],
-            other_bias=None if self.bias is None else self.bias[other],
+            tail=take(self.values, tail),
+            other=take(self.values, other),
+            tail_bias=None if self.bias is None else take(self.bias, tail),
+            other_bias=None if self.bias is None else take(self.bias, other),
             log_expected=torch.from_numpy(candidates.log_expected),
         )
         pairs = Pairs(
@@ -163,13 +164,14 @@ class _Step:
         return self.learner.vectors.composed
 
     def _indices(self) -> Int[Tensor, "u"]:
-        every = torch.arange(len(self.learner.place))
-        return self.rows if isinstance(self.rows, Tensor) else every
+        if isinstance(self.rows, Tensor):
+            return self.rows
+        return torch.arange(len(self.learner.place))
 
     def _places(self, entities: NDArray[np.int64]) -> Tensor:
         """Where entities lie among the gathered rows."""
         found = torch.from_numpy(entities)
-        return self.learner.place[found] if isinstance(self.rows, Tensor) else found
+        return take(self.learner.place, found) if isinstance(self.rows, Tensor) else found
 
     def _candidate_rows(self, candidates: Candidates) -> Rows:
         if candidates.contiguous:  # gathered rows ascend too
@@ -205,7 +207,14 @@ def _touched(batch: Batch, held: Hold | None, count: int) -> Rows:
         ends.append(held.rows)
     if max(len(rows) for rows in drawn) == count:
         return slice(None)
-    return torch.from_numpy(np.unique(np.concatenate([*ends, *drawn])))
+    rows = np.sort(np.concatenate([*ends, *drawn]))  # np.unique takes several times as long
+    return torch.from_numpy(rows[np.diff(rows, prepend=-1) > 0])
+
+
+def _filled_up(head: NDArray[np.int64], config: TransRAConfig) -> NDArray[np.int64]:
+    """Queries of half precision in whole steps: copies of the first, which no pair refers to."""
+    more = -len(head) % STEP if config.precision == "bfloat16" else 0
+    return np.concatenate([head, np.repeat(head[:1], more)]) if more else head
 
 
 def _known(block: Block, candidates: Candidates) -> tuple[Tensor, Tensor]:
@@ -224,4 +233,4 @@ def _mask(shape: tuple[int, ...], dropout: float, draw: torch.Generator) -> Tens
     """What dropout multiplies by: 0, or 1 / (1 - dropout)."""
     if not dropout:
         return None
-    return (torch.rand(shape, generator=draw) >= dropout) / (1.0 - dropout)
+    return torch.empty(shape).bernoulli_(1.0 - dropout, generator=draw).div_(1.0 - dropout)

@@ -13,6 +13,10 @@ from torch import Tensor
 
 # Dimensions: b queries, p positive pairs, m shared candidates, k columns, c pairs that are known.
 
+#: Products of half precision are compiled for each new shape, and kept: so sizes go in such steps.
+STEP = 64
+#: Below every score: what fills a table up to a whole step.
+_NOTHING = -1e30
 #: Where a score's columns are halved in precision, its base is kept as two of them.
 _BASES = {torch.float32: 1, torch.bfloat16: 2}
 
@@ -91,13 +95,14 @@ def sampled_softmax(
     top_b = top_b.to(precision)
     scores_bm.sub_(top_b[:, None]).exp_()
     total_b, top_b = scores_bm.sum(dim=1, dtype=torch.float32), top_b.float()
-    own_p = (table.positive - top_b[pairs.row]).exp()
-    total_p = total_b[pairs.row] + own_p
-    loss = (pairs.weight * (total_p.log() + top_b[pairs.row] - table.positive)).sum()
+    own_p = (table.positive - top_b.index_select(0, pairs.row)).exp()
+    total_p = total_b.index_select(0, pairs.row) + own_p
+    loss = (pairs.weight * (total_p.log() + top_b.index_select(0, pairs.row) - table.positive)).sum()
     share_b = torch.zeros_like(total_b).index_add_(0, pairs.row, pairs.weight / total_p)
     by_query = (scores_bm @ points[:, :-columns]).float() * share_b[:, None]
     scaled = torch.cat([query[:, :-columns].float() * share_b[:, None], share_b[:, None]], dim=1)
     by_points = (scores_bm.T @ scaled.to(precision)).float()
+    by_points = by_points[: len(table.points)]
     return Slopes(
         loss=float(loss),
         query=by_query,
@@ -140,13 +145,19 @@ def margin_ranking(table: Table, pairs: Pairs, margin: float) -> Slopes:
 def _factors(
     table: Table, log_expected: Float[Tensor, "m"], precision: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """Query and points with the base as further columns, in the precision of the product."""
+    """Query and points with the base as further columns, in the precision of the product.
+
+    In half precision points that nobody scores fill them up to a whole step.
+    """
     columns, width = _BASES[precision], table.query.shape[1]
     query = torch.ones(len(table.query), width + columns, dtype=precision)
     query[:, :width] = table.query
-    points = torch.empty(len(table.points), width + columns, dtype=precision)
-    points[:, :width] = table.points
-    base = table.base - log_expected
+    size = len(table.points)
+    more = -size % STEP if columns > 1 else 0
+    points = torch.zeros(size + more, width + columns, dtype=precision)
+    points[:size, :width] = table.points
+    base = torch.full((size + more,), _NOTHING)
+    torch.sub(table.base, log_expected, out=base[:size])
     points[:, width] = base
     if columns > 1:
         points[:, width + 1] = base - points[:, width].float()

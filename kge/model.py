@@ -82,8 +82,8 @@ class AnchoredEmbedding(Representation):
 
     def rows(self, rows: Int[Tensor, "n"], own: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """Composed vectors of some rows whose own parts are given (as leaves of a gradient)."""
-        leaning = (self.nearest[rows], self.weight[rows])
-        return compose(own, self.gate[rows], self.anchors, leaning)
+        leaning = (self.nearest.index_select(0, rows), self.weight.index_select(0, rows))
+        return compose(own, self.gate.index_select(0, rows), self.anchors, leaning)
 
     @cached_property
     def composed(self) -> bool:
@@ -110,11 +110,11 @@ class AnchoredEmbedding(Representation):
         self, rows: Int[Tensor, "n"], slope: Float[Tensor, "n d"]
     ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "a d"]]:
         """The gradients by own parts and anchors, from that by the composed vectors of rows."""
-        gate, nearest = self.gate[rows, None], self.nearest[rows]
-        leaned = (1.0 - gate) * slope
-        by_anchors = torch.zeros_like(self.anchors)
+        gate = self.gate.index_select(0, rows)[:, None]
+        nearest, weight = self.nearest.index_select(0, rows), self.weight.index_select(0, rows)
+        leaned, by_anchors = (1.0 - gate) * slope, torch.zeros_like(self.anchors)
         for column in range(nearest.shape[1]):
-            by_anchors.index_add_(0, nearest[:, column], leaned * self.weight[rows, column, None])
+            by_anchors.index_add_(0, nearest[:, column], leaned * weight[:, column, None])
         return gate * slope, by_anchors
 
     def post_parameter_update(self) -> None:

@@ -7,7 +7,7 @@ and never moves a row that no gradient named. A row's state counts its own steps
 from typing import Protocol
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 _TINY = 1e-10
@@ -15,6 +15,11 @@ _TINY = 1e-10
 _BETA_1, _BETA_2 = 0.9, 0.999
 
 # Dimensions: n rows of a table, m distinct rows that move; a row may have any shape.
+
+
+def take(table: Shaped[Tensor, "n ..."], rows: Int[Tensor, "m"] | slice) -> Tensor:
+    """`table[rows]`, which for a tensor of rows takes several times as long."""
+    return table.index_select(0, rows) if isinstance(rows, Tensor) else table[rows]
 
 
 class RowOptimizer(Protocol):
@@ -54,7 +59,7 @@ class Adagrad:
         rate: float,
     ) -> Float[Tensor, "m ..."]:
         square = gradient.square()
-        total = self._sum[rows] + (_row_mean(square) if self._rowwise else square)
+        total = take(self._sum, rows) + (_row_mean(square) if self._rowwise else square)
         self._sum[rows] = total
         return now - gradient * _like(rate / (total.sqrt() + _TINY), now)
 
@@ -84,12 +89,12 @@ class Adam:
         gradient: Float[Tensor, "m ..."],
         rate: float,
     ) -> Float[Tensor, "m ..."]:
-        mean = self._mean[rows].lerp_(gradient, 1.0 - _BETA_1)
+        mean = take(self._mean, rows).lerp_(gradient, 1.0 - _BETA_1)
         square = gradient.square()
         if self._rowwise:
             square = _row_mean(square)
-        square = self._square[rows].lerp_(square, 1.0 - _BETA_2)
-        steps = self._steps[rows] + 1.0
+        square = take(self._square, rows).lerp_(square, 1.0 - _BETA_2)
+        steps = take(self._steps, rows) + 1.0
         self._mean[rows], self._square[rows], self._steps[rows] = mean, square, steps
         spread = (square / _like(1.0 - _BETA_2**steps, square)).sqrt_().add_(_TINY)
         scale = _like(rate / (1.0 - _BETA_1**steps), spread) / spread
