@@ -5,7 +5,8 @@
 
 A line of a file is head<TAB>relation<TAB>tail, maybe with a weight behind it. Each model trains for
 --minutes of wall time per seed; measuring is not counted. What was measured stays in a folder
-beside the JSON file, a file per model and seed, and is not measured again.
+beside the JSON file, a file per model and seed, and is not measured again. --page DIR draws all
+that the folder has of these files, however long it was trained, as a page with pictures.
 """
 
 import argparse
@@ -24,12 +25,14 @@ os.environ.setdefault("PYSTOW_HOME", str(Path(tempfile.gettempdir()) / "pystow")
 sys.path.insert(0, str(Path(__file__).parent))
 
 import grid
+import link_pages
 import numpy as np
 import timed
+from differences import interval
+from link_cells import METRICS, cell_name, read, write_ranks
 from models import MODELS, model
 from pydantic import ByteSize, TypeAdapter
 from rich.table import Table
-from scipy import stats
 
 from api.memory import machine, resident
 from api.provenance import header
@@ -44,7 +47,6 @@ from kge.scorer import Scorer
 MINUTES = 5.0
 #: Validation triples on the way; all of them at the end.
 SAMPLE = 1000
-METRICS = ("mrr", "hits@1", "hits@3", "hits@10")
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -66,6 +68,7 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seeds", type=int, default=1, help="runs per model")
     parser.add_argument("--json", type=Path, required=True, help="where the report goes")
+    parser.add_argument("--page", type=Path, help="folder for a page of all that is measured")
     return parser
 
 
@@ -76,9 +79,13 @@ def measure(
     *,
     minutes: float,
     memory: int,
+    ranks_file: Path | None = None,
     shares: Sequence[float] = timed.EVENLY,
 ) -> Mapping[str, Any]:
-    """Train one model with one seed and measure it; `shares` are the curve's, see `timed.run`."""
+    """Train one model with one seed and measure it.
+
+    The ranks of the test go into a file; `shares` are the curve's, see `timed.run`.
+    """
     graph, filters = data.graph, [data.train, data.valid, data.test]
     ranks = partial(link_prediction, memory=min(MEMORY, memory // 8))
     drawn = np.random.default_rng(0).permutation(len(data.valid))[:SAMPLE]
@@ -100,6 +107,8 @@ def measure(
     slices = drill_down(
         test, data.test, data.train, data.relation_names, entity_count=graph.entity_count
     )
+    if ranks_file is not None:
+        write_ranks(ranks_file, test.head_rank, test.tail_rank)
     return {
         "model": name,
         "seed": seed,
@@ -135,15 +144,6 @@ def rows_of(cells: Iterable[Mapping[str, Any]]) -> list[Row]:
         mean, low, high = interval(list(by_seed.values()))
         rows.append(Row(value=mean, lo=low, hi=high, seed="all", **same))
     return rows
-
-
-def interval(values: Sequence[float]) -> tuple[float, float | None, float | None]:
-    """Mean and 95 % t interval; without one for a single run."""
-    mean, count = float(np.mean(values)), len(values)
-    if count == 1:
-        return mean, None, None
-    half = float(stats.t.ppf(0.975, count - 1) * np.std(values, ddof=1) / count**0.5)
-    return mean, mean - half, mean + half
 
 
 def table_of(rows: Sequence[Row]) -> Table:
@@ -201,22 +201,46 @@ def run(options: argparse.Namespace) -> list[Row]:
     options.out = options.out or beside
     data = read_triples(options.train, options.valid, options.test)
     _tell(data)
-    end = f"{options.minutes:g}m-{digest(options)}"
-    cells = {
-        f"{name}-seed{seed}-{end}": partial(
-            measure, data, name, seed, minutes=options.minutes, memory=options.memory
-        )
-        for seed in range(options.seeds)
-        for name in options.model
-    }
-    found = grid.run(cells, options)
+    found = grid.run(_cells(options, data), options)
     report = report_of(found, data, options)
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(report, indent=1) + "\n")
     rows = rows_of(found.values())
     grid.console.print(table_of(rows))
     grid.console.print(f"all figures and curves: {options.json}")
+    if options.page:
+        runs = read(options.out / "cells", digest(options))
+        link_pages.write(options.page, runs, _command(options), report["header"])
+        grid.console.print(f"page: {options.page / 'README.md'}")
     return rows
+
+
+def _cells(options: argparse.Namespace, data: TripleFiles) -> dict[str, grid.Measure]:
+    made: dict[str, grid.Measure] = {}
+    files = digest(options)
+    for seed in range(options.seeds):
+        for name in options.model:
+            cell = cell_name(name, seed, options.minutes, files)
+            made[cell] = partial(
+                measure,
+                data,
+                name,
+                seed,
+                minutes=options.minutes,
+                memory=options.memory,
+                ranks_file=options.out / "cells" / f"{cell}.npy",
+            )
+    return made
+
+
+def _command(options: argparse.Namespace) -> str:
+    """The command but for what differs by run; a page says nothing of where files lie here."""
+    files = {"train": options.train, "valid": options.valid, "test": options.test}
+    given = [f"--{name} {path.resolve().parent.name}/{path.name}" for name, path in files.items()]
+    written = " ".join(
+        f"--{name} {getattr(options, name).name}" for name in ("out", "json", "page")
+    )
+    return f"python benchmarks/link_prediction.py {' '.join(given)} {written}"
 
 
 def _tell(data: TripleFiles) -> None:

@@ -3,7 +3,7 @@
 Takes a report and words about it, gives text; never measures anything.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from graphsvc.report import Row
@@ -26,22 +26,34 @@ def page(
     `header` is that of the report; its `commit` may name several, where cells were measured anew;
     `models` is what the rows' models are.
     """
-    machine = header["machine"]
     lines = [
         f"# {title}",
         "",
         words.strip(),
         "",
-        (
-            f"Measured by `{command}` at commit {header['commit']} on {machine['cores']} cores "
-            f"({machine['processor']}), {machine['memory_gib']} GiB, Python {machine['python']}."
-        ),
+        measured(command, header),
         "",
         f"| metric | {models} | where | value | 95 % interval (t) | unit |",
         "|---|---|---|--:|---|---|",
     ]
     lines += [f"| {' | '.join(cells)} |" for cells in cells_of(rows)]
     return "\n".join(lines) + "\n"
+
+
+def measured(command: str, header: Mapping[str, Any]) -> str:
+    """What was run, of which commit and on which machine, as a sentence."""
+    machine = header["machine"]
+    return (
+        f"Measured by `{command}` at commit {header['commit']} on {machine['cores']} cores "
+        f"({machine['processor']}), {machine['memory_gib']} GiB, Python {machine['python']}."
+    )
+
+
+def table(names: Sequence[str], lines: Iterable[Sequence[str]], *, left: int) -> str:
+    """A Markdown table; all but the first `left` columns are aligned to the right."""
+    aligned = "|".join("---" if place < left else "--:" for place in range(len(names)))
+    shown = [f"| {' | '.join(cells)} |" for cells in (names, *lines)]
+    return "\n".join([shown[0], f"|{aligned}|", *shown[1:]])
 
 
 def cells_of(rows: Sequence[Row]) -> list[tuple[str, ...]]:

@@ -68,19 +68,26 @@ def test_two_seeds_become_rows_with_an_interval_and_are_not_trained_again(files,
         assert len(curve) > 1
         assert seconds == sorted(seconds)
         assert seconds[-1] >= 0.6
-    cells = sorted((tmp_path / "out" / "report" / "cells").iterdir())
+    cells = sorted((tmp_path / "out" / "report" / "cells").glob("*.json"))
     assert [cell.name[:12] for cell in cells] == ["twhin-seed0-", "twhin-seed1-"]
     before = [cell.stat().st_mtime_ns for cell in cells]
     assert run(files, *more)["rows"] == report["rows"]
     assert [cell.stat().st_mtime_ns for cell in cells] == before
 
 
-def test_transra_is_what_is_trained_where_nobody_says(files):
-    report = run(files, "--minutes", "0.01")
+def test_transra_is_what_is_trained_where_nobody_says(files, tmp_path: Path):
+    page = tmp_path / "page"
+    report = run(files, "--minutes", "0.01", "--page", str(page))
     (row,) = (r for r in rows_of(report) if (r.split, r.metric, r.seed) == ("test", "mrr", "all"))
     assert (row.model, row.lo, row.hi) == ("transra", None, None)
     (curve,) = report["curves"].values()
     assert len(curve) > 1, "validated on the way"
+    [cell] = (tmp_path / "out" / "report" / "cells").glob("*.json")
+    reciprocal = np.load(cell.with_name(f"{cell.stem}.npy"), allow_pickle=False)
+    assert reciprocal.mean() == pytest.approx(row.value, abs=1e-6)
+    text = (page / "README.md").read_text()
+    assert f"| transra | 0.01 | 0.0 | 1 | {row.value:.4f} |" in text
+    assert str(tmp_path) not in text, "a page says nothing of where files lie"
 
 
 def test_a_name_that_is_not_there_is_a_sentence(files, monkeypatch):

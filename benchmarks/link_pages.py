@@ -1,0 +1,253 @@
+"""The page of link prediction: tables over all models, by class, by degree and by relation.
+
+Takes the runs of one folder, gives a Markdown page, its pictures and the differences as a report;
+never measures anything. Trainings of several lengths stand beside each other, and only those of the
+same length are compared.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from differences import Ahead, ahead, interval
+from link_cells import METRICS, Runs, same_time
+from link_pictures import against_time, by_degree
+from models import ARMS
+from pages import measured, table
+
+from graphsvc.report import Row, as_report
+from kge.drilldown import BUCKETS
+
+#: What is compared with all others of the same time; `both` is another name for it.
+OURS = ("transra", "both")
+RELATIONS = 20
+_CARDINALITIES = tuple(
+    f"test/cardinality={name}/{side}"
+    for name in ("1-1", "1-n", "n-1", "n-n")
+    for side in ("head", "tail")
+)
+
+_WORDS = """
+Filtered ranks of both ends of every test triple among all entities, realistic where scores are
+equal. Only training is on the clock. Values are means over seeds; ± is half a 95 % t interval,
+where there are two seeds or more. What each model is: [link prediction](LINK#models).
+"""
+_AHEAD = """
+MRR of `transra` less that of the other, after the same time and over the seeds that both have: a t
+interval over seeds, and a paired bootstrap that draws test triples. It is ahead or behind where
+neither interval holds 0; with one seed nothing is decided.
+"""
+_CURVES = """
+Validation MRR on the way (a thousand triples): lines are means over seeds, bands go from the lowest
+to the highest. Arms of TransRA are drawn through, rivals dashed. Learning rates fall to zero over
+the minutes given, so a long training is not a short one that went on.
+"""
+_CLASSES = """
+Test MRR. `1-n/tail`: relations where a head has several tails, asked for a tail; a side counts as n
+from 1.5 partners on average in training.
+"""
+_DEGREES = "Test MRR by the number of training triples that the entity asked for is in."
+
+
+def write(folder: Path, runs: Sequence[Runs], command: str, header: Mapping[str, Any]) -> None:
+    """README.md, two pictures and differences.json. Raises `SystemExit` without a run."""
+    if not runs:
+        raise SystemExit("error: --page has nothing to show: no cell of these files is measured")
+    folder.mkdir(parents=True, exist_ok=True)
+    cells = [cell for run in runs for cell in run.cells.values()]
+    about = {**header, "commit": ", ".join(sorted({cell["commit"] for cell in cells}))}
+    compared = list(differences(runs))
+    against_time(folder / "curves.png", runs)
+    by_degree(folder / "degree.png", runs, _degrees(runs))
+    report = as_report([row for it in compared for row in _rows(*it)], about)
+    (folder / "differences.json").write_text(json.dumps(report, indent=1) + "\n")
+    parts = [
+        "# How well missing edges are found",
+        _WORDS.replace("LINK", _link(folder)),
+        measured(command, about),
+        _trained(runs),
+        "## All models",
+        models_table(runs),
+        *(["### Ahead or behind", _AHEAD, differences_table(compared)] if compared else []),
+        "## Quality against time",
+        f"`{command}`",
+        _CURVES,
+        "![validation MRR against minutes](curves.png)",
+        "## By the kind of relation",
+        f"`{command}`",
+        _CLASSES,
+        slices_table(runs, _CARDINALITIES, "relation/asked for"),
+        "## By how often an entity was seen",
+        f"`{command}`",
+        _DEGREES,
+        "![test MRR by degree](degree.png)",
+        slices_table(runs, _degrees(runs), "training triples"),
+        *_relations(runs, command),
+    ]
+    (folder / "README.md").write_text("\n\n".join(part.strip() for part in parts) + "\n")
+
+
+def models_table(runs: Sequence[Runs]) -> str:
+    """Every model and time: test figures over seeds, and the minutes that it trained."""
+    lines = []
+    for run in runs:
+        trained = [cell["training_seconds"] / 60 for cell in run.cells.values()]
+        shown = [_spread(run.values("test", metric)) for metric in METRICS]
+        lines.append(
+            (run.model, f"{run.minutes:g}", f"{np.mean(trained):.1f}", str(len(run.cells)), *shown)
+        )
+    names = ("MRR", "Hits@1", "Hits@3", "Hits@10")
+    return table(("model", "--minutes", "minutes trained", "seeds", *names), lines, left=1)
+
+
+def slices_table(runs: Sequence[Runs], splits: Sequence[str], name: str) -> str:
+    """Test MRR by parts of the ranks, a column per model; the highest of a row is bold."""
+    lines = []
+    for split in splits:
+        found = [run.values(split) for run in runs]
+        if not any(found):
+            continue
+        best = max(np.mean(values) for values in found if values)
+        shown = [
+            "" if not v else f"**{_spread(v)}**" if np.mean(v) == best else _spread(v)
+            for v in found
+        ]
+        lines.append((split.partition("=")[2], f"{_ranks(runs, split):,}", *shown))
+    return table((name, "ranks", *(run.label for run in runs)), lines, left=1)
+
+
+def differences(runs: Sequence[Runs]) -> Iterator[tuple[Runs, Runs, Ahead]]:
+    """TransRA with every other model of the same time, as far as both have kept their ranks."""
+    for group in same_time(runs).values():
+        ours = _ours(group)
+        for other in group:
+            if ours is None or other.model in OURS:
+                continue
+            seeds = sorted(set(ours.ranks) & set(other.ranks))
+            if seeds:
+                told = ([run.ranks[seed] for seed in seeds] for run in (ours, other))
+                yield ours, other, ahead(*told)
+
+
+def differences_table(compared: Sequence[tuple[Runs, Runs, Ahead]]) -> str:
+    """TransRA's lead over each other model, its two intervals and what they decide."""
+    lines = []
+    for ours, other, found in compared:
+        by_seed = f"{_range(found.by_seed)}" if found.by_seed else ""
+        by_triple = _range(found.by_triple)
+        name = f"{ours.model} - {other.model}"
+        value = f"{found.value:+.4f}"
+        lines.append(
+            (name, f"{ours.minutes:g}", str(found.seeds), value, by_seed, by_triple, found.decided)
+        )
+    names = ("minutes", "seeds", "MRR", "95 % over seeds (t)", "95 % over triples (bootstrap)")
+    return table(("difference", *names, "it is"), lines, left=1)
+
+
+def relations_table(ours: Runs, rival: Runs) -> str:
+    """The relations with most test ranks, of TransRA and of a rival."""
+    names = {split for cell in ours.cells.values() for split in cell["splits"]}
+    splits = [name for name in names if name.startswith("test/relation=")]
+    most = sorted(splits, key=lambda split: (-_ranks([ours], split), split))[:RELATIONS]
+    lines = []
+    for split in most:
+        mine, theirs = ours.values(split), rival.values(split)
+        lead = f"{np.mean(mine) - np.mean(theirs):+.4f}" if theirs else ""
+        name = split.partition("=")[2].replace("|", "\\|")
+        shown = [_spread(values) if values else "" for values in (mine, theirs)]
+        lines.append((name, f"{_ranks([ours], split):,}", *shown, lead))
+    return table(("relation", "ranks", ours.model, rival.model, "difference"), lines, left=1)
+
+
+def _relations(runs: Sequence[Runs], command: str) -> Iterator[str]:
+    """For each time, TransRA beside the rival that is best then."""
+    for minutes, group in same_time(runs).items():
+        ours = _ours(group)
+        rivals = [run for run in group if run.model not in ARMS]
+        if ours is None or not rivals:
+            continue
+        rival = max(rivals, key=lambda run: run.mrr)
+        yield f"## By relation, {minutes:g} minutes"
+        yield f"`{command}`"
+        yield (
+            f"Test MRR of the {RELATIONS} relations with most test triples at most, beside the "
+            f"rival with the highest MRR after as long, `{rival.model}`."
+        )
+        yield relations_table(ours, rival)
+
+
+def _ours(group: Sequence[Runs]) -> Runs | None:
+    named = {run.model: run for run in group}
+    return next((named[name] for name in OURS if name in named), None)
+
+
+def _degrees(runs: Sequence[Runs]) -> list[str]:
+    """The buckets of degree in their order, those that hold a rank."""
+    names = {
+        name.partition("=")[2]
+        for run in runs
+        for cell in run.cells.values()
+        for name in cell["splits"]
+        if name.startswith("test/degree=")
+    }
+    return [
+        f"test/degree={name}"
+        for low in BUCKETS
+        for name in names
+        if name.rstrip("+").partition("-")[0] == str(low)
+    ]
+
+
+def _ranks(runs: Sequence[Runs], split: str) -> int:
+    """How many ranks a part of the test has: the same for every run."""
+    cells = (cell for run in runs for cell in run.cells.values())
+    return next((cell["splits"][split]["ranks"] for cell in cells if split in cell["splits"]), 0)
+
+
+def _rows(ours: Runs, other: Runs, found: Ahead) -> Iterator[Row]:
+    same = {
+        "value": found.value,
+        "unit": "share",
+        "split": f"test/minutes={ours.minutes:g}",
+        "model": f"{ours.model} - {other.model}",
+        "seed": "all",
+    }
+    if found.by_seed:
+        low, high = found.by_seed
+        yield Row(metric="mrr_difference_over_seeds", lo=low, hi=high, **same)
+    low, high = found.by_triple
+    yield Row(metric="mrr_difference_over_triples", lo=low, hi=high, **same)
+
+
+def _trained(runs: Sequence[Runs]) -> str:
+    """What else was trained into the folder: a command per length and number of seeds."""
+    groups: dict[tuple[float, int], list[str]] = {}
+    for run in runs:
+        groups.setdefault((run.minutes, max(run.cells) + 1), []).append(run.model)
+    lines = [
+        f"- `--minutes {minutes:g} --model {' '.join(sorted(names))} --seeds {seeds}`"
+        for (minutes, seeds), names in groups.items()
+    ]
+    return "\n".join(
+        ["Trained by that command, each time with one of these lines more:", "", *lines]
+    )
+
+
+def _link(folder: Path) -> str:
+    """docs/link-prediction.md as seen from a page among the docs, and its name elsewhere."""
+    docs = Path(__file__).resolve().parents[1] / "docs"
+    if not folder.resolve().is_relative_to(docs):
+        return "docs/link-prediction.md"
+    return Path(os.path.relpath(docs / "link-prediction.md", folder.resolve())).as_posix()
+
+
+def _spread(values: Sequence[float]) -> str:
+    mean, low, high = interval(values)
+    return f"{mean:.4f}" + ("" if low is None or high is None else f" ± {(high - low) / 2:.4f}")
+
+
+def _range(ends: tuple[float, float]) -> str:
+    return f"{ends[0]:+.4f} to {ends[1]:+.4f}"
