@@ -14,7 +14,7 @@ What a kind finds is compared again by the bundle's own vectors, so bytes cost r
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from math import isqrt
+from math import inf, isqrt, log
 from typing import Literal
 
 from kge.config import IndexConfig
@@ -31,6 +31,10 @@ _LENGTH_BYTES = 4
 _APART = 3
 #: A kind that compares no more than this share of the rows, or this many, is quick enough.
 _QUICK_SHARE, _QUICK_ROWS = 0.05, 20_000
+#: From so many rows on, what takes long to build is tried on parts of them first.
+TRIAL_FROM = 200_000
+#: Rows of these parts.
+TRIAL_ROWS = (12_500, 50_000)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,6 +90,19 @@ def comparisons(kind: KindName, effort: int, count: int, config: IndexConfig) ->
     if kind in ("ivf_sq8", "ivf_pq"):
         return cells(count) + count * min(1.0, effort / cells(count))
     return float(count)
+
+
+def foretold(efforts: tuple[float, float], parts: tuple[int, int], count: int) -> float:
+    """The effort that `count` rows need, as a power of their number through two parts of them.
+
+    Infinite where the larger part has found none that is enough; never less than that part's. Our
+    design: on Gaussian noise the effort of an HNSW graph goes about with the root of the number.
+    """
+    small, large = efforts
+    if large == inf:
+        return inf
+    power = max(0.0, log(large / small) / log(parts[1] / parts[0]))
+    return large * (count / parts[1]) ** power
 
 
 def is_quick(compared: float, count: int) -> bool:

@@ -9,7 +9,7 @@ One thread builds: with several, the same vectors would give other bytes each ti
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from math import ceil
+from math import ceil, inf
 from typing import Any, NamedTuple
 
 import faiss
@@ -18,7 +18,17 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 
 from kge.config import IndexConfig
-from kge.kinds import Choice, KindName, cells, code_bytes, comparisons, is_quick
+from kge.kinds import (
+    TRIAL_FROM,
+    TRIAL_ROWS,
+    Choice,
+    KindName,
+    cells,
+    code_bytes,
+    comparisons,
+    foretold,
+    is_quick,
+)
 
 # Dimensions: n vectors, q queries, d vector, k found.
 
@@ -35,6 +45,8 @@ SHARES = (1.0, 0.3, 0.1)
 DEPTHS = (10, 100)
 #: Searching never opens more, however narrow the filter: below that an exact search is quicker.
 _MOST_EFFORT = 4096
+#: What is foretold may be too much by this factor; more often it is too little.
+_DOUBT = 1.25
 _BLOCK = 1 << 17
 _SEED = 20
 
@@ -70,16 +82,21 @@ def tune(
     """Build kinds in their order, and take the one that reaches `least_recall` in the least time.
 
     Each searches no harder than it has to. It aims at half the misses that are allowed, since a
-    sample is no more than that. A kind that is quick ends it: others take longer to build.
+    sample is no more than that. A kind that is quick ends it: others take longer to build. Each is
+    built once, and what takes longest not at all where parts of the rows say that it is in vain.
     """
     aim = (1.0 + config.least_recall) / 2
     best: Tuned | None = None
-    least = float("inf")
+    least = inf
     tried: list[tuple[str, float]] = []
+    vain: list[str] = []
     for choice in choices:
         if choice.kind in ("exact", "scan"):
             break
         with one_thread():
+            if why := _in_vain(choice.kind, units, sample, config, least):
+                vain.append(why)
+                continue
             measure = _Measure(choice.kind, _build(choice.kind, units, config), units, sample)
             effort, reached = _least_effort(measure, aim)
             compared = comparisons(choice.kind, effort, len(units), config)
@@ -96,7 +113,8 @@ def tune(
         best = Tuned(
             kind=choice.kind, faiss=None, effort=0, reason=choice.reason, recall=perfect, tried=()
         )
-    return replace(best, reason=_because(best.reason, tried, config), tried=tuple(tried))
+    reason = "; ".join([_because(best.reason, tried, config), *vain])
+    return replace(best, reason=reason, tried=tuple(tried))
 
 
 def _tuned(measure: "_Measure", effort: int, choice: Choice) -> Tuned:
@@ -263,6 +281,50 @@ def _least_effort(measure: _Measure, aim: float) -> tuple[int, float]:
         if reached >= aim:
             break
     return effort, reached
+
+
+def _in_vain(
+    kind: KindName,
+    units: NDArray[np.float32],
+    sample: Sample,
+    config: IndexConfig,
+    least: float,
+) -> str:
+    """Why a kind that takes long to build is better not built of all rows; empty where it may be.
+
+    An HNSW graph of a million rows takes one thread many minutes, of parts of them seconds.
+    """
+    if kind != "hnsw" or len(units) < TRIAL_FROM:
+        return ""
+    found = [_enough(kind, units, sample, config, rows) for rows in TRIAL_ROWS]
+    effort = foretold((found[0], found[1]), TRIAL_ROWS, len(units))
+    told = f"{kind} was not built: by {TRIAL_ROWS[0]} and {TRIAL_ROWS[1]} of the rows it "
+    if effort > _DOUBT * _EFFORTS[kind][-1]:
+        return f"{told}would not reach a recall@10 of {config.least_recall:g}"
+    compared = comparisons(kind, ceil(effort), len(units), config)
+    if compared > _DOUBT * least:
+        return f"{told}would compare {compared:.0f} vectors, and {least:.0f} are enough"
+    return ""
+
+
+def _enough(
+    kind: KindName, units: NDArray[np.float32], sample: Sample, config: IndexConfig, count: int
+) -> float:
+    """The effort that `least_recall` takes on some of the rows, between steps; else infinite."""
+    rows = np.sort(np.random.default_rng(_SEED).choice(len(units), count, replace=False))
+    place = np.minimum(np.searchsorted(rows, sample.own), count - 1)
+    inside = Sample(sample.queries, np.where(rows[place] == sample.own, place, -1))
+    measure = _Measure(kind, _build(kind, units[rows], config), units[rows], inside)
+    truth, before, reached = measure.truth(DEPTHS[0]), 0, 0.0
+    for effort in _EFFORTS[kind]:
+        lower, reached = reached, measure.recall(DEPTHS[0], effort=effort, truth=truth)
+        if reached >= config.least_recall:
+            if not before:
+                return float(effort)
+            share = (config.least_recall - lower) / (reached - lower)
+            return float(before * (effort / before) ** share)
+        before = effort
+    return inf
 
 
 def _recall_table(measure: _Measure, effort: int) -> dict[float, tuple[float, ...]]:
