@@ -1,17 +1,16 @@
 """The command line does what routes and jobs do, with exit codes and JSON."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import orjson
 import pytest
+from nursery import nursery
 from planted import COMEDIES, START, click
 from running import SMALL, eventually
 
 from api.jobs.requests import RetrainRequest
 
-#: The routes run on both databases; each command takes seconds to start, and calls what they call.
+#: The routes run on both databases; each command calls what they call.
 pytestmark = pytest.mark.parametrize("trained", ["sqlite"], indirect=True)
 
 
@@ -27,16 +26,11 @@ def run(trained):
     }
 
     def call(*arguments: str) -> tuple[int, str, str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "api", *arguments],
-            env=own,
-            cwd=Path(__file__).resolve().parents[2],
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        return done.returncode, done.stdout, done.stderr
+        folder = Path(__file__).resolve().parents[2]
+        done = nursery().call(*arguments, environment=own, folder=folder)
+        errors = done.stderr.decode()
+        assert "Traceback" not in errors, errors
+        return done.returncode, done.stdout.decode(), errors
 
     return call
 

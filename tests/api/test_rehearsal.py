@@ -1,8 +1,6 @@
 """A dry run says what the real run would, exits as it would, and leaves nothing behind."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from time import time
@@ -10,6 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
+from nursery import nursery
 from planted import click
 
 Run = Callable[..., tuple[int, Any, str]]
@@ -27,13 +26,8 @@ def run(tmp_path: Path) -> Run:
     }
 
     def call(*arguments: str, **settings: str) -> tuple[int, Any, str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "api", *arguments],
-            env=own | settings,
-            cwd=Path(__file__).resolve().parents[2],
-            capture_output=True,
-            timeout=120,
-        )
+        folder = Path(__file__).resolve().parents[2]
+        done = nursery().call(*arguments, environment=own | settings, folder=folder)
         errors = done.stderr.decode()
         assert "Traceback" not in errors, errors
         as_json = "--json" in arguments and done.stdout

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from nursery import nursery
 from running import eventually, free_port
 
 from api.schemas import Schemas
@@ -178,12 +178,9 @@ def test_the_command_line_shows_and_sets_it(two: Two, tmp_path: Path) -> None:
     }
 
     def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "api", "schema", *arguments],
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
+        done = nursery().call("schema", *arguments, environment=environment, folder=Path.cwd())
+        said = done.stdout.decode(), done.stderr.decode()
+        return subprocess.CompletedProcess(done.args, done.returncode, *said)
 
     shown = run("--json")
     assert shown.returncode == 0, shown.stderr

@@ -1,7 +1,6 @@
 """Jobs that are stopped, that fail, that nobody can run: what people see, and how it goes on."""
 
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import httpx
 import orjson
 from dbos import DBOSClient
 from hanging_worker import HangingWorkers
+from nursery import nursery
 from planted import START, click, planted_events
 from running import Service, eventually, post_all, service, wait_job
 from sqlalchemy import text
@@ -54,7 +54,7 @@ def test_a_running_job_stops_at_once_and_goes_on(database_url: str, tmp_path: Pa
                 assert f"job {job} is done" in refused.json()["detail"]
             said = call(running, "jobs", job, "--cancel")
             assert said.returncode == 1
-            assert said.stderr.startswith(f"error: job {job} is done; only one that waits")
+            assert said.stderr.decode().startswith(f"error: job {job} is done; only one that waits")
 
 
 def test_a_retrain_sees_what_was_posted_before_it(database_url: str, tmp_path: Path) -> None:
@@ -189,15 +189,8 @@ def verb(running: Service, job: str, what: str) -> dict[str, Any]:
     return orjson.loads(answered.stdout)
 
 
-def call(running: Service, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "api", *arguments],
-        env=running.environment,
-        cwd=running.folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def call(running: Service, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
+    return nursery().call(*arguments, environment=running.environment, folder=running.folder)
 
 
 def jobs_url(running: Service) -> str:

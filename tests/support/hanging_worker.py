@@ -11,11 +11,10 @@ from pathlib import Path
 from time import sleep
 from typing import Self
 
-import nursery
+from nursery import Child, kill, nursery
 from running import Service, eventually
 
 MARK = "hanging"
-_ROOMS = ("api.worker", "kge.train", "ranking.train")  # what the steps would import
 
 
 class HangingWorkers:
@@ -24,13 +23,12 @@ class HangingWorkers:
     def __init__(self, running: Service) -> None:
         self._running = running
         self._mark = running.folder / "data" / MARK
-        self._nursery = nursery.Nursery(running.environment, _ROOMS)
-        self._worker: int | None = None
+        self._worker: Child | None = None
 
     def start(self, step: str = "none", point: str = "begun", version: str = "2") -> None:
         """Start a worker; with a step, come back when it hangs there."""
         self._mark.unlink(missing_ok=True)
-        self._worker = self._nursery.start(
+        self._worker = nursery().start(
             *(step, point, version),
             environment=self._running.environment,
             folder=self._running.folder,
@@ -43,7 +41,7 @@ class HangingWorkers:
     def kill(self) -> None:
         """As if the power went: SIGKILL, no goodbye."""
         if self._worker is not None:
-            nursery.kill(self._worker)
+            kill(self._worker.pid)
             self._worker = None
 
     def __enter__(self) -> Self:
@@ -51,7 +49,6 @@ class HangingWorkers:
 
     def __exit__(self, *_error: object) -> None:
         self.kill()
-        self._nursery.close()
 
 
 def work() -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
-from nursery import Nursery, kill
+from nursery import kill, nursery
 from oracle import Oracle
 from running import Service, eventually, service
 from world import SCHEMA, World
@@ -63,7 +63,6 @@ class Life:
     """One service, its oracle, and the operations on both."""
 
     running: Service
-    nursery: Nursery
     oracle: Oracle
     chance: Random
     summary: Summary
@@ -89,12 +88,13 @@ class Life:
     # Processes
 
     def start(self, verb: str) -> None:
-        self.pids[verb] = self.nursery.start(
+        child = nursery().start(
             verb,
             environment=self.running.environment,
             folder=self.running.folder,
             log=self.running.folder / f"{verb}.log",
         )
+        self.pids[verb] = child.pid
         if verb == "serve":
             self.running.wait_ready()
 
@@ -240,9 +240,8 @@ def life(folder: Path, url: str, seed: int) -> Any:
     (folder / "world.toml").write_text(SCHEMA)
     schema = {"GRAPHSVC_SCHEMA": str(folder / "world.toml")}
     with service(folder, url, **TINY, **schema) as running:
-        nursery = Nursery(running.environment)
         log = folder / "operations.jsonl"
-        made = Life(running, nursery, Oracle({}), Random(seed), Summary(seed), log)
+        made = Life(running, Oracle({}), Random(seed), Summary(seed), log)
         try:
             made.start("serve")
             made.start("worker")
@@ -253,4 +252,3 @@ def life(folder: Path, url: str, seed: int) -> Any:
             made.http.close()
             for pid in made.pids.values():
                 kill(pid, signal.SIGTERM)
-            nursery.close()

@@ -2,7 +2,9 @@
 
 A process that has done the slow imports (torch, FAISS) and nothing else forks a child per order;
 what the child runs is the command line from its first line on, or another function that a test
-names, with its own environment. Kills, files, sockets and databases are as real as ever.
+names, with its own environment. Kills, files, sockets and databases are as real as ever. There is
+one such process per test process, made when a test first needs it; a program that starts from
+nothing, interpreter and all, is run by tests/journeys/test_up.py.
 """
 
 import json
@@ -10,25 +12,54 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 DEAD_SECONDS = 10.0
-#: What children would import, done once, in their parent.
-SERVICE = ("api.app", "api.cli", "api.worker")
+#: What children would import, done once, in their parent: the service, and what its steps import.
+ROOMS = ("api.app", "api.cli", "api.worker", "kge.train", "ranking.train")
+
+
+@cache
+def nursery() -> "Nursery":
+    """That of this test process. It ends with it: nobody holds the other end of its pipe then."""
+    return Nursery()
+
+
+class Child:
+    """A process of a nursery, to be used as one of `subprocess`."""
+
+    def __init__(self, pid: int, log: Path) -> None:
+        self.pid = pid
+        self._code = Path(f"{log}.{pid}")
+
+    def send_signal(self, how: signal.Signals) -> None:
+        if is_alive(self.pid):
+            os.kill(self.pid, how)
+
+    def wait(self, timeout: float = DEAD_SECONDS) -> int:
+        """Its exit code, once it has ended; -9 if it was killed."""
+        until = time.monotonic() + timeout
+        while is_alive(self.pid):
+            if time.monotonic() > until:
+                raise subprocess.TimeoutExpired(str(self.pid), timeout)
+            time.sleep(0.005)
+        return int(self._code.read_text()) if self._code.exists() else -signal.SIGKILL
 
 
 class Nursery:
     """Starts verbs of the command line. Close it with `close`; its children go on."""
 
-    def __init__(self, environment: Mapping[str, str], rooms: Sequence[str] = SERVICE) -> None:
+    def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, __file__, *rooms],
-            env={**environment, "OMP_NUM_THREADS": "1"},
+            [sys.executable, __file__, *ROOMS],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -39,11 +70,13 @@ class Nursery:
         environment: Mapping[str, str],
         folder: Path,
         log: Path,
+        errors: Path | None = None,
         run: str = "api.cli:main",
-    ) -> int:
-        """The id of a new process, which leads a group of its own.
+    ) -> Child:
+        """A new process, which leads a group of its own and writes what it says into `log`.
 
-        `run`: `module:function` that finds the arguments in `sys.argv`; by default they are a verb.
+        `errors`: where stderr goes instead. `run`: `module:function` that finds the arguments in
+        `sys.argv`; by default they are a verb.
         """
         order = {
             "run": run,
@@ -51,12 +84,34 @@ class Nursery:
             "environment": dict(environment),
             "folder": str(folder),
             "log": str(log),
+            "errors": str(errors or log),
         }
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
         self._process.stdin.flush()
-        return int(self._process.stdout.readline())
+        return Child(int(self._process.stdout.readline()), log)
+
+    def call(
+        self,
+        *arguments: str,
+        environment: Mapping[str, str],
+        folder: Path,
+        timeout: float = 120.0,
+    ) -> "subprocess.CompletedProcess[bytes]":
+        """Run a verb to its end, as `subprocess.run` would."""
+        with tempfile.TemporaryDirectory(prefix="verb-") as made:
+            out, errors = Path(made, "out"), Path(made, "errors")
+            child = self.start(
+                *arguments, environment=environment, folder=folder, log=out, errors=errors
+            )
+            try:
+                code = child.wait(timeout)
+            except subprocess.TimeoutExpired:
+                kill(child.pid)
+                raise
+            said = out.read_bytes(), errors.read_bytes()
+        return subprocess.CompletedProcess(arguments, code, *said)
 
     def close(self) -> None:
         assert self._process.stdin
@@ -109,9 +164,8 @@ def _become(order: dict[str, Any]) -> None:
     os.environ.update(order["environment"])
     os.chdir(order["folder"])
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    log = os.open(order["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
+    for name, stream in (("log", 1), ("errors", 2)):
+        os.dup2(os.open(order[name], os.O_WRONLY | os.O_APPEND | os.O_CREAT), stream)
     module, _, function = order["run"].partition(":")
     sys.argv = ["graphsvc", *order["arguments"]]
     code = 1
@@ -123,6 +177,9 @@ def _become(order: dict[str, Any]) -> None:
     except BaseException:  # noqa: BLE001  nobody else would say so
         traceback.print_exc()
     finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        Path(f"{order['log']}.{os.getpid()}").write_text(str(code))
         os._exit(code)
 
 

@@ -5,7 +5,6 @@ import secrets
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import orjson
+from nursery import Child, nursery
 
 #: Dials that make a retrain take seconds.
 SMALL = {
@@ -48,23 +49,17 @@ class Service:
     environment: dict[str, str]
     key: str
     port: int
-    processes: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
+    processes: dict[str, Child] = field(default_factory=dict)
 
     def start(self, *verb: str, name: str | None = None, **extra: str) -> None:
         """Start `serve` or `worker` as a process of its own."""
-        self.run("-m", "api", *verb, name=name or verb[0], **extra)
-
-    def run(self, *arguments: str, name: str, **extra: str) -> None:
-        """Start any Python program with this service's environment."""
-        with (self.folder / f"{name}.log").open("ab") as log:
-            self.processes[name] = subprocess.Popen(
-                [sys.executable, *arguments],
-                env={**self.environment, **extra},
-                cwd=self.folder,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        name = name or verb[0]
+        self.processes[name] = nursery().start(
+            *verb,
+            environment={**self.environment, **extra},
+            folder=self.folder,
+            log=self.folder / f"{name}.log",
+        )
 
     def kill(self, name: str) -> None:
         """As if the power went: SIGKILL, no goodbye."""
@@ -129,17 +124,8 @@ def service(folder: Path, database_url: str = "", **extra: str) -> Iterator[Serv
         **extra,
     }
     environment = {**os.environ, **own}
-    made = subprocess.run(
-        [sys.executable, "-m", "api", "init", "--json"],
-        env=environment,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    made = nursery().call("init", "--json", environment=environment, folder=folder)
     assert made.returncode == 0, made.stderr
-    import orjson
-
     running = Service(folder, environment, orjson.loads(made.stdout)["key"], port)
     try:
         yield running
