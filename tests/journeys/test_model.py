@@ -1,6 +1,7 @@
 """Nothing is lost: random lives of a real service, killed again and again, against an oracle.
 
-To live one again: `MODEL_SEED=<seed> pytest tests/journeys/test_model.py`.
+Together 1,000 operations and 16 kills; `make soak` lives longer. To live one again:
+`MODEL_SEED=<seed> pytest tests/journeys/test_model.py`.
 """
 
 import os
@@ -8,9 +9,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from play import play
+from play import KINDS, play
 
-OPERATIONS, KILLS, RETRAINS = 1_000, 15, 3
+OPERATIONS, KILLS, RETRAINS = 500, 8, 2
 
 
 def test_a_random_life_is_what_the_oracle_says(
@@ -23,5 +24,5 @@ def test_a_random_life_is_what_the_oracle_says(
     assert (summary.operations, summary.kills) == (OPERATIONS, KILLS)
     # Everything that there is to do was done, and every verdict was given.
     assert {"accepted", "duplicate", "conflict", "late", "opted_out"} <= set(summary.verdicts)
-    assert {"promote", "newcomer", "retrain", "kill server in a post", "crowd"} <= set(summary.mix)
+    assert set(summary.mix) >= KINDS
     assert summary.events > OPERATIONS

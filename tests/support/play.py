@@ -1,7 +1,9 @@
 """The operations of a random life, how often each is done, and the life itself.
 
 Takes a seed and how many operations and kills, gives what happened; a failure names the seed and
-the operation log. Each operation has a source of chance of its own, made of seed and number.
+the operation log. Each operation has a source of chance of its own, made of seed and number. Every
+kind of operation is done at least once, in the later two thirds, when there is something to do it
+to.
 """
 
 import json
@@ -9,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import httpx
@@ -45,6 +48,7 @@ def play(
     began = time.monotonic()
     killed = {(n + 1) * operations // (kills + 1) for n in range(kills)}
     retrained = {int((n + 0.2) * operations / retrains) for n in range(retrains)} - killed
+    sure = _sure(seed, operations, killed | retrained)
     with life(folder, url, seed) as alive:
         try:
             for number in range(1, operations + 1):
@@ -55,7 +59,8 @@ def play(
                 elif number in retrained:
                     _do(alive, retrain)
                 else:
-                    _do(alive, alive.chance.choices(list(_WEIGHTS), list(_WEIGHTS.values()))[0])
+                    [drawn] = alive.chance.choices(list(_WEIGHTS), list(_WEIGHTS.values()))
+                    _do(alive, sure.get(number, drawn))
             _end(alive)
         except BaseException as error:
             error.add_note(
@@ -70,8 +75,22 @@ def play(
     return summary
 
 
+def _sure(seed: int, operations: int, taken: set[int]) -> dict[int, Callable[[Life], None]]:
+    """One operation of each kind, and when it is due, whatever is drawn."""
+    free = [n for n in range(operations // 3, operations + 1) if n not in taken]
+    order = list(_WEIGHTS)
+    Random(f"{seed}/sure").shuffle(order)
+    order.sort(key=lambda operation: operation is promote)  # last: it needs what was trained
+    return {free[place * len(free) // len(order)]: one for place, one in enumerate(order)}
+
+
+def name_of(operation: Callable[[Life], None]) -> str:
+    """What an operation is called in a life's mix."""
+    return operation.__name__.replace("_", " ")
+
+
 def _do(alive: Life, operation: Callable[[Life], None]) -> None:
-    name = operation.__name__.replace("_", " ")
+    name = name_of(operation)
     alive.summary.mix[name] += 1
     alive.note(name)
     operation(alive)
@@ -270,6 +289,13 @@ _WEIGHTS: dict[Callable[[Life], None], float] = {
     promote: 1,
     cancel_or_resume: 1,
 }
+
+
+#: All that a life's mix has at least once.
+KINDS = frozenset(
+    {name_of(operation) for operation in [*_WEIGHTS, retrain]}
+    | {f"kill {kind}" for kind in KINDS_OF_KILL}
+)
 
 
 # How it is killed, and how it ends
