@@ -8,7 +8,7 @@ from running import eventually, post_all, service, wait_job
 
 def test_a_job_survives_a_killed_worker(database_url: str, tmp_path: Path) -> None:
     # Long enough that the kill falls into the training of the embedding.
-    with service(tmp_path, database_url, GRAPHSVC_TRANSRA__EPOCHS="150") as running:
+    with service(tmp_path, database_url, GRAPHSVC_TRANSRA__EPOCHS="40") as running:
         running.start("serve")
         running.wait_ready()
         with running.client() as http:

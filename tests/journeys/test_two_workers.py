@@ -9,7 +9,7 @@ from running import Service, eventually, post_all, service, wait_job
 
 def test_two_workers_on_one_database_take_turns(postgres: Postgres, tmp_path: Path) -> None:
     url = postgres.create()
-    with service(tmp_path, url, GRAPHSVC_TRANSRA__EPOCHS="100") as running:
+    with service(tmp_path, url, GRAPHSVC_TRANSRA__EPOCHS="40") as running:
         other = {"GRAPHSVC_DATA_DIR": str(tmp_path / "other")}
         running.start("serve")
         running.start("worker")
