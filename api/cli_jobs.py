@@ -129,13 +129,19 @@ def retrain(  # noqa: PLR0913  (an option for each field of the request)
     seed: Seed = 0,
     promote: Annotated[bool, typer.Option(help="Make the best ranker's trio live.")] = True,
     as_of: AsOf = None,
+    refresh: Annotated[
+        bool,
+        typer.Option(
+            "--refresh", help="Begin with the live bundle, keep its frame, keep its ranker."
+        ),
+    ] = False,
     allow_leaks: Annotated[
         bool, typer.Option("--allow-leaks", help="Go on where edges give labels away.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Ask the worker for a whole retrain: snapshot to promotion."""
-    from api.jobs.moments import refuse_unusable
+    from api.jobs.moments import refuse_unusable, refuse_without_live
     from api.jobs.queue import JobQueue
     from api.jobs.requests import JobName, RetrainRequest
 
@@ -144,6 +150,7 @@ def retrain(  # noqa: PLR0913  (an option for each field of the request)
         "seed": seed,
         "promote": promote,
         "as_of": _moment(as_of),
+        "refresh": refresh,
         "allow_leaks": allow_leaks,
     }
     lists = {"shares": shares, "arms": arms}
@@ -151,6 +158,7 @@ def retrain(  # noqa: PLR0913  (an option for each field of the request)
     request = RetrainRequest.model_validate(asked)
     database, settings = open_database(), read_settings()
     refuse_unusable(ArtifactStore(settings.artifacts_dir), request.as_of, name="--as-of")
+    refuse_without_live(database, request)
     with closing(JobQueue(settings.jobs_url, database)) as queue:
         out(Output(asdict(queue.enqueue(JobName.RETRAIN, request))), as_json=as_json)
 

@@ -66,6 +66,8 @@ class BundleArrays(FacetArrays):
     facets: Mapping[str, FacetArrays] = field(default_factory=dict)
     #: the frame of the bundle before, where the training kept it; None: a frame of its own
     frame: str | None = None
+    #: the digest of the bundle that the training began with
+    previous: str | None = None
 
     @property
     def dim(self) -> int:

@@ -255,8 +255,12 @@ def seal_bundle(
 ) -> Bundle:
     """Write trained arrays as a sealed bundle, child of the snapshot it was trained on.
 
-    `reasons`: why dials that nobody set are what they are. `beside`: files for people to look at.
+    And of the bundle that training began with, if any. `reasons`: why dials that nobody set are
+    what they are. `beside`: files for people to look at.
     """
+    parents = {"snapshot": snapshot_digest}
+    if arrays.previous is not None:
+        parents["previous"] = arrays.previous
     check(arrays)
     groups = {ALL: arrays, **arrays.facets}
     payload = {
@@ -286,7 +290,7 @@ def seal_bundle(
         pq.write_table(pa.table({"id": ids}), folder / "entities.parquet", compression="zstd")
         recipe = Recipe(
             kind="bundle",
-            parents={"snapshot": snapshot_digest},
+            parents=parents,
             dials=dials,
             payload=payload,
             metrics=metrics,

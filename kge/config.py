@@ -68,6 +68,8 @@ class TransRAConfig:
     #: lambda_A, how strongly a refresh holds them where the bundle before had them (score units);
     #: 0 = a frame of its own.
     frame_weight: float = 1.0
+    #: Share of `epochs` that a refresh trains, at the learning rates of a training's last ones.
+    refresh_share: float = 0.2
 
     #: softmax = weighted sampled softmax with logQ correction; margin = the original TransR loss.
     loss: Loss = "softmax"
@@ -126,6 +128,7 @@ class TransRAConfig:
             _above(field, getattr(self, field), 0.0)
         for field in ("prior_share", "dropout", "projected_dropout", "behavior_share"):
             _share(field, getattr(self, field))
+        _share("refresh_share", self.refresh_share)
         for field, known in _CHOICES.items():
             _one_of(field, getattr(self, field), get_args(known))
         self._check_together()
@@ -156,7 +159,7 @@ _AMOUNTS = (
 #: Numbers above 0.
 _SIZES = (
     *("max_norm", "matrix_gain", "anchor_temperature", "epochs", "margin"),
-    *("learning_rate", "relation_learning_rate"),
+    *("learning_rate", "relation_learning_rate", "refresh_share"),
 )
 _CHOICES = {
     "anchor_choice": AnchorChoice,

@@ -21,6 +21,7 @@ from torch import Tensor
 from kge.bundle import Bundle
 from kge.config import TransRAConfig
 from kge.errors import ShapeMismatch
+from kge.facet import ALL
 from kge.model import AnchoredEmbedding, Parts
 from kge.triples import Graph
 
@@ -53,19 +54,23 @@ class Previous:
     tail_projections: NDArray[np.float32]
 
 
-def previous_of(bundle: Bundle, graph: Graph) -> Previous:
-    """Match a bundle's entities and relations with those of a new graph, by type, id and name."""
+def previous_of(bundle: Bundle, graph: Graph, facet: str = ALL) -> Previous:
+    """Match a bundle's entities and relations with those of a new graph, by type, id and name.
+
+    `facet`: whose vectors and maps are taken; `graph` holds its relations. Raises `UnknownFacet`.
+    """
+    part, codes = bundle.facet(facet), list(bundle.types)
     found = np.full(graph.entity_count, -1, dtype=np.int64)
     priors = np.zeros((len(graph.types), bundle.dim), dtype=np.float32)
     for code, kind in enumerate(graph.types):
         if kind.name in bundle.types:
             own = slice(kind.start, kind.stop)
             found[own] = bundle.rows(kind.name, graph.ids[own])
-            priors[code] = bundle.prior(kind.name)
+            priors[code] = part.arrays["priors"][codes.index(kind.name)]
     rows = np.flatnonzero(found >= 0)
     held = np.flatnonzero(np.isin(found[rows], bundle.frame_rows))
-    names = {relation.name: n for n, relation in enumerate(bundle.relations)}
-    count, old = len(graph.relations), len(bundle.relations)
+    names = {relation.name: n for n, relation in enumerate(part.relations)}
+    count, old = len(graph.relations), len(part.relations)
     known = [(n, names[r.name]) for n, r in enumerate(graph.relations) if r.name in names]
     sides = np.array([n + d * count for d in (0, 1) for n, _ in known], dtype=np.int64)
     olds = np.array([n + d * old for d in (0, 1) for _, n in known], dtype=np.int64)
@@ -73,14 +78,14 @@ def previous_of(bundle: Bundle, graph: Graph) -> Previous:
         frame=bundle.frame,
         digest=bundle.digest,
         rows=rows,
-        vectors=bundle.vectors[found[rows]],
-        bias=bundle.bias[found[rows]],
+        vectors=part.vectors[found[rows]],
+        bias=part.bias[found[rows]],
         held=held,
         priors=priors,
         sides=sides,
-        translations=bundle.translations[olds],
-        projections=bundle.projections[olds],
-        tail_projections=bundle.tail_projections[olds],
+        translations=part.translations[olds],
+        projections=part.projections[olds],
+        tail_projections=part.tail_projections[olds],
     )
 
 
@@ -101,6 +106,13 @@ def begin_with(previous: Previous, part: Parts, config: TransRAConfig, count: in
             "a refresh that begins with the bundle before needs projection = full and "
             "reciprocal = true: matrices of other forms cannot take its maps over"
         )
+    if config.tails != "own" and not np.array_equal(
+        previous.tail_projections, _tails(previous, config)
+    ):
+        raise ShapeMismatch(
+            f"tails should be those of the bundle before, whose tails go through other matrices, "
+            f"received {config.tails!r}"
+        )
     rows = torch.from_numpy(previous.rows)
     with torch.no_grad():
         _begin_vectors(previous, part.vectors, rows)
@@ -112,6 +124,13 @@ def begin_with(previous: Previous, part: Parts, config: TransRAConfig, count: in
         part.matrices.parts[0][relation] = torch.from_numpy(previous.projections)
         if part.tail_matrices is not None:
             part.tail_matrices.parts[0][relation] = torch.from_numpy(previous.tail_projections)
+
+
+def _tails(previous: Previous, config: TransRAConfig) -> NDArray[np.float32]:
+    """What tails go through where they have no learned matrices of their own."""
+    if config.tails == "same":
+        return previous.projections
+    return np.broadcast_to(np.eye(config.dim, dtype=np.float32), previous.projections.shape)
 
 
 def _begin_vectors(previous: Previous, vectors: AnchoredEmbedding, rows: Tensor) -> None:

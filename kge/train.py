@@ -23,6 +23,7 @@ from kge.bundle import Bundle
 from kge.config import FoldInConfig, TransRAConfig
 from kge.dials import Dials
 from kge.errors import TooFewTriples
+from kge.facet import ALL
 from kge.frame import Previous, begin_with, hold, kept, previous_of
 from kge.learner import Learner
 from kge.memory import MIB, Room, plan
@@ -76,14 +77,18 @@ class Trained:
         arrays = with_side_priors(arrays, graph)
         if self.config.settle:
             arrays = settle(arrays, graph, FoldInConfig())
-        return replace(arrays, frame=self._frame(arrays.vectors))
+        previous = None if self.previous is None else self.previous.digest
+        return replace(arrays, frame=self._frame(arrays), previous=previous)
 
-    def _frame(self, vectors: NDArray[np.float32]) -> str | None:
+    def frame_kept(self, arrays: BundleArrays) -> float | None:
+        """Mean cosine of the frame's holders before and now; None without a bundle before."""
+        return None if self.previous is None else kept(self.previous, arrays.vectors)
+
+    def _frame(self, arrays: BundleArrays) -> str | None:
         """The name of the frame before, if it was held and stayed."""
         if self.previous is None or not self.config.frame_weight:
             return None
-        stayed = kept(self.previous, vectors) >= FRAME_KEPT
-        return self.previous.frame if stayed else None
+        return self.previous.frame if kept(self.previous, arrays.vectors) >= FRAME_KEPT else None
 
 
 def _maps(
@@ -112,16 +117,23 @@ def begin(
     """The training of a snapshot's triples, before its first step.
 
     `dials`: what somebody set; the rest follows from the graph. `previous`: the bundle to begin
-    with and whose frame to keep. `room`: memory to keep to. Raises `TooFewTriples`, `MemoryBudget`,
+    with and whose frame to keep, in a share of the epochs. `room`: memory to keep to. Raises
+    `TooFewTriples`, `MemoryBudget`, `ShapeMismatch` where the dials cannot take `previous` over,
     and `ConfigError` for dials that contradict what follows from the graph.
     """
     return begin_graph(graph_of_snapshot(snapshot), dials, previous=previous, room=room)
 
 
 def begin_graph(
-    graph: Graph, dials: Dials, *, previous: Bundle | None = None, room: Room | None = None
+    graph: Graph,
+    dials: Dials,
+    *,
+    previous: Bundle | None = None,
+    facet: str = ALL,
+    room: Room | None = None,
 ) -> "Training":
     """`begin` on triples that come from elsewhere, such as one facet's."""
+    before = None if previous is None else previous_of(previous, graph, facet)
     chosen = choose(graph, dials)
     config, reasons = chosen.config, dict(chosen.reasons)
     if room is not None:
@@ -129,7 +141,6 @@ def begin_graph(
         for dial in ("block", "batch", "negatives"):
             if getattr(config, dial) != getattr(chosen.config, dial):
                 reasons[dial] = f"shrunk to fit into {room.budget // MIB} MiB"
-    before = None if previous is None else previous_of(previous, graph)
     training = Training(graph, config, before)
     training.reasons = reasons
     return training
@@ -145,7 +156,11 @@ def train_graph(
 
 
 class Training:
-    """A training that can be stopped after any step and gone on with."""
+    """A training that can be stopped after any step and gone on with.
+
+    `previous`: what it begins with; it then trains `refresh_share` of the epochs. Raises
+    `TooFewTriples`, and `ShapeMismatch` where the dials cannot take `previous` over.
+    """
 
     def __init__(
         self, graph: Graph, config: TransRAConfig, previous: Previous | None = None
@@ -161,7 +176,9 @@ class Training:
             begin_with(previous, parts(self.model), config, len(graph.relations))
             held = hold(previous, config)
         self._learner = Learner(graph, self.model, config, held)
-        self._sampler = BlockSampler(graph, config)
+        # A refresh repeats the end of a training: as many epochs, at the learning rates of then.
+        self._part = 1.0 if previous is None else config.refresh_share
+        self._sampler = BlockSampler(graph, replace(config, epochs=self._part * config.epochs))
         self.step = 0
         #: running mean of the loss, over about a tenth of the training
         self.loss = math.nan
@@ -175,7 +192,7 @@ class Training:
                 return
             # All that is random in a step depends on its number, so that it can be done again.
             draw = torch.Generator().manual_seed(_mixed(self.config.seed, self.step))
-            loss = self._learner.learn(batch, 1.0 - done, draw)
+            loss = self._learner.learn(batch, self._part * (1.0 - done), draw)
             self.step += 1
             self._follow(loss, total)
             relation = self.graph.relations[batch.blocks[0].side % len(self.graph.relations)]

@@ -163,6 +163,7 @@ def seal_ranker(
         "shape": trained.shape.as_json(),
         "buckets": trained.config.ids.buckets,
         "fold_in": asdict(trained.fold_in),
+        "relations": list(trained.relations),
         "calibration": {"method": "platt", **trained.calibration._asdict()},
         "trace": [dict(progress) for progress in trained.trace],
     }
@@ -186,8 +187,9 @@ def seal_ranker(
 def open_ranker(store: ArtifactStore, digest: str, bundle: Bundle) -> Ranker:
     """Open a sealed ranker, every byte checked, on a bundle of its frame.
 
-    The bundle may be a later one than it was trained on. Raises `FrameMismatch`, `RankerFormat`,
-    and the store's `ArtifactMissing` and `ArtifactDamaged`.
+    The bundle may be a later one than it was trained on, with further relations, which the ranker
+    does not read. Raises `FrameMismatch`, also where it lacks one of the ranker's relations,
+    `RankerFormat`, and the store's `ArtifactMissing` and `ArtifactDamaged`.
     """
     artifact = store.open("ranker", digest)
     payload = artifact.payload
@@ -202,7 +204,13 @@ def open_ranker(store: ArtifactStore, digest: str, bundle: Bundle) -> Ranker:
             f"received bundle {bundle.digest} of frame {bundle.frame}"
         )
     spec = FeatureSpec.of_json(payload["spec"])
-    maps = kge_maps(bundle, spec.head.type, spec.tail.type)
+    maps = kge_maps(bundle, spec.head.type, spec.tail.type, payload.get("relations"))
+    if len(maps.names) != payload["shape"]["relations"]:
+        raise FrameMismatch(
+            f"ranker {digest} reads {payload['shape']['relations']} relations from "
+            f"{spec.head.type} to {spec.tail.type}, received bundle {bundle.digest} with "
+            f"{', '.join(maps.names) or 'none'} of them"
+        )
     model = RankerModel(ModelShape(**payload["shape"]), config_of(artifact.dials), maps)
     model.load_state_dict(load_file(artifact.file("weights.safetensors")))
     ids = json.loads(artifact.file("ids.json").read_text(encoding="utf-8"))

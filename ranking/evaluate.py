@@ -36,15 +36,16 @@ def evaluate_rankers(
     *,
     resamples: int = 1000,
     seed: int = 0,
+    pairs: Sequence[tuple[str, str]] = (),
 ) -> list[Row]:
     """AUC, log loss, ECE and gAUC of every model on TEST, and paired differences.
 
     `scores`: name (`ranker_none`, `ranker_frozen`, `ranker_attention`, or any other) ->
     calibrated probabilities of `examples.rows[Span.TEST]` in its order. The rivals of `rivals.py`
     are fitted and judged beside them. Differences `a - b`: every ranker against item_ctr and
-    user_item_mean, and between arms. Intervals: bootstrap over users, the same draws for all.
-    Under the protocol global_time also by the head's known outcomes before the row. A slice without
-    both labels is left out. Raises `StatesMismatch` for scores of another length.
+    user_item_mean, between arms, and of `pairs` (a, b). Intervals: bootstrap over users, the same
+    draws for all. Under the protocol global_time also by the head's known outcomes before the row.
+    A slice without both labels is left out. Raises `StatesMismatch` for scores of another length.
     """
     test = examples.rows[Span.TEST]
     for name, values in scores.items():
@@ -57,13 +58,14 @@ def evaluate_rankers(
     split = f"{examples.protocol}/test"
     rows = list(_trial_rows(rivals, split))
     everything = np.arange(len(test.labels))
-    rows += _judge(examples, models, (split, everything), (resamples, seed))
+    gaps = [*_pairs(list(models)), *pairs]
+    rows += _judge(examples, models, (split, everything), gaps, (resamples, seed))
     if examples.protocol == "global_time":
         for name, least, most in _HISTORY:
             known = test.heads.outcomes
             chosen = np.flatnonzero((known >= least) & (known <= most))
             part = (f"{split}/history={name}", chosen)
-            rows += _judge(examples, models, part, (resamples, seed))
+            rows += _judge(examples, models, part, gaps, (resamples, seed))
     return rows
 
 
@@ -71,6 +73,7 @@ def _judge(
     examples: Examples,
     models: Mapping[str, Float64[np.ndarray, "n"]],
     part: tuple[str, np.ndarray],
+    pairs: Sequence[tuple[str, str]],
     draws: tuple[int, int],
 ) -> list[Row]:
     split, chosen = part
@@ -82,7 +85,7 @@ def _judge(
     weights = user_weights(users, draws[0], np.random.default_rng(draws[1]))
     figures = {name: resample(judged, values[chosen], weights) for name, values in models.items()}
     rows = [_count(split, "rows", len(chosen)), _count(split, "users", users)]
-    gaps = {f"{a} - {b}": _differences(figures[a], figures[b]) for a, b in _pairs(list(models))}
+    gaps = {f"{a} - {b}": _differences(figures[a], figures[b]) for a, b in pairs}
     for name, resampled in {**figures, **gaps}.items():
         rows += _metric_rows(split, name, resampled)
     return rows

@@ -7,7 +7,7 @@ trained on their edges; they count in the counters. Exposures whose label nobody
 examples either.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -115,13 +115,19 @@ def build_examples(snapshot: Snapshot, bundle: Bundle, config: ExamplesConfig) -
     )
 
 
-def kge_maps(bundle: Bundle, head_type: str, tail_type: str) -> KgeMaps:
-    """M_r and r of every relation from the head type to the tail type, in the bundle's order."""
-    chosen = [
-        index
+def kge_maps(
+    bundle: Bundle, head_type: str, tail_type: str, names: Sequence[str] | None = None
+) -> KgeMaps:
+    """M_r and r of every relation from the head type to the tail type, in the bundle's order.
+
+    `names`: of these alone, in their order, as far as the bundle has them.
+    """
+    place = {
+        relation.name: index
         for index, relation in enumerate(bundle.relations)
         if (relation.head, relation.tail) == (head_type, tail_type)
-    ]
+    }
+    chosen = [place[name] for name in (place if names is None else names) if name in place]
     return KgeMaps(
         names=tuple(bundle.relations[index].name for index in chosen),
         projections=np.asarray(bundle.projections[chosen], dtype=np.float32),

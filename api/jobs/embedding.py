@@ -15,7 +15,7 @@ from api import memory
 from api.jobs.steps import Tick, Workshop
 from graphsvc.ids import digest_of_json
 from graphsvc.snapshot import open_snapshot
-from kge.bundle import seal_bundle
+from kge.bundle import Bundle, open_bundle, seal_bundle
 from kge.errors import CheckpointMismatch
 
 if TYPE_CHECKING:  # these take seconds to import, and only this step needs them
@@ -31,37 +31,43 @@ _CURVE = "curve.png"
 
 
 def embed(
-    shop: Workshop, snapshot: str, *, seed: int, tick: Tick, job_id: str | None = None
+    shop: Workshop,
+    snapshot: str,
+    *,
+    seed: int,
+    tick: Tick,
+    job_id: str | None = None,
+    previous: str | None = None,
 ) -> str:
-    """Train TransRA on a snapshot, whole and by facet, and seal the bundle with its curves."""
+    """Train TransRA on a snapshot, whole and by facet, and seal the bundle with its curves.
+
+    `previous`: the bundle to begin with and whose frame to keep; a facet that it does not have is
+    trained from nothing.
+    """
     # PyKEEN makes folders when it is imported, by default in the home folder.
     os.environ.setdefault("PYSTOW_HOME", str(shop.settings.cache_dir / "pystow"))
     from kge.curves import picture
-    from kge.facets import as_facet, check_groups, group_of
-    from kge.memory import Room
-    from kge.train import begin, begin_graph
+    from kge.facets import as_facet
 
-    dials = replace(shop.settings.transra, seed=seed)
-    room = Room(shop.settings.memory, memory.resident)
-    whole = begin(open_snapshot(shop.store, snapshot), dials, room=room)
-    groups = shop.settings.facets
-    check_groups(whole.graph, groups)
-    runs = [_Run("", whole, _checkpoint(shop, snapshot, "", whole))]
-    for name, group in groups.items():
-        training = begin_graph(group_of(whole.graph, group), dials, room=room)
-        runs.append(_Run(name, training, _checkpoint(shop, snapshot, name, training)))
+    before = None if previous is None else open_bundle(shop.store, previous)
+    runs = _begun(shop, snapshot, seed, before)
     for run in runs:
         for done in run.steps():
             tick(*done)
+    whole = runs[0].training
+    trained = whole.trained()
     facets = {run.facet: as_facet(run.training.trained().arrays()) for run in runs[1:]}
-    arrays = replace(whole.trained().arrays(), facets=facets)
+    arrays = replace(trained.arrays(), facets=facets)
+    metrics = {"loss": whole.loss}
+    if (stayed := trained.frame_kept(arrays)) is not None:
+        metrics["frame_kept"] = stayed
     pictures = {run.picture_name: picture(run.points) for run in runs}
     bundle = seal_bundle(
         shop.store,
         snapshot,
         arrays,
         dials=asdict(whole.config),
-        metrics={"loss": whole.loss},
+        metrics=metrics,
         reasons=whole.reasons,
         beside=pictures,
     )
@@ -69,6 +75,27 @@ def embed(
     for run in runs:
         run.file.unlink(missing_ok=True)
     return digest
+
+
+def _begun(shop: Workshop, snapshot: str, seed: int, before: Bundle | None) -> "list[_Run]":
+    """The trainings of the whole and of every facet, before their first steps."""
+    from kge.facets import check_groups, group_of
+    from kge.memory import Room
+    from kge.train import begin, begin_graph
+
+    dials = replace(shop.settings.transra, seed=seed)
+    room = Room(shop.settings.memory, memory.resident)
+    whole = begin(open_snapshot(shop.store, snapshot), dials, previous=before, room=room)
+    groups = shop.settings.facets
+    check_groups(whole.graph, groups)
+    runs = [_Run("", whole, _checkpoint(shop, snapshot, "", whole))]
+    for name, group in groups.items():
+        known = before if before is not None and name in before.facets else None
+        training = begin_graph(
+            group_of(whole.graph, group), dials, previous=known, facet=name, room=room
+        )
+        runs.append(_Run(name, training, _checkpoint(shop, snapshot, name, training)))
+    return runs
 
 
 @dataclass
@@ -125,5 +152,5 @@ def _folder(shop: Workshop) -> Path:
 
 def _checkpoint(shop: Workshop, snapshot: str, facet: str, training: "Training") -> Path:
     """Where a training of these parents and dials keeps its checkpoint."""
-    name = digest_of_json([snapshot, facet, asdict(training.config)])[:32]
+    name = digest_of_json([snapshot, facet, asdict(training.config), training.origin])[:32]
     return _folder(shop) / f"{name}.safetensors"

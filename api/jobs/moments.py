@@ -1,7 +1,8 @@
-"""The moment of the log that a request stands for, as far as it is known before a job chooses it.
+"""The moment that a request stands for, as far as it is known before a job chooses it.
 
-Takes a request's `as_of`, refuses what no job could use, and says whether a job that has chosen
-already is of the moment that a new one would choose; never reads a snapshot's rows.
+Takes a request, refuses what no job could use, and says whether a job that has chosen already is of
+the moment of the log, and began with the live trio, that a new one would choose; never reads a
+snapshot's rows.
 """
 
 from collections.abc import Mapping
@@ -9,13 +10,34 @@ from datetime import UTC, datetime
 from time import time
 from typing import Any
 
-from api.errors import Invalid
-from graphsvc import versions
+from api.errors import Invalid, NotLiveYet
+from api.jobs.requests import RetrainRequest
+from graphsvc import ledger, versions
 from graphsvc.artifact import ArtifactStore
 from graphsvc.db import Database
 from graphsvc.errors import ArtifactFormat, ArtifactMissing, NotEnoughData
 from graphsvc.export import moment_at_time, present_moment
 from graphsvc.snapshot import open_snapshot
+
+
+def refuse_without_live(database: Database, request: RetrainRequest) -> None:
+    """Raise `NotLiveYet` for a refresh where nothing is live that it could begin with."""
+    if request.refresh:
+        with database.reading() as connection:
+            digests_of(ledger.live(connection))
+
+
+def digests_of(live: ledger.Live | None) -> dict[str, str]:
+    """The digests of the bundle, index and ranker that a refresh begins with.
+
+    Raises `NotLiveYet` where nothing is live.
+    """
+    if live is None:
+        raise NotLiveYet(
+            "refresh should be false as long as nothing is live, since it begins with the live "
+            "bundle, received true; ask for a retrain without it first"
+        )
+    return {"bundle": live.bundle, "index": live.index, "ranker": live.ranker}
 
 
 def refuse_unusable(store: ArtifactStore, as_of: int | str | None, *, name: str) -> None:
@@ -40,10 +62,13 @@ def refuse_unusable(store: ArtifactStore, as_of: int | str | None, *, name: str)
         raise _invalid(name, as_of, f"should be the digest of a snapshot: {error}") from error
 
 
-def would_choose(database: Database, chosen: Mapping[str, Any], as_of: int | str | None) -> bool:
+def would_choose(database: Database, chosen: Mapping[str, Any], request: RetrainRequest) -> bool:
     """Whether a new job would choose what the step `moment` of another one has chosen."""
+    as_of = request.as_of
     with database.reading() as connection:
         if chosen["schema"] != versions.version(connection):
+            return False
+        if request.refresh and chosen["live"] != digests_of(ledger.live(connection)):
             return False
         if isinstance(as_of, str):
             return True  # what is sealed does not move

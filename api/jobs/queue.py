@@ -31,7 +31,7 @@ QUEUE = "jobs"
 EXECUTOR = "worker-0"
 #: Raise by hand when the order of a workflow's steps changes; a worker moves the jobs of another
 #: version to its own when it starts (api/jobs/watch.py).
-APPLICATION_VERSION = "2"
+APPLICATION_VERSION = "3"
 _MOST_ACTIVE = 1000
 #: Where the mark of a job that was moved or stopped stands among its steps.
 _BEHIND_STEPS = 1000
@@ -117,7 +117,7 @@ class JobQueue:
             return True  # it looks at the log later than whoever asks now
         for step in self._client.list_workflow_steps(job_id):
             if step["function_name"] == first and step["output"]:
-                return would_choose(self._database, step["output"], request.as_of)
+                return would_choose(self._database, step["output"], request)
         return False  # it is choosing
 
     def get(self, job_id: str) -> Job:

@@ -11,9 +11,11 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
+    model_serializer,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -54,7 +56,7 @@ Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 
 
 class RetrainRequest(BaseModel):
-    """A retrain: snapshot, check, embed, index, rank, judge, promote."""
+    """A retrain: snapshot, check, embed, index, rank, judge, promote; or a refresh."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -86,6 +88,12 @@ class RetrainRequest(BaseModel):
         "the future, or at the watermark of a snapshot, given by its digest. By default: as it is "
         "now.",
     )
+    refresh: bool = Field(
+        default=False,
+        description="Begin the embedding with the live bundle, train it for a share of the epochs "
+        "and keep its frame, so that the live ranker is promoted with the new bundle. Trains no "
+        "ranker, so `arms` may not be given.",
+    )
     allow_leaks: bool = Field(
         default=False,
         description="Go on where edges of the graph give away labels that rankers are to guess; "
@@ -99,9 +107,11 @@ class RetrainRequest(BaseModel):
         A job that goes on counts its finished steps against them, so a step that is added,
         moved or renamed here needs a higher `APPLICATION_VERSION` in `api/jobs/queue.py`.
         """
-        ranks = (f"rank_{arm}" for arm in self.arms)
-        last = ("promote",) if self.promote else ()
-        return ("moment", "snapshot", "check", "embed", "index", *ranks, "judge", *last)
+        last = ("judge", "promote") if self.promote else ("judge",)
+        first = ("moment", "snapshot", "check", "embed")
+        if self.refresh:
+            return (*first, "frame", "index", *last)
+        return (*first, "index", *(f"rank_{arm}" for arm in self.arms), *last)
 
     @model_validator(mode="after")
     def _check(self) -> "RetrainRequest":
@@ -109,7 +119,20 @@ class RetrainRequest(BaseModel):
             raise ValueError(f"shares should sum to 1, received {self.shares}")
         if len(set(self.arms)) != len(self.arms):
             raise ValueError(f"arms should differ from one another, received {self.arms}")
+        if self.refresh and "arms" in self.model_fields_set:
+            raise ValueError(
+                f"arms should not be given with refresh, which trains no ranker, "
+                f"received {self.arms}"
+            )
         return self
+
+    @model_serializer(mode="wrap")
+    def _told(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # What is kept of a job is read again, and then a refresh names no arms either.
+        told: dict[str, Any] = write(self)
+        if self.refresh:
+            del told["arms"]
+        return told
 
 
 #: What each job may be asked.

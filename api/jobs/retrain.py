@@ -1,6 +1,7 @@
 """The retrain, step by step: moment, snapshot, check, embed, index, rank, judge, promote.
 
-Takes a retrain request, gives digests; holds no logic of its own. A worker that is killed goes on
+Takes a retrain request, gives digests; holds no logic of its own. A refresh goes another way behind
+the check, see `refresh.py`. A worker that is killed goes on
 behind the last finished step. The first step chooses the moment and nothing else, so that a
 snapshot that has to be taken again is the same one, whatever has come since.
 """
@@ -16,6 +17,7 @@ from api.jobs.embedding import embed
 from api.jobs.job import MOST_RECOVERIES
 from api.jobs.promotion import promote as promote_trio
 from api.jobs.queue import JobQueue
+from api.jobs.refresh import refresh
 from api.jobs.requests import JobName, RetrainRequest
 from api.jobs.steps import Tick, Workshop
 from api.jobs.walk import Walk
@@ -39,6 +41,9 @@ def register(shop: Workshop, jobs: JobQueue) -> Callable[[dict[str, Any]], dict[
             "check",
             lambda tick: check_leaks(shop, sealed, allowed=request.allow_leaks, tick=tick),
         )
+        begun = {"moment": moment, "snapshot": sealed, "leaks": leaks}
+        if request.refresh:
+            return begun | refresh(walk, request, sealed, moment["live"])
         bundle = walk.step(
             "embed",
             lambda tick: embed(shop, sealed, seed=request.seed, tick=tick, job_id=job),
@@ -61,9 +66,7 @@ def register(shop: Workshop, jobs: JobQueue) -> Callable[[dict[str, Any]], dict[
         if request.promote:
             promoted = walk.step("promote", lambda _tick: _promote(shop, rankers, job))
         return {
-            "moment": moment,
-            "snapshot": sealed,
-            "leaks": leaks,
+            **begun,
             "bundle": bundle,
             "index": built,
             "rankers": rankers,

@@ -11,7 +11,11 @@ from dataclasses import dataclass, field, replace
 from time import time
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from api import threads
+from api.jobs.moments import digests_of
 from api.jobs.requests import RetrainRequest
 from api.provenance import header
 from api.settings import Settings
@@ -82,10 +86,11 @@ def open_workshop(settings: Settings) -> Workshop:
     )
 
 
-def moment(shop: Workshop, request: RetrainRequest) -> dict[str, int]:
+def moment(shop: Workshop, request: RetrainRequest) -> dict[str, Any]:
     """What a snapshot is taken at, now or when it is taken again: by default the log's end.
 
-    And under which version of the schema: one that is changed meanwhile is for the next job.
+    And under which version of the schema: one that is changed meanwhile is for the next job; so is
+    a trio that is promoted while a refresh of the one before is under way. Raises `NotLiveYet`.
     """
     as_of = request.as_of
     with shop.database.reading() as connection:
@@ -96,7 +101,10 @@ def moment(shop: Workshop, request: RetrainRequest) -> dict[str, int]:
         else:
             watermark = open_snapshot(shop.store, as_of).watermark
             found = Moment(watermark["seq"], watermark["observed"])
-        return {**found._asdict(), "schema": versions.version(connection)}
+        chosen: dict[str, Any] = {**found._asdict(), "schema": versions.version(connection)}
+        if request.refresh:
+            chosen["live"] = digests_of(ledger.live(connection))
+        return chosen
 
 
 def snapshot(
@@ -105,7 +113,7 @@ def snapshot(
     tick: Tick,
     job_id: str | None = None,
     *,
-    at: Mapping[str, int] | None = None,
+    at: Mapping[str, Any] | None = None,
 ) -> str:
     """Seal the graph and its interactions at a moment, by default the one that is asked for."""
     chosen = at or moment(shop, request)
@@ -167,19 +175,26 @@ def judge(
     seed: int,
     tick: Tick,
     job_id: str | None = None,
+    refreshed: bool = False,
 ) -> str:
-    """Measure bundle and rankers on the test span, beside their rivals; seal the report."""
+    """Measure bundle and rankers on the test span, beside their rivals; seal the report.
+
+    `refreshed`: rankers were trained on other bundles of the frame; each is judged on the same rows
+    with that one too, as `ranker_<arm>_original`.
+    """
     tick(0, 2, "link prediction on held-out edges")
     source, bundle = open_snapshot(shop.store, parents[0]), open_bundle(shop.store, parents[1])
     rows = heldout.evaluate(bundle, source, seed=seed, foldin=shop.settings.examples.fold_in)
     tick(1, 2, "rankers and rivals")
+    originals = _originals(shop, parents[0], rankers) if refreshed else {}
     examples = shop.examples(*parents)
     test = examples.rows[Span.TEST]
     scores = {
         f"ranker_{arm}": open_ranker(shop.store, digest, bundle).score(test.heads, test.tails)
         for arm, digest in rankers.items()
     }
-    rows += evaluate_rankers(examples, scores, seed=seed)
+    pairs = [(name.removesuffix("_original"), name) for name in originals]
+    rows += evaluate_rankers(examples, scores | originals, seed=seed, pairs=pairs)
     rows += leak_rows(source, find_leaks(source))
     tick(2, 2, "")
     dials: dict[str, Any] = {"seed": seed, "split": dict(source.split)}
@@ -195,6 +210,19 @@ def judge(
     )
     with shop.store.draft() as draft:
         return shop.record(shop.store.seal(draft, recipe), job_id)
+
+
+def _originals(
+    shop: Workshop, snapshot: str, rankers: Mapping[str, str]
+) -> dict[str, NDArray[np.float64]]:
+    """What rankers say of the test rows with the bundles that they were trained on."""
+    told = {}
+    for arm, digest in rankers.items():
+        own = shop.store.open("ranker", digest, verify=False).parents["bundle"]
+        test = shop.examples(snapshot, own).rows[Span.TEST]
+        ranker = open_ranker(shop.store, digest, open_bundle(shop.store, own))
+        told[f"ranker_{arm}_original"] = ranker.score(test.heads, test.tails)
+    return told
 
 
 def best_on_valid(shop: Workshop, rankers: Sequence[str]) -> str:

@@ -212,6 +212,7 @@ def test_a_retrain_may_be_asked_all_that_it_may_over_rest(run, trained) -> None:
         "seed": 11,
         "promote": False,
         "as_of": trained.snapshot,
+        "refresh": False,
         "allow_leaks": True,
     }
     assert set(body) == set(RetrainRequest.model_fields), "an option for each"
@@ -227,6 +228,8 @@ def test_a_retrain_may_be_asked_all_that_it_may_over_rest(run, trained) -> None:
     assert trained.http.post("/v1/retrains", json=body).json()["job"] == job, "it is the same one"
     plain = orjson.loads(run("retrain", "--seed", "12", "--json")[1])["job"]
     assert trained.http.post("/v1/retrains", json={"seed": 12}).json()["job"] == plain
+    warm = orjson.loads(run("retrain", "--refresh", "--json")[1])["job"]
+    assert trained.http.post("/v1/retrains", json={"refresh": True}).json()["job"] == warm
 
 
 def test_a_snapshot_is_taken_again_and_exported(run, trained, tmp_path: Path) -> None:

@@ -88,9 +88,33 @@ def test_a_refresh_that_does_not_hold_has_a_frame_of_its_own(before: Bundle, gra
     assert training.trained().arrays().frame is None
 
 
+def test_a_refresh_trains_a_share_of_the_epochs_at_the_last_rates(before: Bundle, graph):
+    previous = previous_of(before, graph)
+    quarter = dataclasses.replace(SMALL, refresh_share=0.25)
+    whole, part = Training(graph, quarter), Training(graph, quarter, previous)
+    steps = [sum(1 for _ in training.steps()) for training in (whole, part)]
+    assert steps[1] == pytest.approx(steps[0] / 4, abs=1)
+    # Rates begin where those of a whole training are after three quarters of it.
+    asked: list[float] = []
+    again = Training(graph, quarter, previous)
+    learn = again._learner.learn
+    again._learner.learn = lambda batch, decay, draw: (
+        asked.append(decay),
+        learn(batch, decay, draw),
+    )[1]
+    for _ in again.steps():
+        pass
+    assert asked[0] == 0.25
+    assert asked == sorted(asked, reverse=True)
+
+
 @pytest.mark.parametrize(
     ("dials", "says"),
-    [({"dim": 4}, "dim should be those"), ({"projection": "low_rank"}, "projection = full")],
+    [
+        ({"dim": 4}, "dim should be those"),
+        ({"projection": "low_rank"}, "projection = full"),
+        ({"tails": "still"}, "tails should be those of the bundle before"),
+    ],
 )
 def test_a_bundle_of_another_form_is_refused(before: Bundle, graph, dials, says: str):
     config = dataclasses.replace(SMALL, **dials)

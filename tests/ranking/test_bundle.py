@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from graphsvc.errors import ArtifactDamaged, ArtifactMissing
-from graphsvc.snapshot import Span
+from graphsvc.snapshot import RelationInfo, Span
+from kge.arrays import BundleArrays
+from kge.bundle import seal_bundle
 from ranking.bundle import config_of, open_ranker, seal_ranker
 from ranking.config import (
     ExamplesConfig,
@@ -122,6 +124,44 @@ def test_another_frame_is_refused(leaning, ranker, retrained):
     assert other.frame != leaning.bundle.frame
     with pytest.raises(FrameMismatch, match=other.frame):
         open_ranker(leaning.store, ranker.digest, other)
+
+
+def test_a_later_bundle_may_have_further_relations_and_none_too_few(leaning, ranker):
+    own = leaning.bundle
+    assert ranker.relations == ("click", "save")
+    assert ranker.artifact.payload["relations"] == ["click", "save"]
+    extra = RelationInfo(name="buy", head="user", tail="film", source="offsite")
+    heads = {
+        "types": list(own.types.values()),
+        "ids": own.ids,
+        "vectors": own.vectors,
+        "bias": own.bias,
+        "degree": own.degree,
+        "priors": np.stack([own.prior(name) for name in own.types]),
+        "frame_rows": own.frame_rows,
+        "frame": own.frame,
+    }
+
+    def bundle_of(relations, maps):
+        arrays = BundleArrays(
+            relations=relations,
+            translations=np.zeros((2 * len(relations), 3), np.float32),
+            projections=maps,
+            **heads,
+        )
+        return seal_bundle(leaning.store, leaning.snapshot.digest, arrays, dials={}, metrics={})
+
+    maps = own.projections
+    odd = np.full_like(maps[:1], 7.0)
+    wider = bundle_of([extra, *own.relations], np.concatenate([odd, maps[:3], odd, maps[3:]]))
+    rows = build_examples(leaning.snapshot, own, ExamplesConfig()).rows[Span.TEST]
+    wide = open_ranker(leaning.store, ranker.digest, wider)
+    assert wide.relations == ("click", "save")
+    np.testing.assert_array_equal(
+        wide.score(rows.heads, rows.tails), ranker.score(rows.heads, rows.tails)
+    )
+    with pytest.raises(FrameMismatch, match=r"reads 2 relations .* with click of them"):
+        open_ranker(leaning.store, ranker.digest, bundle_of(own.relations[:1], maps[[0, 3]]))
 
 
 def test_strangers_score_like_nobody_in_particular(ranker, states):

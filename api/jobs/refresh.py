@@ -1,0 +1,82 @@
+"""The second half of a refresh: embed, frame, index, judge, promote; the live ranker stays.
+
+Takes a walk that has its snapshot and the trio that was live, gives digests; never trains a ranker.
+The live bundle is where the embedding begins, so that its vectors stay where they were and the
+ranker goes on reading them.
+"""
+
+from typing import Any
+
+from api.jobs import steps
+from api.jobs.embedding import embed
+from api.jobs.promotion import promote
+from api.jobs.requests import RetrainRequest
+from api.jobs.steps import Workshop
+from api.jobs.walk import Walk
+from graphsvc.artifact import ArtifactStore
+from kge.bundle import open_bundle
+from ranking.bundle import open_ranker
+from ranking.errors import FrameMismatch
+
+
+def refresh(
+    walk: Walk, request: RetrainRequest, snapshot: str, live: dict[str, str]
+) -> dict[str, Any]:
+    """Do the steps behind `check`; `live` holds the digests that the step `moment` chose."""
+    shop, job, ranker = walk.shop, walk.job_id, live["ranker"]
+    bundle = walk.step(
+        "embed",
+        lambda tick: embed(
+            shop, snapshot, seed=request.seed, tick=tick, job_id=job, previous=live["bundle"]
+        ),
+    )
+    arm = walk.step("frame", lambda _tick: arm_that_reads(shop.store, ranker, bundle))
+    built = walk.step("index", lambda tick: steps.index(shop, bundle, tick, job))
+    report = walk.step(
+        "judge",
+        lambda tick: steps.judge(
+            shop,
+            (snapshot, bundle),
+            {arm: ranker},
+            seed=request.seed,
+            tick=tick,
+            job_id=job,
+            refreshed=True,
+        ),
+    )
+    promoted = None
+    if request.promote:
+        promoted = walk.step("promote", lambda _tick: _promote(shop, ranker, bundle, job))
+    return {
+        "bundle": bundle,
+        "index": built,
+        "rankers": {arm: ranker},
+        "report": report,
+        "promoted": promoted,
+    }
+
+
+def arm_that_reads(store: ArtifactStore, ranker: str, bundle: str) -> str:
+    """The arm of a ranker that can read a refreshed bundle. Raises `FrameMismatch`."""
+    opened = open_bundle(store, bundle)
+    try:
+        return open_ranker(store, ranker, opened).arm
+    except FrameMismatch as error:
+        stayed = float(opened.artifact.metrics["frame_kept"])
+        raise FrameMismatch(
+            f"the live ranker cannot read the refreshed bundle, so nothing is promoted (mean "
+            f"cosine of those who hold the frame: {stayed:.3f}); ask for a retrain without "
+            f"refresh. {error}"
+        ) from error
+
+
+def _promote(shop: Workshop, ranker: str, bundle: str, job: str) -> dict[str, Any]:
+    live = promote(
+        shop.database,
+        ranker,
+        bundle=bundle,
+        reason=f"refresh, job {job}",
+        once=True,
+        while_live=True,
+    )
+    return {"ranker": ranker, "generation": live.generation}

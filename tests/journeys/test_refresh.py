@@ -1,0 +1,106 @@
+"""A refresh over HTTP, through the real queue: the ranker stays, its bundle is a newer one."""
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+from hanging_worker import HangingWorkers
+from planted import START, click, planted_events
+from running import Service, eventually, post_all, service, wait_job
+
+
+def test_a_refresh_keeps_the_ranker_and_its_frame(tmp_path: Path) -> None:
+    with service(tmp_path, GRAPHSVC_TRANSRA__EPOCHS="6") as running:
+        running.start("serve")
+        running.wait_ready()
+        with HangingWorkers(running) as workers, running.client() as http:
+            post_all(http, planted_events())
+            refused = http.post("/v1/retrains", json={"refresh": True})
+            assert (refused.status_code, refused.json()["title"]) == (409, "Nothing is live yet")
+            assert "refresh should be false as long as nothing is live" in refused.json()["detail"]
+            workers.start()
+            first = wait_job(http, ask(http, arms=["frozen"]))["result"]
+            workers.kill()
+
+            post_all(http, later_events())
+            job = ask(http, refresh=True)
+            workers.start("frame")
+            assert steps_of(http, job)[:4] == ["moment", "snapshot", "check", "embed"]
+            workers.kill()
+            workers.start()
+            done = wait_job(http, job)
+            assert steps_of(http, job)[4:] == ["frame", "index", "judge", "promote"]
+            second = done["result"]
+            check_lineage(http, first, second)
+            trio = second["bundle"], second["index"], first["rankers"]["frozen"]
+            scored = eventually("it is served", lambda: ask_score(http, trio), seconds=10)
+            assert [item["id"] for item in scored["scores"]] == ["c1", "d1"]
+
+            workers.kill()
+            check_loss(running, workers, http, trio)
+
+
+def check_lineage(http: httpx.Client, first: dict[str, Any], second: dict[str, Any]) -> None:
+    ranker = first["rankers"]["frozen"]
+    assert second["moment"]["live"] == {
+        "bundle": first["bundle"],
+        "index": first["index"],
+        "ranker": ranker,
+    }
+    assert second["rankers"] == {"frozen": ranker}
+    assert second["promoted"] == {"ranker": ranker, "generation": 2}
+    bundle = http.get(f"/v1/artifacts/{second['bundle']}").json()
+    assert bundle["parents"] == {"snapshot": second["snapshot"], "previous": first["bundle"]}
+    assert bundle["metrics"]["frame_kept"] > 0.95
+    rows = http.get(f"/v1/artifacts/{second['report']}").json()["payload"]["rows"]
+    models = {row["model"] for row in rows if row["metric"] == "auc"}
+    assert {"ranker_frozen", "ranker_frozen - ranker_frozen_original"} <= models
+
+
+def check_loss(
+    running: Service, workers: HangingWorkers, http: httpx.Client, trio: tuple[str, str, str]
+) -> None:
+    """Where nothing holds the vectors the ranker cannot read them, and what is live stays."""
+    running.environment["GRAPHSVC_TRANSRA__FRAME_WEIGHT"] = "0"
+    workers.start()
+    job = ask(http, refresh=True)
+    failed = eventually("it fails", lambda: failed_one(http, job), seconds=60)
+    assert failed["error"].startswith(
+        "frame: the live ranker cannot read the refreshed bundle, so nothing is promoted"
+    )
+    assert ask_score(http, trio)
+
+
+def later_events() -> list[dict[str, Any]]:
+    """Everybody looks at another film a day later, and somebody new comes."""
+    events = []
+    for user in range(61):
+        film = f"{'dc'[user % 2]}{(user * 7) % 20}"
+        time = START + 90_000 + user
+        seen = click(f"u{user}", film, time, f"later-{user}")
+        events += [seen | {"event_name": "impression"}, seen | {"event_time": time + 5}]
+        other = f"{'cd'[user % 2]}{user % 20}"
+        events.append(click(f"u{user}", other, time, f"not-{user}") | {"event_name": "impression"})
+    return events
+
+
+def ask(http: httpx.Client, **body: Any) -> str:
+    answer = http.post("/v1/retrains", json=body)
+    assert answer.status_code == 202, answer.text
+    return answer.json()["job"]
+
+
+def steps_of(http: httpx.Client, job: str) -> list[str]:
+    return [item["step"] for item in http.get(f"/v1/jobs/{job}").json()["progress"]]
+
+
+def failed_one(http: httpx.Client, job: str) -> dict[str, Any] | None:
+    found = http.get(f"/v1/jobs/{job}").json()
+    assert found["state"] != "done"
+    return found if found["state"] == "failed" else None
+
+
+def ask_score(http: httpx.Client, trio: tuple[str, str, str]) -> dict[str, Any] | None:
+    body = {"head": {"type": "user", "id": "u1"}, "candidates": ["c1", "d1"]}
+    answer = http.post("/v1/score", json=body).json()
+    return answer if (answer["bundle"], answer["index"], answer["ranker"]) == trio else None
