@@ -68,6 +68,29 @@ def by_edges(file: Path, rows: Sequence[Row]) -> None:
     plt.close(figure)
 
 
+def by_refresh(file: Path, rows: Sequence[Row]) -> None:
+    """A figure refresh by refresh, a line per way and ranker, with its interval."""
+    means = [row for row in rows if row.seed == "all" and row.split.startswith("refresh=")]
+    if not means:
+        return
+    figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
+    for model in dict.fromkeys(row.model for row in means):
+        own = sorted((int(r.split.partition("=")[2]), r) for r in means if r.model == model)
+        numbers = [number for number, _ in own]
+        [line] = axes.plot(
+            numbers, [r.value for _, r in own], marker="o", markersize=4, label=model
+        )
+        low, high = ([getattr(r, end) or r.value for _, r in own] for end in ("lo", "hi"))
+        axes.fill_between(numbers, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
+    axes.set_xlabel("refreshes")
+    axes.set_ylabel(means[0].metric)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend(frameon=False, fontsize="small")
+    figure.savefig(file, dpi=130)
+    plt.close(figure)
+
+
 def trade(file: Path, series: Mapping[str, Sequence[Mapping[str, float]]], target: float) -> None:
     """Recall against milliseconds per query as an index searches harder, a line per source.
 

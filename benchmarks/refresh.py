@@ -1,0 +1,339 @@
+"""A bundle that is refreshed five times while its graph grows, under a ranker that stays.
+
+    python benchmarks/refresh.py
+    python benchmarks/refresh.py --train FILE --valid FILE --test FILE
+
+MovieLens-100k comes as for `graphsvc demo`: fetched once, or from `--data FOLDER`. Files of triples
+hold head, relation and tail between tabs; of them only the cost of one refresh is measured.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+# PyKEEN makes a folder for data sets where it is imported; none is needed here.
+os.environ.setdefault("PYSTOW_HOME", str(Path(tempfile.gettempdir()) / "pystow"))
+sys.path.insert(0, str(Path(__file__).parent))
+
+import grid
+import numpy as np
+import orjson
+import warm
+from growing import ARMS, FIRST, REFRESHES, World, open_world
+from pages import cells_of, page
+from pictures import by_refresh
+from rich.table import Table
+from stability import as_frame, edges_of, procrustes, stability
+
+from api.demo.data import fetch
+from api.errors import ApiError
+from api.provenance import header
+from api.settings import read_settings
+from graphsvc.errors import GraphError
+from graphsvc.report import Row, as_report
+from graphsvc.snapshot import Span, open_snapshot
+from kge import heldout
+from kge.bundle import Bundle
+from kge.dials import Dials
+from kge.errors import KgeError
+from kge.evaluate import link_prediction
+from kge.files import read_triples
+from kge.train import FRAME_KEPT
+from kge.triples import graph_of_snapshot
+from ranking.bundle import open_ranker
+from ranking.errors import RankingError
+from ranking.examples import Examples, build_examples
+from ranking.intervals import Judged, interval, resample, t_interval, user_weights
+
+SEEDS = (1, 2, 3)
+RESAMPLES = 1000
+#: The dials with which TransRA is TransR.
+PLAIN = {"gate_edges": 0.0, "prior_share": 0.0}
+#: Ways to refresh: dials, whether they begin with the bundle before, whether it is turned after.
+WAYS: Mapping[str, tuple[Mapping[str, float], bool, bool]] = {
+    "frame": ({}, True, False),
+    "warm start": ({"frame_weight": 0.0}, True, False),
+    "procrustes": ({}, False, True),
+    "re-init": ({}, False, False),
+    "TransR, re-init": (PLAIN, False, False),
+}
+
+_TITLE = "A bundle is refreshed, its ranker is not"
+_WORDS = f"""
+MovieLens-100k as a log. A first bundle and rankers are trained when {FIRST:.0%} of the ratings have
+come; then the rest comes in {REFRESHES} equal parts, and after each the bundle is made anew, from
+the one before or from nothing. Rankers are never trained again. All by the steps of the service's
+own retrain and refresh; three seeds; the protocol is per user by time.
+
+- `frame`: what `refresh` does. It begins with the bundle before, trains a share of the epochs, and
+  holds the frame. `warm start`: the same, and nothing holds it. `re-init`: trained from nothing.
+  `procrustes`: from nothing, then turned so that those who hold the frame lie as near as can be to
+  where they were; scores stay as they are. `TransR, re-init`: TransRA without its anchors, with a
+  first bundle and rankers of its own. The other four begin with the same bundle and rankers.
+- `auc_change`: AUC of a ranker with the refreshed bundle minus AUC of the same ranker with the
+  bundle that it was trained on, on the same rows: the test span of the snapshot at that refresh.
+  Paired; of each seed a bootstrap over users, over seeds a t interval. Behind the slash: how the
+  ranker reads vectors.
+- `auc_lift`: the same ranker, AUC above that of one without vectors, on the first snapshot.
+- `cosine`, `overlap@10`: of entities whose edges are those of the first snapshot still, between the
+  first bundle and the refreshed one; the 10 nearest by angle, of the same type.
+- `refresh_time_share`, `refresh_mrr_share`: one refresh when {warm.NEW:.0%} of the edges, drawn by
+  chance, are new, beside a training of all edges from nothing. `mrr_share_before`: of the bundle
+  that has not seen these edges, for comparison.
+
+![AUC change, refresh by refresh](auc_change.png)
+
+![Cosine with the first bundle, refresh by refresh](cosine.png)
+"""
+
+
+class Bench:
+    """What the cells share: the log is written once, when the first cell asks for it."""
+
+    def __init__(self, options: argparse.Namespace, folder: Path) -> None:
+        self.options, self.folder = options, folder
+
+    @cache  # noqa: B019  one bench per process
+    def world(self) -> World:
+        data = fetch(self.options.data, read_settings().cache_dir)
+        return open_world(data, self.folder, self.options.split, self.options.threads)
+
+    def dials(self, own: Mapping[str, float]) -> dict[str, float]:
+        given = {name: getattr(self.options, name) for name in ("dim", "epochs")}
+        return {name: value for name, value in given.items() if value} | dict(own)
+
+
+def cells(bench: Bench) -> dict[str, grid.Measure]:
+    made: dict[str, grid.Measure] = {}
+    for seed in range(1, bench.options.seeds + 1):
+        for way in WAYS:
+            name = way.replace(", ", "-").replace(" ", "-").lower()
+            made[f"{name}-{seed}"] = partial(_chain, bench, way, seed)
+        made[f"share-movielens-{seed}"] = partial(_share_of_movielens, bench, seed)
+        if bench.options.train:
+            made[f"share-triples-{seed}"] = partial(_share_of_triples, bench, seed)
+    return made
+
+
+def _chain(bench: Bench, way: str, seed: int) -> Mapping[str, Any]:
+    """Five refreshes, each from the one before."""
+    world, (own, begins, turned) = bench.world(), WAYS[way]
+    # What a way sets for its refreshes alone is not a dial of its first bundle.
+    first, rankers = world.first(bench.dials(PLAIN if own == PLAIN else {}), seed)
+    store, previous = world.shop.store, first
+    edges = edges_of(open_snapshot(store, world.snapshot(0)))
+    told = []
+    for number in range(1, REFRESHES + 1):
+        snapshot = open_snapshot(store, world.snapshot(number))
+        made, seconds = world.embed(
+            number,
+            bench.dials(own),
+            seed if begins else 1000 * seed + number,
+            previous.digest if begins else None,
+        )
+        turn = procrustes(previous, made) if turned else None
+        served = as_frame(store, made, first.frame, turn)
+        # A refresh goes on with the name of its frame only if it was kept: see `frame_kept`.
+        previous = made if begins else served
+        told.append(
+            {
+                "refresh": number,
+                "seconds": seconds,
+                "edges": len(snapshot.triples().head),
+                **made.artifact.metrics,
+                **stability(first, served, (edges, edges_of(snapshot))),
+                "auc": _changes(world, number, (first, served), rankers),
+            }
+        )
+    return {"way": way, "seed": seed, "lift": _lifts(world, first, rankers), "refreshes": told}
+
+
+def _changes(
+    world: World, moment: int, bundles: tuple[Bundle, Bundle], rankers: Mapping[str, str]
+) -> dict[str, list[float]]:
+    """Of each arm [AUC with the refreshed bundle minus AUC with the first, low, high]."""
+    examples = [_examples(world, moment, bundle) for bundle in bundles]
+    return {
+        arm: _gap(
+            *(_scored(world, rankers[arm], *pair) for pair in zip(examples, bundles, strict=True))
+        )
+        for arm in ARMS
+    }
+
+
+def _lifts(world: World, first: Bundle, rankers: Mapping[str, str]) -> dict[str, list[float]]:
+    """Of each arm [AUC above that of the ranker without vectors, low, high]."""
+    examples = _examples(world, 0, first)
+    scored = {arm: _scored(world, digest, examples, first) for arm, digest in rankers.items()}
+    return {arm: _gap(scored["none"], scored[arm]) for arm in ARMS}
+
+
+def _examples(world: World, moment: int, bundle: Bundle) -> Examples:
+    shop = world.shop
+    snapshot = open_snapshot(shop.store, world.snapshot(moment), verify=False)
+    return build_examples(snapshot, bundle, shop.settings.examples)
+
+
+def _scored(
+    world: World, ranker: str, examples: Examples, bundle: Bundle
+) -> tuple[Judged, np.ndarray]:
+    test = examples.rows[Span.TEST]
+    scores = open_ranker(world.shop.store, ranker, bundle).score(test.heads, test.tails)
+    return Judged(test.labels, test.cluster, test.weight), scores
+
+
+def _gap(before: tuple[Judged, np.ndarray], now: tuple[Judged, np.ndarray]) -> list[float]:
+    """AUC of the second minus AUC of the first, and its interval: paired, clustered by user."""
+    users = len(np.unique(now[0].cluster))
+    weights = user_weights(users, RESAMPLES, np.random.default_rng(0))
+    one, other = (resample(*part, weights)["auc"] for part in (before, now))
+    return list(interval(other - one))
+
+
+def _share_of_movielens(bench: Bench, seed: int) -> Mapping[str, Any]:
+    world = bench.world()
+    snapshot = open_snapshot(world.shop.store, world.snapshot(REFRESHES))
+
+    def judge(bundle: Bundle) -> dict[str, float]:
+        return {
+            span.name.lower(): next(
+                row.value
+                for row in heldout.evaluate(bundle, snapshot, seed=0, span=span)
+                if (row.metric, row.model) == ("mrr", "transra")
+            )
+            for span in (Span.VALID, Span.TEST)
+        }
+
+    dials = replace(world.shop.settings.transra, seed=seed, **bench.dials({}))
+    return warm.measure(graph_of_snapshot(snapshot), dials, judge)
+
+
+def _share_of_triples(bench: Bench, seed: int) -> Mapping[str, Any]:
+    options = bench.options
+    data = read_triples(options.train, options.valid, options.test)
+
+    def judge(bundle: Bundle) -> dict[str, float]:
+        known = [data.train, data.valid, data.test]
+        return {
+            name: link_prediction(bundle, getattr(data, name), known).mrr
+            for name in ("valid", "test")
+        }
+
+    given = {"dim": options.dim, "epochs": options.triples_epochs}
+    dials = Dials(seed=seed, **{name: value for name, value in given.items() if value})
+    return warm.measure(data.graph, dials, judge)
+
+
+def rows_of(found: Mapping[str, Mapping[str, Any]]) -> list[Row]:
+    """A row per figure and seed, and one over the seeds."""
+    rows: list[Row] = []
+    for cell, told in found.items():
+        seed = int(cell.rsplit("-", 1)[1])
+        made = _chain_rows(told) if "way" in told else _share_rows(cell, told)
+        rows += [replace(row, seed=seed) for row in made]
+    every: dict[tuple[str, str, str, str], list[float]] = {}
+    for row in rows:
+        every.setdefault((row.metric, row.unit, row.split, row.model), []).append(row.value)
+    for (metric, unit, split, model), values in every.items():
+        same = {"metric": metric, "unit": unit, "split": split, "model": model, "seed": "all"}
+        if len(values) > 1:
+            mean, low, high = t_interval(values)
+            rows.append(Row(value=mean, lo=low, hi=high, **same))
+        else:
+            rows.append(Row(value=values[0], **same))
+    return rows
+
+
+def _chain_rows(told: Mapping[str, Any]) -> Iterable[Row]:
+    way = told["way"]
+    for arm, (value, low, high) in told["lift"].items():
+        yield _row("auc_lift", value, "share", "first", f"{way} / {arm}", (low, high))
+    for one in told["refreshes"]:
+        where = f"refresh={one['refresh']}"
+        for arm, (value, low, high) in one["auc"].items():
+            yield _row("auc_change", value, "share", where, f"{way} / {arm}", (low, high))
+        yield _row("cosine", one["cosine"], "cosine", where, way)
+        yield _row("overlap@10", one["overlap"], "share", where, way)
+        yield _row("seconds", one["seconds"], "s", where, way)
+        if "frame_kept" in one:
+            yield _row("frame_kept", one["frame_kept"], "cosine", where, way)
+
+
+def _share_rows(cell: str, told: Mapping[str, Any]) -> Iterable[Row]:
+    data = cell.split("-")[1]
+    share = told["refresh_seconds"] / told["full_seconds"]
+    yield _row("refresh_time_share", share, "share", data, "refresh / full")
+    for split, full in told["full_mrr"].items():
+        where = f"{data}/{split}"
+        yield _row("mrr", full, "share", where, "full")
+        yield _row("mrr", told["refresh_mrr"][split], "share", where, "refresh")
+        share = told["refresh_mrr"][split] / full
+        yield _row("refresh_mrr_share", share, "share", where, "refresh / full")
+        share = told["before_mrr"][split] / full
+        yield _row("mrr_share_before", share, "share", where, "before / full")
+
+
+def _row(
+    metric: str,
+    value: float,
+    unit: str,
+    split: str,
+    model: str,
+    around: tuple[float, float] | None = None,
+) -> Row:
+    low, high = around or (None, None)
+    return Row(metric=metric, value=value, lo=low, hi=high, unit=unit, split=split, model=model)
+
+
+def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = grid.arguments(__doc__.splitlines()[0], "docs/benchmarks/refresh")
+    parser.add_argument("--data", type=Path, help="folder of the five ml-100k files")
+    for name in ("train", "valid", "test"):
+        parser.add_argument(f"--{name}", type=Path, help="triples, for the cost of a refresh")
+    parser.add_argument("--split", default="per_user_time", help="or global_time")
+    parser.add_argument("--seeds", type=int, default=len(SEEDS))
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--dim", type=int, help="by default what follows from the graph")
+    parser.add_argument("--epochs", type=float, help="of MovieLens, full training; the same")
+    parser.add_argument("--triples-epochs", type=float, help="of triples, full training; the same")
+    options = parser.parse_args(argv)
+    files = [options.train, options.valid, options.test]
+    if any(files) and not all(files):
+        parser.error("--train, --valid and --test are given together")
+    return options
+
+
+def main() -> None:
+    options = arguments()
+    with tempfile.TemporaryDirectory(prefix="graphsvc-refresh-") as folder:
+        try:
+            found = grid.run(cells(Bench(options, Path(folder))), options)
+        except (ApiError, GraphError, KgeError, RankingError) as error:
+            raise SystemExit(f"error: {error}") from error
+    rows = rows_of(found)
+    names = ("split", "seeds", "dim", "epochs", "triples_epochs", "threads")
+    dials = {name: getattr(options, name) for name in names}
+    dials |= {"first": FIRST, "refreshes": REFRESHES, "new": warm.NEW, "frame_kept": FRAME_KEPT}
+    about = header(dials)
+    about["commit"] = ", ".join(sorted({cell["commit"] for cell in found.values()}))
+    report = orjson.dumps(as_report(rows, about), option=orjson.OPT_INDENT_2)
+    (options.out / "refresh.json").write_bytes(report)
+    for metric in ("auc_change", "cosine"):
+        told = [row for row in rows if row.metric == metric]
+        by_refresh(options.out / f"{metric}.png", told)
+    text = page(_TITLE, _WORDS, "python benchmarks/refresh.py", rows, about, models="way")
+    (options.out / "README.md").write_text(text)
+    table = Table("metric", "way", "where", "value", "95 % interval", "unit")
+    for line in cells_of(rows):
+        table.add_row(*line)
+    grid.console.print(table)
+
+
+if __name__ == "__main__":
+    main()
