@@ -75,7 +75,10 @@ def by_refresh(file: Path, rows: Sequence[Row]) -> None:
         return
     figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
     for model in dict.fromkeys(row.model for row in means):
-        own = sorted((int(r.split.partition("=")[2]), r) for r in means if r.model == model)
+        told = [row for row in means if row.model == model]
+        own = sorted(
+            ((int(r.split[8:].partition("/")[0]), r) for r in told), key=lambda one: one[0]
+        )
         numbers = [number for number, _ in own]
         [line] = axes.plot(
             numbers, [r.value for _, r in own], marker="o", markersize=4, label=model
