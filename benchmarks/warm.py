@@ -87,7 +87,7 @@ def spread(arrays: BundleArrays, graph: Graph) -> BundleArrays:
         degree=graph.degree,
         types=graph.types,
         ids=graph.ids,
-        frame_rows=np.empty(0, np.int32),
+        frame_rows=np.zeros(1, np.int32),  # of no use here, and none cannot be read back
         anchor_rows=None,
         anchor_weights=None,
     )
