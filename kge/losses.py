@@ -97,7 +97,9 @@ def sampled_softmax(
     total_b, top_b = scores_bm.sum(dim=1, dtype=torch.float32), top_b.float()
     own_p = (table.positive - top_b.index_select(0, pairs.row)).exp()
     total_p = total_b.index_select(0, pairs.row) + own_p
-    loss = (pairs.weight * (total_p.log() + top_b.index_select(0, pairs.row) - table.positive)).sum()
+    loss = (
+        pairs.weight * (total_p.log() + top_b.index_select(0, pairs.row) - table.positive)
+    ).sum()
     share_b = torch.zeros_like(total_b).index_add_(0, pairs.row, pairs.weight / total_p)
     by_query = (scores_bm @ points[:, :-columns]).float() * share_b[:, None]
     scaled = torch.cat([query[:, :-columns].float() * share_b[:, None], share_b[:, None]], dim=1)
