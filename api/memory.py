@@ -1,4 +1,4 @@
-"""What the machine's memory is, and how much of it this process has.
+"""What the machine's memory is.
 
 Takes nothing, gives bytes; decides nothing.
 """
@@ -16,9 +16,3 @@ def machine() -> int:
     if bound.is_file() and (text := bound.read_text().strip()).isdigit():
         return min(whole, int(text))
     return whole
-
-
-def resident() -> int:
-    """Memory that this process has now; 0 where the system does not tell."""
-    told = Path("/proc/self/statm")
-    return _PAGE * int(told.read_text().split()[1]) if told.is_file() else 0

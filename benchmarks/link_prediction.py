@@ -34,7 +34,7 @@ from models import MODELS, model
 from pydantic import ByteSize, TypeAdapter
 from rich.table import Table
 
-from api.memory import machine, resident
+from api.memory import machine
 from api.provenance import header
 from graphsvc.report import Row, as_report
 from kge.drilldown import drill_down
@@ -94,7 +94,7 @@ def measure(
         return ranks(scorer, data.valid[drawn], filters).mrr
 
     outcome = timed.run(
-        model(name, Room(memory, resident)),
+        model(name, Room(memory, beside=sum(part.nbytes for part in filters))),
         graph,
         label=f"{name}, seed {seed}",
         seed=seed,

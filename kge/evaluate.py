@@ -74,8 +74,10 @@ def link_prediction(
             f"heads and tails should be rows 0 to {scorer.entity_count - 1}, "
             f"received {ends.min()} to {ends.max()}"
         )
-    tail_rank = _ranks(scorer, rows, every, 0, memory)
-    head_rank = _ranks(scorer, rows[:, ::-1], every[:, ::-1], scorer.relation_count, memory)
+    tail_rank = tail_ranks(scorer, rows, every, memory=memory)
+    head_rank = tail_ranks(
+        scorer, rows[:, ::-1], every[:, ::-1], shift=scorer.relation_count, memory=memory
+    )
     return LinkPrediction(
         *figures(np.concatenate([head_rank, tail_rank]), ks), head_rank, tail_rank
     )
@@ -113,14 +115,18 @@ class _Asked(NamedTuple):
     end: Int[np.ndarray, "g"]
 
 
-def _ranks(
+def tail_ranks(
     scorer: Scorer,
     rows: Int[np.ndarray, "n 3"],
     every: Int[np.ndarray, "e 3"],
-    shift: int,
-    memory: int,
+    *,
+    shift: int = 0,
+    memory: int = MEMORY,
 ) -> Float[np.ndarray, "n"]:
-    """Rank of the last column given the first two; side = relation + `shift`."""
+    """Rank of the last column given the first two; side = relation + `shift`.
+
+    `every`: the triples to filter by, the ranked ones among them. Raises `BrokenScores`.
+    """
     known = _sorted(every)
     ranks = np.empty(len(rows))
     for relation in np.unique(rows[:, 1]).tolist():

@@ -1,26 +1,35 @@
 """How much memory a training takes, before it takes it; and what to shrink so that it fits.
 
-Takes a graph, dials and what the process holds already, gives a plan or refuses with numbers; never
-trains and never asks the machine for anything. Evaluation is bounded by a budget of its own, see
-`kge/evaluate.py`.
+Takes a graph, dials and a budget, gives a plan or refuses with numbers; never trains and never asks
+the machine for anything. Evaluation is bounded by a budget of its own, see `kge/evaluate.py`.
+
+What the process holds at this moment has no say: a training that goes on after a kill, in a process
+that did other things before, has to have the dials with which it began, and so has one on another
+machine. A fixed allowance stands for the interpreter and its libraries.
 
 Three moments compete for the peak: grouping edges into queries, a step, and handing the arrays out.
 Bytes per edge and per row below are those of the arrays that exist at that moment.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
+from kge.arrays import FacetArrays
 from kge.config import TransRAConfig
 from kge.errors import MemoryBudget
+from kge.frame import Previous
 from kge.negatives import Pools
 from kge.triples import Graph
 
 MIB = 1 << 20
+#: What a worker has once all that it needs is imported, on Linux; `tests/kge/test_memory.py` would
+#: see it grow.
+LIBRARIES = 560 * MIB
 _FLOAT, _LONG = 4, 8
+#: Of one edge and one entity in a `Graph`; an id is a string of about a dozen characters.
+_GRAPH_EDGE, _GRAPH_ENTITY = 28, 76
 #: Of one edge in one direction: while edges are sorted into queries, and kept.
 _EDGE_GROUPING, _EDGE = 56, 8
 #: Of one unit (a head and some of its tails): while units are made, and kept.
@@ -43,10 +52,10 @@ _LEAST = 64
 
 @dataclass(frozen=True)
 class Room:
-    """What a process may take, and how to learn what it has taken already."""
+    """Bytes that a process may take, and bytes that others of its trainings keep meanwhile."""
 
     budget: int
-    held: Callable[[], int]
+    beside: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,8 +68,9 @@ class Plan:
     moments: dict[str, int]
 
 
-def predict(graph: Graph, config: TransRAConfig, held: int) -> Plan:
-    """The peak of a process that holds `held` bytes, its graph among them, and then trains."""
+def predict(graph: Graph, config: TransRAConfig, beside: int = 0) -> Plan:
+    """The peak of a process that holds a graph and `beside` bytes for others, and then trains."""
+    held = LIBRARIES + beside + _graph(graph)
     grouping = held + _grouping(graph, config)
     kept = held + _tables(graph, config) + _queries(graph)
     step = max(kept + _BESIDE + _step(graph, config), int(_NOT_GIVEN_BACK * grouping))
@@ -74,25 +84,33 @@ def predict(graph: Graph, config: TransRAConfig, held: int) -> Plan:
     return Plan(config, max(moments.values()), moments)
 
 
-def plan(graph: Graph, config: TransRAConfig, *, held: int, budget: int) -> Plan:
-    """Dials whose peak is within `budget` bytes: blocks, then negatives are halved until it is.
+def plan(graph: Graph, config: TransRAConfig, room: Room) -> Plan:
+    """Dials whose peak is within the budget: blocks, then negatives are halved until it is.
 
-    Raises `MemoryBudget` where no blocks are small enough.
+    The same graph, dials and room give the same plan. Raises `MemoryBudget` where no blocks are
+    small enough.
     """
-    found = predict(graph, config, held)
-    while found.peak > budget:
+    found = predict(graph, config, room.beside)
+    while found.peak > room.budget:
         moment = max(found.moments, key=found.moments.__getitem__)
         smaller = _smaller(found.config) if moment == "step" else None
         if smaller is None:
             told = ", ".join(f"{name} {size // MIB} MiB" for name, size in found.moments.items())
+            before = (LIBRARIES + room.beside + _graph(graph)) // MIB
             raise MemoryBudget(
                 f"memory should be at least {math.ceil(found.peak / MIB)} MiB for "
                 f"{graph.entity_count} entities, {len(graph.head)} edges and vectors of "
-                f"{config.dim}, received {budget // MIB} MiB ({held // MIB} held already; {told}); "
-                f"a smaller dim takes less"
+                f"{config.dim}, received {room.budget // MIB} MiB ({before} before it "
+                f"begins; {told}); a smaller dim takes less"
             )
-        found = predict(graph, smaller, held)
+        found = predict(graph, smaller, room.beside)
     return found
+
+
+def size(arrays: FacetArrays | Previous) -> int:
+    """Bytes of what a training has handed out, or begins with."""
+    held = (getattr(arrays, field.name) for field in fields(arrays))
+    return sum(column.nbytes for column in held if isinstance(column, np.ndarray))
 
 
 def _smaller(config: TransRAConfig) -> TransRAConfig | None:
@@ -103,6 +121,10 @@ def _smaller(config: TransRAConfig) -> TransRAConfig | None:
     if config.negatives > _LEAST:
         return replace(config, negatives=config.negatives // 2)
     return None
+
+
+def _graph(graph: Graph) -> int:
+    return len(graph.head) * _GRAPH_EDGE + graph.entity_count * _GRAPH_ENTITY
 
 
 def _units(graph: Graph) -> int:

@@ -26,7 +26,7 @@ from kge.errors import TooFewTriples
 from kge.facet import ALL
 from kge.frame import Previous, begin_with, hold, kept, previous_of
 from kge.learner import Learner
-from kge.memory import MIB, Room, plan
+from kge.memory import MIB, Room, plan, size
 from kge.model import Parts, build_model, parts
 from kge.policy import choose
 from kge.progress import Progress, Share
@@ -136,8 +136,10 @@ def begin_graph(
     before = None if previous is None else previous_of(previous, graph, facet)
     chosen = choose(graph, dials)
     config, reasons = chosen.config, dict(chosen.reasons)
+    before = None if previous is None else previous_of(previous, graph)
     if room is not None:
-        config = plan(graph, config, held=room.held(), budget=room.budget).config
+        beside = room.beside + (0 if before is None else size(before))
+        config = plan(graph, config, Room(room.budget, beside)).config
         for dial in ("block", "batch", "negatives"):
             if getattr(config, dial) != getattr(chosen.config, dial):
                 reasons[dial] = f"shrunk to fit into {room.budget // MIB} MiB"

@@ -5,20 +5,21 @@ who is told. A training that is killed goes on from its last checkpoint when the
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from time import monotonic, time
 from typing import TYPE_CHECKING
 
-from api import memory
 from api.jobs.steps import Tick, Workshop
 from graphsvc.ids import digest_of_json
 from graphsvc.snapshot import open_snapshot
-from kge.bundle import Bundle, open_bundle, seal_bundle
+from kge.bundle import open_bundle, seal_bundle
 from kge.errors import CheckpointMismatch
 
 if TYPE_CHECKING:  # these take seconds to import, and only this step needs them
+    from kge.bundle import BundleArrays
+    from kge.config import TransRAConfig
     from kge.curves import Point
     from kge.train import Training
 
@@ -46,56 +47,83 @@ def embed(
     """
     # PyKEEN makes folders when it is imported, by default in the home folder.
     os.environ.setdefault("PYSTOW_HOME", str(shop.settings.cache_dir / "pystow"))
-    from kge.curves import picture
-    from kge.facets import as_facet
+    from kge.facets import as_facet, check_groups, group_of
+    from kge.memory import Room, size
+    from kge.train import begin, begin_graph
 
+    shop.forget_examples()
+    dials = replace(shop.settings.transra, seed=seed)
+    room, groups = Room(shop.settings.memory), shop.settings.facets
     before = None if previous is None else open_bundle(shop.store, previous)
-    runs = _begun(shop, snapshot, seed, before)
-    for run in runs:
-        for done in run.steps():
-            tick(*done)
-    whole = runs[0].training
-    trained = whole.trained()
-    facets = {run.facet: as_facet(run.training.trained().arrays()) for run in runs[1:]}
-    arrays = replace(trained.arrays(), facets=facets)
-    metrics = {"loss": whole.loss}
-    if (stayed := trained.frame_kept(arrays)) is not None:
-        metrics["frame_kept"] = stayed
-    pictures = {run.picture_name: picture(run.points) for run in runs}
+    begun = begin(open_snapshot(shop.store, snapshot), dials, previous=before, room=room)
+    graph = begun.graph
+    check_groups(graph, groups)
+    learned = [_learn(_Run("", begun, _checkpoint(shop, snapshot, "", begun)), tick)]
+    del begun  # its tables, of which no more than the arrays is needed while facets train
+    for name, group in groups.items():
+        training = begin_graph(
+            group_of(graph, group),
+            dials,
+            previous=before if before is not None and name in before.facets else None,
+            facet=name,
+            room=replace(room, beside=sum(size(one.arrays) for one in learned)),
+        )
+        learned.append(
+            _learn(_Run(name, training, _checkpoint(shop, snapshot, name, training)), tick)
+        )
+    whole, *others = learned
     bundle = seal_bundle(
         shop.store,
         snapshot,
-        arrays,
+        replace(whole.arrays, facets={one.facet: as_facet(one.arrays) for one in others}),
         dials=asdict(whole.config),
-        metrics=metrics,
+        metrics=whole.metrics,
         reasons=whole.reasons,
-        beside=pictures,
+        beside={one.picture_name: one.picture for one in learned},
     )
     digest = shop.record(bundle.artifact, job_id)
-    for run in runs:
-        run.file.unlink(missing_ok=True)
+    for one in learned:
+        one.file.unlink(missing_ok=True)
     return digest
 
 
-def _begun(shop: Workshop, snapshot: str, seed: int, before: Bundle | None) -> "list[_Run]":
-    """The trainings of the whole and of every facet, before their first steps."""
-    from kge.facets import check_groups, group_of
-    from kge.memory import Room
-    from kge.train import begin, begin_graph
+@dataclass(frozen=True)
+class _Learned:
+    """What is left of a training that has ended."""
 
-    dials = replace(shop.settings.transra, seed=seed)
-    room = Room(shop.settings.memory, memory.resident)
-    whole = begin(open_snapshot(shop.store, snapshot), dials, previous=before, room=room)
-    groups = shop.settings.facets
-    check_groups(whole.graph, groups)
-    runs = [_Run("", whole, _checkpoint(shop, snapshot, "", whole))]
-    for name, group in groups.items():
-        known = before if before is not None and name in before.facets else None
-        training = begin_graph(
-            group_of(whole.graph, group), dials, previous=known, facet=name, room=room
-        )
-        runs.append(_Run(name, training, _checkpoint(shop, snapshot, name, training)))
-    return runs
+    facet: str
+    file: Path
+    arrays: "BundleArrays"
+    config: "TransRAConfig"
+    metrics: Mapping[str, float]
+    reasons: Mapping[str, str]
+    picture: bytes
+
+    @property
+    def picture_name(self) -> str:
+        return f"curve-{self.facet}.png" if self.facet else _CURVE
+
+
+def _learn(run: "_Run", tick: Tick) -> _Learned:
+    """Train to the end."""
+    from kge.curves import picture
+
+    for done in run.steps():
+        tick(*done)
+    training = run.training
+    trained = training.trained()
+    arrays, metrics = trained.arrays(), {"loss": training.loss}
+    if (stayed := trained.frame_kept(arrays)) is not None:
+        metrics["frame_kept"] = stayed
+    return _Learned(
+        facet=run.facet,
+        file=run.file,
+        arrays=arrays,
+        config=training.config,
+        metrics=metrics,
+        reasons=training.reasons,
+        picture=picture(run.points),
+    )
 
 
 @dataclass
@@ -107,10 +135,6 @@ class _Run:
     training: "Training"
     file: Path
     points: "list[Point]" = field(default_factory=list)
-
-    @property
-    def picture_name(self) -> str:
-        return f"curve-{self.facet}.png" if self.facet else _CURVE
 
     def steps(self) -> Iterator[tuple[int, int, str]]:
         """Train to the end; steps done, their number, and what the last one was about."""

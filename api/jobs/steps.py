@@ -63,6 +63,10 @@ class Workshop:
             ledger.record(connection, artifact, job_id=job_id, now=int(time()))
         return artifact.digest
 
+    def forget_examples(self) -> None:
+        """Let go of the last examples: what comes next is of another bundle and needs the room."""
+        self._examples.clear()
+
     def examples(self, snapshot: str, bundle: str) -> Examples:
         """The labelled rows of a snapshot under a bundle."""
         key = (snapshot, bundle)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from api.jobs import embedding
@@ -13,6 +14,8 @@ from api.jobs.steps import Workshop, open_workshop
 from graphsvc.snapshot import open_snapshot
 from kge.bundle import open_bundle
 from kge.errors import UnknownRelation
+from kge.memory import MIB, predict
+from kge.train import begin
 
 
 @pytest.fixture
@@ -74,6 +77,33 @@ def test_a_checkpoint_of_another_version_is_passed_over(shop, snapshot_digest, m
         embed(shop, snapshot_digest, seed=12, tick=tick)
     monkeypatch.setattr("kge.checkpoint.VERSION", 999)
     assert embed(shop, snapshot_digest, seed=12, tick=lambda *_: None)
+
+
+def test_what_else_a_process_holds_has_no_say_in_the_dials(
+    shop, snapshot_digest, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(embedding, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    dials = replace(shop.settings.transra, seed=14, block=4096, batch=4096)
+    begun = begin(open_snapshot(shop.store, snapshot_digest), dials)
+    tight = predict(begun.graph, begun.config).peak - 1
+    shop = replace(
+        shop, settings=shop.settings.model_copy(update={"memory": tight, "transra": dials})
+    )
+    steps: list[int] = []
+
+    def tick(done: int, _total: int, _note: str) -> None:
+        steps.append(done)
+        if steps == [1, 2, 3]:
+            raise Killed
+
+    with pytest.raises(Killed):
+        embed(shop, snapshot_digest, seed=14, tick=tick)
+    ballast = np.ones(200 * MIB // 8)
+    digest = embed(shop, snapshot_digest, seed=14, tick=tick)
+    assert steps[3] == 3, "it went on where its checkpoint was"
+    assert ballast.all()
+    planned = open_bundle(shop.store, digest).artifact.manifest["dials"]
+    assert planned["block"] == begun.config.block // 2
 
 
 def test_old_checkpoints_are_removed(shop):

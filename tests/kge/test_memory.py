@@ -13,13 +13,13 @@ import pytest
 from graphsvc.snapshot import RelationInfo, TypeRange
 from kge.config import TransRAConfig
 from kge.errors import MemoryBudget
-from kge.memory import MIB, plan, predict
+from kge.memory import MIB, Room, plan, predict
 from kge.triples import Graph
 
 _CHILD = """
 import itertools, json, sys
-from dataclasses import asdict
 import torch
+import api.jobs.retrain, api.worker, kge.curves, matplotlib.figure  # what a worker has beside
 from kge.config import TransRAConfig
 from kge.memory import predict
 from kge.train import Training
@@ -33,7 +33,7 @@ def told(name):
 torch.set_num_threads(1)
 size, dials = json.loads(sys.argv[2]), json.loads(sys.argv[3])
 graph, config = random_graph(*size), TransRAConfig(**dials)
-predicted = predict(graph, config, told("VmRSS")).peak
+predicted = predict(graph, config).peak
 training = Training(graph, config)
 for _ in itertools.islice(training.steps(), 15):
     pass
@@ -92,22 +92,25 @@ def test_the_peak_is_predicted_within_a_fifth(tmp_path: Path, size, dials):
 def test_blocks_shrink_until_the_budget_holds():
     graph = random_graph(50_000, 100_000, 4)
     config = TransRAConfig(negatives=16_384, block=8192, batch=8192)
-    whole = predict(graph, config, 500 * MIB)
-    budget = whole.peak - 300 * MIB
-    found = plan(graph, config, held=500 * MIB, budget=budget)
-    assert found.peak <= budget
+    whole = predict(graph, config)
+    room = Room(whole.peak - 300 * MIB)
+    found = plan(graph, config, room)
+    assert found.peak <= room.budget
     assert found.config.block < config.block
+    assert plan(graph, config, room) == found
     unplanned = {"block", "batch", "negatives"}
     kept = {k: v for k, v in dataclasses.asdict(config).items() if k not in unplanned}
     assert kept.items() <= dataclasses.asdict(found.config).items()
-    assert plan(graph, config, held=500 * MIB, budget=whole.peak).config == config
+    assert plan(graph, config, Room(whole.peak)).config == config
+    # what other trainings keep meanwhile takes its part
+    assert plan(graph, config, Room(whole.peak, beside=300 * MIB)).config == found.config
 
 
 def test_what_cannot_fit_is_refused_with_numbers():
     graph = random_graph(50_000, 100_000, 4)
     with pytest.raises(MemoryBudget) as refused:
-        plan(graph, TransRAConfig(dim=512), held=500 * MIB, budget=520 * MIB)
+        plan(graph, TransRAConfig(dim=512), Room(620 * MIB))
     says = str(refused.value)
-    assert "50000 entities, 100000 edges and vectors of 512, received 520 MiB" in says
-    least = predict(graph, TransRAConfig(dim=512), 500 * MIB).peak
+    assert "50000 entities, 100000 edges and vectors of 512, received 620 MiB" in says
+    least = predict(graph, TransRAConfig(dim=512)).peak
     assert f"memory should be at least {-(-least // MIB)} MiB" in says
