@@ -96,9 +96,12 @@ def _maps(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None]:
     """r, M_r and, where it is another, T_r of both directions in the bundle's order."""
     shift, heads = _numpy(part.translations.values), _numpy(part.matrices(None))
-    tails = heads if config.tails == "same" else np.broadcast_to(np.eye(config.dim), heads.shape)
     if part.tail_matrices is not None:
         tails = _numpy(part.tail_matrices(None))
+    elif config.tails == "same":
+        tails = heads
+    else:
+        tails = np.broadcast_to(np.eye(config.dim), heads.shape)
     tails = np.asarray(tails, dtype=np.float32)
     if config.reciprocal:
         # PyKEEN's 2r, 2r + 1 -> r, r + R
