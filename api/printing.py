@@ -16,7 +16,9 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
@@ -73,6 +75,14 @@ def out(output: Output, *, as_json: bool) -> None:
         console.print(output.note, soft_wrap=True, highlight=False, markup=False)
 
 
+class RateColumn(ProgressColumn):
+    """Units of work per second, over the last half minute; blank as long as nobody knows."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if not speed else f"{speed:,.1f}/s", style="progress.data.speed")
+
+
 def progress_bars(*, quiet: bool) -> Progress:
     """The bars that every long command shows where somebody sees them move."""
     return Progress(
@@ -80,6 +90,7 @@ def progress_bars(*, quiet: bool) -> Progress:
         TextColumn("{task.description:<28}"),
         BarColumn(),
         MofNCompleteColumn(),
+        RateColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),

@@ -1,7 +1,8 @@
 """The embed step: trains TransRA on a snapshot and seals the bundle.
 
-Takes a digest and dials, gives a digest; owns what a training never sees: the clock, the disk and
-who is told. A training that is killed goes on from its last checkpoint when the step runs again.
+Takes a digest and dials, gives a digest; owns what a training never sees: the clock, the disk, who
+is told, and held-out edges, which are looked for now and then (`kge/validation.py`). A training
+that is killed goes on from its last checkpoint when the step runs again.
 """
 
 import os
@@ -21,7 +22,8 @@ if TYPE_CHECKING:  # these take seconds to import, and only this step needs them
     from kge.bundle import BundleArrays
     from kge.config import TransRAConfig
     from kge.curves import Point
-    from kge.train import Training
+    from kge.train import Progress, Training
+    from kge.validation import Sample
 
 _SECONDS_BETWEEN_CHECKPOINTS = 30.0
 #: Two days: a job that was stopped longer ago trains anew when it is resumed.
@@ -50,15 +52,22 @@ def embed(
     from kge.facets import as_facet, check_groups, group_of
     from kge.memory import Room, size
     from kge.train import begin, begin_graph
+    from kge.validation import sample_of
 
     shop.forget_examples()
     dials = replace(shop.settings.transra, seed=seed)
     room, groups = Room(shop.settings.memory), shop.settings.facets
     before = None if previous is None else open_bundle(shop.store, previous)
-    begun = begin(open_snapshot(shop.store, snapshot), dials, previous=before, room=room)
+    source = open_snapshot(shop.store, snapshot)
+    begun = begin(source, dials, previous=before, room=room)
     graph = begun.graph
     check_groups(graph, groups)
-    learned = [_learn(_Run("", begun, _checkpoint(shop, snapshot, "", begun)), tick)]
+
+    def run(facet: str, training: "Training") -> _Learned:
+        file = _checkpoint(shop, snapshot, facet, training)
+        return _learn(_Run(facet, training, file, sample_of(source, training.graph)), tick)
+
+    learned = [run("", begun)]
     del begun  # its tables, of which no more than the arrays is needed while facets train
     for name, group in groups.items():
         training = begin_graph(
@@ -68,9 +77,7 @@ def embed(
             facet=name,
             room=replace(room, beside=sum(size(one.arrays) for one in learned)),
         )
-        learned.append(
-            _learn(_Run(name, training, _checkpoint(shop, snapshot, name, training)), tick)
-        )
+        learned.append(run(name, training))
     whole, *others = learned
     bundle = seal_bundle(
         shop.store,
@@ -120,7 +127,7 @@ def _learn(run: "_Run", tick: Tick) -> _Learned:
         file=run.file,
         arrays=arrays,
         config=training.config,
-        metrics=metrics,
+        metrics=metrics | run.found,
         reasons=training.reasons,
         picture=picture(run.points),
     )
@@ -134,22 +141,41 @@ class _Run:
     facet: str
     training: "Training"
     file: Path
+    #: held-out edges to look for on the way; None where there are none
+    sample: "Sample | None"
     points: "list[Point]" = field(default_factory=list)
+
+    @property
+    def found(self) -> dict[str, float]:
+        """The last validation MRR, if there is one."""
+        looks = [point.mrr for point in self.points if point.mrr is not None]
+        return {"validation_mrr": looks[-1]} if looks else {}
 
     def steps(self) -> Iterator[tuple[int, int, str]]:
         """Train to the end; steps done, their number, and what the last one was about."""
         from kge.checkpoint import save
-        from kge.curves import Point
 
         self._go_on()
-        saved, training = monotonic(), self.training
+        saved, training, prefix = monotonic(), self.training, f"{self.facet}: " * bool(self.facet)
         for told in training.steps():
-            if told.step % max(1, told.total // _POINTS) == 0 or told.step == told.total:
-                self.points.append(Point(told.step, training.loss))
-            yield told.step, told.total, f"{self.facet}: {told.note}" if self.facet else told.note
+            self._follow(told)
+            held_out = "".join(f", validation MRR {mrr:.4f}" for mrr in self.found.values())
+            note = f"{prefix}{told.note}, loss {training.loss:.3f}{held_out}"
+            yield told.step, told.total, note
             if monotonic() - saved > _SECONDS_BETWEEN_CHECKPOINTS:
                 save(training, self.file, {"points": self.points})
                 saved = monotonic()
+
+    def _follow(self, told: "Progress") -> None:
+        """Add what is known after a step to the curve, where a point of it is due."""
+        from kge.curves import Point
+        from kge.validation import due
+
+        mrr, last = None, told.step == told.total
+        if self.sample is not None and due(told.step, told.total):
+            mrr = self.sample.mrr(self.training)
+        if mrr is not None or told.step % max(1, told.total // _POINTS) == 0 or last:
+            self.points.append(Point(told.step, self.training.loss, mrr))
 
     def _go_on(self) -> None:
         from kge.checkpoint import load

@@ -1,6 +1,7 @@
 """The embed step: it goes on from its checkpoint, and its bundle shows the training's curve."""
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -43,27 +44,31 @@ def test_a_step_that_was_ended_goes_on_and_seals_the_same_bundle(
 ):
     monkeypatch.setattr(embedding, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     steps: list[int] = []
+    notes: list[str] = []
 
     def until(most: int):
-        def tick(done: int, _total: int, _note: str) -> None:
+        def tick(done: int, _total: int, note: str) -> None:
             steps.append(done)
+            notes.append(note)
             if done == most:
                 raise Killed
 
         return tick
 
     with pytest.raises(Killed):
-        embed(shop, snapshot_digest, seed=11, tick=until(9))
+        embed(shop, snapshot_digest, seed=11, tick=until(90))
+    assert re.fullmatch(r"(click|genre), loss \d\.\d+, validation MRR 0\.\d+", notes[-1])
     [left] = folder(shop).glob("*.safetensors")
     assert left.stat().st_size > 1000
     digest = embed(shop, snapshot_digest, seed=11, tick=until(-1))
-    # the ninth was told and not kept, so it is done again
-    assert steps == [*range(1, 10), *range(9, steps[-1] + 1)]
+    # the last one was told and not kept, so it is done again
+    assert steps == [*range(1, 91), *range(90, steps[-1] + 1)]
     assert not list(folder(shop).iterdir())
     monkeypatch.setattr(embedding, "_SECONDS_BETWEEN_CHECKPOINTS", 1e9)
     assert embed(shop, snapshot_digest, seed=11, tick=until(-1)) == digest
-    curve = open_bundle(shop.store, digest).artifact.file("curve.png").read_bytes()
-    assert curve.startswith(b"\x89PNG")
+    sealed = open_bundle(shop.store, digest).artifact
+    assert sealed.file("curve.png").read_bytes().startswith(b"\x89PNG")
+    assert notes[-1].endswith(f"validation MRR {sealed.metrics['validation_mrr']:.4f}")
 
 
 def test_a_checkpoint_of_another_version_is_passed_over(shop, snapshot_digest, monkeypatch):
@@ -131,7 +136,7 @@ def test_facets_are_trained_beside_the_whole(shop, snapshot_digest):
     facet = bundle.facet("first")
     assert [relation.name for relation in facet.relations] == relations[:1]
     assert facet.vectors.shape == bundle.vectors.shape
-    assert any(note == f"first: {relations[0]}" for note in told)
+    assert any(note.startswith(f"first: {relations[0]}, loss ") for note in told)
     assert bundle.artifact.file("curve-first.png").exists()
 
 

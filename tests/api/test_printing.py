@@ -11,6 +11,9 @@ from time import time
 import orjson
 import pytest
 from planted import click
+from rich.progress import Progress
+
+from api.printing import RateColumn
 
 CONTROLS = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
 
@@ -57,3 +60,13 @@ def test_a_terminal_shows_bars(command: tuple[list[str], dict[str, str]]) -> Non
         child.wait(60)
     assert b"dry run" in seen
     assert CONTROLS.search(seen)
+
+
+def test_a_bar_tells_the_rate() -> None:
+    now = 0.0
+    bars = Progress(RateColumn(), get_time=lambda: now, auto_refresh=False)
+    task = bars.add_task("embed", total=1000)
+    assert RateColumn().render(bars.tasks[0]).plain == ""
+    for now, done in ((2.0, 300), (4.0, 600)):  # noqa: B007  (the clock reads it)
+        bars.update(task, completed=done)
+    assert RateColumn().render(bars.tasks[0]).plain == "150.0/s"
