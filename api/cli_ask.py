@@ -4,7 +4,7 @@ Takes ids, prints what a server would answer; never changes anything.
 """
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -16,47 +16,85 @@ from graphsvc import ledger
 from graphsvc.artifact import KINDS
 from graphsvc.ids import EntityId
 
+if TYPE_CHECKING:
+    from api.questions import Explanation
+
 ask_app = typer.Typer()
 
 
 @ask_app.command()
-def neighbors(
+def neighbors(  # noqa: PLR0913  (an option for each parameter of the route)
     type_: Annotated[str, typer.Argument(metavar="TYPE")],
     id_: Annotated[str, typer.Argument(metavar="ID")],
     *,
     k: Annotated[int, typer.Option("-k", min=1, max=1000)] = 10,
     wanted: Annotated[str | None, typer.Option("--type", help="by default TYPE")] = None,
+    facet: Annotated[
+        str, typer.Option(help="a group of relations of GRAPHSVC_FACETS; all holds every relation")
+    ] = "all",
     relation: Annotated[
         str | None, typer.Option(help="instead of the nearest, those who complete this relation")
+    ] = None,
+    direction: Annotated[
+        Literal["out", "in"] | None,
+        typer.Option(help="out: ID is the head of the relation; in: its tail"),
     ] = None,
     filter_: Annotated[
         str | None, typer.Option("--filter", help="JSON; see docs/neighbors.md")
     ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say why each is near: shared anchors, and paths.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """The nearest entities of an entity, by the live bundle."""
     from api.answers import open_answerer
     from api.asking import ask_one
+    from api.explaining import check_explained
     from api.filters import parse_filter
     from api.questions import Question
 
-    answerer, trio = open_answerer(read_settings())
     question = Question(
         entity=EntityId(type_, id_),
         k=k,
         type=wanted,
+        facet=facet,
         relation=relation,
+        direction=direction,
         filter=parse_filter(filter_) if filter_ else None,
+        explain=explain,
     )
+    check_explained(question)
+    answerer, trio = open_answerer(read_settings())
     found = ask_one(answerer, trio, question)
-    items = [
+    items: list[dict[str, Any]] = [
         {"type": n.type, "id": n.id, "distance": round(n.distance, 4)}
         | ({} if n.score is None else {"score": round(n.score, 4)})
         for n in found.items
     ]
+    for item, why in zip(items, found.explanations, strict=False):
+        item["why"] = _why(why)
     state = found.of.state if found.of else None
-    table = ("neighbors", ("type", "id", "distance", *(["score"] if relation else [])))
+    more = [*(["score"] if relation else []), *(["why"] if explain else [])]
+    table = ("neighbors", ("type", "id", "distance", *more))
     out(Output({"neighbors": items, "state": state, **trio.versions}, table=table), as_json=as_json)
+
+
+def _why(explanation: "Explanation") -> list[str]:
+    """An explanation in words: the anchors that both lean on, then the paths between the two."""
+    anchors = [
+        f"both lean on {one.anchor.type} {one.anchor.id} ({one.share:.0%})"
+        for one in explanation.anchors
+    ]
+    arrows = {"out": "-{}->", "in": "<-{}-"}
+    paths = [
+        " ".join(
+            f"{arrows[step.direction].format(step.relation)} {step.to.type} {step.to.id}"
+            for step in path
+        )
+        for path in explanation.paths
+    ]
+    return [*anchors, *paths]
 
 
 @ask_app.command()

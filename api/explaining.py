@@ -7,8 +7,9 @@ paths what holds now, so each can be there without the other.
 from collections.abc import Sequence
 from time import time
 
+from api.errors import Invalid
 from api.live import Trio
-from api.questions import Explanation, Item, Leaning, Located, Step
+from api.questions import Explanation, Item, Leaning, Located, Question, Step
 from graphsvc.db import Connection
 from graphsvc.ids import EntityId
 from graphsvc.paths import paths
@@ -18,6 +19,15 @@ from graphsvc.schema import Schema
 MOST_EXPLAINED = 50
 _MOST_PATHS = 3
 _MOST_ANCHORS = 5
+
+
+def check_explained(question: Question) -> None:
+    """Raise `Invalid` where more would have to be explained than is."""
+    if question.explain and question.k > MOST_EXPLAINED:
+        raise Invalid(
+            f"k should be at most {MOST_EXPLAINED} where explain is asked for, "
+            f"received {question.k}"
+        )
 
 
 def explain(

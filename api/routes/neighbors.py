@@ -14,7 +14,7 @@ from api.answers import Answerer
 from api.asking import ask, ask_one
 from api.deps import Services, ServicesOf
 from api.errors import Invalid
-from api.explaining import MOST_EXPLAINED
+from api.explaining import MOST_EXPLAINED, check_explained
 from api.filters import Filter, Name, Number, check_size, parse_filter
 from api.questions import Answered, Direction, Question
 from api.routes.entities import ENTITY, IdOf, Ref, TypeOf
@@ -246,7 +246,7 @@ def get_neighbors(
         filter=None if asked.filter_ is None else parse_filter(asked.filter_),
         explain=asked.explain,
     )
-    _check_explained(question)
+    check_explained(question)
     trio = services.live.trio()
     found = ask_one(_answerer(services), trio, question)
     return _json({**_found(question, found), **trio.versions})
@@ -297,7 +297,7 @@ def _question(query: Mapping[str, Any]) -> Question | Exception:
             filter=asked.filter,
             explain=asked.explain,
         )
-        _check_explained(question)
+        check_explained(question)
     except Invalid as error:
         return error
     return question
@@ -315,14 +315,6 @@ def _refused(error: ValidationError) -> Invalid:
     ]
     says = sentence(details[0], QueryIn)
     return Invalid(f"{errors[0]['field']}: {says}", errors=errors[:20])
-
-
-def _check_explained(question: Question) -> None:
-    if question.explain and question.k > MOST_EXPLAINED:
-        raise Invalid(
-            f"k should be at most {MOST_EXPLAINED} where explain is asked for, "
-            f"received {question.k}"
-        )
 
 
 def _found(question: Question, found: Answered) -> dict[str, Any]:

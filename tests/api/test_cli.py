@@ -25,9 +25,9 @@ def run(trained):
         "COLUMNS": "80",
     }
 
-    def call(*arguments: str) -> tuple[int, str, str]:
+    def call(*arguments: str, **extra: str) -> tuple[int, str, str]:
         folder = Path(__file__).resolve().parents[2]
-        done = nursery().call(*arguments, environment=own, folder=folder)
+        done = nursery().call(*arguments, environment=own | extra, folder=folder)
         errors = done.stderr.decode()
         assert "Traceback" not in errors, errors
         return done.returncode, done.stdout.decode(), errors
@@ -36,8 +36,10 @@ def run(trained):
 
 
 def test_the_walk_from_snapshot_to_promotion_verb_by_verb(run, trained) -> None:
+    facets = orjson.dumps({"genres": ["genre"]}).decode()
+
     def digest(kind: str, *arguments: str) -> str:
-        code, out, errors = run(*arguments, "--json")
+        code, out, errors = run(*arguments, "--json", GRAPHSVC_FACETS=facets)
         assert code == 0, errors
         return orjson.loads(out)[kind]
 
@@ -57,15 +59,25 @@ def test_the_walk_from_snapshot_to_promotion_verb_by_verb(run, trained) -> None:
     assert {item["id"] for item in scored["scores"]} == {"d3", "c3"}
     code, out, _ = run("neighbors", "film", "d1", "-k", "3", "--json")
     assert len(orjson.loads(out)["neighbors"]) == 3
+    where = "/v1/entities/film/d1/neighbors"
+
+    def follows(ranker: str) -> None:
+        eventually(
+            "the server follows",
+            lambda: trained.http.get(where).json()["ranker"] == ranker,
+            seconds=30,
+        )
+
+    follows(ranker)
+    code, out, _ = run("neighbors", "film", "d1", "--facet", "genres", "--json")
+    found = orjson.loads(out)["neighbors"]
+    online = trained.http.get(where, params={"facet": "genres"}).json()["items"]
+    assert [near["id"] for near in found] == [near["id"] for near in online]
+    assert orjson.loads(run("neighbors", "film", "d1", "--json")[1])["neighbors"] != found
 
     # Back to what the other tests look at.
     assert run("promote", trained.rankers[-1])[0] == 0
-    where = "/v1/entities/film/d1/neighbors"
-    eventually(
-        "the server follows",
-        lambda: trained.http.get(where).json()["ranker"] == trained.rankers[-1],
-        seconds=30,
-    )
+    follows(trained.rankers[-1])
 
 
 def test_the_same_scores_as_over_http(run, trained) -> None:
@@ -77,6 +89,27 @@ def test_the_same_scores_as_over_http(run, trained) -> None:
     assert {item["id"]: item["score"] for item in offline["scores"]} == pytest.approx(
         theirs, abs=1e-9
     )
+
+
+def test_the_same_neighbors_as_over_http(run, trained) -> None:
+    narrow = '{"must_not": [{"ids": ["u0"]}]}'
+    asked = {"relation": "click", "direction": "in", "filter": narrow, "k": "3", "explain": "true"}
+    online = trained.http.get("/v1/entities/film/d1/neighbors", params=asked).json()["items"]
+    options = ("--relation", "click", "--direction", "in", "--filter", narrow, "-k", "3")
+    code, out, errors = run("neighbors", "film", "d1", *options, "--explain", "--json")
+    assert code == 0, errors
+    found = orjson.loads(out)["neighbors"]
+    assert [(near["type"], near["id"]) for near in found] == [
+        (near["type"], near["id"]) for near in online
+    ]
+    for near, other in zip(found, online, strict=True):
+        why = other["explanation"]
+        assert len(near["why"]) == len(why["anchors"]) + len(why["paths"])
+    assert any(line.startswith("<-click- user") for near in found for line in near["why"])
+    assert any(line.startswith("both lean on film ") for near in found for line in near["why"]) == (
+        any(near["explanation"]["anchors"] for near in online)
+    )
+    assert "<-click- user" in run("neighbors", "film", "d1", *options, "--explain")[1]
 
 
 def test_ingest_tells_which_lines_were_rejected(run, tmp_path: Path) -> None:
@@ -189,6 +222,9 @@ def test_a_key_is_made_and_revoked(run, trained) -> None:
         (("retrain", "--arms", "foo"), 1, "or 'attention', received 'foo'\n"),
         (("score", "film", "d1", "d2"), 1, "user"),
         (("neighbors", "user", "nobody"), 1, "nobody"),
+        (("neighbors", "film", "d1", "--facet", "no-such"), 1, "facet should be one of all"),
+        (("neighbors", "film", "d1", "--explain", "-k", "51"), 1, "k should be at most 50"),
+        (("neighbors", "film", "d1", "--direction", "up"), 2, "up"),
         (("jobs", "none-such"), 1, "none-such"),
         (("key", "revoke", "none-such"), 1, "none-such"),
         (("ingest", "no-such-file"), 2, "no-such-file"),
