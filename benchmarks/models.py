@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator
 from dataclasses import replace
 from functools import partial
 
+from kge.arms import SWITCHES, arm_dials
 from kge.dials import Dials
 from kge.errors import UnknownModel
 from kge.evaluate import scorer_of
@@ -17,18 +18,8 @@ from kge.scorer import Scorer
 from kge.train import begin_graph
 from kge.triples import Graph
 
-#: TransRA's arms: which of its two anchor mechanisms is on.
-ARMS = ("transra", "transr", "compose", "frame", "both")
-
-
-#: What an arm sets; all other dials follow from the graph.
-_SET: dict[str, dict[str, float]] = {
-    "transr": {"gate_edges": 0.0, "prior_share": 0.0},
-    "compose": {"gate_edges": 20.0},
-    "frame": {"gate_edges": 0.0, "prior_share": 0.0},
-    "both": {"gate_edges": 20.0},
-    "transra": {},
-}
+#: TransRA as it comes, and its arms: which of its two anchor mechanisms is on.
+ARMS = ("transra", *SWITCHES)
 
 
 def transra_dials(name: str, seed: int) -> Dials:
@@ -37,7 +28,8 @@ def transra_dials(name: str, seed: int) -> Dials:
     `frame` holds vectors near those of a previous bundle. A training from nothing has none, so
     here `frame` trains as `transr` does, and `both` as `compose`.
     """
-    return Dials(seed=seed, **_SET[name])
+    dials = Dials(seed=seed)
+    return arm_dials(name, dials) if name in SWITCHES else dials
 
 
 def _train_arm(name: str) -> Train:

@@ -3,19 +3,18 @@
 Takes ranks and the triples they belong to, gives figures per slice; never scores anything.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from kge.evaluate import LinkPrediction, figures
+from kge.ranks import buckets
 
 #: A side has one partner where training triples have fewer than this on average (Bordes et al.
 #: 2013, section 4.3).
 MANY = 1.5
-#: Lowest degree of each bucket of training edges: 0 stands alone, since nothing was learned.
-BUCKETS = (0, 1, 5, 20, 100, 500)
 
 
 class Slice(NamedTuple):
@@ -54,7 +53,7 @@ def drill_down(
         parts.append((f"cardinality={name}/head", found.head_rank[inside]))
         parts.append((f"cardinality={name}/tail", found.tail_rank[inside]))
     ends = np.concatenate([degree[triples[:, 0]], degree[triples[:, 2]]])
-    parts += [(name, both[inside]) for name, inside in _buckets(ends)]
+    parts += [(name, both[inside]) for name, inside in buckets(ends)]
     return [Slice(name, len(ranks), *figures(ranks)) for name, ranks in parts if len(ranks)]
 
 
@@ -78,12 +77,3 @@ def cardinalities(training: Int[np.ndarray, "e 3"], relations: int) -> list[str]
             f"{'n' if heads_per_tail >= MANY else '1'}-{'n' if tails_per_head >= MANY else '1'}"
         )
     return names
-
-
-def _buckets(degree: Int[np.ndarray, "_"]) -> Iterator[tuple[str, Bool[np.ndarray, "_"]]]:
-    for low, high in zip(BUCKETS, [*BUCKETS[1:], None], strict=True):
-        if high is None:
-            yield f"degree={low}+", degree >= low
-        else:
-            name = f"{low}" if high == low + 1 else f"{low}-{high - 1}"
-            yield f"degree={name}", (degree >= low) & (degree < high)

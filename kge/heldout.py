@@ -26,10 +26,11 @@ from graphsvc.snapshot import Interactions, Snapshot, Span
 from kge.bundle import Bundle
 from kge.config import FoldInConfig
 from kge.foldin import FoldIn, History, Queries, foldin_as_of
-from kge.ranks import realistic_ranks, spread
+from kge.ranks import buckets, realistic_ranks, spread
 
 METRICS = ("mrr", "hits@10", "recall@50")
-MODELS = ("transra", "click_count", "random")
+#: What every bundle is measured beside.
+_RIVALS = ("click_count", "random")
 #: Slices of a global split: name -> (fewest, most) known outcomes before the query's time.
 HISTORY = {"0": (0, 0), "1-4": (1, 4), "5+": (5, np.iinfo(np.int32).max)}
 RESAMPLES = 1000
@@ -70,15 +71,47 @@ def evaluate(
     if not len(task.query):
         return []
     scores = _ServedScores(bundle, snapshot, task, foldin or FoldInConfig())
-    ranks = _ranks(task, scores)
-    name = f"{snapshot.split['protocol']}/{span.name.lower()}"
-    slices = {name: np.ones(len(task.query), dtype=bool)}
+    slices = {}
     if snapshot.split["protocol"] == "global_time":
         for label, (fewest, most) in HISTORY.items():
-            inside = (scores.history >= fewest) & (scores.history <= most)
-            slices[f"{name}/history={label}"] = inside
+            slices[f"history={label}"] = (scores.history >= fewest) & (scores.history <= most)
+    name = f"{snapshot.split['protocol']}/{span.name.lower()}"
+    return _sliced(name, task, _ranks(task, {"transra": scores}), slices, seed)
+
+
+def compare(
+    bundles: Mapping[str, Bundle], snapshot: Snapshot, *, seed: int, span: Span = Span.TEST
+) -> list[Row]:
+    """`evaluate` of several bundles of one graph, by name, on the same queries.
+
+    Differences are those from `click_count` and, behind the first bundle, from the first one. The
+    rows are repeated by how many training edges the tail has (`degree=`).
+    """
+    task = _task(snapshot, span)
+    if not len(task.query):
+        return []
+    scores = {
+        name: _ServedScores(bundle, snapshot, task, FoldInConfig())
+        for name, bundle in bundles.items()
+    }
+    degree = next(iter(scores.values())).degree[task.tail[task.query]]
+    name = f"{snapshot.split['protocol']}/{span.name.lower()}"
+    return _sliced(name, task, _ranks(task, scores), dict(buckets(degree)), seed)
+
+
+def _sliced(
+    name: str,
+    task: _Task,
+    ranks: Mapping[str, NDArray[np.float64]],
+    slices: Mapping[str, NDArray[np.bool_]],
+    seed: int,
+) -> list[Row]:
+    """Rows over all queries, then over each slice that has one."""
+    whole = {name: np.ones(len(task.query), dtype=bool)}
     rows = []
-    for split, inside in slices.items():
+    for split, inside in (
+        whole | {f"{name}/{label}": own for label, own in slices.items()}
+    ).items():
         if inside.any():
             part = {model: values[inside] for model, values in ranks.items()}
             rows += _rows(part, task.head[task.query][inside], split, seed)
@@ -120,6 +153,8 @@ class _ServedScores:
         self.vectors = np.where(held[:, None], bundle.vectors[tails], bundle.prior(info.tail))
         self.bias = np.where(held, bundle.bias[tails], bundle.cold_bias(info.tail))
         self.bias = self.bias.astype(np.float32)
+        #: [m] training edges of each candidate
+        self.degree = np.where(held, bundle.degree[tails], 0)
         heads, place = np.unique(task.head[task.query], return_inverse=True)
         known = bundle.rows(info.head, snapshot.ids[heads])[place]
         asked = Queries(task.head[task.query], task.time[task.query])
@@ -133,9 +168,9 @@ class _ServedScores:
         return self.bundle.score_vectors(self.relation, self.heads[part], self.vectors, self.bias)
 
 
-def _ranks(task: _Task, scores: _ServedScores) -> dict[str, NDArray[np.float64]]:
+def _ranks(task: _Task, scores: Mapping[str, _ServedScores]) -> dict[str, NDArray[np.float64]]:
     """Realistic filtered rank of every query under each model (`random`: the candidates' count)."""
-    ranks = {model: np.empty(len(task.query)) for model in MODELS}
+    ranks = {model: np.empty(len(task.query)) for model in (*scores, *_RIVALS)}
     first = np.searchsorted(task.head, task.head[task.query], side="left")
     number = np.searchsorted(task.head, task.head[task.query], side="right") - first
     for start in range(0, len(task.query), _CHUNK):
@@ -144,9 +179,10 @@ def _ranks(task: _Task, scores: _ServedScores) -> dict[str, NDArray[np.float64]]
         row = np.repeat(np.arange(size), number[part])
         known = task.tail[spread(first[part], number[part])]
         own = task.tail[task.query[part]]
+        for model, served in scores.items():
+            ranks[model][part] = realistic_ranks(served.of(part), own, (row, known))
         counts = np.tile(task.count.astype(np.float32), (size, 1))
-        for model, table in (("transra", scores.of(part)), ("click_count", counts)):
-            ranks[model][part] = realistic_ranks(table, own, (row, known))
+        ranks["click_count"][part] = realistic_ranks(counts, own, (row, known))
         ranks["random"][part] = len(task.count) - number[part] + 1
     return ranks
 
@@ -163,8 +199,9 @@ def _values(ranks: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.fl
     harmonic = np.cumsum(1 / np.arange(1, int(size.max()) + 1))[size.astype(np.int64) - 1]
     values["random"] = np.stack([harmonic, np.minimum(10, size), np.minimum(50, size)], 1)
     values["random"] /= size[:, None]
-    values["transra - click_count"] = values["transra"] - values["click_count"]
-    return values
+    ours = [model for model in ranks if model not in _RIVALS]
+    pairs = [(model, "click_count") for model in ours] + [(model, ours[0]) for model in ours[1:]]
+    return values | {f"{one} - {other}": values[one] - values[other] for one, other in pairs}
 
 
 def _rows(

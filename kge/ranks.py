@@ -3,11 +3,16 @@
 Takes arrays, gives arrays; never knows which entity is which. numpy only: serving scores too.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 
 # Dimensions: b queries, m candidates, k relation space, e known pairs.
+
+#: Lowest degree of each bucket of training edges: 0 stands alone, since nothing was learned.
+BUCKETS = (0, 1, 5, 20, 100, 500)
 
 
 def distance_scores(
@@ -47,3 +52,13 @@ def realistic_ranks(
     above = (scores_bm > score[:, None]).sum(axis=1)
     equal = (scores_bm == score[:, None]).sum(axis=1)
     return above + (equal + 1) / 2
+
+
+def buckets(degree: Int[np.ndarray, "b"]) -> Iterator[tuple[str, Bool[np.ndarray, "b"]]]:
+    """The name of each bucket of degrees, such as `degree=1-4`, and who lies in it."""
+    for low, high in zip(BUCKETS, [*BUCKETS[1:], None], strict=True):
+        if high is None:
+            yield f"degree={low}+", degree >= low
+        else:
+            name = f"{low}" if high == low + 1 else f"{low}-{high - 1}"
+            yield f"degree={name}", (degree >= low) & (degree < high)

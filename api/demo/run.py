@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 from rich.progress import Progress
 
-from api.demo import data
+from api.demo import arms, data
 from api.demo.client import Client, ServiceFailed
 from api.demo.show import show
 from api.printing import announce, progress_bars
@@ -62,6 +62,9 @@ def run(folder: Path | None, report: Path, *, as_json: bool) -> None:
         rows += _latencies(session, events)
         near = _near(session, events)
         rows += _memory(session)
+    with progress_bars(quiet=as_json) as progress:
+        headline = jobs[0]["result"]["snapshot"]
+        rows += arms.measure(read_settings(), headline, FOLDER / "arms", progress)
     rows.append(_row("demo_seconds", time.monotonic() - started, "s"))
     dials = {"data": "MovieLens-100k + Freebase", "protocols": PROTOCOLS, "jobs": _chosen(jobs)}
     chosen = jobs[-1]["result"]

