@@ -42,6 +42,7 @@ _POLL_SECONDS = 0.5
 class Session:
     """A running service and the client that talks to it."""
 
+    settings: Settings
     client: Client
     pair: Pair
     progress: Progress
@@ -64,7 +65,7 @@ def run(folder: Path | None, report: Path, *, as_json: bool) -> None:
         rows += _memory(session)
     with progress_bars(quiet=as_json) as progress:
         headline = jobs[0]["result"]["snapshot"]
-        rows += arms.measure(read_settings(), headline, FOLDER / "arms", progress)
+        rows += arms.measure(session.settings, headline, FOLDER / "arms", progress)
     rows.append(_row("demo_seconds", time.monotonic() - started, "s"))
     dials = {"data": "MovieLens-100k + Freebase", "protocols": PROTOCOLS, "jobs": _chosen(jobs)}
     chosen = jobs[-1]["result"]
@@ -102,7 +103,7 @@ def _service(*, quiet: bool) -> Iterator[Session]:
         with Client(f"http://127.0.0.1:{settings.port}", key) as client:
             client.wait_ready(pair.ended)
             with progress_bars(quiet=quiet) as progress:
-                yield Session(client, pair, progress)
+                yield Session(settings, client, pair, progress)
     finally:
         pair.stop()
 
