@@ -5,13 +5,16 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from api.demo.arms import measure
 from api.jobs import embedding
 from api.jobs.embedding import embed, sweep_checkpoints
 from api.jobs.steps import Workshop, open_workshop
+from api.printing import progress_bars
 from graphsvc.snapshot import open_snapshot
 from kge.bundle import open_bundle
 from kge.errors import UnknownRelation
@@ -144,3 +147,15 @@ def test_a_facet_of_an_unknown_relation_is_refused(shop, snapshot_digest):
     settings = shop.settings.model_copy(update={"facets": {"first": ["clik"]}})
     with pytest.raises(UnknownRelation, match="facet first should be among"):
         embed(replace(shop, settings=settings), snapshot_digest, seed=1, tick=lambda *_: None)
+
+
+@pytest.mark.parametrize("trained", ["sqlite"], indirect=True)
+def test_the_demos_arms_are_measured_on_a_snapshot(shop, snapshot_digest, tmp_path: Path):
+    with progress_bars(quiet=True) as progress:
+        rows = measure(shop.settings, snapshot_digest, tmp_path / "arms", progress)
+    whole = [row for row in rows if row.split == "arms/global_time/test" and row.metric == "mrr"]
+    named = [row.model for row in whole if " - " not in row.model]
+    assert named == ["transr", "compose", "frame", "both", "click_count", "random"]
+    assert any(row.model == "both - transr" for row in whole)
+    assert any("/degree=" in row.split for row in rows)
+    assert [row.model for row in rows if row.metric == "frame_kept"] == ["frame", "both"]
