@@ -19,7 +19,7 @@ from models import ARMS
 from pages import measured, table
 
 from graphsvc.report import Row, as_report
-from kge.drilldown import BUCKETS
+from kge.ranks import BUCKETS
 
 #: What is compared with all others of the same time; `both` is another name for it.
 OURS = ("transra", "both")

@@ -6,8 +6,13 @@ Takes a name, gives a way to train; never measures anything.
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from kge.arms import SWITCHES, arm_dials
+from graphsvc.artifact import ArtifactStore
+from kge.arms import BEFORE, SWITCHES, arm_dials
+from kge.bundle import seal_bundle
+from kge.config import TransRAConfig
 from kge.dials import Dials
 from kge.errors import UnknownModel
 from kge.evaluate import scorer_of
@@ -15,19 +20,17 @@ from kge.memory import Room
 from kge.progress import Progress, Share
 from kge.rivals.registry import RIVALS, Train
 from kge.scorer import Scorer
-from kge.train import begin_graph
+from kge.train import Training, begin_graph
 from kge.triples import Graph
 
 #: TransRA as it comes, and its arms: which of its two anchor mechanisms is on.
 ARMS = ("transra", *SWITCHES)
+#: The parent of a bundle that comes from no snapshot.
+_NO_SNAPSHOT = "0" * 64
 
 
 def transra_dials(name: str, seed: int) -> Dials:
-    """The dials that an arm sets.
-
-    `frame` holds vectors near those of a previous bundle. A training from nothing has none, so
-    here `frame` trains as `transr` does, and `both` as `compose`.
-    """
+    """The dials that an arm sets."""
     dials = Dials(seed=seed)
     return arm_dials(name, dials) if name in SWITCHES else dials
 
@@ -36,16 +39,41 @@ def _train_arm(name: str) -> Train:
     def train(
         graph: Graph, *, seed: int = 0, share: Share | None = None, room: Room | None = None
     ) -> Generator[Progress, None, Scorer]:
-        training = begin_graph(graph, transra_dials(name, seed), room=room)
-
-        def so_far() -> Scorer:
-            return scorer_of(training.trained().arrays())
-
-        for told in training.steps(share):
-            yield replace(told, so_far=so_far)
-        return so_far()
+        dials = transra_dials(name, seed)
+        if name not in BEFORE:
+            return (yield from _steps(begin_graph(graph, dials, room=room), share))
+        # A frame holds what a bundle before had: the arm's last part is a refresh of its first.
+        first = 1.0 / (1.0 + TransRAConfig().refresh_share)
+        before = begin_graph(graph, dials, room=room)
+        yield from _steps(before, _part(share, 0.0, first))
+        with TemporaryDirectory(prefix="arm-") as folder:
+            bundle = seal_bundle(
+                ArtifactStore(Path(folder)),
+                _NO_SNAPSHOT,
+                before.trained().arrays(),
+                dials={},
+                metrics={},
+            )
+            refresh = begin_graph(graph, dials, previous=bundle, room=room)
+            return (yield from _steps(refresh, _part(share, first, 1.0)))
 
     return train
+
+
+def _steps(training: Training, share: Share | None) -> Generator[Progress, None, Scorer]:
+    def so_far() -> Scorer:
+        return scorer_of(training.trained().arrays())
+
+    for told in training.steps(share):
+        yield replace(told, so_far=so_far)
+    return so_far()
+
+
+def _part(share: Share | None, begin: float, end: float) -> Share | None:
+    """How much of one part of a training is done, where it goes from `begin` to `end`."""
+    if share is None:
+        return None
+    return lambda step: min(1.0, (share(step) - begin) / (end - begin))
 
 
 MODELS: dict[str, Train] = {name: _train_arm(name) for name in ARMS} | RIVALS

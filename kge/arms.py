@@ -8,7 +8,7 @@ Takes dials and names of arms, gives dials and trainings; never measures anythin
     both      compose and frame
 
 The frame means something for a second training alone. So `frame` and `both` are refreshes: they
-begin with the bundle of `transr` and of `compose`, and train a quarter as long again.
+begin with the bundle of `transr` and of `compose`, and train on for `refresh_share` of the epochs.
 """
 
 from collections.abc import Generator, Mapping
@@ -31,8 +31,6 @@ SWITCHES: Mapping[str, Mapping[str, Any]] = {
 }
 #: The arm whose bundle a refresh begins with.
 BEFORE: Mapping[str, str] = {"frame": "transr", "both": "compose"}
-#: How long a refresh trains, as a share of a training from nothing.
-REFRESH = 0.25
 
 
 def arm_dials(arm: str, dials: Dials) -> Dials:
@@ -50,10 +48,7 @@ def train_arms(
     bundles: dict[str, Bundle] = {}
     for arm in SWITCHES:
         previous = bundles[BEFORE[arm]] if arm in BEFORE else None
-        own = arm_dials(arm, dials)
-        if previous is not None:
-            own = replace(own, epochs=REFRESH * previous.artifact.dials["epochs"])
-        training = begin(snapshot, own, previous=previous)
+        training = begin(snapshot, arm_dials(arm, dials), previous=previous)
         for told in training.steps():
             yield arm, told
         bundles[arm] = seal_bundle(

@@ -139,7 +139,6 @@ def begin_graph(
     before = None if previous is None else previous_of(previous, graph, facet)
     chosen = choose(graph, dials)
     config, reasons = chosen.config, dict(chosen.reasons)
-    before = None if previous is None else previous_of(previous, graph)
     if room is not None:
         beside = room.beside + (0 if before is None else size(before))
         config = plan(graph, config, Room(room.budget, beside)).config

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from graphsvc.artifact import ArtifactStore
-from kge.arms import BEFORE, REFRESH, SWITCHES, arm_dials, frames_kept, train_arms
+from kge.arms import BEFORE, SWITCHES, arm_dials, frames_kept, train_arms
+from kge.config import TransRAConfig
 from kge.dials import Dials
 
 EDGES = [(f"u{u}", "click", f"f{f}") for u in range(8) for f in range(8) if u // 4 == f // 4]
@@ -40,7 +41,7 @@ def test_refreshes_begin_with_the_other_arms_and_keep_their_frames(
     bundles, steps = trained(snapshot, store)
     assert list(bundles) == list(SWITCHES) == ["transr", "compose", "frame", "both"]
     for arm, other in BEFORE.items():
-        assert steps[arm] == round(REFRESH * steps[other])
+        assert steps[arm] == round(TransRAConfig().refresh_share * steps[other])
         assert bundles[arm].digest != bundles[other].digest
     assert frames_kept(bundles) == {"frame": True, "both": True}
     assert bundles["transr"].frame != bundles["compose"].frame

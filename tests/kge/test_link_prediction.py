@@ -137,6 +137,22 @@ def test_every_arm_has_dials_and_every_model_a_way_to_train():
     assert all(config.seed == 3 for config in arms.values())
 
 
+def test_the_frame_arm_ends_with_a_refresh_that_keeps_to_the_clock():
+    graph, _ = planted()
+    done = iter(np.linspace(0.0, 1.2, 61))
+    asked = []
+
+    def share(_step):
+        asked.append(next(done))
+        return float(asked[-1])
+
+    steps = [told.step for told in MODELS["frame"](graph, seed=0, share=share)]
+    [second] = [n for n, step in enumerate(steps) if n and step == 1]
+    # Five sixths of the time for the first training, and the refresh has the rest.
+    assert asked[second] == pytest.approx(5 / 6, abs=0.05)
+    assert asked[-1] == pytest.approx(1.0, abs=0.03)
+
+
 def test_what_does_not_fit_into_memory_is_refused_before_it_begins(files):
     with pytest.raises(MemoryBudget, match="received 1 MiB"):
         run(files, "--minutes", "0.01", "--memory", "1MiB")
