@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -24,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import apart
 import grid
+import link_prediction
 import training_growth
 import training_quality
 import training_speed
@@ -99,9 +101,9 @@ class Asked:
     sizes: Sizes
     folder: Path
     memory: int
-    #: a graph of the user's own: name, key, triples
+    #: a graph of the user's own: name, digest of its files, triples
     name: str = ""
-    key: str = ""
+    files: str = ""
     data: TripleFiles | None = None
 
     def graphs(self) -> list[Stored]:
@@ -114,7 +116,7 @@ class Asked:
             found.append(
                 Stored(
                     name=self.name,
-                    key=self.key,
+                    key=f"{self.name}-{self.files}",
                     entities=data.graph.entity_count,
                     relations=len(data.graph.relations),
                     folder=self.folder,
@@ -131,6 +133,12 @@ def arguments() -> argparse.ArgumentParser:
         parser.add_argument(f"--{name}", type=Path, help="triples; all three are one graph")
     parser.add_argument("--minutes", type=float, default=10.0, help="training of each model")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each model")
+    parser.add_argument(
+        "--quality",
+        type=Path,
+        default=Path("docs/benchmarks/link-prediction"),
+        help="folder of link prediction's cells: a training that lies there is not run again",
+    )
     parser.add_argument(
         "--work",
         type=Path,
@@ -156,7 +164,7 @@ def asked_of(options: argparse.Namespace, sizes: Sizes) -> Asked:
     if not all(given):
         raise SystemExit("--train, --valid and --test should be given together, or none of them")
     data, name = read_triples(*given), options.train.resolve().parent.name
-    return Asked(**same, name=name, key=f"{name}-{digest(options)}", data=data)
+    return Asked(**same, name=name, files=digest(options), data=data)
 
 
 def cells(asked: Asked, run: apart.Run = apart.run) -> dict[str, grid.Measure]:
@@ -164,9 +172,22 @@ def cells(asked: Asked, run: apart.Run = apart.run) -> dict[str, grid.Measure]:
     sizes = asked.sizes
     made = training_speed.cells(asked.graphs(), sizes.speed, run)
     made[_EVALUATION] = partial(measure_evaluation, **sizes.evaluation)
-    if asked.data is not None:
-        made |= training_quality.cells(asked.data, asked.key, sizes.quality, asked.memory)
     return made | training_growth.cells(sizes.growth, asked.folder, run)
+
+
+def measure(
+    asked: Asked, options: argparse.Namespace, run: apart.Run = apart.run
+) -> dict[str, Mapping[str, Any]]:
+    """What there is of all cells after the budget: those of this benchmark, then of quality."""
+    began = time.monotonic()
+    found = grid.run(cells(asked, run), options)
+    if asked.data is not None:
+        left = options.budget_minutes - (time.monotonic() - began) / 60
+        named = {"model": asked.sizes.quality.models, "memory": asked.memory}
+        quality = {**vars(options), **named, "out": options.quality, "budget_minutes": left}
+        other = argparse.Namespace(**quality)
+        found |= grid.run(link_prediction.cells(asked.data, other), other)
+    return found
 
 
 def rows_of(found: Mapping[str, Mapping[str, Any]], asked: Asked) -> list[Row]:
@@ -176,7 +197,7 @@ def rows_of(found: Mapping[str, Mapping[str, Any]], asked: Asked) -> list[Row]:
     if told := found.get(_EVALUATION):
         rows += _evaluation_rows(told)
     if asked.data is not None:
-        rows += training_quality.rows_of(found, asked.key, asked.name, sizes.quality)
+        rows += training_quality.rows_of(found, asked.files, asked.name, sizes.quality)
     return rows
 
 
@@ -200,13 +221,13 @@ def write(
 ) -> list[Row]:
     """Report, page and pictures of what was measured."""
     sizes, rows = asked.sizes, rows_of(found, asked)
-    about = header({**asdict(sizes), "graph": asked.key})
+    about = header({**asdict(sizes), "graph": asked.name, "digest": asked.files})
     about["commit"] = ", ".join(sorted({cell["commit"] for cell in found.values()}))
     report = orjson.dumps(as_report(rows, about), option=orjson.OPT_INDENT_2)
     (out / "kge_training.json").write_bytes(report)
     by_size = {axis: training_growth.series(found, sizes.growth, axis) for axis in _AXES}
     growth(out / "growth.png", by_size, "seconds per epoch")
-    told = training_quality.curves(found, asked.key, sizes.quality) if asked.data else {}
+    told = training_quality.curves(found, asked.files, sizes.quality) if asked.data else {}
     runs: dict[str, Sequence[Sequence[float]]] = {
         n: list(each.values()) for n, each in told.items()
     }
@@ -227,7 +248,7 @@ def main() -> None:
     options = arguments().parse_args()
     try:
         asked = asked_of(options, Sizes())
-        found = grid.run(cells(asked), options)
+        found = measure(asked, options)
     except KgeError as error:
         raise SystemExit(f"error: {error}") from error
     command = "python benchmarks/kge_training.py"

@@ -79,13 +79,9 @@ def measure(
     *,
     minutes: float,
     memory: int,
-    ranks_file: Path | None = None,
-    shares: Sequence[float] = timed.EVENLY,
+    ranks_file: Path,
 ) -> Mapping[str, Any]:
-    """Train one model with one seed and measure it.
-
-    The ranks of the test go into a file; `shares` are the curve's, see `timed.run`.
-    """
+    """Train one model with one seed and measure it; the ranks of the test go into a file."""
     graph, filters = data.graph, [data.train, data.valid, data.test]
     ranks = partial(link_prediction, memory=min(MEMORY, memory // 8))
     drawn = np.random.default_rng(0).permutation(len(data.valid))[:SAMPLE]
@@ -100,15 +96,13 @@ def measure(
         seed=seed,
         seconds=60.0 * minutes,
         validate=validate,
-        shares=shares,
     )
     valid = ranks(outcome.scorer, data.valid, filters)
     test = ranks(outcome.scorer, data.test, filters)
     slices = drill_down(
         test, data.test, data.train, data.relation_names, entity_count=graph.entity_count
     )
-    if ranks_file is not None:
-        write_ranks(ranks_file, test.head_rank, test.tail_rank)
+    write_ranks(ranks_file, test.head_rank, test.tail_rank)
     return {
         "model": name,
         "seed": seed,
@@ -201,7 +195,7 @@ def run(options: argparse.Namespace) -> list[Row]:
     options.out = options.out or beside
     data = read_triples(options.train, options.valid, options.test)
     _tell(data)
-    found = grid.run(_cells(options, data), options)
+    found = grid.run(cells(data, options), options)
     report = report_of(found, data, options)
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(report, indent=1) + "\n")
@@ -215,7 +209,8 @@ def run(options: argparse.Namespace) -> list[Row]:
     return rows
 
 
-def _cells(options: argparse.Namespace, data: TripleFiles) -> dict[str, grid.Measure]:
+def cells(data: TripleFiles, options: argparse.Namespace) -> dict[str, grid.Measure]:
+    """A cell per model and seed; what a training leaves lies in `options.out`."""
     made: dict[str, grid.Measure] = {}
     files = digest(options)
     for seed in range(options.seeds):

@@ -12,33 +12,45 @@ import torch
 
 from kge.blocks import Batch
 from kge.config import TransRAConfig
+from kge.losses import STEP
 
 # Dimensions: b queries, p pairs, m candidates, d and k as in TransRA.
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-def operations(batch: Batch, config: TransRAConfig) -> int:
-    """Floating-point operations of the products of one step."""
+def operations(batch: Batch, config: TransRAConfig, *, filled_up: bool = False) -> int:
+    """Floating-point operations of the products of one step.
+
+    `filled_up`: with those of rows that fill products of half precision up to whole steps, which
+    are no use to anybody.
+    """
     if config.projection != "full" or config.loss != "softmax":
         raise ValueError(
             f"projection and loss should be full and softmax to be counted, received "
             f"{config.projection} and {config.loss}"
         )
+    step = STEP if filled_up and config.precision == "bfloat16" else 1
     return sum(
-        _of_block(len(block.head), len(block.tail), len(batch.candidates[block.pool].rows), config)
+        _of_block(
+            len(block.head), len(block.tail), len(batch.candidates[block.pool].rows), config, step
+        )
         for block in batch.blocks
     )
 
 
-def _of_block(b: int, p: int, m: int, config: TransRAConfig) -> int:
-    d, k = config.dim, config.relation_dim
+def _up(number: int, step: int) -> int:
+    return number + -number % step
+
+
+def _of_block(b: int, p: int, m: int, config: TransRAConfig, step: int) -> int:
+    d, k, b = config.dim, config.relation_dim, _up(b, step)
     # Each row goes through its matrix, its gradient back, and both make the matrix's gradient.
     projected = b if config.tails == "still" else b + p + m
     # Scores have the candidates' base as a further column, or as two halves.
     bases = 2 if config.precision == "bfloat16" else 1
     scores, by_query, by_points = k + bases, k, k + 1
-    return 2 * (3 * projected * d * k + b * m * (scores + by_query + by_points))
+    return 2 * (3 * projected * d * k + b * _up(m, step) * (scores + by_query + by_points))
 
 
 def peak(*, sizes: Sequence[int], precision: str, runs: int) -> dict[str, float]:

@@ -1,21 +1,19 @@
 """Validation MRR against minutes of training, TransRA beside two of PyKEEN's models.
 
-Takes triples and minutes, gives cells and the rows of what they found; never decides how a model
-is trained. Learning rates fall over the minutes given, for all alike.
+Takes cells of `benchmarks/link_prediction.py`, gives the rows of what they found; never trains.
+Learning rates fall over the minutes given, for all alike.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
-from grid import Measure
-from link_prediction import measure
+from link_cells import cell_name
+from timed import SHARES
 from training_speed import spread
 
 from graphsvc.report import Row
-from kge.files import TripleFiles
 
 OURS = "transra"
 
@@ -27,36 +25,21 @@ class QualitySizes:
     minutes: float = 10.0
     seeds: int = 3
     models: Sequence[str] = (OURS, "transr-pykeen", "rotate")
-    #: when validation is measured: of 10 minutes, at .25, .5, 1, 2, 3, 5, 7.5 and 10
-    shares: Sequence[float] = (0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
 
     @property
     def moments(self) -> list[float]:
         """Minutes at which validation is measured."""
-        return [self.minutes * share for share in self.shares]
-
-
-def cells(data: TripleFiles, key: str, sizes: QualitySizes, memory: int) -> dict[str, Measure]:
-    same = {"minutes": sizes.minutes, "memory": memory, "shares": sizes.shares}
-    return {
-        _cell(key, name, seed, sizes): partial(measure, data, name, seed, **same)
-        for seed in range(sizes.seeds)
-        for name in sizes.models
-    }
-
-
-def _cell(key: str, name: str, seed: int, sizes: QualitySizes) -> str:
-    return f"quality-{key}-{name}-seed{seed}-{sizes.minutes:g}m"
+        return [self.minutes * share for share in SHARES]
 
 
 def curves(
-    found: Mapping[str, Mapping[str, Any]], key: str, sizes: QualitySizes
+    found: Mapping[str, Mapping[str, Any]], files: str, sizes: QualitySizes
 ) -> dict[str, dict[int, list[float]]]:
-    """Model -> seed -> validation MRR at each of the moments."""
+    """Model -> seed -> validation MRR at each of the moments; `files` is their digest."""
     told: dict[str, dict[int, list[float]]] = {}
     for name in sizes.models:
         for seed in range(sizes.seeds):
-            if cell := found.get(_cell(key, name, seed, sizes)):
+            if cell := found.get(cell_name(name, seed, sizes.minutes, files)):
                 seconds = [point["seconds"] for point in cell["curve"]]
                 mrr = [point["mrr"] for point in cell["curve"]]
                 # A step may end a little after the moment at which validation was due.
@@ -66,10 +49,10 @@ def curves(
 
 
 def rows_of(
-    found: Mapping[str, Mapping[str, Any]], key: str, graph: str, sizes: QualitySizes
+    found: Mapping[str, Mapping[str, Any]], files: str, graph: str, sizes: QualitySizes
 ) -> list[Row]:
     """MRR of each model at each moment, and from when on ours is ahead of all others."""
-    told = curves(found, key, sizes)
+    told = curves(found, files, sizes)
     rows = []
     for name, by_seed in told.items():
         for n, minute in enumerate(sizes.moments):
