@@ -23,6 +23,7 @@ from kge.config import TransRAConfig
 from kge.errors import ShapeMismatch
 from kge.facet import ALL
 from kge.model import AnchoredEmbedding, Parts
+from kge.projection import Matrices
 from kge.triples import Graph
 
 # Dimensions: w entities in both graphs, F of them held, R relations, d and k as in TransRA.
@@ -101,9 +102,9 @@ def begin_with(previous: Previous, part: Parts, config: TransRAConfig, count: in
             f"relation_dim and dim should be those of the bundle before, "
             f"{previous.projections.shape[1:]}, received {shape}"
         )
-    if config.projection != "full" or not config.reciprocal:
+    if config.projection == "low_rank" or not config.reciprocal:
         raise ShapeMismatch(
-            "a refresh that begins with the bundle before needs projection = full and "
+            "a refresh that begins with the bundle before needs projection = full or block and "
             "reciprocal = true: matrices of other forms cannot take its maps over"
         )
     if config.tails != "own" and not np.array_equal(
@@ -121,9 +122,22 @@ def begin_with(previous: Previous, part: Parts, config: TransRAConfig, count: in
         sides = torch.from_numpy(previous.sides)
         relation = 2 * (sides % count) + sides // count
         part.translations.values[relation] = torch.from_numpy(previous.translations)
-        part.matrices.parts[0][relation] = torch.from_numpy(previous.projections)
+        _begin_matrices(part.matrices, relation, previous.projections)
         if part.tail_matrices is not None:
-            part.tail_matrices.parts[0][relation] = torch.from_numpy(previous.tail_projections)
+            _begin_matrices(part.tail_matrices, relation, previous.tail_projections)
+
+
+def _begin_matrices(matrices: Matrices, relation: Tensor, before: NDArray[np.float32]) -> None:
+    """Raise `ShapeMismatch` where blocks are smaller than those of the bundle before."""
+    wanted = torch.from_numpy(before)
+    for row, matrix in zip(relation.tolist(), wanted, strict=True):
+        [own] = matrices.pull([part[row] for part in matrices.parts], matrix)
+        matrices.parts[0][row] = own
+    if not torch.equal(matrices.compose([matrices.parts[0][relation]]), wanted):
+        raise ShapeMismatch(
+            "projection and projection_blocks should be those of the bundle before, or have "
+            "larger blocks: its matrices are not zero outside of these"
+        )
 
 
 def _tails(previous: Previous, config: TransRAConfig) -> NDArray[np.float32]:

@@ -112,7 +112,7 @@ def test_a_refresh_trains_a_share_of_the_epochs_at_the_last_rates(before: Bundle
     ("dials", "says"),
     [
         ({"dim": 4}, "dim should be those"),
-        ({"projection": "low_rank"}, "projection = full"),
+        ({"projection": "low_rank"}, "projection = full or block"),
         ({"tails": "still"}, "tails should be those of the bundle before"),
     ],
 )
@@ -120,3 +120,22 @@ def test_a_bundle_of_another_form_is_refused(before: Bundle, graph, dials, says:
     config = dataclasses.replace(SMALL, **dials)
     with pytest.raises(ShapeMismatch, match=says):
         Training(graph, config, previous_of(before, graph))
+
+
+@pytest.mark.parametrize(("blocks", "refused"), [(2, False), (1, False), (4, True)])
+def test_blocks_are_taken_over_by_blocks_as_large(
+    make_snapshot, store: ArtifactStore, graph, blocks: int, refused: bool
+):
+    config = dataclasses.replace(SMALL, projection="block", projection_blocks=2)
+    snapshot = make_snapshot(EDGES)
+    arrays = finished(Training(graph_of_snapshot(snapshot), config)).trained().arrays()
+    bundle = seal_bundle(store, snapshot.digest, arrays, dials={}, metrics={})
+    later = dataclasses.replace(config, projection_blocks=blocks)
+    if refused:
+        with pytest.raises(ShapeMismatch, match="should be those of the bundle before, or have"):
+            Training(graph, later, previous_of(bundle, graph))
+        return
+    training = Training(graph, later, previous_of(bundle, graph))
+    places = [arrays.relations.index(relation) for relation in graph.relations]
+    begun = training.trained().arrays().projections[: len(graph.relations)]
+    np.testing.assert_array_equal(begun, arrays.projections[places])
