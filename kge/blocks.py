@@ -100,8 +100,10 @@ class BlockSampler:
             while self._batch < len(batches):
                 random = self._random(_DRAW, self._round, self._batch)
                 blocks = [self._next_block(side) for side in batches[self._batch]]
-                pools = dict.fromkeys(block.pool for block in blocks)
-                candidates = {pool: self.pools.draw(pool, random) for pool in pools}
+                candidates = {
+                    pool: self.pools.draw(pool, random, _heads(blocks, pool))
+                    for pool in dict.fromkeys(block.pool for block in blocks)
+                }
                 self._batch += 1
                 yield Batch(blocks, candidates)
             self._round, self._batch = self._round + 1, 0
@@ -167,6 +169,11 @@ class BlockSampler:
             known=known,
             pool=self.pools.of_side[side],
         )
+
+
+def _heads(blocks: Sequence[Block], pool: int) -> NDArray[np.int64]:
+    """Those who ask a pool."""
+    return np.concatenate([block.head for block in blocks if block.pool == pool])
 
 
 def shares(graph: Graph, config: TransRAConfig) -> NDArray[np.float64]:
