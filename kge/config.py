@@ -26,7 +26,7 @@ class TransRAConfig:
     dim: int = 64
     #: Length k of a vector in a relation's space.
     relation_dim: int = 64
-    #: Form of M_r: full; low_rank = a multiple of I plus a product of rank `projection_rank`;
+    #: Form of M_r: full; low_rank = a diagonal plus a product of rank `projection_rank`;
     #: block = block-diagonal with `projection_blocks` blocks.
     projection: Projection = "full"
     #: Rank of low-rank matrices.
@@ -47,6 +47,9 @@ class TransRAConfig:
     matrix_gain: float = 2.0
     #: Size of that noise relative to the identity.
     matrix_noise: float = 0.1
+    #: Share of the rows of M_r that start negated, drawn for each relation: for relations that go
+    #: both ways, whose matrix has to be a reflection.
+    matrix_flips: float = 0.0
 
     #: c in g = n / (n + c), edges: an entity with c edges is half its own; 0 = no anchors (g = 1).
     gate_edges: float = 20.0
@@ -126,7 +129,13 @@ class TransRAConfig:
             _at_least(field, float(getattr(self, field)), 0.0)
         for field in _SIZES:
             _above(field, getattr(self, field), 0.0)
-        for field in ("prior_share", "dropout", "projected_dropout", "behavior_share"):
+        for field in (
+            "matrix_flips",
+            "prior_share",
+            "dropout",
+            "projected_dropout",
+            "behavior_share",
+        ):
             _share(field, getattr(self, field))
         _share("refresh_share", self.refresh_share)
         for field, known in _CHOICES.items():

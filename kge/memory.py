@@ -155,7 +155,8 @@ def _relation_numbers(graph: Graph, config: TransRAConfig) -> int:
     sides = len(graph.relations) * (2 if config.reciprocal else 1)
     matrix = {
         "full": config.dim * config.relation_dim,
-        "low_rank": config.projection_rank * (config.dim + config.relation_dim),
+        "low_rank": config.projection_rank * (config.dim + config.relation_dim)
+        + config.relation_dim,
         "block": config.dim * config.relation_dim // config.projection_blocks,
     }[config.projection]
     matrices = 2 if config.tails == "own" else 1

@@ -6,6 +6,7 @@ trains and never touches a file.
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple, cast
 
@@ -178,7 +179,8 @@ def build_model(graph: Graph, config: TransRAConfig) -> ERModel:
         build_matrices(count, config, draw),
     ]
     if config.tails == "own":
-        relations.append(build_matrices(count, config, draw))
+        # Heads and tails that are reflected alike would stay as near each other as they were.
+        relations.append(build_matrices(count, replace(config, matrix_flips=0.0), draw))
     return ERModel(
         triples_factory=factory,
         interaction=interaction_of(config),

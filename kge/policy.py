@@ -25,13 +25,16 @@ _BATCHES_A_ROUND = 256
 _BATCH = (16, 1024)
 #: Extensions of processors that multiply bfloat16.
 _HALF = ("avx512_bf16", "amx_tile")
+#: Height of the blocks of M_r on graphs of facts.
+_BLOCK = 8
 
 #: Dials of graphs of facts, where they differ.
 _FACTS: dict[str, tuple[Any, str]] = {
-    "dim": (128, "entities take part in many relations"),
-    "relation_dim": (128, "as dim"),
+    "dim": (256, "entities take part in many relations"),
+    "relation_dim": (256, "as dim"),
     "tails": ("still", "tails need no matrix of their own where heads have one per direction"),
     "matrix_gain": (1.0, "heads have to meet tails that stay still"),
+    "matrix_flips": (0.5, "some relations go both ways, and need reflections"),
     "optimizer": ("adam", "full batches of facts are few, and every step has to count"),
     "learning_rate": (0.002, "of Adam"),
     "relation_learning_rate": (0.03, "of Adam, for matrices that one batch in hundreds touches"),
@@ -61,12 +64,24 @@ def choose(graph: Graph, dials: Dials) -> Chosen:
         derived |= {name: (value, f"facts: {why}") for name, (value, why) in _FACTS.items()}
         if _has_bfloat16():
             derived["precision"] = ("bfloat16", "facts: scored whole, and this processor has it")
+        derived |= _blocks(dials.dim or _FACTS["dim"][0])
     given = set_ones(dials)
     if "dim" in given:
         derived["relation_dim"] = (given["dim"], "as dim")
     filled = {name: value for name, (value, _) in derived.items()} | given
     reasons = {name: why for name, (_, why) in derived.items() if name not in given}
     return Chosen(TransRAConfig(**filled), reasons)
+
+
+def _blocks(dim: int) -> dict[str, tuple[Any, str]]:
+    """Block-diagonal matrices; full ones where vectors cannot be cut into such blocks."""
+    if dim % _BLOCK:
+        return {}
+    why = (
+        f"facts: with blocks of {_BLOCK} a relation has few numbers to learn its facts by heart "
+        "with, and more dimensions can be afforded"
+    )
+    return {"projection": ("block", why), "projection_blocks": (dim // _BLOCK, why)}
 
 
 def _has_bfloat16() -> bool:

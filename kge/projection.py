@@ -55,22 +55,15 @@ class FullMatrices(Matrices):
 
 
 class LowRankMatrices(Matrices):
-    """`M_r = s I + U_r V_r`: q (k + d) numbers per relation; our design."""
-
-    def __init__(
-        self, starts: Sequence[Float[Tensor, "n ..."]], shape: tuple[int, int], gain: float
-    ) -> None:
-        super().__init__(starts, shape)
-        self.base: Tensor
-        self.register_buffer("base", gain * torch.eye(*shape))
+    """`M_r = diag(s_r) + U_r V_r`: k + q (k + d) numbers per relation; our design."""
 
     def compose(self, parts: Sequence[Tensor]) -> Float[Tensor, "*n k d"]:
-        left, right = parts
-        return self.base + left @ right
+        scale, left, right = parts
+        return scale[..., None] * torch.eye(*self.shape) + left @ right
 
     def pull(self, parts: Sequence[Tensor], slope: Float[Tensor, "k d"]) -> list[Tensor]:
-        left, right = parts
-        return [slope @ right.T, left.T @ slope]
+        _, left, right = parts
+        return [(slope * torch.eye(*self.shape)).sum(dim=1), slope @ right.T, left.T @ slope]
 
 
 class BlockMatrices(Matrices):
@@ -91,16 +84,24 @@ class BlockMatrices(Matrices):
 
 
 def build_matrices(count: int, config: TransRAConfig, draw: torch.Generator) -> Matrices:
-    """`count` matrices near `matrix_gain` times the identity, of the configured kind."""
-    width, dim, gain = config.relation_dim, config.dim, config.matrix_gain
+    """`count` matrices of the configured kind, near `matrix_gain` times the identity.
+
+    Where `matrix_flips` says so, near that times -1 in some rows, drawn for each relation; with
+    reciprocals, which follow their relations, for both alike. Our design: a relation that goes both
+    ways has a reflection for its matrix, and where all matrices begin as the identity, training
+    stops at vectors of its heads and tails that are nearly equal, so that everybody is the best
+    answer to his own question.
+    """
+    gain, dim, width = config.matrix_gain, config.dim, config.relation_dim
     noise = config.matrix_noise / math.sqrt(dim)
+    signs = _signs(count, config, draw)
     if config.projection == "low_rank":
         rank = config.projection_rank
         # The product's entries are to be as large as the noise of a full matrix.
         spread = math.sqrt(gain * noise) / rank**0.25
         left = torch.randn(count, width, rank, generator=draw) * spread
         right = torch.randn(count, rank, dim, generator=draw) * spread
-        return LowRankMatrices([left, right], (width, dim), gain)
+        return LowRankMatrices([gain * signs, left, right], (width, dim))
     if config.projection == "block":
         number = config.projection_blocks
         if width % number or dim % number:
@@ -110,6 +111,16 @@ def build_matrices(count: int, config: TransRAConfig, draw: torch.Generator) -> 
             )
         height, length = width // number, dim // number
         blocks = torch.randn(count, number, height, length, generator=draw) * noise
-        return BlockMatrices([gain * (torch.eye(height, length) + blocks)], (width, dim))
+        blocks += signs.view(count, number, height, 1) * torch.eye(height, length)
+        return BlockMatrices([gain * blocks], (width, dim))
     full = torch.randn(count, width, dim, generator=draw) * noise
-    return FullMatrices([gain * (torch.eye(width, dim) + full)], (width, dim))
+    return FullMatrices([gain * (signs[..., None] * torch.eye(width, dim) + full)], (width, dim))
+
+
+def _signs(count: int, config: TransRAConfig, draw: torch.Generator) -> Float[Tensor, "n k"]:
+    """1 or -1 for each row of each matrix."""
+    if not config.matrix_flips:
+        return torch.ones(count, config.relation_dim)
+    together = 2 if config.reciprocal else 1
+    drawn = torch.rand(count // together, config.relation_dim, generator=draw)
+    return torch.where(drawn < config.matrix_flips, -1.0, 1.0).repeat_interleave(together, dim=0)

@@ -39,6 +39,15 @@ def test_graphs_of_facts_have_dials_of_their_own_each_with_a_reason(make_snapsho
     assert differ <= set(chosen.reasons)
 
 
+@pytest.mark.parametrize(("dim", "blocks"), [(256, 32), (32, 4), (8, 1), (20, None), (5, None)])
+def test_matrices_of_facts_have_blocks_where_vectors_can_be_cut(make_snapshot, dim, blocks):
+    config = choose(graph_of(make_snapshot, 9, facts=True), Dials(dim=dim)).config
+    if blocks is None:
+        assert config.projection == "full"
+    else:
+        assert (config.projection, config.projection_blocks) == ("block", blocks)
+
+
 def test_what_is_set_stays_and_has_no_reason(make_snapshot):
     dials = Dials(batch=7, tails="same", dim=32, projected_l2=0.0)
     chosen = choose(graph_of(make_snapshot, 9, facts=True), dials)
@@ -50,7 +59,7 @@ def test_what_is_set_stays_and_has_no_reason(make_snapshot):
 
 
 def test_dials_that_contradict_the_derived_ones_are_named(make_snapshot):
-    with pytest.raises(ConfigError, match=r"relation_dim should be dim, 128, .*, received 16"):
+    with pytest.raises(ConfigError, match=r"relation_dim should be dim, 256, .*, received 16"):
         choose(graph_of(make_snapshot, 9, facts=True), Dials(relation_dim=16))
 
 

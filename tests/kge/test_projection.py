@@ -1,18 +1,20 @@
 import pytest
 import torch
+from planted_graph import planted
 
 from kge.config import TransRAConfig
 from kge.errors import ConfigError
+from kge.model import build_model, parts
 from kge.projection import build_matrices
 
 KINDS = ["full", "low_rank", "block"]
 
 
-def matrices_of(kind: str, seed: int = 0, **dials):
+def matrices_of(kind: str, seed: int = 0, count: int = 3, **dials):
     config = TransRAConfig(
         dim=6, relation_dim=4, projection=kind, projection_rank=2, projection_blocks=2, **dials
     )
-    return build_matrices(3, config, torch.Generator().manual_seed(seed))
+    return build_matrices(count, config, torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -27,15 +29,37 @@ def test_they_begin_near_a_multiple_of_the_identity(kind: str):
     torch.testing.assert_close(still, expected.expand(3, 4, 6))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_share_of_rows_begins_negated_alike_in_both_directions(kind: str):
+    plain = matrices_of(kind, count=200, matrix_noise=0.0)(None)
+    flipped = matrices_of(kind, count=200, matrix_noise=0.0, matrix_flips=0.25)(None)
+    torch.testing.assert_close(flipped.abs(), plain)
+    torch.testing.assert_close(flipped[0::2], flipped[1::2])
+    negated = (flipped < 0).any(dim=2).float()
+    assert negated.mean().item() == pytest.approx(0.25, abs=0.06)
+    # Each relation has signs of its own.
+    assert len(negated[0::2].unique(dim=0)) > 1
+
+
+def test_tails_of_their_own_matrices_are_not_reflected():
+    graph, _ = planted()
+    config = TransRAConfig(dim=6, relation_dim=6, tails="own", matrix_flips=1.0, matrix_noise=0.0)
+    part = parts(build_model(graph, config))
+    assert (part.matrices(None).diagonal(dim1=1, dim2=2) == -2.0).all()
+    assert part.tail_matrices is not None
+    assert (part.tail_matrices(None).diagonal(dim1=1, dim2=2) == 2.0).all()
+
+
 def test_their_parameters_are_as_many_as_said():
-    """3 relations: full 4 x 6 = 24 each, rank 2: 2 (4 + 6) = 20, two blocks of 2 x 3: 12."""
+    """3 relations: full 4 x 6 = 24 each, rank 2: 4 + 2 (4 + 6) = 24, two blocks of 2 x 3: 12."""
     sizes = {kind: sum(p.numel() for p in matrices_of(kind).parts) for kind in KINDS}
-    assert sizes == {"full": 3 * 24, "low_rank": 3 * 20, "block": 3 * 12}
+    assert sizes == {"full": 3 * 24, "low_rank": 3 * 24, "block": 3 * 12}
 
 
 def test_a_low_rank_matrix_is_what_its_factors_say():
     found = matrices_of("low_rank", matrix_gain=2.0)
-    left, right = found.parts
+    scale, left, right = found.parts
+    assert (scale == 2.0).all()
     torch.testing.assert_close(found(None)[1], 2.0 * torch.eye(4, 6) + left[1] @ right[1])
 
 
