@@ -47,8 +47,8 @@ class TransRAConfig:
     matrix_gain: float = 2.0
     #: Size of that noise relative to the identity.
     matrix_noise: float = 0.1
-    #: Share of the rows of M_r that start negated, drawn for each relation: for relations that go
-    #: both ways, whose matrix has to be a reflection.
+    #: Share of the rows of M_r that start negated where a relation goes both ways, so that its
+    #: matrix has to become a reflection; unused where tails go through the same matrix.
     matrix_flips: float = 0.0
 
     #: c in g = n / (n + c), edges: an entity with c edges is half its own; 0 = no anchors (g = 1).

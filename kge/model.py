@@ -6,7 +6,6 @@ trains and never touches a file.
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple, cast
 
@@ -24,6 +23,7 @@ from kge.blocks import popularity
 from kge.config import TransRAConfig
 from kge.interaction import interaction_of
 from kge.projection import Matrices, build_matrices
+from kge.symmetry import both_ways
 from kge.triples import Graph
 
 #: Added to an entity's relative frequency before the logarithm: the rarest start at log 0.1.
@@ -176,11 +176,10 @@ def build_model(graph: Graph, config: TransRAConfig) -> ERModel:
         entities.append(Table(torch.from_numpy(start.astype(np.float32))))
     relations: list[Representation] = [
         Table(torch.zeros(count, config.relation_dim)),
-        build_matrices(count, config, draw),
+        build_matrices(count, config, draw, _reflected(graph, config)),
     ]
     if config.tails == "own":
-        # Heads and tails that are reflected alike would stay as near each other as they were.
-        relations.append(build_matrices(count, replace(config, matrix_flips=0.0), draw))
+        relations.append(build_matrices(count, config, draw))
     return ERModel(
         triples_factory=factory,
         interaction=interaction_of(config),
@@ -188,6 +187,18 @@ def build_model(graph: Graph, config: TransRAConfig) -> ERModel:
         relation_representations=relations,
         random_seed=NoRandomSeedNecessary,  # PyKEEN would seed the whole process
     )
+
+
+def _reflected(graph: Graph, config: TransRAConfig) -> NDArray[np.bool_] | None:
+    """Which matrices, in PyKEEN's order, begin as reflections: those of relations both ways.
+
+    Such a relation has a reflection for its matrix. Training from the identity does not find it: it
+    stops at vectors of heads and tails that are nearly equal, and everybody is the best answer to
+    his own question. Where tails go through the same matrix it would change nothing. Our design.
+    """
+    if not config.matrix_flips or config.tails == "same":
+        return None
+    return np.repeat(both_ways(graph), 2 if config.reciprocal else 1)
 
 
 def parts(model: ERModel) -> Parts:

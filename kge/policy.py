@@ -34,7 +34,7 @@ _FACTS: dict[str, tuple[Any, str]] = {
     "relation_dim": (256, "as dim"),
     "tails": ("still", "tails need no matrix of their own where heads have one per direction"),
     "matrix_gain": (1.0, "heads have to meet tails that stay still"),
-    "matrix_flips": (0.5, "some relations go both ways, and need reflections"),
+    "matrix_flips": (0.5, "a relation that goes both ways needs a reflection"),
     "optimizer": ("adam", "full batches of facts are few, and every step has to count"),
     "learning_rate": (0.002, "of Adam"),
     "relation_learning_rate": (0.03, "of Adam, for matrices that one batch in hundreds touches"),

@@ -7,8 +7,10 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from pykeen.nn.representation import Representation
 from torch import Tensor, nn
 
@@ -83,18 +85,22 @@ class BlockMatrices(Matrices):
         return [slope.view(count, height, count, width)[every, :, every, :]]
 
 
-def build_matrices(count: int, config: TransRAConfig, draw: torch.Generator) -> Matrices:
+def build_matrices(
+    count: int,
+    config: TransRAConfig,
+    draw: torch.Generator,
+    reflected: NDArray[np.bool_] | None = None,
+) -> Matrices:
     """`count` matrices of the configured kind, near `matrix_gain` times the identity.
 
-    Where `matrix_flips` says so, near that times -1 in some rows, drawn for each relation; with
-    reciprocals, which follow their relations, for both alike. Our design: a relation that goes both
-    ways has a reflection for its matrix, and where all matrices begin as the identity, training
-    stops at vectors of its heads and tails that are nearly equal, so that everybody is the best
-    answer to his own question.
+    `reflected`: bool [count], those that begin near a reflection instead: `matrix_flips` of their
+    rows are negated, in a relation and its reciprocal alike.
     """
     gain, dim, width = config.matrix_gain, config.dim, config.relation_dim
     noise = config.matrix_noise / math.sqrt(dim)
-    signs = _signs(count, config, draw)
+    signs = torch.ones(count, width)
+    if reflected is not None and reflected.any():
+        signs[torch.from_numpy(reflected)] = _signs(int(reflected.sum()), config, draw)
     if config.projection == "low_rank":
         rank = config.projection_rank
         # The product's entries are to be as large as the noise of a full matrix.
@@ -118,9 +124,7 @@ def build_matrices(count: int, config: TransRAConfig, draw: torch.Generator) -> 
 
 
 def _signs(count: int, config: TransRAConfig, draw: torch.Generator) -> Float[Tensor, "n k"]:
-    """1 or -1 for each row of each matrix."""
-    if not config.matrix_flips:
-        return torch.ones(count, config.relation_dim)
+    """1 or -1 for each row of each matrix; with reciprocals, two and two are alike."""
     together = 2 if config.reciprocal else 1
     drawn = torch.rand(count // together, config.relation_dim, generator=draw)
     return torch.where(drawn < config.matrix_flips, -1.0, 1.0).repeat_interleave(together, dim=0)
