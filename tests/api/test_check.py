@@ -103,10 +103,13 @@ def test_a_job_is_as_good_as_a_new_one_while_that_would_choose_alike(shop: Works
     chosen = steps.moment(shop, RetrainRequest())
 
     def alike() -> list[bool]:
-        return [would_choose(shop.database, chosen, as_of) for as_of in (None, NOW, then)]
+        return [would(as_of) for as_of in (None, NOW, then)]
+
+    def would(as_of: int | str | None) -> bool:
+        return would_choose(shop.database, chosen, RetrainRequest(as_of=as_of))
 
     assert alike() == [True, True, True]
-    assert not would_choose(shop.database, chosen, NOW - 1), "there was nothing"
+    assert not would(NOW - 1), "there was nothing"
     more = event("shown", "later", "user/2", "item/1", event_time=NOW + 500)
     post_world(shop.database, [more], now=NOW, schema=_stored(shop.database))
     assert alike() == [False, False, True], "its second had not ended"
