@@ -5,6 +5,7 @@ Takes series of numbers, gives a PNG; never measures anything.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 
@@ -38,10 +39,7 @@ def curve(file: Path, series: Mapping[str, Sequence[Mapping[str, float]]]) -> No
     axes.set_xlabel("events in the log, millions")
     axes.set_ylabel("events per second over REST")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axes.grid(visible=True, alpha=0.3)
-    axes.legend(frameon=False)
-    figure.savefig(file, dpi=130)
-    plt.close(figure)
+    _finish(file, figure, axes)
 
 
 def by_edges(file: Path, rows: Sequence[Row]) -> None:
@@ -62,10 +60,7 @@ def by_edges(file: Path, rows: Sequence[Row]) -> None:
     axes.set_ylim(bottom=0)
     axes.set_xlabel("edges given")
     axes.set_ylabel(means[0].metric)
-    axes.grid(visible=True, alpha=0.3)
-    axes.legend(frameon=False)
-    figure.savefig(file, dpi=130)
-    plt.close(figure)
+    _finish(file, figure, axes)
 
 
 def by_refresh(file: Path, rows: Sequence[Row]) -> None:
@@ -88,10 +83,7 @@ def by_refresh(file: Path, rows: Sequence[Row]) -> None:
     axes.set_xlabel("refreshes")
     axes.set_ylabel(means[0].metric)
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.grid(visible=True, alpha=0.3)
-    axes.legend(frameon=False, fontsize="small")
-    figure.savefig(file, dpi=130)
-    plt.close(figure)
+    _finish(file, figure, axes)
 
 
 def trade(file: Path, series: Mapping[str, Sequence[Mapping[str, float]]], target: float) -> None:
@@ -118,10 +110,7 @@ def trade(file: Path, series: Mapping[str, Sequence[Mapping[str, float]]], targe
     axes.set_xscale("log")
     axes.set_xlabel("milliseconds per query, FAISS alone, one thread")
     axes.set_ylabel("recall@10")
-    axes.grid(visible=True, alpha=0.3)
-    axes.legend(frameon=False)
-    figure.savefig(file, dpi=130)
-    plt.close(figure)
+    _finish(file, figure, axes)
 
 
 def growth(file: Path, series: Mapping[str, Sequence[tuple[float, float]]], unit: str) -> None:
@@ -147,8 +136,7 @@ def growth(file: Path, series: Mapping[str, Sequence[tuple[float, float]]], unit
         )
         axes.set_xlabel(axis)
         axes.set_ylabel(unit)
-        axes.grid(visible=True, alpha=0.3)
-        axes.legend(frameon=False)
+        _grid_and_legend(axes)
     figure.savefig(file, dpi=130)
     plt.close(figure)
 
@@ -168,7 +156,16 @@ def learning(
     axes.set_ylim(bottom=0)
     axes.set_xlabel("minutes of training")
     axes.set_ylabel("validation MRR")
-    axes.grid(visible=True, alpha=0.3)
-    axes.legend(frameon=False)
+    _finish(file, figure, axes)
+
+
+def _finish(file: Path, figure: Any, axes: Any) -> None:
+    """What every picture of one plot ends with."""
+    _grid_and_legend(axes)
     figure.savefig(file, dpi=130)
     plt.close(figure)
+
+
+def _grid_and_legend(axes: Any) -> None:
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend(frameon=False, fontsize="small")
