@@ -8,6 +8,7 @@ from kge.errors import ConfigError
 Loss = Literal["softmax", "margin"]
 Projection = Literal["full", "low_rank", "block"]
 Tails = Literal["same", "own", "still"]
+Inverse = Literal["own", "transpose"]
 Candidates = Literal["type", "range", "any"]
 AnchorChoice = Literal["degree", "kmeans", "mixed"]
 Optimizer = Literal["adagrad", "adam"]
@@ -41,6 +42,9 @@ class TransRAConfig:
     #: Whether (t, r', h) is learned beside (h, r, t) with an r' of its own; without it heads are
     #: scored by the same r, as in the original TransR, and there is no bias.
     reciprocal: bool = True
+    #: M_r' of the reciprocal: own = learned beside M_r, transpose = M_r turned over, so that it
+    #: learns from both directions (needs still tails).
+    inverse: Inverse = "own"
     #: Longest own vector x_v (length); longer rows are pulled back after each update.
     max_norm: float = 1.0
     #: M_r starts at this times (identity + noise): the spread of scores at the start.
@@ -143,6 +147,11 @@ class TransRAConfig:
         self._check_together()
 
     def _check_together(self) -> None:
+        if self.inverse == "transpose" and not (self.reciprocal and self.tails == "still"):
+            raise ConfigError(
+                "inverse should be own unless relations are reciprocal and tails stay still, "
+                f"received {self.inverse!r} with tails {self.tails!r}"
+            )
         if self.tails == "still" and self.dim != self.relation_dim:
             raise ConfigError(
                 f"relation_dim should be dim, {self.dim}, where tails stay still, "
@@ -175,6 +184,7 @@ _CHOICES = {
     "loss": Loss,
     "projection": Projection,
     "tails": Tails,
+    "inverse": Inverse,
     "candidates": Candidates,
     "optimizer": Optimizer,
     "precision": Precision,

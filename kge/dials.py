@@ -18,11 +18,13 @@ def set_ones(dials: "Dials") -> dict[str, Any]:
 def _check(dials: "Dials") -> None:
     """Raise `ConfigError` for a value that makes no sense in any graph."""
     given = set_ones(dials)
-    # Whether the two sizes fit is for the policy to see, which may derive one from the other.
+    # Whether some fit together is for the policy to see, which may derive one from the other.
     if "dim" in given:
         given.setdefault("relation_dim", given["dim"])
     if "relation_dim" in given:
         given.setdefault("dim", given["relation_dim"])
+    if given.get("inverse") == "transpose":
+        given.setdefault("tails", "still")
     TransRAConfig(**given)
 
 

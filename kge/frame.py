@@ -131,12 +131,13 @@ def _begin_matrices(matrices: Matrices, relation: Tensor, before: NDArray[np.flo
     """Raise `ShapeMismatch` where blocks are smaller than those of the bundle before."""
     wanted = torch.from_numpy(before)
     for row, matrix in zip(relation.tolist(), wanted, strict=True):
-        [own] = matrices.pull([part[row] for part in matrices.parts], matrix)
-        matrices.parts[0][row] = own
-    if not torch.equal(matrices.compose([matrices.parts[0][relation]]), wanted):
+        [own] = matrices.slopes(row, matrix)  # each number of these forms is one of the matrix
+        matrices.parts[0][matrices.row(row)] = own
+    if not torch.equal(matrices(relation), wanted):
         raise ShapeMismatch(
-            "projection and projection_blocks should be those of the bundle before, or have "
-            "larger blocks: its matrices are not zero outside of these"
+            "projection, projection_blocks and inverse should be those of the bundle before, or "
+            "leave its matrices more freedom: they are not zero outside of such blocks, or not "
+            "each other's transposes"
         )
 
 

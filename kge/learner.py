@@ -155,9 +155,8 @@ class _Step:
             learner.move("bias", self.rows, self.by_bias, decay)
         if self._composed or learner.config.prior_share > 0:
             learner.move("anchors", slice(None), self.by_anchors, decay)
-        for row, relation in self.open.items():
-            for name, gradient in learner.relations.pulled(relation).items():
-                learner.move(name, slice(row, row + 1), gradient[None], decay)
+        for (name, row), gradient in learner.relations.pulled(self.open.values()).items():
+            learner.move(name, slice(row, row + 1), gradient[None], decay)
 
     @property
     def _composed(self) -> bool:

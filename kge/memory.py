@@ -159,8 +159,10 @@ def _relation_numbers(graph: Graph, config: TransRAConfig) -> int:
         + config.relation_dim,
         "block": config.dim * config.relation_dim // config.projection_blocks,
     }[config.projection]
-    matrices = 2 if config.tails == "own" else 1
-    return sides * (matrices * matrix + config.relation_dim)
+    matrices = {"same": 1.0, "own": 2.0, "still": 1.0}[config.tails]
+    if config.inverse == "transpose":
+        matrices /= 2
+    return int(sides * (matrices * matrix + config.relation_dim))
 
 
 def _tables(graph: Graph, config: TransRAConfig) -> int:

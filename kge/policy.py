@@ -25,8 +25,11 @@ _BATCHES_A_ROUND = 256
 _BATCH = (16, 1024)
 #: Extensions of processors that multiply bfloat16.
 _HALF = ("avx512_bf16", "amx_tile")
-#: Height of the blocks of M_r on graphs of facts.
-_BLOCK = 8
+#: Numbers that M_r may have for each fact of a relation, and the heights its blocks may have.
+_NUMBERS_A_FACT = 8
+_HEIGHTS = (2, 32)
+#: `projected_l2` as a part of the loss of a guess among all entities.
+_L2_OF_A_GUESS = 0.02
 
 #: Dials of graphs of facts, where they differ.
 _FACTS: dict[str, tuple[Any, str]] = {
@@ -34,12 +37,12 @@ _FACTS: dict[str, tuple[Any, str]] = {
     "relation_dim": (256, "as dim"),
     "tails": ("still", "tails need no matrix of their own where heads have one per direction"),
     "matrix_gain": (1.0, "heads have to meet tails that stay still"),
+    "inverse": ("transpose", "a matrix has twice the facts to learn from"),
     "matrix_flips": (0.5, "a relation that goes both ways needs a reflection"),
     "optimizer": ("adam", "full batches of facts are few, and every step has to count"),
     "learning_rate": (0.002, "of Adam"),
     "relation_learning_rate": (0.03, "of Adam, for matrices that one batch in hundreds touches"),
-    "projected_l2": (0.15, "facts are learned by heart without it"),
-    "dropout": (0.3, "the same"),
+    "dropout": (0.3, "facts are learned by heart without it"),
     "max_norm": (1e6, "the regularizer bounds lengths already"),
     "negatives": (8192, "up to twice as many tails are scored whole, which needs no sampling"),
     "gate_edges": (0.0, "entities of an encyclopedia have no behavior to borrow"),
@@ -59,13 +62,16 @@ class Chosen:
 
 def choose(graph: Graph, dials: Dials) -> Chosen:
     """Fill the dials that nobody set. Raises `ConfigError` where those that are set contradict."""
+    given = set_ones(dials)
     derived: dict[str, tuple[Any, str]] = {"batch": _batch(graph)}
     if all(relation.source == "structure" for relation in graph.relations):
         derived |= {name: (value, f"facts: {why}") for name, (value, why) in _FACTS.items()}
         if _has_bfloat16():
             derived["precision"] = ("bfloat16", "facts: scored whole, and this processor has it")
-        derived |= _blocks(dials.dim or _FACTS["dim"][0])
-    given = set_ones(dials)
+        derived["projected_l2"] = _regularizer(graph)
+        derived |= _blocks(graph, dials.dim or _FACTS["dim"][0])
+        if given.get("tails", "still") != "still" or not given.get("reciprocal", True):
+            del derived["inverse"]  # which needs both
     if "dim" in given:
         derived["relation_dim"] = (given["dim"], "as dim")
     filled = {name: value for name, (value, _) in derived.items()} | given
@@ -73,15 +79,30 @@ def choose(graph: Graph, dials: Dials) -> Chosen:
     return Chosen(TransRAConfig(**filled), reasons)
 
 
-def _blocks(dim: int) -> dict[str, tuple[Any, str]]:
-    """Block-diagonal matrices; full ones where vectors cannot be cut into such blocks."""
-    if dim % _BLOCK:
+def _blocks(graph: Graph, dim: int) -> dict[str, tuple[Any, str]]:
+    """Block-diagonal matrices; full ones where vectors cannot be cut in two.
+
+    A relation of few facts learns these by heart with a matrix of many numbers.
+    """
+    facts = len(graph.head) / len(np.unique(graph.relation))
+    wanted = np.log2(max(_NUMBERS_A_FACT * facts / dim, 1))
+    height = min(int(np.clip(2 ** int(wanted), *_HEIGHTS)), dim & -dim)
+    if height < _HEIGHTS[0]:
         return {}
     why = (
-        f"facts: with blocks of {_BLOCK} a relation has few numbers to learn its facts by heart "
-        "with, and more dimensions can be afforded"
+        f"facts: {facts:.0f} per relation, and up to {_NUMBERS_A_FACT} numbers for each; so blocks "
+        f"of {height}, a power of two that divides {dim}, from {_HEIGHTS[0]} to {_HEIGHTS[1]}"
     )
-    return {"projection": ("block", why), "projection_blocks": (dim // _BLOCK, why)}
+    return {"projection": ("block", why), "projection_blocks": (dim // height, why)}
+
+
+def _regularizer(graph: Graph) -> tuple[float, str]:
+    """Losses of facts grow with the logarithm of the entities, and so has what they outweigh."""
+    guess = float(np.log(max(graph.entity_count, 2)))
+    return round(_L2_OF_A_GUESS * guess, 4), (
+        f"facts: learned by heart without it; {_L2_OF_A_GUESS:g} of {guess:.3g}, the loss of a "
+        f"guess among {graph.entity_count} entities"
+    )
 
 
 def _has_bfloat16() -> bool:

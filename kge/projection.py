@@ -21,11 +21,22 @@ from kge.errors import ConfigError
 
 
 class Matrices(Representation):
-    """One k x d matrix per relation, made from that relation's own rows of a few parameters."""
+    """One k x d matrix per relation, made from that relation's own rows of a few parameters.
 
-    def __init__(self, starts: Sequence[Float[Tensor, "n ..."]], shape: tuple[int, int]) -> None:
-        super().__init__(max_id=len(starts[0]), shape=shape, unique=False)
-        self.starts = list(starts)
+    `mirrored`: a relation and the one after it, its reciprocal, share their rows, and the second
+    one's matrix is the transpose of the first one's.
+    """
+
+    def __init__(
+        self,
+        starts: Sequence[Float[Tensor, "n ..."]],
+        shape: tuple[int, int],
+        *,
+        mirrored: bool = False,
+    ) -> None:
+        count = len(starts[0]) * (2 if mirrored else 1)
+        super().__init__(max_id=count, shape=shape, unique=False)
+        self.starts, self.mirrored = list(starts), mirrored
         self.parts = nn.ParameterList([nn.Parameter(start.clone()) for start in starts])
 
     def reset_parameters(self) -> None:
@@ -34,8 +45,30 @@ class Matrices(Representation):
                 part.copy_(start)
 
     def _plain_forward(self, indices: Tensor | None = None) -> Tensor:
-        rows = torch.arange(self.max_id) if indices is None else indices
-        return self.compose([part[rows] for part in self.parts])
+        relations = torch.arange(self.max_id) if indices is None else indices
+        if not self.mirrored:
+            return self.compose([part[relations] for part in self.parts])
+        made = self.compose([part[relations // 2] for part in self.parts])
+        return torch.where((relations % 2 == 1)[..., None, None], made.mT, made)
+
+    def row(self, relation: int) -> int:
+        """Which row of the parameters a relation's matrix is made from."""
+        return relation // 2 if self.mirrored else relation
+
+    def matrix(self, relation: int) -> Float[Tensor, "k d"]:
+        """One relation's matrix."""
+        made = self.compose(self._own(relation))
+        return made.mT if self._turned(relation) else made
+
+    def slopes(self, relation: int, slope: Float[Tensor, "k d"]) -> list[Tensor]:
+        """The gradient by a relation's row of each parameter, from that by its matrix."""
+        return self.pull(self._own(relation), slope.mT if self._turned(relation) else slope)
+
+    def _own(self, relation: int) -> list[Tensor]:
+        return [part[self.row(relation)] for part in self.parts]
+
+    def _turned(self, relation: int) -> bool:
+        return self.mirrored and relation % 2 == 1
 
     @abstractmethod
     def compose(self, parts: Sequence[Tensor]) -> Float[Tensor, "*n k d"]:
@@ -97,6 +130,9 @@ def build_matrices(
     rows are negated, in a relation and its reciprocal alike.
     """
     gain, dim, width = config.matrix_gain, config.dim, config.relation_dim
+    mirrored = config.inverse == "transpose"
+    if mirrored:
+        count, reflected = count // 2, None if reflected is None else reflected[::2]
     noise = config.matrix_noise / math.sqrt(dim)
     signs = torch.ones(count, width)
     if reflected is not None and reflected.any():
@@ -107,7 +143,7 @@ def build_matrices(
         spread = math.sqrt(gain * noise) / rank**0.25
         left = torch.randn(count, width, rank, generator=draw) * spread
         right = torch.randn(count, rank, dim, generator=draw) * spread
-        return LowRankMatrices([gain * signs, left, right], (width, dim))
+        return LowRankMatrices([gain * signs, left, right], (width, dim), mirrored=mirrored)
     if config.projection == "block":
         number = config.projection_blocks
         if width % number or dim % number:
@@ -118,13 +154,14 @@ def build_matrices(
         height, length = width // number, dim // number
         blocks = torch.randn(count, number, height, length, generator=draw) * noise
         blocks += signs.view(count, number, height, 1) * torch.eye(height, length)
-        return BlockMatrices([gain * blocks], (width, dim))
+        return BlockMatrices([gain * blocks], (width, dim), mirrored=mirrored)
     full = torch.randn(count, width, dim, generator=draw) * noise
-    return FullMatrices([gain * (signs[..., None] * torch.eye(width, dim) + full)], (width, dim))
+    full += signs[..., None] * torch.eye(width, dim)
+    return FullMatrices([gain * full], (width, dim), mirrored=mirrored)
 
 
 def _signs(count: int, config: TransRAConfig, draw: torch.Generator) -> Float[Tensor, "n k"]:
-    """1 or -1 for each row of each matrix; with reciprocals, two and two are alike."""
-    together = 2 if config.reciprocal else 1
+    """1 or -1 for each row of each matrix; with reciprocals of their own, two and two are alike."""
+    together = 2 if config.reciprocal and config.inverse == "own" else 1
     drawn = torch.rand(count // together, config.relation_dim, generator=draw)
     return torch.where(drawn < config.matrix_flips, -1.0, 1.0).repeat_interleave(together, dim=0)

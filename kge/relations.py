@@ -4,6 +4,7 @@ Takes a model's relation parameters, opens one relation at a time: its maps, and
 the blocks of a batch add to them.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import torch
@@ -70,28 +71,29 @@ class Relations:
 
     def open(self, row: int) -> OpenRelation:
         """The maps of a row, composed."""
-        head = self._matrices["head"].compose(self._parts("head", row))
+        head = self._matrices["head"].matrix(row)
         tail = {"same": head, "still": None, "own": None}[self._config.tails]
         if "tail" in self._matrices:
-            tail = self._matrices["tail"].compose(self._parts("tail", row))
+            tail = self._matrices["tail"].matrix(row)
         return OpenRelation(row, Maps(self.tables["shift"][row], head, tail))
 
-    def pulled(self, relation: OpenRelation) -> dict[str, Tensor]:
-        """The gradient by a relation's row of each table."""
-        slopes = relation.slopes()
-        by_head, by_tail = slopes.head, slopes.tail
-        if self._config.tails == "same" and by_head is not None and by_tail is not None:
-            by_head, by_tail = by_head + by_tail, None
-        found = {"shift": slopes.shift}
-        for name, slope in (("head", by_head), ("tail", by_tail)):
-            if slope is not None:
-                parts = self._matrices[name].pull(self._parts(name, relation.row), slope)
-                found |= {f"{name}.{n}": part for n, part in enumerate(parts)}
+    def pulled(self, opened: Iterable[OpenRelation]) -> dict[tuple[str, int], Tensor]:
+        """The gradients by rows of the tables, by (table, row); relations that share one add up."""
+        found: dict[tuple[str, int], Tensor] = {}
+        for relation in opened:
+            slopes = relation.slopes()
+            found["shift", relation.row] = slopes.shift
+            by_head, by_tail = slopes.head, slopes.tail
+            if self._config.tails == "same" and by_head is not None and by_tail is not None:
+                by_head, by_tail = by_head + by_tail, None
+            for name, slope in (("head", by_head), ("tail", by_tail)):
+                if slope is None:
+                    continue
+                matrices = self._matrices[name]
+                for n, part in enumerate(matrices.slopes(relation.row, slope)):
+                    key = f"{name}.{n}", matrices.row(relation.row)
+                    found[key] = found[key] + part if key in found else part
         return found
-
-    def _parts(self, name: str, row: int) -> list[Tensor]:
-        number = len(self._matrices[name].parts)
-        return [self.tables[f"{name}.{n}"][row] for n in range(number)]
 
 
 def _sum(parts: list[Tensor | None]) -> Tensor | None:

@@ -122,6 +122,25 @@ def test_a_bundle_of_another_form_is_refused(before: Bundle, graph, dials, says:
         Training(graph, config, previous_of(before, graph))
 
 
+def test_transposes_are_taken_over_as_such(make_snapshot, store: ArtifactStore, graph):
+    own = dataclasses.replace(SMALL, tails="still")
+    turned = dataclasses.replace(own, inverse="transpose")
+    snapshot = make_snapshot(EDGES)
+    bundles = {}
+    for config in (own, turned):
+        arrays = finished(Training(graph_of_snapshot(snapshot), config)).trained().arrays()
+        bundles[config.inverse] = seal_bundle(store, snapshot.digest, arrays, dials={}, metrics={})
+    # Two matrices may begin as transposes of each other, one cannot begin as two others.
+    for later in (own, turned):
+        training = Training(graph, later, previous_of(bundles["transpose"], graph))
+        count = len(graph.relations)
+        begun = training.trained().arrays().projections
+        np.testing.assert_array_equal(begun[:count], begun[count:].transpose(0, 2, 1))
+        assert np.isin(begun, bundles["transpose"].projections).all()
+    with pytest.raises(ShapeMismatch, match="inverse should be those of the bundle before"):
+        Training(graph, turned, previous_of(bundles["own"], graph))
+
+
 @pytest.mark.parametrize(("blocks", "refused"), [(2, False), (1, False), (4, True)])
 def test_blocks_are_taken_over_by_blocks_as_large(
     make_snapshot, store: ArtifactStore, graph, blocks: int, refused: bool
@@ -132,7 +151,7 @@ def test_blocks_are_taken_over_by_blocks_as_large(
     bundle = seal_bundle(store, snapshot.digest, arrays, dials={}, metrics={})
     later = dataclasses.replace(config, projection_blocks=blocks)
     if refused:
-        with pytest.raises(ShapeMismatch, match="should be those of the bundle before, or have"):
+        with pytest.raises(ShapeMismatch, match="should be those of the bundle before, or leave"):
             Training(graph, later, previous_of(bundle, graph))
         return
     training = Training(graph, later, previous_of(bundle, graph))

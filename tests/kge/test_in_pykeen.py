@@ -26,6 +26,7 @@ ARMS = {
         dim=16, relation_dim=16, gate_edges=0.0, bias=False, reciprocal=False, matrix_gain=1.0
     ),
     "still tails": TransRAConfig(dim=16, relation_dim=16, tails="still", projection="low_rank"),
+    "transposes": TransRAConfig(dim=16, relation_dim=16, tails="still", inverse="transpose"),
 }
 
 

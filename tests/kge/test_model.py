@@ -126,6 +126,14 @@ def test_choices_that_contradict_are_refused():
         TransRAConfig(reciprocal=False)
 
 
+@pytest.mark.parametrize(
+    "dials", [{}, {"tails": "own"}, {"tails": "still", "bias": False, "reciprocal": False}]
+)
+def test_transposes_need_reciprocals_and_still_tails(dials):
+    with pytest.raises(ConfigError, match="inverse should be own unless relations are reciprocal"):
+        TransRAConfig(inverse="transpose", **dials)
+
+
 @pytest.mark.parametrize("tails", ["same", "own", "still"])
 @pytest.mark.parametrize("bias", [True, False])
 def test_the_score_is_the_formula_whatever_tails_go_through(graph: Graph, tails: str, bias: bool):

@@ -39,13 +39,58 @@ def test_graphs_of_facts_have_dials_of_their_own_each_with_a_reason(make_snapsho
     assert differ <= set(chosen.reasons)
 
 
-@pytest.mark.parametrize(("dim", "blocks"), [(256, 32), (32, 4), (8, 1), (20, None), (5, None)])
-def test_matrices_of_facts_have_blocks_where_vectors_can_be_cut(make_snapshot, dim, blocks):
-    config = choose(graph_of(make_snapshot, 9, facts=True), Dials(dim=dim)).config
-    if blocks is None:
-        assert config.projection == "full"
-    else:
-        assert (config.projection, config.projection_blocks) == ("block", blocks)
+@pytest.mark.parametrize(
+    ("dim", "facts", "height"),
+    [
+        *[(256, 1, 2), (256, 127, 2), (256, 128, 4), (256, 255, 4), (256, 256, 8)],
+        *[
+            (256, 1023, 16),
+            (256, 1024, 32),
+            (256, 90_000, 32),
+            (64, 32, 4),
+            (2, 1, 2),
+            (20, 9_000, 4),
+        ],
+    ],
+)
+def test_blocks_of_facts_have_numbers_for_the_facts_of_a_relation(
+    make_snapshot, dim: int, facts: int, height: int
+):
+    """At most 8 numbers of M_r per fact, a power of two from 2 to 32 that divides dim."""
+    chosen = choose(graph_of(make_snapshot, facts, facts=True), Dials(dim=dim))
+    config = chosen.config
+    assert (config.projection, config.projection_blocks) == ("block", dim // height)
+    assert chosen.reasons["projection_blocks"].startswith(f"facts: {facts} per relation")
+    assert f"blocks of {height}" in chosen.reasons["projection_blocks"]
+
+
+@pytest.mark.parametrize(("entities", "l2"), [(1, 0.0139), (14, 0.0528), (14_541, 0.1917)])
+def test_the_regularizer_of_facts_grows_with_the_logarithm_of_entities(make_snapshot, entities, l2):
+    graph = graph_of(make_snapshot, 9, facts=True)
+    chosen = choose(dataclasses.replace(graph, ids=np.arange(entities).astype(str).astype(object)), Dials())
+    assert chosen.config.projected_l2 == l2
+    assert f"guess among {entities} entities" in chosen.reasons["projected_l2"]
+
+
+def test_matrices_of_facts_are_full_where_vectors_cannot_be_cut(make_snapshot):
+    config = choose(graph_of(make_snapshot, 9, facts=True), Dials(dim=5)).config
+    assert config.projection == "full"
+
+
+@pytest.mark.parametrize(
+    ("dials", "inverse"),
+    [({}, "transpose"), ({"tails": "own"}, "own"), ({"reciprocal": False, "bias": False}, "own")],
+)
+def test_matrices_of_facts_are_transposes_where_they_can_be(make_snapshot, dials, inverse):
+    config = choose(graph_of(make_snapshot, 9, facts=True), Dials(**dials)).config
+    assert config.inverse == inverse
+
+
+def test_transposes_are_refused_where_tails_move(make_snapshot):
+    dials = Dials(inverse="transpose")
+    assert choose(graph_of(make_snapshot, 9, facts=True), dials).config.inverse == "transpose"
+    with pytest.raises(ConfigError, match="received 'transpose' with tails 'same'"):
+        choose(graph_of(make_snapshot, 9), dials)
 
 
 def test_what_is_set_stays_and_has_no_reason(make_snapshot):

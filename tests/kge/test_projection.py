@@ -16,6 +16,15 @@ def matrices_of(kind: str, seed: int = 0, **dials):
     return build_matrices(3, config, torch.Generator().manual_seed(seed))
 
 
+def mirrored_of(kind: str, flips: float = 0.0):
+    config = TransRAConfig(
+        dim=6, relation_dim=6, projection=kind, projection_rank=2, projection_blocks=2,
+        tails="still", inverse="transpose", matrix_flips=flips,
+    )  # fmt: skip
+    reflected = np.array([False, False, True, True])
+    return build_matrices(4, config, torch.Generator().manual_seed(0), reflected)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_they_begin_near_a_multiple_of_the_identity(kind: str):
     still = matrices_of(kind, matrix_gain=1.5, matrix_noise=0.0)(None)
@@ -76,6 +85,34 @@ def test_the_gradient_by_the_parameters_equals_autograds(kind: str):
     expected = torch.autograd.grad((found.compose(leaves) * slope).sum(), leaves)
     for left, right in zip(found.pull(leaves, slope), expected, strict=True):
         torch.testing.assert_close(left, right)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_matrix_of_a_mirrored_relations_reciprocal_is_its_transpose(kind: str):
+    found = mirrored_of(kind)
+    every = found(None)
+    assert every.shape == (4, 6, 6)
+    assert all(len(part) == 2 for part in found.parts)
+    for relation in (0, 2):
+        assert (every[relation] - every[relation].T).abs().max() > 0.01
+        torch.testing.assert_close(every[relation + 1], every[relation].T)
+    asked = torch.tensor([[3, 0], [1, 2]])
+    torch.testing.assert_close(found(asked), every[asked])
+    for relation in range(4):
+        torch.testing.assert_close(found.matrix(relation), every[relation])
+    signs = mirrored_of(kind, flips=1.0)(None).diagonal(dim1=1, dim2=2) < 0
+    assert signs.any(dim=1).tolist() == [False, False, True, True]
+
+
+@pytest.mark.parametrize("relation", [2, 3])
+@pytest.mark.parametrize("kind", KINDS)
+def test_both_directions_of_a_mirrored_relation_move_the_same_numbers(kind: str, relation: int):
+    found = mirrored_of(kind)
+    slope = torch.randn(6, 6, generator=torch.Generator().manual_seed(5))
+    (found(torch.tensor(relation)) * slope).sum().backward()
+    assert found.row(relation) == 1
+    for part, own in zip(found.parts, found.slopes(relation, slope), strict=True):
+        torch.testing.assert_close(part.grad[1], own)
 
 
 def test_resetting_brings_the_start_back():

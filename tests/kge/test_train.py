@@ -109,6 +109,13 @@ ARMS = {
     "still tails": {"tails": "still"},
     "low rank": {"projection": "low_rank", "projection_rank": 3},
     "blocks": {"projection": "block", "projection_blocks": 2},
+    "transposes": {"tails": "still", "inverse": "transpose"},
+    "transposed blocks": {
+        "tails": "still",
+        "inverse": "transpose",
+        "projection": "block",
+        "projection_blocks": 2,
+    },
     "transr": {"gate_edges": 0.0, "bias": False, "reciprocal": False, "loss": "margin"},
     "no reciprocal, own tails": {"bias": False, "reciprocal": False, "tails": "own"},
 }
