@@ -67,7 +67,9 @@ def test_blocks_of_facts_have_numbers_for_the_facts_of_a_relation(
 @pytest.mark.parametrize(("entities", "l2"), [(1, 0.0139), (14, 0.0528), (14_541, 0.1917)])
 def test_the_regularizer_of_facts_grows_with_the_logarithm_of_entities(make_snapshot, entities, l2):
     graph = graph_of(make_snapshot, 9, facts=True)
-    chosen = choose(dataclasses.replace(graph, ids=np.arange(entities).astype(str).astype(object)), Dials())
+    chosen = choose(
+        dataclasses.replace(graph, ids=np.arange(entities).astype(str).astype(object)), Dials()
+    )
     assert chosen.config.projected_l2 == l2
     assert f"guess among {entities} entities" in chosen.reasons["projected_l2"]
 
