@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -25,13 +24,11 @@ import grid
 from folding import EDGES, Known, measure_cold, measure_others, measure_retrained, measure_speed
 from nodepiece import NodePieceDials, Part
 from nodepiece import measure as measure_nodepiece
-from pages import cells_of, page
 from pictures import by_edges
-from rich.table import Table
+from publish import About, publish
 from withheld import Withheld, withhold
 
-from api.provenance import header
-from graphsvc.report import Row, as_report
+from graphsvc.report import Row
 from kge.dials import Dials
 from kge.errors import KgeError
 from kge.files import read_names
@@ -191,17 +188,9 @@ def main() -> None:
     names = ("dim", "epochs", "nodepiece_epochs")
     names += ("inductive_epochs", "inductive_nodepiece_epochs")
     dials = {name: getattr(options, name) for name in names}
-    about = header(dials | {"share": SHARE, "enough": ENOUGH, "seeds": SEEDS})
-    about["commit"] = ", ".join(sorted({cell["commit"] for cell in found.values()}))
-    report = orjson.dumps(as_report(rows, about), option=orjson.OPT_INDENT_2)
-    (options.out / "cold.json").write_bytes(report)
+    dials |= {"share": SHARE, "enough": ENOUGH, "seeds": SEEDS}
     by_edges(options.out / "edges.png", [row for row in rows if row.metric == "mrr"])
-    text = page(_TITLE, _WORDS, "python benchmarks/cold.py", rows, about)
-    (options.out / "README.md").write_text(text.replace("| database |", "| model |"))
-    table = Table("metric", "model", "where", "value", "95 % interval", "unit")
-    for line in cells_of(rows):
-        table.add_row(*line)
-    grid.console.print(table)
+    publish(options.out, rows, found, dials, About("cold", _TITLE, _WORDS, "model"))
 
 
 if __name__ == "__main__":

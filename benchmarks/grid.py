@@ -36,6 +36,7 @@ def run(cells: Mapping[str, Measure], options: argparse.Namespace) -> dict[str, 
     folder: Path = options.out / "cells"
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
+    code = commit()  # of now: who measures for an hour may find another checkout at its end
     for name, measure in cells.items():
         file = folder / f"{name}.json"
         if options.list or file.exists() or options.only not in name:
@@ -46,7 +47,7 @@ def run(cells: Mapping[str, Measure], options: argparse.Namespace) -> dict[str, 
         start = time.monotonic()
         told = measure()
         took = round(time.monotonic() - start, 1)
-        result = {**told, "measured_seconds": took, "commit": commit()}
+        result = {**told, "measured_seconds": took, "commit": code}
         half = file.with_suffix(".half")
         half.write_text(json.dumps(result, indent=1) + "\n")
         half.rename(file)

@@ -24,16 +24,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 import grid
 from exporting import measure_export
 from market import Market
-from pages import cells_of, page
 from pictures import curve
 from places import KINDS, place
+from publish import About, publish
 from raw import measure_raw
 from replaying import measure_replay
-from rich.table import Table
 from served import Server, server
 
-from api.provenance import header
-from graphsvc.report import Row, as_report
+from graphsvc.report import Row
 
 RUNS = 3
 EVENTS = 150_000
@@ -324,13 +322,6 @@ def _row(
     return Row(metric=metric, value=value, unit=unit, split=split, model=kind, seed=seed)
 
 
-def table_of(rows: list[Row]) -> Table:
-    table = Table("metric", "database", "split", "value", "95 % interval", "unit")
-    for cells in cells_of(rows):
-        table.add_row(*cells)
-    return table
-
-
 def main() -> None:
     parser = grid.arguments(__doc__.splitlines()[0], "docs/benchmarks/ingest")
     parser.add_argument("--curve-events", type=int, default=CURVE_EVENTS)
@@ -344,18 +335,12 @@ def main() -> None:
         "singles": SINGLES,
         "market": {k: v for k, v in vars(Market()).items() if k != "seed"},
     }
-    about = header(dials)
-    about["commit"] = ", ".join(sorted({cell["commit"] for cell in found.values()}))
-    report = as_report(rows, about)
-    (options.out / "ingest.json").write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
     curve(
         options.out / "curve.png",
         {kind: told["steps"] for kind in KINDS if (told := found.get(f"curve-{kind}"))},
     )
-    command = "python benchmarks/ingest.py"
-    text = page("How fast events come in", _WORDS, command, rows, about)
-    (options.out / "README.md").write_text(text)
-    grid.console.print(table_of(rows))
+    about = About("ingest", "How fast events come in", _WORDS, "database")
+    publish(options.out, rows, found, dials, about)
 
 
 if __name__ == "__main__":

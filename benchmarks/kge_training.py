@@ -17,8 +17,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 # PyKEEN makes a folder for data sets where it is imported; none is needed here.
 os.environ.setdefault("PYSTOW_HOME", str(Path(tempfile.gettempdir()) / "pystow"))
 sys.path.insert(0, str(Path(__file__).parent))
@@ -31,14 +29,12 @@ import training_quality
 import training_speed
 from evaluating import measure_evaluation
 from link_prediction import digest, interval
-from pages import cells_of, page
 from pictures import growth, learning
-from rich.table import Table
+from publish import About, publish
 from stored import Stored, popular
 
 from api.memory import machine
-from api.provenance import header
-from graphsvc.report import Row, as_report
+from graphsvc.report import Row
 from kge.errors import KgeError
 from kge.files import TripleFiles, read_triples
 
@@ -216,15 +212,9 @@ def _evaluation_rows(told: Mapping[str, Any]) -> list[Row]:
     ]
 
 
-def write(
-    found: Mapping[str, Mapping[str, Any]], asked: Asked, out: Path, command: str
-) -> list[Row]:
-    """Report, page and pictures of what was measured."""
+def write(found: Mapping[str, Mapping[str, Any]], asked: Asked, out: Path, given: str) -> None:
+    """Report, page and pictures of what was measured; `given` are the options on the page."""
     sizes, rows = asked.sizes, rows_of(found, asked)
-    about = header({**asdict(sizes), "graph": asked.name, "digest": asked.files})
-    about["commit"] = ", ".join(sorted({cell["commit"] for cell in found.values()}))
-    report = orjson.dumps(as_report(rows, about), option=orjson.OPT_INDENT_2)
-    (out / "kge_training.json").write_bytes(report)
     by_size = {axis: training_growth.series(found, sizes.growth, axis) for axis in _AXES}
     growth(out / "growth.png", by_size, "seconds per epoch")
     told = training_quality.curves(found, asked.files, sizes.quality) if asked.data else {}
@@ -235,9 +225,9 @@ def write(
     named = {name: getattr(sizes.speed, name) for name in _NAMED}
     words = _WORDS.format(products=", ".join(map(str, sizes.speed.products)), **named)
     words += _CURVES if runs else ""
-    text = page(_TITLE, words, command, rows, about, models="graph or model")
-    (out / "README.md").write_text(text)
-    return rows
+    dials = {**asdict(sizes), "graph": asked.name, "digest": asked.files}
+    about = About("kge_training", _TITLE, words, "graph or model", given)
+    publish(out, rows, found, dials, about)
 
 
 _AXES = ("edges", "entities")
@@ -251,14 +241,11 @@ def main() -> None:
         found = measure(asked, options)
     except KgeError as error:
         raise SystemExit(f"error: {error}") from error
-    command = "python benchmarks/kge_training.py"
+    given = ""
     if asked.data is not None:
-        command += " ".join(["", *(f"--{n} {getattr(options, n).name}" for n in GIVEN)])
-        command += f" --minutes {options.minutes:g} --seeds {options.seeds}"
-    table = Table("metric", "graph or model", "where", "value", "95 % interval", "unit")
-    for line in cells_of(write(found, asked, options.out, command)):
-        table.add_row(*line)
-    grid.console.print(table)
+        given = " ".join(f"--{n} {getattr(options, n).name}" for n in GIVEN)
+        given += f" --minutes {options.minutes:g} --seeds {options.seeds}"
+    write(found, asked, options.out, given)
 
 
 if __name__ == "__main__":

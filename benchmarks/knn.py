@@ -26,14 +26,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import grid
 from knn_bundles import SOURCES, bundle_of, folder_of
-from pages import cells_of, page
 from pictures import trade
-from rich.table import Table
+from publish import About, publish
 from served import Server, server
 
-from api.provenance import header
 from graphsvc.artifact import ArtifactStore
-from graphsvc.report import Row, as_report
+from graphsvc.report import Row
 from kge.bundle import Bundle
 from kge.config import IndexConfig
 from kge.index import Index, build_index, open_index
@@ -338,13 +336,6 @@ def rows_of(found: Mapping[str, Mapping[str, Any]], rows: int) -> list[Row]:
     return made
 
 
-def table_of(rows: list[Row]) -> Table:
-    table = Table("metric", "vectors", "index", "value", "95 % interval", "unit")
-    for shown in cells_of(rows):
-        table.add_row(*shown)
-    return table
-
-
 def main() -> None:
     parser = grid.arguments(__doc__.splitlines()[0], "docs/benchmarks/knn")
     parser.add_argument("--rows", type=int, default=ROWS, help="vectors of the type searched")
@@ -355,10 +346,6 @@ def main() -> None:
     found = grid.run(cells(options), options)
     rows = rows_of(found, options.rows)
     dials = {"rows": options.rows, "k": K, "batch": BATCH, "cores": CORES, "memory_mib": MEMORY_MIB}
-    about = header(dials)
-    about["commit"] = ", ".join(sorted({cell["commit"] for cell in found.values()}))
-    report = as_report(rows, about)
-    (options.out / "knn.json").write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
     curves = {
         source: told["curve"]
         for source in SOURCES
@@ -366,12 +353,8 @@ def main() -> None:
     }
     trade(options.out / "recall.png", curves, IndexConfig().least_recall)
     words = _WORDS.format(rows=options.rows, queries=QUERIES, batch=BATCH, cores=CORES)
-    text = page(
-        "How near neighbors are found", words, "python benchmarks/knn.py", rows, about,
-        models="vectors",
-    )  # fmt: skip
-    (options.out / "README.md").write_text(text)
-    grid.console.print(table_of(rows))
+    about = About("knn", "How near neighbors are found", words, "vectors")
+    publish(options.out, rows, found, dials, about)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ def page(
     rows: Sequence[Row],
     header: Mapping[str, Any],
     *,
-    models: str = "database",
+    models: str,
 ) -> str:
     """Title, words, machine, and a table of the rows that stand for all runs.
 

@@ -23,20 +23,17 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import grid
 import numpy as np
-import orjson
 import warm
 from growing import ARMS, FIRST, REFRESHES, World, open_world
-from pages import cells_of, page
 from pictures import by_refresh
-from rich.table import Table
+from publish import About, publish
 from stability import as_frame, edges_of, procrustes, stability
 
 from api.demo.data import fetch
 from api.errors import ApiError
-from api.provenance import header
 from api.settings import read_settings
 from graphsvc.errors import GraphError
-from graphsvc.report import Row, as_report
+from graphsvc.report import Row
 from graphsvc.snapshot import Span, open_snapshot
 from kge import heldout
 from kge.bundle import Bundle
@@ -323,19 +320,10 @@ def main() -> None:
     names = ("split", "seeds", "dim", "epochs", "triples_epochs", "threads")
     dials = {name: getattr(options, name) for name in names}
     dials |= {"first": FIRST, "refreshes": REFRESHES, "new": warm.NEW, "frame_kept": FRAME_KEPT}
-    about = header(dials)
-    about["commit"] = ", ".join(sorted({cell["commit"] for cell in found.values()}))
-    report = orjson.dumps(as_report(rows, about), option=orjson.OPT_INDENT_2)
-    (options.out / "refresh.json").write_bytes(report)
     for metric, kind in (("auc_change", ""), ("cosine", "/film")):
         told = [row for row in rows if row.metric == metric and row.split.endswith(kind)]
         by_refresh(options.out / f"{metric}.png", told)
-    text = page(_TITLE, _WORDS, "python benchmarks/refresh.py", rows, about, models="way")
-    (options.out / "README.md").write_text(text)
-    table = Table("metric", "way", "where", "value", "95 % interval", "unit")
-    for line in cells_of(rows):
-        table.add_row(*line)
-    grid.console.print(table)
+    publish(options.out, rows, found, dials, About("refresh", _TITLE, _WORDS, "way"))
 
 
 if __name__ == "__main__":

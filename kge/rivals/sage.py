@@ -17,11 +17,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from kge.errors import TooFewTriples
 from kge.progress import Progress, Share
 from kge.rivals.config import SageConfig
 from kge.rivals.dot_scorer import DotScorer
-from kge.rivals.edges import Batch, batches_per_pass, contrast, draw, passes, plain_sparse
+from kge.rivals.edges import Batch, contrast, draw
+from kge.rivals.loop import Learned, check, train
 from kge.rivals.neighbors import Layer, Neighbors
 from kge.rivals.sage_layers import BACKENDS, SageLayer
 from kge.scorer import Scorer
@@ -95,8 +95,7 @@ def train_sage(
 
     Raises `TooFewTriples`, and `ConfigError` where the backend does not load.
     """
-    if not len(graph.head):
-        raise TooFewTriples
+    check(graph)
     random = np.random.default_rng([seed, 13])
     model = Sage(graph, config, torch.Generator().manual_seed(seed))
     rest = [*model.layers.parameters(), model.decoder]
@@ -104,31 +103,17 @@ def train_sage(
         (torch.optim.Adagrad([model.table.weight, model.bias]), config.learning_rate),
         (torch.optim.Adam(rest), config.weight_learning_rate),
     ]
-    per_pass = batches_per_pass(graph, config.batch)
-    total = max(1, round(config.epochs * per_pass))
     hidden = np.zeros(len(graph.head), dtype=bool)
-    for step, batch in enumerate(passes(graph, config.batch, random)):
-        done = share(step) if share else step / total
-        if done >= 1.0:
-            break
+
+    def loss(batch: Batch) -> Tensor:
         hidden[batch.edges] = True
-        loss = _loss(model, graph, batch, config, (hidden, random))
+        found = _loss(model, graph, batch, config, (hidden, random))
         hidden[batch.edges] = False
-        for optimizer, rate in optimizers:
-            optimizer.param_groups[0]["lr"] = rate * (1.0 - done)
-            optimizer.zero_grad()
-        with plain_sparse():
-            loss.backward()
-            for optimizer, _ in optimizers:
-                optimizer.step()
-        yield Progress(
-            step=step + 1,
-            total=round((step + 1) / done) if share and done > 0 else total,
-            loss=float(loss.detach()),
-            note=f"epoch {(step + 1) / per_pass:.2f}",
-            so_far=model.scorer,
-        )
-    return model.scorer()
+        return found
+
+    learned = Learned(loss=loss, scorer=model.scorer, optimizers=optimizers)
+    run = train(learned, graph, random, batch=config.batch, epochs=config.epochs, share=share)
+    return (yield from run)
 
 
 def _loss(

@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kge.errors import TooFewTriples
 from kge.progress import Progress, Share
 from kge.rivals.config import TwhinConfig
 from kge.rivals.dot_scorer import DotScorer
-from kge.rivals.edges import Batch, batches_per_pass, contrast, draw, passes, plain_sparse
+from kge.rivals.edges import Batch, contrast, draw
+from kge.rivals.loop import Learned, check, train
 from kge.scorer import Scorer
 from kge.triples import Graph
 
@@ -56,32 +56,16 @@ def train_twhin(
     graph: Graph, config: TwhinConfig, *, seed: int = 0, share: Share | None = None
 ) -> Generator[Progress, None, Scorer]:
     """Train TwHIN; the same seed and share give the same steps. Raises `TooFewTriples`."""
-    if not len(graph.head):
-        raise TooFewTriples
+    check(graph)
     random = np.random.default_rng([seed, 11])
     model = Twhin(graph, config, torch.Generator().manual_seed(seed))
-    optimizer = torch.optim.Adagrad(model.parameters(), lr=config.learning_rate)
-    per_pass = batches_per_pass(graph, config.batch)
-    total = max(1, round(config.epochs * per_pass))
-    for step, batch in enumerate(passes(graph, config.batch, random)):
-        done = share(step) if share else step / total
-        if done >= 1.0:
-            break
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * (1.0 - done)
-        optimizer.zero_grad()
-        loss = twhin_loss(model, graph, batch, config, random)
-        with plain_sparse():
-            loss.backward()
-            optimizer.step()
-        yield Progress(
-            step=step + 1,
-            total=round((step + 1) / done) if share and done > 0 else total,
-            loss=float(loss.detach()),
-            note=f"epoch {(step + 1) / per_pass:.2f}",
-            so_far=model.scorer,
-        )
-    return model.scorer()
+    learned = Learned(
+        loss=lambda batch: twhin_loss(model, graph, batch, config, random),
+        scorer=model.scorer,
+        optimizers=[(torch.optim.Adagrad(model.parameters()), config.learning_rate)],
+    )
+    run = train(learned, graph, random, batch=config.batch, epochs=config.epochs, share=share)
+    return (yield from run)
 
 
 def twhin_loss(

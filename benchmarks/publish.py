@@ -1,0 +1,57 @@
+"""What a benchmark leaves behind: a report as JSON, a page, and a table on the screen.
+
+Takes rows, the cells they are from, and words; never measures anything.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grid
+import orjson
+from pages import cells_of, page
+from rich.table import Table
+
+from api.provenance import header
+from graphsvc.report import Row, as_report
+
+
+@dataclass(frozen=True)
+class About:
+    """What a benchmark says of itself: `name` is its script's, `models` what its rows compare."""
+
+    name: str
+    title: str
+    words: str
+    models: str
+    #: options that a reader would have to give again
+    options: str = ""
+
+    @property
+    def command(self) -> str:
+        """What to run."""
+        return f"python benchmarks/{self.name}.py {self.options}".rstrip()
+
+
+def publish(
+    folder: Path,
+    rows: Sequence[Row],
+    cells: Mapping[str, Mapping[str, Any]],
+    dials: Mapping[str, Any],
+    about: About,
+) -> None:
+    """Write `<name>.json` and `README.md` into a folder, and show the table.
+
+    The report's commit names those of all cells, which may have been measured at several.
+    """
+    head = header(dials)
+    head["commit"] = ", ".join(sorted({cell["commit"] for cell in cells.values()}))
+    report = orjson.dumps(as_report(rows, head), option=orjson.OPT_INDENT_2)
+    (folder / f"{about.name}.json").write_bytes(report)
+    text = page(about.title, about.words, about.command, rows, head, models=about.models)
+    (folder / "README.md").write_text(text)
+    shown = Table("metric", about.models, "where", "value", "95 % interval", "unit")
+    for line in cells_of(rows):
+        shown.add_row(*line)
+    grid.console.print(shown)
