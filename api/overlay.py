@@ -1,6 +1,6 @@
 """What changed since the bundle was trained: vectors, and rows of the index to pass over.
 
-Takes folded vectors and hidden rows, gives what is near among them; never holds more entities than
+Takes folded vectors and hidden rows, gives both as arrays to search; never holds more entities than
 its bound. Each trio has an overlay of its own, so a promotion starts with an empty one.
 """
 
@@ -36,19 +36,6 @@ class Folded:
             return self
         found = self.facets.get(facet)
         return found if found and found.edges else None
-
-
-@dataclass(frozen=True, slots=True)
-class Near:
-    """An entity of the overlay and its cosine distance, from 0 (same direction) to 2.
-
-    changed: training knows it, and the overlay stands in for its row of the index.
-    """
-
-    id: str
-    distance: float
-    edges: int
-    changed: bool
 
 
 @dataclass(slots=True)
@@ -228,16 +215,6 @@ class View:
     changed: NDArray[np.bool_]
     #: Rows of the index to pass over, True at each; None for none.
     passed_over: NDArray[np.bool_] | None
-
-    def nearest(self, vector: NDArray[np.float32], k: int) -> list[Near]:
-        """The k with the smallest angle to a vector, nearest first; exact."""
-        if not self.ids:
-            return []
-        distances = 1.0 - self.directions @ direction(vector)
-        return [
-            Near(self.ids[n], float(distances[n]), int(self.edges[n]), bool(self.changed[n]))
-            for n in np.argsort(distances, kind="stable")[:k].tolist()
-        ]
 
 
 def _view(side: "_Side | None", facet: str, passed_over: NDArray[np.bool_] | None) -> View:

@@ -2,10 +2,13 @@
 
 Takes dials and names of arms, gives dials and trainings; never measures anything.
 
-    transr    neither: the original TransR's embedding
+    transr    neither: a vector of its own for every entity, as in TransR
     compose   an entity with few edges leans on anchors
     frame     a refresh is held where the bundle before had the anchors
     both      compose and frame
+
+All other dials are the same in every arm, so their difference is the anchors'. With the original
+loss, matrices and directions too, which are dials, `transr` is TransR itself.
 
 The frame means something for a second training alone. So `frame` and `both` are refreshes: they
 begin with the bundle of `transr` and of `compose`, and train on for `refresh_share` of the epochs.

@@ -1,7 +1,6 @@
-"""The overlay keeps the most recently touched entities, and finds the nearest of them exactly."""
+"""The overlay keeps the most recently touched entities, and shows them as rows."""
 
 import numpy as np
-import pytest
 
 from api.overlay import Folded, Overlay, Place, Remembered
 from graphsvc.ids import EntityId
@@ -43,13 +42,10 @@ def test_the_bound_holds_over_all_types() -> None:
     assert overlay.full
     assert len(overlay) == 3
     assert overlay.get(user("b")) is None, "touched least recently"
-    assert {n.id for n in overlay.view("user").nearest(np.array([1, 0], np.float32), 9)} == {
-        "a",
-        "c",
-    }
+    assert sorted(overlay.view("user").ids) == ["a", "c"]
 
 
-def test_the_nearest_are_the_ones_that_a_loop_finds() -> None:
+def test_a_view_has_the_rows_of_those_that_are_there() -> None:
     rng = np.random.default_rng(3)
     overlay, kept = Overlay(bound=1000), {}
     for step in range(600):
@@ -61,19 +57,14 @@ def test_the_nearest_are_the_ones_that_a_loop_finds() -> None:
             kept[name] = rng.normal(size=4).astype(np.float32)
             overlay.put(user(name), folded(*kept[name], edges=step))
     assert len(overlay) == len(kept) > 20
-    query = rng.normal(size=4).astype(np.float32)
-
-    def distance(vector: np.ndarray) -> float:
-        return 1 - float(vector @ query / np.linalg.norm(vector) / np.linalg.norm(query))
-
-    expected = sorted(kept, key=lambda name: distance(kept[name]))[:10]
-    found = overlay.view("user").nearest(query, 10)
-    assert [near.id for near in found] == expected
-    assert [near.distance for near in found] == pytest.approx(
-        [distance(kept[name]) for name in expected], abs=1e-5
-    )
+    users = overlay.view("user")
+    assert sorted(users.ids) == sorted(kept)
+    expected = np.stack([kept[name] for name in users.ids])
+    np.testing.assert_array_equal(users.vectors, expected)
+    lengths = np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(users.directions, expected / lengths, rtol=1e-5)
     ads = overlay.view("ad")
-    assert (ads.nearest(query, 10), ads.passed_over) == ([], None)
+    assert (ads.ids, ads.passed_over) == ([], None)
 
 
 def test_rows_are_hidden_and_shown() -> None:
@@ -88,14 +79,12 @@ def test_rows_are_hidden_and_shown() -> None:
 
 
 def test_a_changed_one_stands_in_for_its_row_for_as_long_as_it_is_there() -> None:
-    overlay, query = Overlay(bound=2), np.array([1, 0], np.float32)
+    overlay = Overlay(bound=2)
 
     def seen() -> tuple[list[tuple[str, bool]], list[bool] | None]:
         view = overlay.view("user")
-        near, passed_over = view.nearest(query, 9), view.passed_over
-        return [(one.id, one.changed) for one in near], (
-            None if passed_over is None else passed_over.tolist()
-        )
+        passed_over = None if view.passed_over is None else view.passed_over.tolist()
+        return list(zip(view.ids, view.changed.tolist(), strict=True)), passed_over
 
     overlay.put(user("b"), folded(), replaces=Place(1, 3))
     assert seen() == ([("b", True)], [False, True, False])
