@@ -209,10 +209,11 @@ class _Asking:
                 for n, _ in some:
                     told[n] = error
                 continue
-            for (_, one), items in zip(some, found.items, strict=True):
+            each = zip(found.items, found.exact, found.recall, strict=True)
+            for (_, one), (items, exact, recall) in zip(some, each, strict=True):
                 one.items.extend(items)
-                one.exact &= found.exact
-                one.recall = min(one.recall, found.recall)
+                one.exact &= exact
+                one.recall = min(one.recall, recall)
 
     def _near(self, type_: str, like: _Asked, asked: Sequence[_Asked]) -> Near:
         question = like.question

@@ -36,8 +36,8 @@ class Near:
     """What was found for each vector, and how."""
 
     items: Sequence[list[Item]]
-    exact: bool
-    recall: float
+    exact: Sequence[bool]
+    recall: Sequence[float]
 
 
 def nearest(
@@ -60,7 +60,7 @@ def nearest(
         for n, near in enumerate(distances):
             more = _folded(wanted, view, beside, near, None)
             items[n] = sorted([*items[n], *more], key=_by_distance)[: wanted.k]
-    return Near(items, found.plan == "exact", found.recall)
+    return Near(items, found.exact.tolist(), found.recalls.tolist())
 
 
 def _beside(view: View, wanted: Wanted, passing: Passing | None) -> NDArray[np.int64]:
@@ -79,7 +79,7 @@ def _completing(
     """The k best by the model's score of a relation; exact."""
     side, (allowed, view, beside) = wanted.side, among
     if side is None:
-        return Near([], True, 1.0)
+        return Near([], [], [])
     scores, rows = trio.completion.search(side, heads, wanted.k, allowed=allowed)
     facet = trio.bundle.facet(side.facet)
     items = _items(trio, wanted.type, rows, _gaps(scores, facet.bias[rows], facet.scale), scores)
@@ -93,7 +93,7 @@ def _completing(
         for n in range(len(heads)):
             folded = _folded(wanted, view, beside, gaps[n], more[n])
             items[n] = sorted([*items[n], *folded], key=_by_score)[: wanted.k]
-    return Near(items, True, 1.0)
+    return Near(items, [True] * len(items), [1.0] * len(items))
 
 
 def _gaps(

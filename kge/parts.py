@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from graphsvc.snapshot import TypeRange
 from kge.kinds import KindName
-from kge.searchers import DEPTHS, effort_for, flat, found_by, top
+from kge.searchers import DEPTHS, comes_short, effort_for, flat, found_by, top
 
 # Dimensions: q queries, n entities of the type, d vector, k found.
 
@@ -33,13 +33,24 @@ _BLOCK = 1 << 16
 class Found(NamedTuple):
     """Cosine distances (0 to 2) and bundle rows, nearest first; infinite and -1 for none.
 
-    recall: the share of the k really nearest that such a search found when the index was built.
+    exact: for which queries all that may be found was compared. recalls: for each query, the share
+    of the k really nearest that such a search found when the index was built; 1 where it is exact.
     """
 
     distances: Float[np.ndarray, "q k"]
     rows: Int[np.ndarray, "q k"]
-    plan: PlanName
-    recall: float
+    exact: Bool[np.ndarray, "q"]
+    recalls: Float[np.ndarray, "q"]
+
+    @property
+    def plan(self) -> PlanName:
+        """What holds for all of the queries."""
+        return "exact" if bool(self.exact.all()) else "approximate"
+
+    @property
+    def recall(self) -> float:
+        """The least of the queries' recalls; 1 for no query."""
+        return float(self.recalls.min(initial=1.0))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +64,8 @@ class Recipe:
     reason: str
     rows: int
     bytes_per_vector: float
-    #: (share of the rows that a filter lets pass, recall at each of `DEPTHS`), widest first
+    #: (share of the rows that a filter lets pass, recall at each of `DEPTHS`), widest first; of the
+    #: filters that were measured the worst one counts
     recall: tuple[tuple[float, ...], ...]
     #: (kind, recall@10 that it reached) of other kinds that were built
     tried: tuple[tuple[str, float], ...]
@@ -92,7 +104,10 @@ class Part:
         k: int,
         allowed: Bool[np.ndarray, "n"] | None = None,
     ) -> Found:
-        """The k nearest that are allowed, by the plan that their number asks for."""
+        """The k nearest that are allowed, by the plan that their number asks for.
+
+        Where the index comes short, since what is allowed lies elsewhere, all of it is compared.
+        """
         may = None if allowed is None else allowed[self._places] if self._gaps else allowed
         count = len(self._places) if may is None else int(np.count_nonzero(may))
         recall = None
@@ -100,18 +115,24 @@ class Part:
             share = count / len(self._places)
             recall = self.recipe.plan(share, k, least=self.least_recall)
         units = directions(queries)
+        exact = np.ones(len(units), np.bool_)
         if recall is not None:
             effort = effort_for(self.recipe.kind, self.recipe.effort, k, share)
             found = found_by(
                 self.recipe.kind, self._searcher, units, k + _SPARE, effort=effort, allowed=may
             )
+            exact = comes_short(found, k, may)
+            found[exact] = -1
+            if exact.any():
+                compared = self._compare(units[exact], k + _SPARE, may)
+                found[exact, : compared.shape[1]] = compared
         elif self.recipe.kind == "exact" and 2 * count > len(self._places):
             found = found_by("exact", self._searcher, units, k + _SPARE, effort=0, allowed=may)
         else:
             found = self._compare(units, k + _SPARE, may)
         distances, rows = self._measured(units, found, k)
-        plan: PlanName = "exact" if recall is None else "approximate"
-        return Found(distances, rows, plan, 1.0 if recall is None else recall)
+        recalls = np.where(exact, 1.0, 1.0 if recall is None else recall)
+        return Found(distances, rows, exact, recalls)
 
     @cached_property
     def _gaps(self) -> bool:

@@ -11,6 +11,7 @@ from kge.bundle import Bundle, seal_bundle
 from kge.config import IndexConfig
 from kge.errors import ConfigError, ShapeMismatch, UnknownFacet, UnknownType
 from kge.index import Index, build_index, open_index
+from kge.parts import directions
 
 KINDS = ("exact", "scan", "hnsw", "ivf_sq8")
 
@@ -160,6 +161,54 @@ def test_a_narrow_filter_is_answered_exactly(store: ArtifactStore, many: Bundle)
             )
         else:
             assert 0.95 <= found.recall <= 1.0
+
+
+@pytest.mark.parametrize("least", [0.0, 0.95])
+def test_what_passes_may_lie_far_from_who_asks(
+    store: ArtifactStore, arrays: BundleArrays, least: float
+):
+    bundle = seal_bundle(store, "0" * 64, crowd(arrays, 20_000), dials={}, metrics={})
+    config = IndexConfig(kind="ivf_sq8", filter_rows=0, least_recall=least)
+    index = build_index(store, bundle, config)
+    assert index.recipes["all", "film"].kind == "ivf_sq8"
+    films, centers = directions(bundle.vectors[:20_000]), directions(bundle.vectors[20_000:])
+    allowed = (films @ centers.T).argmax(axis=1) < 6
+    far = int((centers @ centers[:6].T).max(axis=1).argmin())
+    queries = bundle.vectors[[20_000 + far, 20_000]]
+    for k in (10, 100):
+        found = index.search("film", queries, k, allowed=allowed)
+        for n, query in enumerate(queries):
+            distances, expected = truth(bundle, "film", query, allowed)
+            alone = index.search("film", queries[n : n + 1], k, allowed=allowed)
+            np.testing.assert_array_equal(alone.rows[0], found.rows[n])
+            assert (alone.plan == "exact", alone.recall) == (found.exact[n], found.recalls[n])
+            assert allowed[found.rows[n]].all(), "k of them, and none is missing"
+            if found.exact[n]:
+                assert found.recalls[n] == 1.0
+                np.testing.assert_allclose(found.distances[n], distances[:k], atol=1e-5)
+            hits = len(set(found.rows[n].tolist()) & set(expected[:k].tolist()))
+            assert hits >= (0.6 if least else 0.3) * k, "what is told is a mean over who asks"
+        if not least:
+            assert found.exact.tolist() == [True, False], "the second one stands within"
+            assert found.plan == "approximate"
+
+
+@pytest.mark.parametrize("kind", ["hnsw", "ivf_sq8"])
+@pytest.mark.parametrize("share", [0.15, 0.4])
+def test_recall_is_told_truly_where_filters_go_with_vectors(
+    store: ArtifactStore, many: Bundle, kind: str, share: float
+):
+    index = build_index(store, many, IndexConfig(kind=kind, filter_rows=0, least_recall=0.5))
+    films = directions(many.vectors[:3000])
+    near = films @ films[17]
+    queries = many.vectors[np.random.default_rng(8).choice(3040, 60, replace=False)]
+    for allowed in (near >= np.quantile(near, 1 - share), near <= np.quantile(near, share)):
+        found = index.search("film", queries, 10, allowed=allowed)
+        hits = [
+            len(set(rows.tolist()) & set(truth(many, "film", query, allowed)[1][:10].tolist()))
+            for query, rows in zip(queries, found.rows, strict=True)
+        ]
+        assert np.mean(hits) / 10 >= found.recalls.mean() - 0.05, "within a sample's noise"
 
 
 def test_a_kind_that_falls_short_is_not_taken(store: ArtifactStore, many: Bundle, monkeypatch):
