@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import orjson
 from fastapi import APIRouter, Depends, Query, Response
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from api import problems
@@ -30,6 +31,8 @@ MOST_NEIGHBORS = 1000
 #: In an address, of which a server takes 64 KiB, and a character may be 12 bytes of it.
 _LONGEST_FILTER = 4_000
 _FACET = r"^[A-Za-z0-9_-]{1,64}$"
+#: Lengths of a vector beside 0: their squares, times what a relation's matrix adds, are float32.
+_SHORTEST, _LONGEST = 1e-15, 1e15
 _DISTANCE = (
     "1 - cosine: 0 is the same direction, 2 the opposite one; with a relation, how far it is from "
     "where the head looks"
@@ -287,7 +290,7 @@ def _question(query: Mapping[str, Any]) -> Question | Exception:
             check_size(asked.filter)
         question = Question(
             entity=EntityId(asked.entity.type, asked.entity.id) if asked.entity else None,
-            vector=None if asked.vector is None else np.array(asked.vector, np.float32),
+            vector=None if asked.vector is None else _vector(asked.vector),
             vector_type=asked.vector_type,
             k=asked.k,
             type=asked.type,
@@ -301,6 +304,21 @@ def _question(query: Mapping[str, Any]) -> Question | Exception:
     except Invalid as error:
         return error
     return question
+
+
+def _vector(numbers: Sequence[float]) -> NDArray[np.float32]:
+    """A vector as the bundle has them. Raises `Invalid` where float32 cannot compare it."""
+    value, place = max(((abs(number), n) for n, number in enumerate(numbers)), default=(0.0, 0))
+    if value > _LONGEST:
+        field, came = f"vector.{place}", numbers[place]
+        wanted = f"a number from {-_LONGEST:g} to {_LONGEST:g}"
+    else:
+        field, came = "vector", float(np.linalg.norm(np.array(numbers, np.float64)))
+        wanted = f"of length 0, or from {_SHORTEST:g} to {_LONGEST:g}"
+        if came == 0.0 or _SHORTEST <= came <= _LONGEST:
+            return np.array(numbers, np.float32)
+    told = {"field": field, "value": f"{came:g}", "expected": wanted}
+    raise Invalid(f"{field}: should be {wanted}, received {came:g}", errors=[told])
 
 
 def _refused(error: ValidationError) -> Invalid:

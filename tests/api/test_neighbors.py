@@ -206,6 +206,42 @@ def test_one_that_is_refused_leaves_the_others_alone(
     assert words in problem["detail"]
 
 
+@pytest.mark.parametrize(
+    ("first", "field", "wanted"),
+    [
+        (1e39, "vector.0", "a number from -1e+15 to 1e+15"),
+        (-1e20, "vector.0", "a number from -1e+15 to 1e+15"),
+        (1e308, "vector.0", "a number from -1e+15 to 1e+15"),
+        (9.9e14, "vector", "of length 0, or from 1e-15 to 1e+15"),
+        (1e-30, "vector", "of length 0, or from 1e-15 to 1e+15"),
+    ],
+)
+def test_a_vector_that_cannot_be_compared_is_named(
+    http: httpx.Client, bundle, first: float, field: str, wanted: str
+) -> None:
+    vector = [first, first / 2] + [0.0] * (bundle.dim - 2)
+    queries = [{"vector": vector, "type": "film"}, {"vector": [0.0] * bundle.dim, "type": "film"}]
+    refused, zero = http.post("/v1/neighbors", json={"queries": queries}).json()["answers"]
+    assert (refused["verdict"], refused["problem"]["status"]) == ("refused", 422)
+    [error] = refused["problem"]["errors"]
+    assert (error["field"], error["expected"]) == (field, wanted)
+    assert float(error["value"]) == pytest.approx(first, rel=0.2)
+    assert {item["distance"] for item in zero["items"]} == {1.0}, "zero is near nothing"
+
+
+@pytest.mark.parametrize("length", [1e-14, 1e14])
+def test_the_length_of_a_vector_does_not_matter(http: httpx.Client, bundle, length: float) -> None:
+    own = bundle.vectors[bundle.rows("film", ["d4"])[0]].astype(float)
+    far = (own / np.linalg.norm(own) * length).tolist()
+    queries = [{"vector": some, "type": "film", "k": 4} for some in (own.tolist(), far)]
+    queries.append({"vector": far, "vector_type": "film", "relation": "genre", "k": 2})
+    first, second, scored = http.post("/v1/neighbors", json={"queries": queries}).json()["answers"]
+    assert ids(first) == ids(second)
+    for one, other in zip(first["items"], second["items"], strict=True):
+        assert one["distance"] == pytest.approx(other["distance"], abs=1e-5)
+    assert all(np.isfinite(item["score"]) for item in scored["items"])
+
+
 def test_too_many_queries_are_refused(http: httpx.Client, problem) -> None:
     query = {"entity": {"type": "film", "id": "d1"}}
     refused = problem(http.post("/v1/neighbors", json={"queries": [query] * 101}), 422)
