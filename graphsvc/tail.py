@@ -11,10 +11,11 @@ from sqlalchemy import Connection, func, or_, select
 from sqlalchemy.sql import Select
 
 from graphsvc.builtin import MERGE, OPT_OUT, RETIRE
-from graphsvc.bulk import fetch
+from graphsvc.bulk import fetch, rows_among
 from graphsvc.ids import EntityId, is_storable
 from graphsvc.tables import consents, entities, events, sequences
 
+#: Also of keys in a statement, each as two of SQLite's 32,766 variables.
 _BLOCK = 10_000
 
 
@@ -136,20 +137,24 @@ def opted_out(connection: Connection, *, after: int) -> Iterator[Entity]:
 def opted_out_since(connection: Connection, seq: int, *, keys: Collection[int]) -> dict[int, int]:
     """Which of some opted out behind a place in the log, also if they agreed again: key -> place.
 
-    Keys are those that hold now; at most some thousand.
+    Keys are those that hold now, however many.
     """
     holds = func.coalesce(entities.c.merged_into, entities.c.key)
-    some = sorted(keys)
-    named_so = select(entities.c.key).where(
-        or_(entities.c.key.in_(some), entities.c.merged_into.in_(some))
-    )
-    query = (
-        select(holds, func.max(events.c.seq))
-        .join(entities, entities.c.key == events.c.actor)
-        .where(events.c.event_name == OPT_OUT, events.c.seq > seq, events.c.actor.in_(named_so))
-        .group_by(holds)
-    )
-    return dict(tuple(row) for row in connection.execute(query))
+    every = sorted(keys)
+    found: dict[int, int] = {}
+    for first in range(0, len(every), _BLOCK):
+        some = every[first : first + _BLOCK]
+        named_so = select(entities.c.key).where(
+            or_(entities.c.key.in_(some), entities.c.merged_into.in_(some))
+        )
+        query = (
+            select(holds, func.max(events.c.seq))
+            .join(entities, entities.c.key == events.c.actor)
+            .where(events.c.event_name == OPT_OUT, events.c.seq > seq, events.c.actor.in_(named_so))
+            .group_by(holds)
+        )
+        found.update(dict(tuple(row) for row in connection.execute(query)))
+    return found
 
 
 def named(connection: Connection, entity: EntityId) -> Named | None:
@@ -175,17 +180,16 @@ def unfit(
     """Of some entities, those that no answer may hold now, or not with an older vector.
 
     id -> None where it is retired or merged; the log's row of the last opt-out behind `since`
-    where a person has opted out. At most some thousand at once.
+    where a person has opted out. However many there are, as many answers may hold.
     """
-    spoke = select(consents.c.entity).where(consents.c.entity == entities.c.key).exists()
-    rows = connection.execute(
-        select(entities.c.key, entities.c.id, entities.c.retired, entities.c.merged_into)
-        .where(entities.c.type == type_, entities.c.id.in_(list(ids)))
-        .where(or_(entities.c.retired, entities.c.merged_into.is_not(None), spoke))
+    query = (
+        "SELECT e.key, e.id, e.retired, e.merged_into FROM entities e "
+        "WHERE e.type = {value} AND e.id {among} AND (e.retired OR e.merged_into IS NOT NULL "
+        "OR EXISTS (SELECT 1 FROM consents c WHERE c.entity = e.key))"
     )
     found: dict[str, int | None] = {}
     spoken: dict[int, str] = {}
-    for key, id_, retired, merged_into in rows:
+    for key, id_, retired, merged_into in rows_among(connection, query, ids, where=(type_,)):
         if retired or merged_into is not None:
             found[id_] = None
         else:

@@ -113,6 +113,30 @@ def test_retired_and_merged_are_out_of_answers(database: Database) -> None:
         assert [entity.id for entity in tail.out_of_answers(connection)] == ["a2"]
 
 
+def test_a_hundred_answers_of_a_thousand_are_looked_through_at_once(database: Database) -> None:
+    post(database, ("click", "u1", "a1"), ("click", "u1", "a2"), ("opt_out", "u1", None))
+    post(database, ("retire", "a2", None))
+    nobody = [f"nobody {n}" for n in range(100_000)]
+    with database.reading() as connection:
+        assert tail.unfit(connection, "ad", ["a1", *nobody, "a2"], since=0) == {"a2": None}
+        [(id_, place)] = tail.unfit(connection, "user", [*nobody, "u1"], since=0).items()
+        u1 = tail.named(connection, name("user", "u1"))
+        # As many who have all said something of offsite events.
+        keys = [*range(10**6, 10**6 + 70_000), u1.key]
+        assert tail.opted_out_since(connection, 0, keys=keys) == {u1.key: place}
+    assert id_ == "u1"
+
+
+def test_opt_outs_are_looked_up_in_blocks(database: Database, monkeypatch) -> None:
+    users = [f"u{n}" for n in range(7)]
+    post(database, *(("opt_out", user, None) for user in users))
+    with database.reading() as connection:
+        whole = tail.unfit(connection, "user", users, since=0)
+        monkeypatch.setattr(tail, "_BLOCK", 2)
+        assert tail.unfit(connection, "user", users, since=0) == whole
+    assert sorted(whole) == users
+
+
 def test_opt_outs_count_from_a_place_in_the_log_on(database: Database) -> None:
     post(database, ("opt_out", "u1", None), ("click", "u2", "a1"))
     with database.reading() as connection:
