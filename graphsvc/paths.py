@@ -63,15 +63,17 @@ def paths(
     for edge in around.get(start, ()):
         near[edge.other].append(edge)
     found = [_between(start, keys.get(target, 0), near, around) for target in targets]
-    best = [sorted(some, key=_order)[:most] for some in found]
-    named = _named(connection, {edge.other for some in best for path in some for edge in path})
+    named = _named(connection, {edge.other for some in found for path in some for edge in path})
+    # What is retired goes first: it takes no place of a path that holds.
+    walkable = [
+        [path for path in some if all(edge.other in named for edge in path)] for some in found
+    ]
     return [
         [
             tuple(Hop(edge.relation, edge.outward, named[edge.other]) for edge in path)
-            for path in some
-            if all(edge.other in named for edge in path)
+            for path in sorted(some, key=_order)[:most]
         ]
-        for some in best
+        for some in walkable
     ]
 
 

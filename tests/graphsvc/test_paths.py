@@ -88,23 +88,29 @@ def test_who_is_not_joined_has_no_path(graph: Database) -> None:
     assert walk(graph, user("ghost"), film("f1")) == [[]]
 
 
-def test_what_is_retired_is_not_walked_through(graph: Database, database: Database) -> None:
+def retire(database: Database, type_: str, id_: str) -> None:
+    event = {
+        "event_id": f"{id_} is gone",
+        "event_name": "retire",
+        "event_time": NOW,
+        "action_source": "structure",
+        "actor": {"type": type_, "id": id_},
+    }
     with database.transaction() as connection:
-        ingest(
-            connection,
-            FILM,
-            [
-                {
-                    "event_id": "gone",
-                    "event_name": "retire",
-                    "event_time": NOW,
-                    "action_source": "structure",
-                    "actor": {"type": "thing", "id": "drama"},
-                }
-            ],
-            now=NOW,
-        )
+        [verdict] = ingest(connection, FILM, [event], now=NOW)
+    assert verdict.status == "accepted", verdict
+
+
+def test_what_is_retired_is_not_walked_through(graph: Database, database: Database) -> None:
+    retire(database, "thing", "drama")
     assert all("drama" not in path for path in walk(graph, film("f1"), film("f2"))[0])
+
+
+def test_what_is_retired_takes_no_place_of_a_path_that_holds(graph: Database, post) -> None:
+    post([(f, "genre", thing) for thing in ("drama", "dance") for f in ("f4", "f5")])
+    assert walk(graph, film("f4"), film("f5"), most=1) == [[">genre drama <genre f5"]]
+    retire(graph, "thing", "drama")
+    assert walk(graph, film("f4"), film("f5"), most=1) == [[">genre dance <genre f5"]]
 
 
 def test_hubs_are_bounded(graph: Database, post, monkeypatch) -> None:
