@@ -11,6 +11,7 @@ Takes a bundle, gives scores and rows; never holds more than its bound, never im
 """
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import NamedTuple
@@ -82,23 +83,24 @@ class Completion:
             )
         asked, constant = _asked(facet, side.relation, heads)
         tails, adds = facet.vectors[kind.start : kind.stop], self._constants(side)
-        places = np.arange(len(tails))
-        if allowed is not None:
-            places = np.flatnonzero(allowed)
-            tails, adds = tails[places], adds[places]
-        step = max(1, _CELLS // max(1, len(places)))
-        found = []
-        for start in range(0, max(1, len(heads)), step):
-            scores = asked[start : start + step] @ tails.T
-            scores += adds
-            scores += constant[start : start + step, None]
-            found.append(top(scores, np.broadcast_to(places + kind.start, scores.shape), k))
-        best, rows = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        missing = k - rows.shape[1]
-        if missing > 0:
-            best = np.pad(best, ((0, 0), (0, missing)), constant_values=-np.inf)
-            rows = np.pad(rows, ((0, 0), (0, missing)), constant_values=-1)
-        return best.astype(np.float32), rows
+        best = np.full((len(heads), k), -np.inf, np.float32)
+        rows = np.full((len(heads), k), -1, np.int64)
+        step = max(1, _CELLS // _BLOCK)
+        for start in range(0, len(heads), step):
+            some = slice(start, start + step)
+            for places, names in _blocks(len(tails), allowed):
+                scores = asked[some] @ tails[places].T
+                scores += adds[places]
+                scores += constant[some, None]
+                scores[:, names < 0] = -np.inf
+                named = np.where(names < 0, -1, names + kind.start)
+                more, found = top(scores, np.broadcast_to(named, scores.shape), k)
+                best[some], rows[some] = top(
+                    np.concatenate([best[some], more], axis=1),
+                    np.concatenate([rows[some], found], axis=1),
+                    k,
+                )
+        return best, rows
 
     def scores(
         self,
@@ -131,6 +133,26 @@ class Completion:
 
     def _held(self) -> int:
         return sum(adds.nbytes for adds in self._kept.values())
+
+
+def _blocks(
+    count: int, allowed: NDArray[np.bool_] | None
+) -> Iterator[tuple[slice | NDArray[np.int64], NDArray[np.int64]]]:
+    """What to score of the tails, block by block, and the place of each, -1 where not allowed.
+
+    Where most of a block is allowed it is scored as it lies: to leave some out would copy the rest.
+    """
+    for start in range(0, count, _BLOCK):
+        places = np.arange(start, min(start + _BLOCK, count))
+        if allowed is None:
+            yield slice(start, start + len(places)), places
+            continue
+        may = allowed[start : start + len(places)]
+        held = places[may]
+        if 2 * len(held) >= len(places):
+            yield slice(start, start + len(places)), np.where(may, places, -1)
+        elif len(held):
+            yield held, held
 
 
 def _asked(

@@ -1,7 +1,13 @@
+import tracemalloc
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from kge.bundle import Bundle
+from graphsvc.artifact import ArtifactStore
+from graphsvc.snapshot import TypeRange
+from kge.arrays import BundleArrays
+from kge.bundle import Bundle, seal_bundle
 from kge.completion import Completion
 from kge.errors import ShapeMismatch, UnknownFacet, UnknownRelation
 
@@ -47,6 +53,39 @@ def test_only_what_is_allowed(bundle: Bundle):
     assert np.isneginf(scores[0, 2:]).all()
     with pytest.raises(ShapeMismatch, match="7 values"):
         completion.search(side, bundle.vectors[:1], 4, allowed=allowed[1:])
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 1.0])
+def test_tails_are_scored_in_blocks_and_not_copied(
+    store: ArtifactStore, arrays: BundleArrays, monkeypatch, share: float
+):
+    draw = np.random.default_rng(4)
+    films, dim = 20_000, arrays.dim
+    large = replace(
+        arrays,
+        types=[TypeRange("user", 0, 5), TypeRange("film", 5, 5 + films)],
+        ids=np.array([f"{n:05d}" for n in range(5 + films)], object),
+        vectors=draw.normal(size=(5 + films, dim)).astype(np.float32),
+        bias=draw.normal(size=5 + films).astype(np.float32),
+        degree=np.ones(5 + films, np.int32),
+    )
+    bundle = seal_bundle(store, "0" * 64, large, dials={}, metrics={})
+    completion = Completion(bundle, MIB)
+    side = completion.side("click", "user", inverse=False)
+    allowed = draw.random(films) < share
+    heads = bundle.vectors[:5]
+    whole = completion.search(side, heads, 30, allowed=allowed)
+    every = completion.scores(side, heads, bundle.vectors[5:], bundle.bias[5:])
+    every[:, ~allowed] = -np.inf
+    np.testing.assert_array_equal(whole[1], np.argsort(-every, axis=1)[:, :30] + 5)
+    monkeypatch.setattr("kge.completion._BLOCK", 64)
+    tracemalloc.start()
+    best, rows = completion.search(side, heads, 30, allowed=allowed)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(rows, whole[1])
+    np.testing.assert_allclose(best, whole[0], rtol=1e-5, atol=1e-5)
+    assert peak < 100_000, f"{4 * dim * films * share:.0f} bytes would be a copy"
 
 
 def test_tails_by_vector_score_as_their_rows_do(split_bundle: Bundle):
