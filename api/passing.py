@@ -24,8 +24,9 @@ from graphsvc.ids import EntityId
 from graphsvc.schema import Schema
 from kge.bundle import Bundle
 
-#: Edges that a condition on a relation looks at.
+#: Edges that a condition on a relation looks at, and that all those of a request look at.
 MOST_EDGES = 100_000
+MOST_EDGES_TOGETHER = 1_000_000
 
 Mask = NDArray[np.bool_]
 
@@ -50,8 +51,10 @@ class Passing:
     schema: Schema
     bundle: Bundle
     columns: Columns
-    _ids: dict[tuple[str, int], frozenset[str]] = field(default_factory=dict)
+    _ids: dict[tuple[str, bytes], frozenset[str]] = field(default_factory=dict)
     _masks: dict[tuple[bytes, str], Mask] = field(default_factory=dict)
+    #: Edges that conditions have read.
+    _edges: int = 0
 
     def check(self, filter_: Filter, types: Sequence[str]) -> None:
         """Raise `Invalid` where a condition names what the schema does not have."""
@@ -129,7 +132,7 @@ class Passing:
 
     def _named(self, condition: Condition, type_: str) -> frozenset[str]:
         """The ids of a type that a condition on ids or on a relation names."""
-        name = (type_, id(condition))
+        name = (type_, condition.key)
         if name not in self._ids:
             if condition.ids is not None:
                 found = filtering.standing_for(self.connection, type_, condition.ids)
@@ -149,9 +152,17 @@ class Passing:
         sides = {"out": (True,), "in": (False,), None: (True, False)}[condition.direction]
         found: set[str] = set()
         for outward in sides:
+            most = min(MOST_EDGES, MOST_EDGES_TOGETHER - self._edges)
             ends = filtering.joined(
-                self.connection, relation, key, type_=type_, outward=outward, most=MOST_EDGES
+                self.connection, relation, key, type_=type_, outward=outward, most=most
             )
+            self._edges += most if ends is None else len(ends)
+            if ends is None and most < MOST_EDGES:
+                raise Invalid(
+                    "filter: conditions on relations should read at most "
+                    f"{MOST_EDGES_TOGETHER} edges in all queries of a request together, received "
+                    f"more with those of {relation} of {of.type} {of.id!r}"
+                )
             if ends is None:
                 raise Invalid(
                     f"of should be an entity with at most {MOST_EDGES} edges of {relation}, "

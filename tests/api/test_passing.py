@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from planted import FILMS, START, click
 
 from api import columns as columns_module
+from api import passing as passing_module
 from api.answers import Answerer
-from api.asking import ask_one
+from api.asking import ask, ask_one
 from api.columns import Columns
 from api.errors import Invalid
 from api.filters import Filter
@@ -270,3 +271,55 @@ def test_a_hub_is_refused_with_its_bound(live, monkeypatch) -> None:
     question = Question(entity=EntityId("film", "d1"), filter=Filter(must=[condition]))
     with pytest.raises(Invalid, match="at most 3 edges of genre"):
         ask_one(Answerer(live.database, FILM, 200), live.trio(), question)
+
+
+def test_equal_conditions_of_different_filters_are_looked_up_once(live, monkeypatch) -> None:
+    asked: list[str] = []
+    joined = passing_module.filtering.joined
+
+    def counted(*args: Any, **named: Any) -> Any:
+        asked.append(args[1])
+        return joined(*args, **named)
+
+    monkeypatch.setattr(passing_module.filtering, "joined", counted)
+    clicked = {"relation": "click", "of": {"type": "user", "id": "u0"}, "direction": "out"}
+    trio = live.trio()
+    with live.database.reading() as connection:
+        passing = Passing(connection, FILM, trio.bundle, trio.columns)
+        for year in range(1980, 1990):
+            at_least = {"attribute": "year", "gte": year}
+            filter_ = Filter.model_validate({"must": [clicked, at_least]})
+            other = Filter.model_validate({"must_not": [{"should": [clicked]}, at_least]})
+            assert not (passing.rows(filter_, "film") & passing.rows(other, "film")).any()
+            passing.ids(filter_, "film", ["d1", "d2"])
+    assert asked == ["click"]
+
+
+def test_the_edges_of_a_request_are_bounded(live, monkeypatch) -> None:
+    answerer, trio = Answerer(live.database, FILM, 200), live.trio()
+
+    def question(film: str, *things: str) -> Question:
+        some = [{"relation": "genre", "of": {"type": "thing", "id": thing}} for thing in things]
+        wanted = Filter.model_validate({"should": some, "must": [{"ids": [film, "d2", "c2"]}]})
+        return Question(entity=EntityId("film", "d1"), filter=wanted)
+
+    def told(*questions: Question) -> list[Any]:
+        return ask(answerer, trio, questions)
+
+    with live.database.reading() as connection:
+        passing = Passing(connection, FILM, trio.bundle, trio.columns)
+        for thing in ("drama", "comedy"):
+            passing.rows(question("d3", thing).filter, "film")
+    both = passing._edges
+    assert both >= 2 * FILMS
+    questions = [question("d3", "drama"), question("d4", "drama"), question("d3", "comedy")]
+    monkeypatch.setattr("api.passing.MOST_EDGES_TOGETHER", both)
+    assert not any(isinstance(answer, Exception) for answer in told(*questions))
+    monkeypatch.setattr("api.passing.MOST_EDGES_TOGETHER", both - 1)
+    first, second, third = told(*questions)
+    assert not isinstance(first, Exception)
+    assert not isinstance(second, Exception)
+    assert isinstance(third, Invalid)
+    assert f"at most {both - 1} edges in all queries of a request" in str(third)
+    assert "genre of thing 'comedy'" in str(third)
+    assert not isinstance(told(questions[2])[0], Exception), "alone it is answered"
