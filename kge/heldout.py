@@ -11,22 +11,25 @@ not hold keeps its place with its type's prior and the bias of the least connect
     mrr = mean 1 / rank      hits@10 = share of ranks <= 10      recall@50 = share of ranks <= 50
 
 Recall@50 is thus over held-out edges. Intervals are 95 % bootstrap intervals clustered by head;
-those of a difference are paired.
+those of a difference are paired. Scores, points, what is folded in and what is drawn keep to a
+budget of bytes, however many candidates and queries there are.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
 from graphsvc.report import Row
 from graphsvc.snapshot import Interactions, Snapshot, Span
 from kge.bundle import Bundle
 from kge.config import FoldInConfig
+from kge.evaluate import MEMORY, tail_ranks
 from kge.foldin import FoldIn, History, Queries, foldin_as_of
-from kge.ranks import buckets, realistic_ranks, spread
+from kge.ranks import buckets, distance_scores, spread
 
 METRICS = ("mrr", "hits@10", "recall@50")
 #: What every bundle is measured beside.
@@ -35,9 +38,12 @@ _RIVALS = ("click_count", "random")
 HISTORY = {"0": (0, 0), "1-4": (1, 4), "5+": (5, np.iinfo(np.int32).max)}
 RESAMPLES = 1000
 
-# Dimensions: q queries, m candidates (all entities of the tail type), u heads.
+# Dimensions: q queries, m candidates (all entities of the tail type), o outcomes, u heads, s states
+# (a head, and where it is folded in, a head at a time), b states of one block, c candidates of one
+# range.
 
-_CHUNK = 1024
+#: Bytes of an outcome while it is filtered by, and of a number of a vector while it is folded in.
+_FILTERED, _FOLDED = 112, 24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +52,31 @@ class _Task:
 
     #: [o] first outcome of every (head, tail) pair, sorted by head then time: snapshot rows
     head: NDArray[np.int64]
+    #: counted from the first candidate
     tail: NDArray[np.int64]
     time: NDArray[np.int64]
     #: [q] positions of the queries in the three columns above
     query: NDArray[np.int64]
     #: [m] how often each candidate was chosen in the span that the graph saw
     count: NDArray[np.int64]
+
+    @cached_property
+    def first(self) -> NDArray[np.int64]:
+        """[q] position of the first outcome of each query's head."""
+        return np.searchsorted(self.head, self.head[self.query], side="left")
+
+    @cached_property
+    def number(self) -> NDArray[np.int64]:
+        """[q] outcomes of each query's head."""
+        return np.searchsorted(self.head, self.head[self.query], side="right") - self.first
+
+    @property
+    def history(self) -> NDArray[np.int64]:
+        """[q] outcomes of each query's head strictly before the query's time."""
+        new = np.ones(len(self.head), dtype=bool)
+        new[1:] = (self.head[1:] != self.head[:-1]) | (self.time[1:] != self.time[:-1])
+        begin = np.maximum.accumulate(np.where(new, np.arange(len(new)), 0))
+        return begin[self.query] - self.first
 
 
 def evaluate(
@@ -61,22 +86,27 @@ def evaluate(
     seed: int,
     span: Span = Span.TEST,
     foldin: FoldInConfig | None = None,
+    memory: int = MEMORY,
 ) -> list[Row]:
     """Rows of the models `transra`, `click_count`, `random` and of `transra - click_count`.
 
     `seed` draws the bootstrap samples. Under the protocol `global_time` the rows are repeated by
-    history length. Choose dials with `span=Span.VALID`. No queries, no rows.
+    history length. Choose dials with `span=Span.VALID`. No queries, no rows. `memory` bounds what
+    grows with candidates times queries, in bytes; a few numbers per entity and outcome come on top.
+    Raises `BrokenScores` where the bundle scores NaN.
     """
     task = _task(snapshot, span)
     if not len(task.query):
         return []
-    scores = _ServedScores(bundle, snapshot, task, foldin or FoldInConfig())
     slices = {}
     if snapshot.split["protocol"] == "global_time":
+        history = task.history
         for label, (fewest, most) in HISTORY.items():
-            slices[f"history={label}"] = (scores.history >= fewest) & (scores.history <= most)
+            slices[f"history={label}"] = (history >= fewest) & (history <= most)
     name = f"{snapshot.split['protocol']}/{span.name.lower()}"
-    return _sliced(name, task, _ranks(task, {"transra": scores}), slices, seed)
+    served = _Served(bundle, snapshot, foldin or FoldInConfig())
+    ranks = {"transra": served.ranks(task, memory)} | _rivals(task)
+    return _sliced(name, task, ranks, slices, _Draws(seed, memory))
 
 
 def compare(
@@ -90,13 +120,14 @@ def compare(
     task = _task(snapshot, span)
     if not len(task.query):
         return []
-    scores = {
-        name: _ServedScores(bundle, snapshot, task, FoldInConfig())
-        for name, bundle in bundles.items()
-    }
-    degree = next(iter(scores.values())).degree[task.tail[task.query]]
+    ranks: dict[str, NDArray[np.float64]] = {}
+    slices: dict[str, NDArray[np.bool_]] = {}
+    for name, bundle in bundles.items():
+        served = _Served(bundle, snapshot, FoldInConfig())
+        slices = slices or dict(buckets(served.degree[task.tail[task.query]]))
+        ranks[name] = served.ranks(task, MEMORY)
     name = f"{snapshot.split['protocol']}/{span.name.lower()}"
-    return _sliced(name, task, _ranks(task, scores), dict(buckets(degree)), seed)
+    return _sliced(name, task, ranks | _rivals(task), slices, _Draws(seed, MEMORY))
 
 
 def _sliced(
@@ -104,7 +135,7 @@ def _sliced(
     task: _Task,
     ranks: Mapping[str, NDArray[np.float64]],
     slices: Mapping[str, NDArray[np.bool_]],
-    seed: int,
+    draws: "_Draws",
 ) -> list[Row]:
     """Rows over all queries, then over each slice that has one."""
     whole = {name: np.ones(len(task.query), dtype=bool)}
@@ -114,7 +145,7 @@ def _sliced(
     ).items():
         if inside.any():
             part = {model: values[inside] for model, values in ranks.items()}
-            rows += _rows(part, task.head[task.query][inside], split, seed)
+            rows += _rows(part, task.head[task.query][inside], split, draws)
     return rows
 
 
@@ -139,52 +170,159 @@ def _task(snapshot: Snapshot, span: Span) -> _Task:
     )
 
 
-class _ServedScores:
-    """Scores of every candidate for chunks of queries, as a server would give them."""
+class _Served:
+    """What a server scores the candidates by: their rows in a bundle, and what stands for others.
 
-    def __init__(
-        self, bundle: Bundle, snapshot: Snapshot, task: _Task, config: FoldInConfig
-    ) -> None:
+    Points of one range of candidates are kept for the heads that come next.
+    """
+
+    def __init__(self, bundle: Bundle, snapshot: Snapshot, config: FoldInConfig) -> None:
         info = snapshot.interaction
-        self.bundle = bundle
-        self.relation = bundle.relation_index(info.outcome)
-        tails = bundle.rows(info.tail, snapshot.ids[slice(*snapshot.types[info.tail][1:])])
-        held = tails >= 0
-        self.vectors = np.where(held[:, None], bundle.vectors[tails], bundle.prior(info.tail))
-        self.bias = np.where(held, bundle.bias[tails], bundle.cold_bias(info.tail))
-        self.bias = self.bias.astype(np.float32)
-        #: [m] training edges of each candidate
-        self.degree = np.where(held, bundle.degree[tails], 0)
-        heads, place = np.unique(task.head[task.query], return_inverse=True)
-        known = bundle.rows(info.head, snapshot.ids[heads])[place]
-        asked = Queries(task.head[task.query], task.time[task.query])
-        past = History(task.head, tails[task.tail], task.time)
-        served, self.history = foldin_as_of(
-            bundle, FoldIn(bundle, config), self.relation, past, asked
+        self._bundle, self._snapshot, self._info = bundle, snapshot, info
+        self._foldin, self._relation = FoldIn(bundle, config), bundle.relation_index(info.outcome)
+        #: int32 [m] rows of the bundle, -1 where it holds no such candidate
+        self._tails = bundle.rows(info.tail, snapshot.ids[slice(*snapshot.types[info.tail][1:])])
+        self._held: tuple[tuple[int, int], NDArray[np.float32], NDArray[np.float32]] | None = None
+        matrix = bundle.tail_projections[self._relation]
+        self._cold = (
+            (bundle.prior(info.tail) @ matrix.T)[None],
+            np.array([bundle.cold_bias(info.tail)], np.float32),
         )
-        self.heads = np.where((known >= 0)[:, None], bundle.vectors[known], served)
 
-    def of(self, part: slice) -> Float[np.ndarray, "q m"]:
-        return self.bundle.score_vectors(self.relation, self.heads[part], self.vectors, self.bias)
+    @property
+    def degree(self) -> NDArray[np.int32]:
+        """[m] training edges of each candidate."""
+        return np.where(self._tails >= 0, self._bundle.degree[self._tails], np.int32(0))
+
+    @property
+    def entity_count(self) -> int:
+        return len(self._tails)
+
+    @property
+    def candidate_bytes(self) -> int:
+        """Vector, point, bias and what `distance_scores` makes of them, and who is unknown."""
+        width, dim = self._bundle.projections.shape[1:]
+        return 4 * (dim + width + 4) + 8
+
+    def ranks(self, task: _Task, memory: int) -> Float[np.ndarray, "q"]:
+        """Realistic filtered rank of every query. Raises `BrokenScores`."""
+        head, time = task.head[task.query], task.time[task.query]
+        heads, place = np.unique(head, return_inverse=True)
+        known = self._bundle.rows(self._info.head, self._snapshot.ids[heads])[place]
+        new = np.ones(len(head), dtype=bool)
+        new[1:] = (head[1:] != head[:-1]) | ((known[1:] < 0) & (time[1:] != time[:-1]))
+        state, starts = np.cumsum(new) - 1, np.flatnonzero(new)
+        ranks, dim = np.empty(len(head)), self._bundle.dim
+        each = _FILTERED + np.where(known[starts] < 0, _FOLDED * dim, 0)
+        beside = memory // 4
+        for begin, end in _cut(task.number[starts] * each + 3 * _FOLDED * dim, beside):
+            own = starts[begin:end]
+            part = slice(own[0], starts[end] if end < len(starts) else len(head))
+            number = task.number[own]
+            tails = task.tail[spread(task.first[own], number)]
+            ranks[part] = tail_ranks(
+                _Asking(self, self._heads(task, known, own)),
+                _triples(state[part] - begin, task.tail[task.query[part]]),
+                _triples(np.repeat(np.arange(end - begin), number), tails),
+                memory=memory - beside,
+            )
+        return ranks
+
+    def scores(
+        self, heads: Float[np.ndarray, "b d"], first: int, last: int
+    ) -> Float[np.ndarray, "b c"]:
+        """Of every candidate of a range: higher is better; unknown ones are equal, to the bit."""
+        if self._held is None or self._held[0] != (first, last):
+            self._held = None
+            rows, matrix = self._tails[first:last], self._bundle.tail_projections[self._relation]
+            points = self._bundle.vectors[rows] @ matrix.T
+            self._held = ((first, last), points, self._bundle.bias[rows])
+        query_bk, scale = self._bundle.whole.project(self._relation, heads), self._bundle.scale
+        scores_bc = distance_scores(query_bk, *self._held[1:], scale)
+        cold = np.flatnonzero(self._tails[first:last] < 0)
+        if len(cold):
+            scores_bc[:, cold] = distance_scores(query_bk, *self._cold, scale)
+        return scores_bc
+
+    def _heads(
+        self, task: _Task, known: Int[np.ndarray, "q"], own: Int[np.ndarray, "s"]
+    ) -> Float[np.ndarray, "s d"]:
+        """The vectors of states, each given by its first query."""
+        vectors = self._bundle.vectors[known[own]]
+        new = np.flatnonzero(known[own] < 0)
+        if len(new):
+            at = task.query[own[new]]
+            low, high = (
+                task.first[own[new[0]]],
+                task.first[own[new[-1]]] + task.number[own[new[-1]]],
+            )
+            past = low + np.flatnonzero(np.isin(task.head[low:high], task.head[at]))
+            history = History(task.head[past], self._tails[task.tail[past]], task.time[past])
+            asked = Queries(task.head[at], task.time[at])
+            vectors[new], _ = foldin_as_of(
+                self._bundle, self._foldin, self._relation, history, asked
+            )
+        return vectors
 
 
-def _ranks(task: _Task, scores: Mapping[str, _ServedScores]) -> dict[str, NDArray[np.float64]]:
-    """Realistic filtered rank of every query under each model (`random`: the candidates' count)."""
-    ranks = {model: np.empty(len(task.query)) for model in (*scores, *_RIVALS)}
-    first = np.searchsorted(task.head, task.head[task.query], side="left")
-    number = np.searchsorted(task.head, task.head[task.query], side="right") - first
-    for start in range(0, len(task.query), _CHUNK):
-        part = slice(start, min(start + _CHUNK, len(task.query)))
-        size = part.stop - start
-        row = np.repeat(np.arange(size), number[part])
-        known = task.tail[spread(first[part], number[part])]
-        own = task.tail[task.query[part]]
-        for model, served in scores.items():
-            ranks[model][part] = realistic_ranks(served.of(part), own, (row, known))
-        counts = np.tile(task.count.astype(np.float32), (size, 1))
-        ranks["click_count"][part] = realistic_ranks(counts, own, (row, known))
-        ranks["random"][part] = len(task.count) - number[part] + 1
-    return ranks
+@dataclass(frozen=True)
+class _Asking:
+    """Some states as heads, as `kge.scorer.Scorer` wants them; the outcome is the one relation."""
+
+    served: _Served
+    heads: NDArray[np.float32]
+    relation_count: int = 1
+
+    @property
+    def entity_count(self) -> int:
+        return self.served.entity_count
+
+    @property
+    def candidate_bytes(self) -> int:
+        return self.served.candidate_bytes
+
+    def scores(
+        self,
+        side: int,  # noqa: ARG002  (the outcome alone is asked for)
+        heads: Int[np.ndarray, "b"],
+        first: int,
+        last: int,
+    ) -> Float[np.ndarray, "b c"]:
+        return self.served.scores(self.heads[heads], first, last)
+
+
+def _cut(costs: Int[np.ndarray, "s"], most: int) -> Iterator[tuple[int, int]]:
+    """Neighbors of about so much cost together, at least one at a time: begin, end."""
+    part = np.cumsum(costs) // max(1, most)
+    begins = np.flatnonzero(np.concatenate([[True], part[1:] != part[:-1]])).tolist()
+    yield from zip(begins, [*begins[1:], len(costs)], strict=True)
+
+
+def _triples(head: Int[np.ndarray, "n"], tail: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n 3"]:
+    return np.stack([head, np.zeros_like(head), tail], axis=1)
+
+
+def _rivals(task: _Task) -> dict[str, NDArray[np.float64]]:
+    """Ranks by `click_count`; of `random`, the number of candidates."""
+    return {"click_count": _count_ranks(task), "random": len(task.count) - task.number + 1.0}
+
+
+def _count_ranks(task: _Task) -> Float[np.ndarray, "q"]:
+    """Realistic filtered ranks by how often candidates were chosen, which no head changes."""
+    levels, level = np.unique(task.count, return_inverse=True)
+    size = np.bincount(level)
+    above = len(level) - np.cumsum(size)
+    # The outcomes of a head, sorted by level, lie side by side.
+    new = np.concatenate([[False], task.head[1:] != task.head[:-1]])
+    code = np.cumsum(new) * len(levels)
+    asked, own = code[task.query], level[task.tail[task.query]]
+    ordered = np.sort(code + level[task.tail])
+    left = np.searchsorted(ordered, asked + own, side="left")
+    right = np.searchsorted(ordered, asked + own, side="right")
+    end = np.searchsorted(ordered, asked + len(levels), side="left")
+    # The own one is among the outcomes too, and stays.
+    equal = size[own] - (right - left) + 1
+    return above[own] - (end - right) + (equal + 1) / 2
 
 
 def _values(ranks: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
@@ -204,30 +342,54 @@ def _values(ranks: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.fl
     return values | {f"{one} - {other}": values[one] - values[other] for one, other in pairs}
 
 
+@dataclass(frozen=True)
+class _Draws:
+    """The bootstrap's resamples of heads, some at a time; the same ones whenever they are asked."""
+
+    seed: int
+    memory: int
+
+    def of(self, size: int) -> Iterator[tuple[slice, Int[np.ndarray, "_ u"]]]:
+        """How often each of so many heads is in each of `RESAMPLES` draws."""
+        generator = np.random.default_rng(self.seed)
+        # A draw's numbers are copied once, as floats, when they are multiplied.
+        rows = max(1, self.memory // (16 * size))
+        for start in range(0, RESAMPLES, rows):
+            part = slice(start, min(start + rows, RESAMPLES))
+            yield part, generator.multinomial(size, np.full(size, 1 / size), part.stop - part.start)
+
+
 def _rows(
-    ranks: Mapping[str, NDArray[np.float64]], head: NDArray[np.int64], split: str, seed: int
+    ranks: Mapping[str, NDArray[np.float64]], head: NDArray[np.int64], split: str, draws: _Draws
 ) -> list[Row]:
     _, cluster = np.unique(head, return_inverse=True)
     size = int(cluster.max()) + 1
     queries = np.bincount(cluster, minlength=size)
+    values = _values(ranks)
+    sums = {
+        model: np.stack([np.bincount(cluster, weights=v, minlength=size) for v in own.T], axis=1)
+        for model, own in values.items()
+    }
+    means = {model: np.empty((RESAMPLES, len(METRICS))) for model in values}
     # The same draws for every model, so differences are paired.
-    draw = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), RESAMPLES)
+    for part, draw in draws.of(size):
+        number = (draw @ queries)[:, None]
+        for model, summed in sums.items():
+            means[model][part] = (draw @ summed) / number
     rows = []
-    for model, values in _values(ranks).items():
-        sums = np.stack([np.bincount(cluster, weights=v, minlength=size) for v in values.T], axis=1)
-        means = (draw @ sums) / (draw @ queries)[:, None]
-        low, high = np.quantile(means, [0.025, 0.975], axis=0)
+    for model, own in values.items():
+        low, high = np.quantile(means[model], [0.025, 0.975], axis=0)
         for n, metric in enumerate(METRICS):
             rows.append(
                 Row(
                     metric=metric,
-                    value=float(values[:, n].mean()),
+                    value=float(own[:, n].mean()),
                     lo=float(low[n]),
                     hi=float(high[n]),
                     unit="share",
                     split=split,
                     model=model,
-                    seed=seed,
+                    seed=draws.seed,
                 )
             )
     return rows

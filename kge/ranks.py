@@ -1,4 +1,4 @@
-"""Scores and ranks of many queries against many candidates.
+"""Scores of many queries against many candidates, and buckets of candidates by their degree.
 
 Takes arrays, gives arrays; never knows which entity is which. numpy only: serving scores too.
 """
@@ -7,9 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from numpy.typing import NDArray
 
-# Dimensions: b queries, m candidates, k relation space, e known pairs.
+# Dimensions: b queries, m candidates, k relation space, e what ranges list.
 
 #: Lowest degree of each bucket of training edges: 0 stands alone, since nothing was learned.
 BUCKETS = (0, 1, 5, 20, 100, 500)
@@ -33,25 +32,6 @@ def spread(first: Int[np.ndarray, "b"], number: Int[np.ndarray, "b"]) -> Int[np.
     """The ranges first_i, first_i + 1, ..., first_i + number_i - 1, one after the other."""
     before = np.cumsum(number) - number
     return np.arange(int(number.sum())) + np.repeat(first - before, number)
-
-
-def realistic_ranks(
-    scores_bm: Float[np.ndarray, "b m"],
-    own: Int[np.ndarray, "b"],
-    known: tuple[Int[np.ndarray, "e"], Int[np.ndarray, "e"]],
-) -> Float[np.ndarray, "b"]:
-    """Rank of candidate `own` in each row, 1 = best, without the `known` (row, candidate) pairs.
-
-    Realistic: the mean of the best and the worst place among equal scores. `own` itself always
-    stays. Overwrites the known scores.
-    """
-    rows = np.arange(len(scores_bm))
-    score: NDArray[np.floating] = scores_bm[rows, own].copy()
-    scores_bm[known] = -np.inf
-    scores_bm[rows, own] = score
-    above = (scores_bm > score[:, None]).sum(axis=1)
-    equal = (scores_bm == score[:, None]).sum(axis=1)
-    return above + (equal + 1) / 2
 
 
 def buckets(degree: Int[np.ndarray, "b"]) -> Iterator[tuple[str, Bool[np.ndarray, "b"]]]:

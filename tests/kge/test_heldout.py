@@ -1,3 +1,4 @@
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 from graphsvc.report import Row
 from graphsvc.snapshot import Span
 from kge.arrays import BundleArrays
-from kge.bundle import seal_bundle
+from kge.bundle import Bundle, seal_bundle
 from kge.config import FoldInConfig
 from kge.foldin import FoldIn, FoldInEdges
 from kge.heldout import METRICS, compare, evaluate
@@ -36,6 +37,10 @@ FILMS = ["f1", "f2", "f3", "f4", "f5", "f9"]
 @pytest.fixture
 def world(make_snapshot, store):
     snapshot = make_snapshot(EDGES, ACTS)
+    return sealed(store, snapshot), snapshot
+
+
+def sealed(store, snapshot) -> Bundle:
     draw = np.random.default_rng(11)
     normal = lambda *shape: draw.normal(size=shape).astype(np.float32)  # noqa: E731
     from kge.triples import graph_of_snapshot
@@ -53,7 +58,7 @@ def world(make_snapshot, store):
         priors=normal(3, 4),
         frame_rows=np.array([0], np.int32),
     )
-    return seal_bundle(store, snapshot.digest, arrays, dials={}, metrics={}), snapshot
+    return seal_bundle(store, snapshot.digest, arrays, dials={}, metrics={})
 
 
 def slow_ranks(bundle, config: FoldInConfig) -> list[tuple[str, int, float, float, int]]:
@@ -182,3 +187,33 @@ def test_bundles_are_compared_on_the_same_queries(world):
     ranks = slow_ranks(bundle, FoldInConfig())
     new = value_of(rows, f"{split}/degree=0", "one", "mrr")
     assert new.value == pytest.approx(1 / ranks[-1][2])
+
+
+@pytest.mark.parametrize("memory", [1, 3_000])
+def test_the_budget_changes_no_figure(world, memory: int):
+    bundle, snapshot = world
+    rows, expected = (
+        evaluate(bundle, snapshot, seed=3, **more) for more in ({"memory": memory}, {})
+    )
+    for row, other in zip(rows, expected, strict=True):
+        assert (row.split, row.model, row.metric) == (other.split, other.model, other.metric)
+        assert (row.value, row.lo, row.hi) == pytest.approx((other.value, other.lo, other.hi))
+
+
+@pytest.mark.parametrize("films", [1_000, 16_000])
+def test_no_table_of_queries_times_candidates_is_held(make_snapshot, store, films: int):
+    """400 queries, half of heads that are folded in: their scores alone would take 1600 m bytes."""
+    edges = [(f"f{n}", "genre", "t1") for n in range(films)]
+    edges += [(f"u{n}", "click", f"f{n}") for n in range(0, 400, 2)]
+    acts = [(f"u{n}", f"f{n}", 1, GRAPH) for n in range(400)]
+    acts += [(f"u{n}", f"f{7 * n % 900}", 2, TEST) for n in range(1, 401)]
+    snapshot = make_snapshot(edges, acts)
+    bundle = sealed(store, snapshot)
+    expected = evaluate(bundle, snapshot, seed=0)  # and everything is read
+    memory = 2 << 20
+    tracemalloc.start()
+    rows = evaluate(bundle, snapshot, seed=0, memory=memory)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < memory + 64 * films + (1 << 20)
+    assert [row.value for row in rows] == pytest.approx([row.value for row in expected])
