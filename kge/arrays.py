@@ -5,6 +5,7 @@ Takes arrays, checks their shapes; never reads or writes a file, never imports t
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -46,6 +47,8 @@ class FacetArrays:
     #: [2R, d] float32, the mean vector of those who have an edge of a side: its heads, then its
     #: tails; None: unknown, and fold-in leans on the type's prior
     side_priors: NDArray[np.float32] | None = None
+    #: the dials that it was trained with; None: unknown
+    dials: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

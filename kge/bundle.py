@@ -129,6 +129,13 @@ class Bundle:
             scale=facet.scale,
         )
 
+    def dials_of(self, facet: str) -> Mapping[str, Any]:
+        """The dials that a facet was trained with; none where an older version sealed it."""
+        if facet == ALL:
+            return self.artifact.dials
+        told: Mapping[str, Mapping[str, Any]] = self.artifact.payload.get("facet_dials", {})
+        return told.get(facet, {})
+
     @cached_property
     def settled(self) -> frozenset[str]:
         """Types whose trained vectors are fold-ins of their edges; see `kge/settle.py`."""
@@ -274,6 +281,7 @@ def seal_bundle(
         "types": [t._asdict() for t in arrays.types],
         "relations": [asdict(r) for r in arrays.relations],
         "reasons": dict(reasons or {}),
+        "facet_dials": {name: dict(f.dials) for name, f in arrays.facets.items() if f.dials},
     }
     with store.draft() as folder:
         for name, facet in groups.items():

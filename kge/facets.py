@@ -63,4 +63,5 @@ def as_facet(arrays: BundleArrays) -> FacetArrays:
         tail_projections=arrays.tail_projections,
         priors=arrays.priors,
         side_priors=arrays.side_priors,
+        dials=arrays.dials,
     )

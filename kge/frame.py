@@ -62,7 +62,7 @@ def previous_of(bundle: Bundle, graph: Graph, facet: str = ALL) -> Previous:
     """
     part, codes = bundle.facet(facet), list(bundle.types)
     found = np.full(graph.entity_count, -1, dtype=np.int64)
-    priors = np.zeros((len(graph.types), bundle.dim), dtype=np.float32)
+    priors = np.zeros((len(graph.types), part.vectors.shape[1]), dtype=np.float32)
     for code, kind in enumerate(graph.types):
         if kind.name in bundle.types:
             own = slice(kind.start, kind.stop)

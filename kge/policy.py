@@ -9,6 +9,7 @@ are facts: many relations of every cardinality, and what counts is the one right
 the first kind are those of `TransRAConfig`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +52,16 @@ _FACTS: dict[str, tuple[Any, str]] = {
 }
 
 
+#: Dials that say what vectors and matrices are made of. Where a training begins with a bundle they
+#: follow from no graph: a mean that moved, or the first click, would change them, and the maps of
+#: before would fit no more.
+_FORM = (
+    *("dim", "relation_dim", "projection", "projection_blocks", "tails", "inverse", "bias"),
+    *("max_norm", "gate_edges", "matrix_gain", "matrix_flips"),
+)
+_AS_BEFORE = "as in the bundle before, whose maps it begins with"
+
+
 @dataclass(frozen=True)
 class Chosen:
     """Dials without gaps, and why the gaps were filled so."""
@@ -60,8 +71,11 @@ class Chosen:
     reasons: dict[str, str]
 
 
-def choose(graph: Graph, dials: Dials) -> Chosen:
-    """Fill the dials that nobody set. Raises `ConfigError` where those that are set contradict."""
+def choose(graph: Graph, dials: Dials, before: Mapping[str, Any] | None = None) -> Chosen:
+    """Fill the dials that nobody set. Raises `ConfigError` where those that are set contradict.
+
+    `before`: the dials of the bundle that the training begins with, which keep its form.
+    """
     given = set_ones(dials)
     derived: dict[str, tuple[Any, str]] = {"batch": _batch(graph)}
     if all(relation.source == "structure" for relation in graph.relations):
@@ -70,13 +84,25 @@ def choose(graph: Graph, dials: Dials) -> Chosen:
             derived["precision"] = ("bfloat16", "facts: scored whole, and this processor has it")
         derived["projected_l2"] = _regularizer(graph)
         derived |= _blocks(graph, dials.dim or _FACTS["dim"][0])
-        if given.get("tails", "still") != "still" or not given.get("reciprocal", True):
-            del derived["inverse"]  # which needs both
     if "dim" in given:
         derived["relation_dim"] = (given["dim"], "as dim")
+    derived |= _form(before or {}, given)
+    tails = given.get("tails", derived["tails"][0] if "tails" in derived else "same")
+    if tails != "still" or not given.get("reciprocal", True):
+        derived.pop("inverse", None)  # which needs both
     filled = {name: value for name, (value, _) in derived.items()} | given
     reasons = {name: why for name, (_, why) in derived.items() if name not in given}
     return Chosen(TransRAConfig(**filled), reasons)
+
+
+def _form(before: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
+    """The form of the bundle before; none where somebody asks for vectors of another length."""
+    form = {name: before[name] for name in _FORM if name in before}
+    if any(given.get(name, form.get(name)) != form.get(name) for name in ("dim", "relation_dim")):
+        return {}
+    if form.get("projection") == "low_rank":
+        form["projection"] = "full"  # such matrices take over any others
+    return {name: (value, _AS_BEFORE) for name, value in form.items()}
 
 
 def _blocks(graph: Graph, dim: int) -> dict[str, tuple[Any, str]]:

@@ -6,7 +6,7 @@ writes a file and never looks at a clock: its caller owns deadline, cancel and t
 
 import math
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -73,6 +73,7 @@ class Trained:
             frame_rows=frame_rows(graph, self.config.frame_per_type),
             anchor_rows=part.vectors.leaned_on().numpy() if part.vectors.composed else None,
             anchor_weights=part.vectors.leaning().numpy() if part.vectors.composed else None,
+            dials=asdict(self.config),
         )
         arrays = with_side_priors(arrays, graph)
         if self.config.settle:
@@ -120,9 +121,10 @@ def begin(
     """The training of a snapshot's triples, before its first step.
 
     `dials`: what somebody set; the rest follows from the graph. `previous`: the bundle to begin
-    with and whose frame to keep, in a share of the epochs. `room`: memory to keep to. Raises
-    `TooFewTriples`, `MemoryBudget`, `ShapeMismatch` where the dials cannot take `previous` over,
-    and `ConfigError` for dials that contradict what follows from the graph.
+    with and whose frame to keep, in a share of the epochs; what nobody set of its form stays.
+    `room`: memory to keep to. Raises `TooFewTriples`, `MemoryBudget`, `ShapeMismatch` where the
+    dials cannot take `previous` over, and `ConfigError` for dials that contradict what follows
+    from the graph.
     """
     return begin_graph(graph_of_snapshot(snapshot), dials, previous=previous, room=room)
 
@@ -137,7 +139,7 @@ def begin_graph(
 ) -> "Training":
     """`begin` on triples that come from elsewhere, such as one facet's."""
     before = None if previous is None else previous_of(previous, graph, facet)
-    chosen = choose(graph, dials)
+    chosen = choose(graph, dials, None if previous is None else previous.dials_of(facet))
     config, reasons = chosen.config, dict(chosen.reasons)
     if room is not None:
         beside = room.beside + (0 if before is None else size(before))

@@ -84,6 +84,18 @@ def test_dials_of_another_form_are_refused(shop, trained):
         refreshed(with_dials(shop, dim=4, relation_dim=4), trained)
 
 
+def test_what_nobody_sets_is_as_in_the_bundle_before(shop, trained):
+    own = with_dials(shop, dim=12, relation_dim=12, tails="own")
+    before = embed(own, trained.snapshot, seed=21, tick=silent)
+    unset = with_dials(shop, dim=None, relation_dim=None, tails=None)
+    after = embed(unset, trained.snapshot, seed=22, tick=silent, previous=before)
+    bundle = open_bundle(shop.store, after)
+    dials = bundle.artifact.dials
+    assert (dials["dim"], dials["relation_dim"], dials["tails"]) == (12, 12, "own")
+    assert bundle.artifact.payload["reasons"]["dim"].startswith("as in the bundle before")
+    assert bundle.frame == open_bundle(shop.store, before).frame
+
+
 def test_facets_are_refreshed_alike(shop, trained):
     groups = {"first": ["click"]}
     own = replace(shop, settings=shop.settings.model_copy(update={"facets": groups}))

@@ -5,13 +5,17 @@ import pytest
 import torch
 
 from graphsvc.artifact import ArtifactStore
+from graphsvc.snapshot import RelationInfo
 from kge.bundle import Bundle, seal_bundle
 from kge.config import TransRAConfig
+from kge.dials import Dials
 from kge.errors import ShapeMismatch
+from kge.facets import as_facet, group_of
 from kge.frame import begin_with, hold, kept, previous_of
 from kge.model import build_model, parts
-from kge.train import Training
-from kge.triples import graph_of_snapshot
+from kge.policy import choose
+from kge.train import Training, begin_graph
+from kge.triples import Graph, graph_of_snapshot
 
 EDGES = [(f"u{u}", "click", f"f{f}") for u in range(8) for f in range(8) if u // 4 == f // 4]
 EDGES += [(f"f{n}", "genre", f"t{n // 4}") for n in range(8)]
@@ -158,3 +162,60 @@ def test_blocks_are_taken_over_by_blocks_as_large(
     places = [arrays.relations.index(relation) for relation in graph.relations]
     begun = training.trained().arrays().projections[: len(graph.relations)]
     np.testing.assert_array_equal(begun, arrays.projections[places])
+
+
+def rare(graph: Graph) -> Graph:
+    """Twenty new relations of one edge each."""
+    names = [f"rare{n}" for n in range(20)]
+    more = [RelationInfo(name=n, head="user", tail="film", source="structure") for n in names]
+    film, user = (next(t for t in graph.types if t.name == name) for name in ("film", "user"))
+    return dataclasses.replace(
+        graph,
+        relations=[*graph.relations, *more],
+        head=np.concatenate([graph.head, np.full(20, user.start)]),
+        relation=np.concatenate([graph.relation, len(graph.relations) + np.arange(20)]),
+        tail=np.concatenate([graph.tail, np.full(20, film.start)]),
+        weight=np.concatenate([graph.weight, np.ones(20, np.float32)]),
+    )
+
+
+def test_facts_are_refreshed_where_relations_or_a_first_click_came(
+    make_snapshot, store: ArtifactStore
+):
+    dials = Dials(dim=16, epochs=30.0, anchors_per_type=2, nearest_anchors=2, frame_per_type=4)
+    clicked = graph_of_snapshot(make_snapshot(EDGES))
+    known = [dataclasses.replace(r, source="structure") for r in clicked.relations]
+    facts = dataclasses.replace(clicked, relations=known)
+    first = finished(begin_graph(facts, dials))
+    form = (first.config.tails, first.config.projection, first.config.projection_blocks)
+    assert form == ("still", "block", 2)  # 20 facts per relation, so blocks of 8
+    arrays = first.trained().arrays()
+    given = dataclasses.asdict(first.config)
+    bundle = seal_bundle(store, "0" * 64, arrays, dials=given, metrics={})
+    for later in (rare(facts), clicked):
+        anew = choose(later, dials).config
+        with pytest.raises(ShapeMismatch, match="of the bundle before"):
+            Training(later, anew, previous_of(bundle, later))
+        training = begin_graph(later, dials, previous=bundle)
+        config = training.config
+        assert (config.tails, config.projection, config.projection_blocks) == form
+        assert training.reasons["tails"] == "as in the bundle before, whose maps it begins with"
+    with pytest.raises(ShapeMismatch, match="projection_blocks and inverse should be those"):
+        begin_graph(facts, dataclasses.replace(dials, projection_blocks=4), previous=bundle)
+
+
+def test_a_facet_is_refreshed_in_its_own_form(make_snapshot, store: ArtifactStore):
+    graph = graph_of_snapshot(make_snapshot(EDGES))
+    small = {"anchors_per_type": 2, "nearest_anchors": 2, "frame_per_type": 4, "epochs": 1.0}
+    dials = Dials(**small)
+    whole, genres = begin_graph(graph, dials), begin_graph(group_of(graph, ["genre"]), dials)
+    assert (whole.config.dim, genres.config.dim) == (64, 256)
+    facets = {"genres": as_facet(genres.trained().arrays())}
+    arrays = dataclasses.replace(whole.trained().arrays(), facets=facets)
+    given = dataclasses.asdict(whole.config)
+    bundle = seal_bundle(store, "0" * 64, arrays, dials=given, metrics={})
+    assert bundle.dials_of("genres") == dataclasses.asdict(genres.config)
+    later = group_of(rare(graph), ["genre", *(f"rare{n}" for n in range(20))])
+    again = begin_graph(later, dials, previous=bundle, facet="genres")
+    assert again.config.dim == 256
+    assert again.config.projection_blocks == genres.config.projection_blocks

@@ -114,3 +114,34 @@ def test_dials_that_contradict_the_derived_ones_are_named(make_snapshot):
 def test_a_senseless_value_is_refused_where_it_is_set(field: str, value: object):
     with pytest.raises(ConfigError, match=f"{field} should be"):
         Dials(**{field: value})
+
+
+def test_a_training_that_begins_with_a_bundle_keeps_its_form(make_snapshot):
+    before = dataclasses.asdict(choose(graph_of(make_snapshot, 300, facts=True), Dials()).config)
+    assert (before["dim"], before["projection_blocks"], before["tails"]) == (256, 32, "still")
+    rarer = graph_of(make_snapshot, 200, facts=True)
+    clicked = graph_of(make_snapshot, 300)
+    form = ("dim", "relation_dim", "projection", "projection_blocks", "tails", "inverse", "bias")
+    for graph in (rarer, clicked):
+        assert choose(graph, Dials()).config.projection_blocks != 32
+        chosen = choose(graph, Dials(), before)
+        assert [getattr(chosen.config, name) for name in form] == [before[name] for name in form]
+        assert {chosen.reasons[name] for name in form} == {
+            "as in the bundle before, whose maps it begins with"
+        }
+        # What is said of the training itself follows from the new graph.
+        assert chosen.config.batch == choose(graph, Dials()).config.batch
+
+
+def test_what_is_set_stays_where_a_training_begins_with_a_bundle(make_snapshot):
+    graph = graph_of(make_snapshot, 300, facts=True)
+    before = dataclasses.asdict(choose(graph, Dials()).config)
+    chosen = choose(graph, Dials(projection_blocks=4, tails="own"), before)
+    config = chosen.config
+    assert (config.projection_blocks, config.tails, config.inverse) == (4, "own", "own")
+    assert not {"projection_blocks", "tails"} & set(chosen.reasons)
+    # Another length is refused later, by the vectors that are to be begun with.
+    assert choose(graph, Dials(dim=32), before) == choose(graph, Dials(dim=32))
+    # Nor can matrices of low rank be begun with; full ones take over any.
+    low = choose(graph, Dials(), before | {"projection": "low_rank"}).config
+    assert low.projection == "full"
