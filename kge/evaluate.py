@@ -27,6 +27,8 @@ from kge.scorer import Scorer
 MEMORY = 256 << 20
 _MOST_HEADS = 512
 _FEWEST_HEADS = 16
+#: Bytes of a candidate while one row is counted: sorted, or compared.
+_COUNTED = 5
 #: From so many true tails of a head on, its scores are sorted once instead of read for each.
 _SORT_FROM = 24
 
@@ -59,9 +61,9 @@ def link_prediction(
 
     `known` are the triples to filter by (training, validation, test); the ranked ones are always
     among them. A relation from R on was never trained: nothing speaks for any candidate, so all of
-    them are equal. `memory` bounds scores and the scorer's own arrays, in bytes; ranks and known
-    triples come on top. Raises `ShapeMismatch` without triples or for a row that is no entity,
-    `BrokenScores` where a model scores NaN.
+    them are equal. `memory` bounds scores and what the scorer holds per candidate of a range, in
+    bytes; ranks, known triples and a few numbers per entity come on top. Raises `ShapeMismatch`
+    without triples or for a row that is no entity, `BrokenScores` where a model scores NaN.
     """
     scorer = model if not isinstance(model, Bundle | Facet | BundleArrays) else scorer_of(model)
     if not len(triples):
@@ -168,7 +170,7 @@ class _Counting:
 
     def __init__(self, scorer: Scorer, side: int, asked: _Asked, memory: int) -> None:
         self.scorer, self.side, self.asked = scorer, side, asked
-        count, own = scorer.entity_count, scorer.candidate_bytes
+        count, own = scorer.entity_count, scorer.candidate_bytes + _COUNTED
         self.width = max(1, min(count, memory // (own + 4 * _FEWEST_HEADS)))
         self.heads = max(1, min(_MOST_HEADS, (memory - own * self.width) // (4 * self.width)))
         self.ranges = [

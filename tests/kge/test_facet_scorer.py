@@ -1,6 +1,13 @@
-import numpy as np
+import tracemalloc
 
+import numpy as np
+import pytest
+
+from graphsvc.snapshot import RelationInfo, TypeRange
+from kge import facet_scorer
+from kge.arrays import BundleArrays
 from kge.bundle import Bundle
+from kge.evaluate import link_prediction
 from kge.facet_scorer import FacetScorer
 
 
@@ -33,3 +40,68 @@ def test_equal_entities_have_equal_scores_in_any_range(split_bundle: Bundle):
         assert (scores[:, [1, 4, 11]] == scores[:, [6]]).all()
         assert (scores[:, 0] == scores[:, 2]).all()
         assert (scores[:, 3] != scores[:, 2]).all()
+
+
+def doubled(count: int, dim: int, *, priors: int) -> BundleArrays:
+    """So many entities: at the same prior, or in pairs of twins that lie far apart."""
+    draw = np.random.default_rng(3)
+    normal = lambda *shape: draw.normal(size=shape).astype(np.float32)  # noqa: E731
+    twins = (count - priors) // 2
+    rows = np.concatenate([np.arange(twins), np.full(priors, twins), np.arange(twins)])
+    vectors, bias = normal(twins + 1, dim), normal(twins + 1)
+    return BundleArrays(
+        vectors=vectors[rows],
+        bias=bias[rows],
+        degree=np.zeros(count, np.int32),
+        relations=[RelationInfo(name="r", head="e", tail="e", source="structure")],
+        translations=normal(2, dim),
+        projections=normal(2, dim, dim),
+        priors=normal(1, dim),
+        types=[TypeRange("e", 0, count)],
+        ids=np.arange(count).astype(str).astype(object),
+        frame_rows=np.array([0], np.int32),
+    )
+
+
+def test_many_classes_of_equal_entities_are_equal_in_any_range():
+    scorer, heads = FacetScorer(doubled(500, 6, priors=100)), np.arange(5)
+    for width in (500, 130, 7):
+        scores = np.concatenate(
+            [
+                scorer.scores(1, heads, first, min(first + width, 500))
+                for first in range(0, 500, width)
+            ],
+            axis=1,
+        )
+        assert (scores[:, :200] == scores[:, 300:]).all()
+        assert (scores[:, 200:300] == scores[:, [200]]).all()
+        assert len(np.unique(scores[0])) == 201
+
+
+def test_rows_whose_sums_meet_are_told_apart(monkeypatch):
+    """Were all sums the same, each row would still be compared in full."""
+    arrays = doubled(60, 3, priors=10)
+    expected = facet_scorer._equal_rows(arrays.vectors, arrays.bias)
+    monkeypatch.setattr(facet_scorer, "_sums", lambda *rows: np.zeros(len(rows[0]), np.uint64))
+    found = facet_scorer._equal_rows(arrays.vectors, arrays.bias)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+    member, class_, first = expected
+    assert member.tolist() == list(range(60))
+    np.testing.assert_array_equal(arrays.vectors[first[class_]], arrays.vectors)
+
+
+@pytest.mark.parametrize("priors", [0, 19_000])
+def test_a_budget_holds_for_the_scorer_too(priors: int):
+    count, dim, memory = 20_000, 64, 2 << 20
+    arrays = doubled(count, dim, priors=priors)
+    ends = np.random.default_rng(4).integers(0, count, (40, 2))
+    triples = np.stack([ends[:, 0], np.zeros(40, np.int64), ends[:, 1]], axis=1)
+    expected = link_prediction(arrays, triples, [])
+    tracemalloc.start()
+    found = link_prediction(arrays, triples, [], memory=memory)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # Less than the vectors take; and more heads than fit at once, so that ranges are needed.
+    assert peak < memory + 72 * count < arrays.vectors.nbytes
+    assert found.mrr == pytest.approx(expected.mrr, rel=1e-3)
