@@ -9,6 +9,7 @@ ranks all of them equal, and it stays in the denominator too.
 """
 
 import math
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,33 +62,79 @@ class _Line(NamedTuple):
     weight: float
 
 
+class _Codes(dict[str, int]):
+    """A number for each name, in the order in which names come; each is held once."""
+
+    def __missing__(self, name: str) -> int:
+        code = self[name] = len(self)
+        return code
+
+    def by_name(self, first: int = 0) -> tuple[list[str], NDArray[np.int64]]:
+        """The names from a number on in their order, and the place of every number in it."""
+        names = sorted(name for name, code in self.items() if code >= first)
+        place = np.arange(len(self))
+        place[[self[name] for name in names]] = np.arange(first, len(self))
+        return names, place
+
+
+class _Columns(NamedTuple):
+    """The lines of some files as numbers: no line is kept as an object of its own."""
+
+    head: NDArray[np.int64]
+    relation: NDArray[np.int64]
+    tail: NDArray[np.int64]
+    weight: NDArray[np.float32]
+
+
+def _columns(paths: Sequence[Path], entities: _Codes, relations: _Codes) -> _Columns:
+    """Read files one after the other, giving numbers to names that are new."""
+    heads, codes, tails, weights = array("q"), array("q"), array("q"), array("f")
+    for path in paths:
+        for head, relation, tail, weight in _lines(path):
+            heads.append(entities[head])
+            codes.append(relations[relation])
+            tails.append(entities[tail])
+            weights.append(weight)
+    return _Columns(
+        head=np.frombuffer(heads, np.int64),
+        relation=np.frombuffer(codes, np.int64),
+        tail=np.frombuffer(tails, np.int64),
+        weight=np.frombuffer(weights, np.float32),
+    )
+
+
 def read_triples(train: Path, valid: Path, test: Path) -> TripleFiles:
     """Read three files. Raises `BadTriples`, which names the file and the line."""
-    parts = [list(_lines(path)) for path in (train, valid, test)]
-    entities = sorted({end for part in parts for line in part for end in (line.head, line.tail)})
-    trained = sorted({line.relation for line in parts[0]})
-    others = {line.relation for part in parts[1:] for line in part} - set(trained)
-    names = (*trained, *sorted(others))
-    row = {name: n for n, name in enumerate(entities)}
-    code = {name: n for n, name in enumerate(names)}
-    columns = [
-        np.array([(row[h], code[r], row[t]) for h, r, t, _ in part], dtype=np.int64)
-        for part in parts
-    ]
+    entities, relations = _Codes(), _Codes()
+    parts = [_columns([train], entities, relations)]
+    count = len(relations)
+    parts += [_columns([path], entities, relations) for path in (valid, test)]
+    ids, row = entities.by_name()
+    others, code = relations.by_name(count)
+    trained, within = _Codes(list(relations.items())[:count]).by_name()
+    code[:count] = within
+    places = (row, code, row)
+    head, relation, tail = (place[own] for place, own in zip(places, parts[0][:3], strict=True))
     graph = Graph(
-        head=columns[0][:, 0].copy(),
-        relation=columns[0][:, 1].copy(),
-        tail=columns[0][:, 2].copy(),
-        weight=np.array([line.weight for line in parts[0]], dtype=np.float32),
-        types=[TypeRange(ENTITY, 0, len(entities))],
+        head=head,
+        relation=relation,
+        tail=tail,
+        weight=parts[0].weight.copy(),
+        types=[TypeRange(ENTITY, 0, len(ids))],
         relations=[
             RelationInfo(name=name, head=ENTITY, tail=ENTITY, source="structure")
             for name in trained
         ],
-        ids=np.array(entities, dtype=object),
-        snapshot_rows=np.arange(len(entities), dtype=np.int32),
+        ids=np.array(ids, dtype=object),
+        snapshot_rows=np.arange(len(ids), dtype=np.int32),
     )
-    return TripleFiles(graph=graph, valid=columns[1], test=columns[2], relation_names=names)
+    valid_rows, test_rows = (
+        np.stack([place[own] for place, own in zip(places, part[:3], strict=True)], axis=1)
+        for part in parts[1:]
+    )
+    return TripleFiles(
+        graph=graph, valid=valid_rows, test=test_rows, relation_names=(*trained, *others)
+    )
 
 
 def read_names(paths: Sequence[Path]) -> NDArray[np.object_]:
@@ -95,8 +142,17 @@ def read_names(paths: Sequence[Path]) -> NDArray[np.object_]:
 
     Raises `BadTriples`, which names the file and the line.
     """
-    rows = dict.fromkeys(line[:3] for path in paths for line in _lines(path))
-    return np.array(list(rows), dtype=object)
+    entities, relations = _Codes(), _Codes()
+    columns = _columns(paths, entities, relations)[:3]
+    order = np.lexsort(columns)
+    new = np.ones(len(order), dtype=bool)
+    new[1:] = False
+    for column in columns:
+        new[1:] |= column[order[1:]] != column[order[:-1]]
+    kept = np.sort(order[new])  # of equal ones the first comes first
+    ends, between = (np.array(list(codes), dtype=object) for codes in (entities, relations))
+    names = zip((ends, between, ends), columns, strict=True)
+    return np.stack([known[column[kept]] for known, column in names], axis=1)
 
 
 def _lines(path: Path) -> Iterator[_Line]:

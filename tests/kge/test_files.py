@@ -1,3 +1,4 @@
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -86,3 +87,19 @@ def test_names_of_several_files_are_read_once_each(tmp_path: Path):
     (tmp_path / "a").write_text("x\tr\n")
     with pytest.raises(BadTriples, match="a, line 1 should be head<TAB>relation<TAB>tail"):
         read_names([tmp_path / "a"])
+
+
+def test_a_line_leaves_a_few_numbers_behind(tmp_path: Path):
+    """Names are held once each, and no line is: 10 000 lines of 30 entities with long names."""
+    name = "http://example.org/entity/of/a/longer/name/{}".format
+    lines = [f"{name(n % 30)}\tr{n % 3}\t{name(n * 7 % 29)}\t0.5\n" for n in range(10_000)]
+    paths = write(tmp_path, train="".join(lines))
+    read_triples(*paths)
+    for read in (lambda: read_triples(*paths).graph, lambda: read_names(paths)):
+        tracemalloc.start()
+        kept = read()
+        held, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 80 * len(lines), read
+        assert held > 0
+        assert kept is not None
