@@ -9,6 +9,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,25 @@ from api.provenance import commit
 console = Console(stderr=True, width=110, soft_wrap=True)
 
 Measure = Callable[[], Mapping[str, Any]]
+#: What a cell may end with; any other exception is a fault of the benchmark and ends it.
+Errors = tuple[type[Exception], ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What there is of a grid's cells: results by name, and what those said that failed now."""
+
+    found: Mapping[str, Mapping[str, Any]]
+    failed: Mapping[str, str]
+
+    def __or__(self, other: "Outcome") -> "Outcome":
+        """Two grids as one."""
+        return Outcome({**self.found, **other.found}, {**self.failed, **other.failed})
+
+    @property
+    def code(self) -> int:
+        """The exit code: 1 where a cell failed."""
+        return 1 if self.failed else 0
 
 
 def arguments(description: str, out: str) -> argparse.ArgumentParser:
@@ -32,12 +52,26 @@ def arguments(description: str, out: str) -> argparse.ArgumentParser:
 
 
 def run(cells: Mapping[str, Measure], options: argparse.Namespace) -> dict[str, Mapping[str, Any]]:
-    """Measure what is missing within the budget; every result there is, by cell."""
+    """`measure` for a benchmark of one grid whose cells do not fail; a listing ends it."""
+    outcome = measure(cells, options)
+    if options.list:
+        sys.exit(0)
+    return dict(outcome.found)
+
+
+def measure(
+    cells: Mapping[str, Measure], options: argparse.Namespace, errors: Errors = ()
+) -> Outcome:
+    """Measure what is missing within the budget, with `--list` nothing; every result there is.
+
+    A cell that raises one of `errors` leaves no file and keeps no other cell from its turn.
+    """
     folder: Path = options.out / "cells"
     folder.mkdir(parents=True, exist_ok=True)
+    failed: dict[str, str] = {}
     began = time.monotonic()
     code = commit()  # of now: who measures for an hour may find another checkout at its end
-    for name, measure in cells.items():
+    for name, work in cells.items():
         file = folder / f"{name}.json"
         if options.list or file.exists() or options.only not in name:
             continue
@@ -45,7 +79,12 @@ def run(cells: Mapping[str, Measure], options: argparse.Namespace) -> dict[str, 
             break
         console.print(f"[bold]{name}[/] ...")
         start = time.monotonic()
-        told = measure()
+        try:
+            told = work()
+        except errors as error:
+            failed[name] = str(error)
+            console.print(f"{name} failed: {error}", markup=False)
+            continue
         took = round(time.monotonic() - start, 1)
         result = {**told, "measured_seconds": took, "commit": code}
         half = file.with_suffix(".half")
@@ -57,13 +96,17 @@ def run(cells: Mapping[str, Measure], options: argparse.Namespace) -> dict[str, 
         for name in cells
         if (folder / f"{name}.json").exists()
     }
-    missing = [name for name in cells if name not in found]
+    _tell([name for name in cells if name not in found], failed, len(cells))
+    return Outcome(found, failed)
+
+
+def _tell(missing: list[str], failed: Mapping[str, str], count: int) -> None:
     console.print(
-        f"{len(found)} of {len(cells)} cells" + (f"; missing: {missing}" if missing else "")
+        f"{count - len(missing)} of {count} cells" + (f"; missing: {missing}" if missing else ""),
+        markup=False,
     )
-    if options.list:
-        sys.exit(0)
-    return found
+    for name, message in failed.items():
+        console.print(f"failed: {name}: {message}", markup=False)
 
 
 def _short(result: Mapping[str, Any]) -> str:

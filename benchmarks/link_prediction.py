@@ -30,7 +30,7 @@ import numpy as np
 import timed
 from differences import interval
 from link_cells import METRICS, cell_name, read, write_ranks
-from models import MODELS, model
+from models import MODELS, left_out, model
 from pydantic import ByteSize, TypeAdapter
 from rich.table import Table
 
@@ -58,7 +58,10 @@ def arguments() -> argparse.ArgumentParser:
         "--minutes", type=float, default=MINUTES, help=f"training per seed, {MINUTES:g} if not said"
     )
     parser.add_argument(
-        "--model", nargs="+", default=["transra"], help=f"all, or some of: {', '.join(MODELS)}"
+        "--model",
+        nargs="+",
+        default=["transra"],
+        help=f"all that can be trained here, or some of: {', '.join(MODELS)}",
     )
     parser.add_argument(
         "--memory",
@@ -180,12 +183,15 @@ def report_of(
     return {**report, "curves": {name: cell["curve"] for name, cell in found.items()}}
 
 
-def run(options: argparse.Namespace) -> list[Row]:
-    """Measure what is missing and write the report. Raises `KgeError`."""
+def run(options: argparse.Namespace) -> grid.Outcome:
+    """Measure what is missing and write the report, with `--list` neither.
+
+    A run that fails is in the outcome. Raises `KgeError` for what no run could begin with.
+    """
     if not options.minutes > 0 or options.seeds < 1:
         raise SystemExit("--minutes should be above 0 and --seeds at least 1")
     if options.model == ["all"]:
-        options.model = list(MODELS)
+        options.model = _all()
     for name in options.model:
         model(name)
     # Without a suffix to take off, folder and file would have one name.
@@ -195,18 +201,27 @@ def run(options: argparse.Namespace) -> list[Row]:
     options.out = options.out or beside
     data = read_triples(options.train, options.valid, options.test)
     _tell(data)
-    found = grid.run(cells(data, options), options)
-    report = report_of(found, data, options)
+    outcome = grid.measure(cells(data, options), options, (KgeError,))
+    if options.list:
+        return outcome
+    report = report_of(outcome.found, data, options)
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(report, indent=1) + "\n")
-    rows = rows_of(found.values())
-    grid.console.print(table_of(rows))
+    grid.console.print(table_of(rows_of(outcome.found.values())))
     grid.console.print(f"all figures and curves: {options.json}")
     if options.page:
         runs = read(options.out / "cells", digest(options))
         link_pages.write(options.page, runs, _command(options), report["header"])
         grid.console.print(f"page: {options.page / 'README.md'}")
-    return rows
+    return outcome
+
+
+def _all() -> list[str]:
+    """Every model whose libraries load; the others are named on the screen."""
+    without = left_out()
+    for name, reason in without.items():
+        grid.console.print(f"left out: {name}: {reason}", markup=False)
+    return [name for name in MODELS if name not in without]
 
 
 def cells(data: TripleFiles, options: argparse.Namespace) -> dict[str, grid.Measure]:
@@ -257,9 +272,10 @@ def _tell(data: TripleFiles) -> None:
 
 def main() -> None:
     try:
-        run(arguments().parse_args())
+        outcome = run(arguments().parse_args())
     except KgeError as error:
         raise SystemExit(f"error: {error}") from error
+    sys.exit(outcome.code)
 
 
 if __name__ == "__main__":

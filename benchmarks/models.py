@@ -14,11 +14,12 @@ from kge.arms import BEFORE, SWITCHES, arm_dials
 from kge.bundle import seal_bundle
 from kge.config import TransRAConfig
 from kge.dials import Dials
-from kge.errors import UnknownModel
+from kge.errors import ConfigError, UnknownModel
 from kge.evaluate import scorer_of
 from kge.memory import Room
 from kge.progress import Progress, Share
 from kge.rivals.registry import RIVALS, Train
+from kge.rivals.sage_layers import BACKENDS
 from kge.scorer import Scorer
 from kge.train import Training, begin_graph
 from kge.triples import Graph
@@ -77,6 +78,8 @@ def _part(share: Share | None, begin: float, end: float) -> Share | None:
 
 
 MODELS: dict[str, Train] = {name: _train_arm(name) for name in ARMS} | RIVALS
+#: What has to load before some can train, beside what the service itself needs.
+_NEEDS: dict[str, Callable[[], object]] = {"graphsage-dgl": BACKENDS["dgl"]}
 
 
 def model(name: str, room: Room | None = None) -> Callable[..., Generator[Progress, None, Scorer]]:
@@ -84,3 +87,14 @@ def model(name: str, room: Room | None = None) -> Callable[..., Generator[Progre
     if name not in MODELS:
         raise UnknownModel(f"model should be one of {', '.join(MODELS)}, received {name!r}")
     return partial(MODELS[name], room=room) if name in ARMS and room else MODELS[name]
+
+
+def left_out() -> dict[str, str]:
+    """The models that cannot be trained here, and why: a library of theirs does not load."""
+    reasons = {}
+    for name, needed in _NEEDS.items():
+        try:
+            needed()
+        except ConfigError as error:
+            reasons[name] = str(error)
+    return reasons

@@ -17,7 +17,6 @@ from evaluating import measure_evaluation
 from models import ARMS, MODELS, transra_dials
 
 from graphsvc.report import rows_of
-from kge.errors import MemoryBudget
 from kge.policy import choose
 from kge.progress import Progress
 
@@ -153,9 +152,31 @@ def test_the_frame_arm_ends_with_a_refresh_that_keeps_to_the_clock():
     assert asked[-1] == pytest.approx(1.0, abs=0.03)
 
 
-def test_what_does_not_fit_into_memory_is_refused_before_it_begins(files):
-    with pytest.raises(MemoryBudget, match="received 1 MiB"):
-        run(files, "--minutes", "0.01", "--memory", "1MiB")
+def test_what_does_not_fit_into_memory_fails_alone(files, monkeypatch):
+    """TransRA does not begin; its rival, which keeps to no room, has its turn all the same."""
+    given = ("--minutes", "0.005", "--memory", "1MiB", "--model", "transra", "twhin")
+    monkeypatch.setattr(sys, "argv", ["link_prediction.py", *files, *given])
+    with pytest.raises(SystemExit) as ended:
+        link_prediction.main()
+    assert ended.value.code == 1
+    options = link_prediction.arguments().parse_args([*files, *given])
+    report = json.loads(options.json.read_text())
+    assert {row.model for row in rows_of(report)} == {"twhin"}
+    outcome = link_prediction.run(options)
+    [(cell, message)] = outcome.failed.items()
+    assert cell.startswith("transra-seed0-")
+    assert "received 1 MiB" in message
+
+
+def test_all_is_what_can_be_trained_here(files, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "dgl", None)  # as where it is not installed
+    options = link_prediction.arguments().parse_args([*files, "--model", "all", "--list"])
+    outcome = link_prediction.run(options)
+    assert (outcome.found, outcome.failed) == ({}, {})
+    assert options.model == [name for name in MODELS if name != "graphsage-dgl"]
+    told = capsys.readouterr().err
+    assert "left out: graphsage-dgl: backend should be pyg where DGL does not load" in told
+    assert not options.json.exists(), "a listing writes no report"
 
 
 def test_the_evaluation_cell_compares_the_same_ranks():
