@@ -173,17 +173,17 @@ def cells(asked: Asked, run: apart.Run = apart.run) -> dict[str, grid.Measure]:
 
 def measure(
     asked: Asked, options: argparse.Namespace, run: apart.Run = apart.run
-) -> dict[str, Mapping[str, Any]]:
+) -> grid.Outcome:
     """What there is of all cells after the budget: those of this benchmark, then of quality."""
     began = time.monotonic()
-    found = grid.run(cells(asked, run), options)
+    outcome = grid.measure(cells(asked, run), options, (KgeError,))
     if asked.data is not None:
         left = options.budget_minutes - (time.monotonic() - began) / 60
         named = {"model": asked.sizes.quality.models, "memory": asked.memory}
         quality = {**vars(options), **named, "out": options.quality, "budget_minutes": left}
         other = argparse.Namespace(**quality)
-        found |= grid.run(link_prediction.cells(asked.data, other), other)
-    return found
+        outcome |= grid.measure(link_prediction.cells(asked.data, other), other, (KgeError,))
+    return outcome
 
 
 def rows_of(found: Mapping[str, Mapping[str, Any]], asked: Asked) -> list[Row]:
@@ -238,14 +238,17 @@ def main() -> None:
     options = arguments().parse_args()
     try:
         asked = asked_of(options, Sizes())
-        found = measure(asked, options)
     except KgeError as error:
         raise SystemExit(f"error: {error}") from error
+    outcome = measure(asked, options)
+    if options.list:
+        return
     given = ""
     if asked.data is not None:
         given = " ".join(f"--{n} {getattr(options, n).name}" for n in GIVEN)
         given += f" --minutes {options.minutes:g} --seeds {options.seeds}"
-    write(found, asked, options.out, given)
+    write(outcome.found, asked, options.out, given)
+    sys.exit(outcome.code)
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ def options(tmp_path: Path):
 
 def test_all_cells_become_rows_a_page_and_pictures(options):
     asked = kge_training.asked_of(options, SMALL)
-    found = kge_training.measure(asked, options, inline)
+    found = kge_training.measure(asked, options, inline).found
     kge_training.write(found, asked, options.out, "command")
     rows = rows_of(orjson.loads((options.out / "kge_training.json").read_bytes()))
     told = {(r.metric, r.model, r.split): r for r in rows if r.seed in (0, "all")}
@@ -120,9 +120,18 @@ def test_all_cells_become_rows_a_page_and_pictures(options):
     assert page.count("| valid_mrr | rotate | towns/minute=0.005 |") == 1
     # What link prediction has measured is not measured again.
     again = kge_training.measure(asked, options, inline)
-    assert again == found
+    assert (again.found, again.failed) == (found, {})
     for picture in ("growth.png", "quality.png"):
         assert (options.out / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_listing_names_the_cells_of_quality_too(options, capsys):
+    options.list = True
+    outcome = kge_training.measure(kge_training.asked_of(options, SMALL), options, inline)
+    assert outcome.found == {}
+    told = capsys.readouterr().err
+    for cell in ("speed-towns-", "epoch-60-200-1", "evaluation", "rotate-seed1-0.005m-"):
+        assert cell in told, cell
 
 
 def test_a_process_has_a_peak_of_its_own():
