@@ -5,10 +5,11 @@ with the cells that are missing; delete a file to measure that cell anew.
 """
 
 import argparse
+import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,23 @@ def arguments(description: str, out: str) -> argparse.ArgumentParser:
     parser.add_argument("--only", default="", help="only cells whose name has this in it")
     parser.add_argument("--list", action="store_true", help="list the cells and stop")
     return parser
+
+
+def named(name: str, *parts: Any) -> str:
+    """A cell's name with a short digest of its data and dials: under others it is another cell.
+
+    `parts` are plain values, as JSON has them; of files, a digest of what they hold.
+    """
+    told = json.dumps(parts, sort_keys=True).encode()
+    return f"{name}-{hashlib.sha256(told).hexdigest()[:8]}"
+
+
+def digest_of(files: Sequence[Path]) -> str:
+    """A short digest of what files hold, in their order, wherever they lie."""
+    whole = hashlib.sha256()
+    for file in files:
+        whole.update(hashlib.sha256(file.read_bytes()).digest())
+    return whole.hexdigest()[:8]
 
 
 def run(cells: Mapping[str, Measure], options: argparse.Namespace) -> dict[str, Mapping[str, Any]]:

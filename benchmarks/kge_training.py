@@ -7,6 +7,7 @@ seed are measured, and no quality.
 """
 
 import argparse
+import inspect
 import os
 import sys
 import tempfile
@@ -39,7 +40,6 @@ from kge.errors import KgeError
 from kge.files import TripleFiles, read_triples
 
 GIVEN = ("train", "valid", "test")
-_EVALUATION = "evaluation"
 _TITLE = "Training TransRA: speed, memory, time to quality"
 _WORDS = """
 Everything runs on one machine, one thing at a time. Speed, memory and epochs are measured in
@@ -167,13 +167,18 @@ def cells(asked: Asked, run: apart.Run = apart.run) -> dict[str, grid.Measure]:
     """Every cell by its name; `run` has work done in a process of its own."""
     sizes = asked.sizes
     made = training_speed.cells(asked.graphs(), sizes.speed, run)
-    made[_EVALUATION] = partial(measure_evaluation, **sizes.evaluation)
+    made[evaluation_cell(sizes)] = partial(measure_evaluation, **sizes.evaluation)
     return made | training_growth.cells(sizes.growth, asked.folder, run)
 
 
-def measure(
-    asked: Asked, options: argparse.Namespace, run: apart.Run = apart.run
-) -> grid.Outcome:
+def evaluation_cell(sizes: Sizes) -> str:
+    """The name of the cell of ranking; what `sizes` leaves out is as the work itself has it."""
+    bound = inspect.signature(measure_evaluation).bind(**sizes.evaluation)
+    bound.apply_defaults()
+    return grid.named("evaluation", bound.arguments)
+
+
+def measure(asked: Asked, options: argparse.Namespace, run: apart.Run = apart.run) -> grid.Outcome:
     """What there is of all cells after the budget: those of this benchmark, then of quality."""
     began = time.monotonic()
     outcome = grid.measure(cells(asked, run), options, (KgeError,))
@@ -190,7 +195,7 @@ def rows_of(found: Mapping[str, Mapping[str, Any]], asked: Asked) -> list[Row]:
     sizes = asked.sizes
     rows = training_speed.rows_of(found, asked.graphs(), sizes.speed)
     rows += training_growth.rows_of(found, sizes.growth)
-    if told := found.get(_EVALUATION):
+    if told := found.get(evaluation_cell(sizes)):
         rows += _evaluation_rows(told)
     if asked.data is not None:
         rows += training_quality.rows_of(found, asked.files, asked.name, sizes.quality)

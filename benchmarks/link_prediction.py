@@ -10,7 +10,6 @@ that the folder has of these files, however long it was trained, as a page with 
 """
 
 import argparse
-import hashlib
 import json
 import os
 import sys
@@ -158,10 +157,7 @@ def _shown(row: Row) -> str:
 
 def digest(options: argparse.Namespace) -> str:
     """What the files hold, so that cells of another graph in the same folder are not taken."""
-    whole = hashlib.sha256()
-    for path in (options.train, options.valid, options.test):
-        whole.update(hashlib.sha256(path.read_bytes()).digest())
-    return whole.hexdigest()[:8]
+    return grid.digest_of([options.train, options.valid, options.test])
 
 
 def report_of(

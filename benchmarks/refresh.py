@@ -29,7 +29,7 @@ from pictures import by_refresh
 from publish import About, publish
 from stability import as_frame, edges_of, procrustes, stability
 
-from api.demo.data import fetch
+from api.demo.data import FILES, PACKAGE, fetch
 from api.errors import ApiError
 from api.settings import read_settings
 from graphsvc.errors import GraphError
@@ -49,6 +49,8 @@ from ranking.examples import Examples, build_examples
 from ranking.intervals import Judged, interval, resample, t_interval, user_weights
 
 SEEDS = (1, 2, 3)
+#: What a cell may fail with.
+ERRORS = (ApiError, GraphError, KgeError, RankingError)
 RESAMPLES = 1000
 #: The dials with which TransRA is TransR.
 PLAIN = {"gate_edges": 0.0, "prior_share": 0.0}
@@ -102,20 +104,42 @@ class Bench:
         data = fetch(self.options.data, read_settings().cache_dir)
         return open_world(data, self.folder, self.options.split, self.options.threads)
 
+    def key(self) -> dict[str, Any]:
+        """What the cells of MovieLens depend on: what is in the log, and how it is trained on."""
+        names = ("split", "threads", "dim", "epochs")
+        data = PACKAGE
+        if self.options.data:  # else what would be fetched, which a listing does not do
+            folder = fetch(self.options.data, read_settings().cache_dir)
+            data = grid.digest_of([folder / name for name in FILES])
+        return {"data": data, **{name: getattr(self.options, name) for name in names}}
+
+    def key_of_triples(self) -> dict[str, Any] | None:
+        """What the cells of triples depend on; None where none were given."""
+        if not self.options.train:
+            return None
+        names = ("threads", "dim", "triples_epochs")
+        data = grid.digest_of([getattr(self.options, name) for name in ("train", "valid", "test")])
+        return {"data": data, **{name: getattr(self.options, name) for name in names}}
+
     def dials(self, own: Mapping[str, float]) -> dict[str, float]:
         given = {name: getattr(self.options, name) for name in ("dim", "epochs")}
         return {name: value for name, value in given.items() if value} | dict(own)
 
 
 def cells(bench: Bench) -> dict[str, grid.Measure]:
+    """Every cell by its name. Raises `ApiError` where `--data` lacks a file."""
     made: dict[str, grid.Measure] = {}
+    log, triples = bench.key(), bench.key_of_triples()
     for seed in range(1, bench.options.seeds + 1):
-        for way in WAYS:
+        for way, how in WAYS.items():
             name = way.replace(", ", "-").replace(" ", "-").lower()
-            made[f"{name}-{seed}"] = partial(_chain, bench, way, seed)
-        made[f"share-movielens-{seed}"] = partial(_share_of_movielens, bench, seed)
-        if bench.options.train:
-            made[f"share-triples-{seed}"] = partial(_share_of_triples, bench, seed)
+            chain = grid.named(f"{name}-{seed}", log, how, FIRST, REFRESHES, RESAMPLES)
+            made[chain] = partial(_chain, bench, way, seed)
+        share = grid.named(f"share-movielens-{seed}", log, warm.NEW)
+        made[share] = partial(_share_of_movielens, bench, seed)
+        if triples:
+            share = grid.named(f"share-triples-{seed}", triples, warm.NEW)
+            made[share] = partial(_share_of_triples, bench, seed)
     return made
 
 
@@ -209,7 +233,8 @@ def _share_of_movielens(bench: Bench, seed: int) -> Mapping[str, Any]:
         }
 
     dials = replace(world.shop.settings.transra, seed=seed, **bench.dials({}))
-    return warm.measure(graph_of_snapshot(snapshot), dials, judge)
+    told = warm.measure(graph_of_snapshot(snapshot), dials, judge)
+    return {"data": "movielens", "seed": seed, **told}
 
 
 def _share_of_triples(bench: Bench, seed: int) -> Mapping[str, Any]:
@@ -225,16 +250,15 @@ def _share_of_triples(bench: Bench, seed: int) -> Mapping[str, Any]:
 
     given = {"dim": options.dim, "epochs": options.triples_epochs}
     dials = Dials(seed=seed, **{name: value for name, value in given.items() if value})
-    return warm.measure(data.graph, dials, judge)
+    return {"data": "triples", "seed": seed, **warm.measure(data.graph, dials, judge)}
 
 
 def rows_of(found: Mapping[str, Mapping[str, Any]]) -> list[Row]:
     """A row per figure and seed, and one over the seeds."""
     rows: list[Row] = []
-    for cell, told in found.items():
-        seed = int(cell.rsplit("-", 1)[1])
-        made = _chain_rows(told) if "way" in told else _share_rows(cell, told)
-        rows += [replace(row, seed=seed) for row in made]
+    for told in found.values():
+        made = _chain_rows(told) if "way" in told else _share_rows(told)
+        rows += [replace(row, seed=told["seed"]) for row in made]
     every: dict[tuple[str, str, str, str], list[float]] = {}
     for row in rows:
         every.setdefault((row.metric, row.unit, row.split, row.model), []).append(row.value)
@@ -265,8 +289,8 @@ def _chain_rows(told: Mapping[str, Any]) -> Iterable[Row]:
             yield _row("frame_kept", one["frame_kept"], "cosine", where, way)
 
 
-def _share_rows(cell: str, told: Mapping[str, Any]) -> Iterable[Row]:
-    data = cell.split("-")[1]
+def _share_rows(told: Mapping[str, Any]) -> Iterable[Row]:
+    data = told["data"]
     share = told["refresh_seconds"] / told["full_seconds"]
     yield _row("refresh_time_share", share, "share", data, "refresh / full")
     for split, full in told["full_mrr"].items():
@@ -313,9 +337,17 @@ def main() -> None:
     options = arguments()
     with tempfile.TemporaryDirectory(prefix="graphsvc-refresh-") as folder:
         try:
-            found = grid.run(cells(Bench(options, Path(folder))), options)
-        except (ApiError, GraphError, KgeError, RankingError) as error:
+            made = cells(Bench(options, Path(folder)))
+        except ApiError as error:
             raise SystemExit(f"error: {error}") from error
+        outcome = grid.measure(made, options, ERRORS)
+    if not options.list:
+        write(outcome.found, options)
+    sys.exit(outcome.code)
+
+
+def write(found: Mapping[str, Mapping[str, Any]], options: argparse.Namespace) -> None:
+    """Report, page and pictures of what was measured."""
     rows = rows_of(found)
     names = ("split", "seeds", "dim", "epochs", "triples_epochs", "threads")
     dials = {name: getattr(options, name) for name in names}

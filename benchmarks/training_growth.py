@@ -5,14 +5,14 @@ through (log size, log seconds): at 1 the cost is linear, at 0 it does not depen
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from apart import Run
-from grid import Measure
+from grid import Measure, named
 from scipy import stats
 from stored import popular
 from training_speed import spread
@@ -48,6 +48,11 @@ class GrowthSizes:
         by_entities = [(entities, self.triples) for entities in self.against]
         yield from dict.fromkeys([*by_edges, *by_entities])
 
+    def key(self) -> dict[str, Any]:
+        """What a cell depends on beside the size of its graph and its number."""
+        unnamed = ("edges", "against", "entities", "triples", "repeats")
+        return {k: v for k, v in asdict(self).items() if k not in unnamed}
+
     def dials(self) -> dict[str, Any]:
         return {
             "dim": self.dim,
@@ -68,14 +73,16 @@ class Slope(NamedTuple):
 
 def cells(sizes: GrowthSizes, folder: Path, run: Run) -> dict[str, Measure]:
     return {
-        _cell(entities, triples, repeat): partial(_measure, entities, triples, sizes, folder, run)
+        _cell(sizes, entities, triples, repeat): partial(
+            _measure, entities, triples, sizes, folder, run
+        )
         for repeat in range(1, sizes.repeats + 1)
         for entities, triples in sizes.graphs()
     }
 
 
-def _cell(entities: int, triples: int, repeat: int) -> str:
-    return f"epoch-{entities}-{triples}-{repeat}"
+def _cell(sizes: GrowthSizes, entities: int, triples: int, repeat: int) -> str:
+    return named(f"epoch-{entities}-{triples}-{repeat}", sizes.key())
 
 
 def _measure(
@@ -148,5 +155,5 @@ def slope(points: Sequence[tuple[float, float]]) -> Slope:
 def _repeats(
     found: Mapping[str, Mapping[str, Any]], sizes: GrowthSizes, entities: int, triples: int
 ) -> dict[int, Mapping[str, Any]]:
-    names = {n: _cell(entities, triples, n) for n in range(1, sizes.repeats + 1)}
+    names = {n: _cell(sizes, entities, triples, n) for n in range(1, sizes.repeats + 1)}
     return {n: found[name] for n, name in names.items() if name in found}

@@ -7,13 +7,13 @@ process of its own, so that what the machine does meanwhile is done to all; rati
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
 import products
 from apart import Run
-from grid import Measure
+from grid import Measure, named
 from link_prediction import interval
 from stored import Stored
 from training_tasks import speed_of_pykeen, speed_of_transra
@@ -57,6 +57,10 @@ class SpeedSizes:
         default_factory=lambda: sorted({os.cpu_count() or 1, 1}, reverse=True)
     )
 
+    def key(self) -> dict[str, Any]:
+        """What a cell depends on beside its graph, its threads and its number."""
+        return {k: v for k, v in asdict(self).items() if k not in ("repeats", "threads")}
+
     def dials(self, arm: Arm) -> dict[str, Any]:
         """TransRA's dials as far as they are set; a batch may be of one relation."""
         return {
@@ -71,15 +75,15 @@ class SpeedSizes:
 
 def cells(graphs: Sequence[Stored], sizes: SpeedSizes, run: Run) -> dict[str, Measure]:
     return {
-        _cell(graph, threads, repeat): partial(_measure, graph, threads, sizes, run)
+        _cell(graph, threads, repeat, sizes): partial(_measure, graph, threads, sizes, run)
         for repeat in range(1, sizes.repeats + 1)
         for graph in graphs
         for threads in sizes.threads
     }
 
 
-def _cell(graph: Stored, threads: int, repeat: int) -> str:
-    return f"speed-{graph.key}-threads{threads}-{repeat}"
+def _cell(graph: Stored, threads: int, repeat: int, sizes: SpeedSizes) -> str:
+    return named(f"speed-{graph.key}-threads{threads}-{repeat}", sizes.key())
 
 
 def _measure(graph: Stored, threads: int, sizes: SpeedSizes, run: Run) -> Mapping[str, Any]:
@@ -116,7 +120,7 @@ def rows_of(
     rows = []
     for graph in graphs:
         for threads in sizes.threads:
-            names = [_cell(graph, threads, n) for n in range(1, sizes.repeats + 1)]
+            names = [_cell(graph, threads, n, sizes) for n in range(1, sizes.repeats + 1)]
             told = {n: found[cell] for n, cell in enumerate(names, start=1) if cell in found}
             where = "" if threads == sizes.threads[0] else f"/threads={threads}"
             figures = [_figures(cell, where) for cell in told.values()]

@@ -56,3 +56,21 @@ def test_a_listing_measures_nothing(options: Namespace, capsys):
     with pytest.raises(SystemExit) as ended:
         grid.run({"one": fails}, options)
     assert ended.value.code == 0
+
+
+def test_other_data_or_dials_are_another_cell(tmp_path: Path):
+    name = grid.named("epoch-1", {"dim": 8, "seconds": 0.5}, (1, 2))
+    assert name == grid.named("epoch-1", {"seconds": 0.5, "dim": 8}, [1, 2])
+    assert name.rpartition("-")[0] == "epoch-1"
+    assert len(name) == len("epoch-1-01234567")
+    assert name != grid.named("epoch-1", {"dim": 8, "seconds": 0.6}, (1, 2))
+    files = [tmp_path / name for name in ("train", "test")]
+    for file in files:
+        file.write_text(file.name)
+    before = grid.digest_of(files)
+    moved = tmp_path / "moved"
+    moved.write_text("train")
+    assert grid.digest_of([moved, files[1]]) == before
+    assert grid.digest_of(files[::-1]) != before
+    moved.write_text("trains")
+    assert grid.digest_of([moved, files[1]]) != before

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +133,29 @@ def test_a_listing_names_the_cells_of_quality_too(options, capsys):
     told = capsys.readouterr().err
     for cell in ("speed-towns-", "epoch-60-200-1", "evaluation", "rotate-seed1-0.005m-"):
         assert cell in told, cell
+
+
+def test_other_dials_are_other_cells(options):
+    names = {
+        name: set(kge_training.cells(replace(kge_training.asked_of(options, SMALL), sizes=sizes)))
+        for name, sizes in {
+            "as it is": SMALL,
+            "arms": replace(SMALL, speed=replace(SPEED, arms=SPEED.arms[:1])),
+            "seconds": replace(SMALL, speed=replace(SPEED, pykeen_seconds=0.02)),
+            "growth": replace(SMALL, growth=replace(GROWTH, dim=16)),
+            "evaluation": replace(SMALL, evaluation={**SMALL.evaluation, "sample": 9}),
+        }.items()
+    }
+    for other, kind in {"arms": "speed", "seconds": "speed", "growth": "epoch"}.items():
+        before = {name for name in names["as it is"] if name.startswith(kind)}
+        assert before, kind
+        assert not before & names[other]
+        assert names["as it is"] - before < names[other]
+    assert len(names["as it is"] - names["evaluation"]) == 1
+    # More of the same keeps what there is.
+    more = replace(SMALL, speed=replace(SPEED, repeats=3), growth=replace(GROWTH, repeats=2))
+    asked = replace(kge_training.asked_of(options, SMALL), sizes=more)
+    assert names["as it is"] < set(kge_training.cells(asked))
 
 
 def test_a_process_has_a_peak_of_its_own():
