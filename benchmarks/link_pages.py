@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ablation import is_arm
 from differences import Ahead, ahead, interval
 from link_cells import METRICS, Runs, same_time
 from link_pictures import against_time, by_degree
-from models import ARMS
 from pages import measured, table
 
 from graphsvc.report import Row, as_report
@@ -38,7 +38,8 @@ where there are two seeds or more. What each model is: [link prediction](LINK#mo
 _AHEAD = """
 MRR of `transra` less that of the other, after the same time and over the seeds that both have: a t
 interval over seeds, and a paired bootstrap that draws test triples. It is ahead or behind where
-neither interval holds 0; with one seed nothing is decided.
+neither interval holds 0; with one seed nothing is decided. `on validation`: the same of validation
+triples, with a t interval over seeds; whoever chooses dials chooses by it.
 """
 _CURVES = """
 Validation MRR on the way (a thousand triples): lines are means over seeds, bands go from the lowest
@@ -96,10 +97,11 @@ def models_table(runs: Sequence[Runs]) -> str:
     for run in runs:
         trained = [cell["training_seconds"] / 60 for cell in run.cells.values()]
         shown = [_spread(run.values("test", metric)) for metric in METRICS]
+        shown.append(_spread(run.values("valid")))
         lines.append(
             (run.model, f"{run.minutes:g}", f"{np.mean(trained):.1f}", str(len(run.cells)), *shown)
         )
-    names = ("MRR", "Hits@1", "Hits@3", "Hits@10")
+    names = ("MRR", "Hits@1", "Hits@3", "Hits@10", "MRR on validation")
     return table(("model", "--minutes", "minutes trained", "seeds", *names), lines, left=1)
 
 
@@ -140,11 +142,24 @@ def differences_table(compared: Sequence[tuple[Runs, Runs, Ahead]]) -> str:
         by_triple = _range(found.by_triple)
         name = f"{ours.model} - {other.model}"
         value = f"{found.value:+.4f}"
-        lines.append(
-            (name, f"{ours.minutes:g}", str(found.seeds), value, by_seed, by_triple, found.decided)
-        )
+        figures = (str(found.seeds), value, by_seed, by_triple, _on_validation(ours, other))
+        lines.append((name, f"{ours.minutes:g}", *figures, found.decided))
     names = ("minutes", "seeds", "MRR", "95 % over seeds (t)", "95 % over triples (bootstrap)")
-    return table(("difference", *names, "it is"), lines, left=1)
+    return table(("difference", *names, "on validation", "it is"), lines, left=1)
+
+
+def validation_lead(ours: Runs, other: Runs) -> tuple[float, float | None, float | None]:
+    """Validation MRR less that of the other, over the seeds that both have; 95 % t interval."""
+    seeds = sorted(set(ours.cells) & set(other.cells))
+    mine, theirs = (
+        [run.cells[n]["splits"]["valid"]["mrr"] for n in seeds] for run in (ours, other)
+    )
+    return interval([a - b for a, b in zip(mine, theirs, strict=True)])
+
+
+def _on_validation(ours: Runs, other: Runs) -> str:
+    lead, low, high = validation_lead(ours, other)
+    return f"{lead:+.4f}" + ("" if low is None or high is None else f" ({_range((low, high))})")
 
 
 def relations_table(ours: Runs, rival: Runs) -> str:
@@ -166,7 +181,7 @@ def _relations(runs: Sequence[Runs], command: str) -> Iterator[str]:
     """For each time, TransRA beside the rival that is best then."""
     for minutes, group in same_time(runs).items():
         ours = _ours(group)
-        rivals = [run for run in group if run.model not in ARMS]
+        rivals = [run for run in group if not is_arm(run.model)]
         if ours is None or not rivals:
             continue
         rival = max(rivals, key=lambda run: run.mrr)
@@ -220,6 +235,10 @@ def _rows(ours: Runs, other: Runs, found: Ahead) -> Iterator[Row]:
         yield Row(metric="mrr_difference_over_seeds", lo=low, hi=high, **same)
     low, high = found.by_triple
     yield Row(metric="mrr_difference_over_triples", lo=low, hi=high, **same)
+    lead, first, last = validation_lead(ours, other)
+    if first is not None:
+        valid = {**same, "value": lead, "split": f"valid/minutes={ours.minutes:g}"}
+        yield Row(metric="mrr_difference_over_seeds", lo=first, hi=last, **valid)
 
 
 def _trained(runs: Sequence[Runs]) -> str:

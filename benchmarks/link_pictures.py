@@ -11,10 +11,10 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 import numpy as np
+from ablation import ARMS, is_arm
 from link_cells import Runs
 from matplotlib import pyplot as plt
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-from models import ARMS
 from numpy.typing import NDArray
 
 #: Points of a mean line: curves of several seeds are not measured at the same moments.
@@ -68,15 +68,16 @@ def together(run: Runs) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 def _looks(runs: Sequence[Runs]) -> list[dict[str, Any]]:
     """A color per model; rivals are dashed, and a shorter training of the same model is thin."""
-    own = [name for name in ARMS if any(run.model == name for run in runs)]
-    models = own + sorted({run.model for run in runs} - set(own))
+    names = sorted({run.model for run in runs})
+    arms = sorted(filter(is_arm, names), key=lambda name: ARMS.index(name.partition("+")[0]))
+    models = arms + [name for name in names if name not in arms]
     longest = {m: max(run.minutes for run in runs if run.model == m) for m in models}
     pairs = plt.get_cmap("tab20").colors
     colors = pairs[::2] + pairs[1::2]  # the strong ones first
     return [
         {
             "color": colors[models.index(run.model) % len(colors)],
-            "linestyle": "-" if run.model in ARMS else "--",
+            "linestyle": "-" if is_arm(run.model) else "--",
             "linewidth": 1.8 if run.minutes == longest[run.model] else 0.9,
             "markersize": 4,
         }

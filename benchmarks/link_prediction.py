@@ -27,6 +27,7 @@ import grid
 import link_pages
 import numpy as np
 import timed
+from ablation import ARMS, is_arm, with_dials
 from differences import interval
 from link_cells import METRICS, cell_name, read, write_ranks
 from models import MODELS, left_out, model
@@ -61,6 +62,9 @@ def arguments() -> argparse.ArgumentParser:
         nargs="+",
         default=["transra"],
         help=f"all that can be trained here, or some of: {', '.join(MODELS)}",
+    )
+    parser.add_argument(
+        "--dial", action="append", default=[], metavar="NAME=VALUE", help="for the arms of TransRA"
     )
     parser.add_argument(
         "--memory",
@@ -188,8 +192,7 @@ def run(options: argparse.Namespace) -> grid.Outcome:
         raise SystemExit("--minutes should be above 0 and --seeds at least 1")
     if options.model == ["all"]:
         options.model = _all()
-    for name in options.model:
-        model(name)
+    options.model = _with_dials(options.model, options.dial)
     # Without a suffix to take off, folder and file would have one name.
     beside = options.json.with_suffix("")
     if beside == options.json:
@@ -210,6 +213,15 @@ def run(options: argparse.Namespace) -> grid.Outcome:
         link_pages.write(options.page, runs, _command(options), report["header"])
         grid.console.print(f"page: {options.page / 'README.md'}")
     return outcome
+
+
+def _with_dials(models: Sequence[str], dials: Sequence[str]) -> list[str]:
+    """Every model by its one name, each once. Raises `UnknownModel` and `ConfigError`."""
+    for name in models:
+        model(name)
+    if dials and not any(is_arm(name) for name in models):
+        raise SystemExit(f"--dial should go with one of {', '.join(ARMS)} as --model")
+    return list(dict.fromkeys(with_dials(name, dials) for name in models))
 
 
 def _all() -> list[str]:

@@ -3,18 +3,20 @@
 Takes a name, gives a way to train; never measures anything.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
+
+from ablation import ARMS, parted
 
 from graphsvc.artifact import ArtifactStore
 from kge.arms import BEFORE, SWITCHES, arm_dials
-from kge.bundle import seal_bundle
-from kge.config import TransRAConfig
+from kge.bundle import Bundle, seal_bundle
 from kge.dials import Dials
-from kge.errors import ConfigError, UnknownModel
+from kge.errors import ConfigError, MemoryBudget, UnknownModel
 from kge.evaluate import scorer_of
 from kge.memory import Room
 from kge.progress import Progress, Share
@@ -24,28 +26,27 @@ from kge.scorer import Scorer
 from kge.train import Training, begin_graph
 from kge.triples import Graph
 
-#: TransRA as it comes, and its arms: which of its two anchor mechanisms is on.
-ARMS = ("transra", *SWITCHES)
 #: The parent of a bundle that comes from no snapshot.
 _NO_SNAPSHOT = "0" * 64
 
 
-def transra_dials(name: str, seed: int) -> Dials:
-    """The dials that an arm sets."""
+def transra_dials(name: str, seed: int, own: Mapping[str, Any] | None = None) -> Dials:
+    """The dials that an arm sets, and `own` on top of them."""
     dials = Dials(seed=seed)
-    return arm_dials(name, dials) if name in SWITCHES else dials
+    dials = arm_dials(name, dials) if name in SWITCHES else dials
+    return replace(dials, **(own or {}))
 
 
-def _train_arm(name: str) -> Train:
+def _train_arm(name: str, own: Mapping[str, Any]) -> Train:
     def train(
         graph: Graph, *, seed: int = 0, share: Share | None = None, room: Room | None = None
     ) -> Generator[Progress, None, Scorer]:
-        dials = transra_dials(name, seed)
+        begin = partial(_begin, own, graph, transra_dials(name, seed, own), room)
         if name not in BEFORE:
-            return (yield from _steps(begin_graph(graph, dials, room=room), share))
+            return (yield from _steps(begin(None), share))
         # A frame holds what a bundle before had: the arm's last part is a refresh of its first.
-        first = 1.0 / (1.0 + TransRAConfig().refresh_share)
-        before = begin_graph(graph, dials, room=room)
+        before = begin(None)
+        first = 1.0 / (1.0 + before.config.refresh_share)
         yield from _steps(before, _part(share, 0.0, first))
         with TemporaryDirectory(prefix="arm-") as folder:
             bundle = seal_bundle(
@@ -55,10 +56,22 @@ def _train_arm(name: str) -> Train:
                 dials={},
                 metrics={},
             )
-            refresh = begin_graph(graph, dials, previous=bundle, room=room)
-            return (yield from _steps(refresh, _part(share, first, 1.0)))
+            return (yield from _steps(begin(bundle), _part(share, first, 1.0)))
 
     return train
+
+
+def _begin(
+    own: Mapping[str, Any], graph: Graph, dials: Dials, room: Room | None, previous: Bundle | None
+) -> Training:
+    """A training by the dials that its name says, and by no others."""
+    training = begin_graph(graph, dials, previous=previous, room=room)
+    for dial, value in own.items():
+        found = getattr(training.config, dial)
+        if found != value:
+            reason = training.reasons.get(dial, "")
+            raise MemoryBudget(f"{dial} should stay {value}, received {found}: {reason}")
+    return training
 
 
 def _steps(training: Training, share: Share | None) -> Generator[Progress, None, Scorer]:
@@ -77,16 +90,21 @@ def _part(share: Share | None, begin: float, end: float) -> Share | None:
     return lambda step: min(1.0, (share(step) - begin) / (end - begin))
 
 
-MODELS: dict[str, Train] = {name: _train_arm(name) for name in ARMS} | RIVALS
+MODELS: dict[str, Train] = {name: _train_arm(name, {}) for name in ARMS} | RIVALS
 #: What has to load before some can train, beside what the service itself needs.
 _NEEDS: dict[str, Callable[[], object]] = {"graphsage-dgl": BACKENDS["dgl"]}
 
 
 def model(name: str, room: Room | None = None) -> Callable[..., Generator[Progress, None, Scorer]]:
-    """How a model is trained; only TransRA's arms can keep to a room. Raises `UnknownModel`."""
-    if name not in MODELS:
+    """How a model is trained, an arm maybe with dials in its name.
+
+    Only TransRA's arms can keep to a room. Raises `UnknownModel` and `ConfigError`.
+    """
+    base, own = parted(name)
+    if base not in MODELS:
         raise UnknownModel(f"model should be one of {', '.join(MODELS)}, received {name!r}")
-    return partial(MODELS[name], room=room) if name in ARMS and room else MODELS[name]
+    train = _train_arm(base, own) if own else MODELS[base]
+    return partial(train, room=room) if base in ARMS and room else train
 
 
 def left_out() -> dict[str, str]:

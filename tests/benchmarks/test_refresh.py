@@ -54,5 +54,5 @@ def test_other_data_or_dials_are_other_cells(data: Path, tmp_path: Path):
 
 
 def test_files_that_are_missing_are_named_before_anything_is_measured(tmp_path: Path):
-    with pytest.raises(DataMissing, match="ml-100k.inter"):
+    with pytest.raises(DataMissing, match=r"ml-100k\.inter"):
         names(tmp_path, "--data", str(tmp_path))
