@@ -1,15 +1,23 @@
 """benchmarks/refresh.py: names of cells, and a chain of refreshes in small."""
 
+import argparse
+import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from planted import planted_events
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
+import grid
+import growing
 import refresh
 
 from api.demo.data import FILES, DataMissing
+from graphsvc.report import rows_of
+from ranking.intervals import Judged
 
 
 @pytest.fixture
@@ -56,3 +64,97 @@ def test_other_data_or_dials_are_other_cells(data: Path, tmp_path: Path):
 def test_files_that_are_missing_are_named_before_anything_is_measured(tmp_path: Path):
     with pytest.raises(DataMissing, match=r"ml-100k\.inter"):
         names(tmp_path, "--data", str(tmp_path))
+
+
+def movielens_of(folder: Path) -> Path:
+    """The planted world as the five files: who clicked gave five stars, who did not gave two.
+
+    A dozen films more are rated by nobody: nothing happens to these.
+    """
+    folder.mkdir()
+    events = planted_events()
+    clicked = {(e["actor"]["id"], e["object"]["id"]) for e in events if e["event_name"] == "click"}
+    shown = [e for e in events if e["event_name"] == "impression"]
+    genres = {e["actor"]["id"]: e["object"]["id"] for e in events if e["event_name"] == "genre"}
+    genres |= {f"x{n}": "drama" for n in range(12)}
+    users = sorted({e["actor"]["id"] for e in shown})
+    pairs = [(e["actor"]["id"], e["object"]["id"], e["event_time"]) for e in shown]
+    seen: dict[tuple[str, str], int] = {}
+    for user, film, time in pairs:
+        seen.setdefault((user, film), time)
+    rows = {
+        "inter": [(u, f, 5 if (u, f) in clicked else 2, time) for (u, f), time in seen.items()],
+        "user": [(user, 30, "F", "writer", "00000") for user in users],
+        "item": [(film, film, 1990, genre) for film, genre in genres.items()],
+        "kg": [(f"m.{film}", "film.film.genre", f"m.{genre}") for film, genre in genres.items()],
+        "link": [(film, f"m.{film}") for film in genres],
+    }
+    for part, lines in rows.items():
+        text = "".join("\t".join(map(str, line)) + "\n" for line in (("names",), *lines))
+        (folder / f"ml-100k.{part}").write_text(text)
+    return folder
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> argparse.Namespace:
+    """Two refreshes, two ways, a few steps of everything."""
+    for module in (growing, refresh):
+        monkeypatch.setattr(module, "REFRESHES", 2)
+    monkeypatch.setattr(refresh, "RESAMPLES", 50)
+    ways = {way: refresh.WAYS[way] for way in ("frame", "procrustes")}
+    monkeypatch.setattr(refresh, "WAYS", ways)
+    monkeypatch.setenv("GRAPHSVC_RANKER__TRAINING__EPOCHS", "1")
+    given = ["--data", str(movielens_of(tmp_path / "ml-100k")), "--out", str(tmp_path / "out")]
+    return refresh.arguments(
+        [*given, "--seeds", "1", "--dim", "8", "--epochs", "0.1", "--threads", "1"]
+    )
+
+
+def test_a_chain_of_refreshes_becomes_rows_a_page_and_pictures(small, tmp_path: Path):
+    bench = refresh.Bench(small, tmp_path / "world")
+    outcome = grid.measure(refresh.cells(bench), small, refresh.ERRORS)
+    assert outcome.failed == {}
+    told = {cell.rpartition("-")[0]: result for cell, result in outcome.found.items()}
+    assert set(told) == {"frame-1", "procrustes-1", "share-movielens-1"}
+    edges = [one["edges"] for one in told["frame-1"]["refreshes"]]
+    assert edges == sorted(set(edges)), "the log grows from refresh to refresh"
+    assert edges == [one["edges"] for one in told["procrustes-1"]["refreshes"]]
+    assert told["frame-1"]["lift"] == told["procrustes-1"]["lift"], "they begin alike"
+    refresh.write(outcome.found, small)
+    rows = {
+        (row.metric, row.split, row.model): row
+        for row in rows_of(json.loads((small.out / "refresh.json").read_text()))
+        if row.seed == "all"
+    }
+    for way in ("frame", "procrustes"):
+        for arm in growing.ARMS:
+            row = rows["auc_change", "refresh=2", f"{way} / {arm}"]
+            assert row.lo <= row.value <= row.hi
+        assert rows["cosine", "refresh=2/film", way].value <= 1.0
+    assert rows["frame_kept", "refresh=1", "frame"].value > 0.5
+    assert ("frame_kept", "refresh=1", "procrustes") not in rows, "it begins with no bundle"
+    assert rows["refresh_time_share", "movielens", "refresh / full"].value > 0
+    assert rows["refresh_mrr_share", "movielens/test", "refresh / full"].value > 0
+    for picture in ("auc_change.png", "cosine.png"):
+        assert (small.out / picture).read_bytes().startswith(b"\x89PNG")
+    check_changes(bench)
+
+
+def check_changes(bench: refresh.Bench) -> None:
+    """With the bundle that rankers were trained on, nothing changes."""
+    world = bench.world()
+    first, rankers = world.first(bench.dials({}), 1)
+    same = refresh._changes(world, 0, (first, first), rankers)
+    assert same == {arm: [0.0, 0.0, 0.0] for arm in growing.ARMS}
+    examples = refresh._examples(world, 1, first)
+    judged, scores = refresh._scored(world, rankers["frozen"], examples, first)
+    assert len(judged.labels) == len(scores) > 0
+    assert set(np.unique(judged.labels)) == {0, 1}
+
+
+def test_a_gap_is_the_second_less_the_first():
+    labels = np.tile(np.array([0, 1], np.int8), 30)
+    judged = Judged(labels, np.repeat(np.arange(20, dtype=np.int32), 3), np.ones(60, np.float32))
+    right = labels.astype(np.float64)
+    assert refresh._gap((judged, 1.0 - right), (judged, right)) == [1.0, 1.0, 1.0]
+    assert refresh._gap((judged, right), (judged, np.full(60, 0.5))) == [-0.5, -0.5, -0.5]
