@@ -12,7 +12,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,10 @@ import torch  # noqa: F401  before FAISS: two OpenMP runtimes
 sys.path.insert(0, str(Path(__file__).parent))
 
 import grid
-from knn_bundles import SOURCES, bundle_of, folder_of
+import knn_recall
+from knn_bundles import ACTS, CATEGORIES, DIM, EPOCHS, SOURCES, bundle_of, folder_of
+from knn_overlay import changed_places
+from knn_recall import K, timed
 from pictures import trade
 from publish import About, publish
 from served import Server, server
@@ -36,14 +40,15 @@ from kge.bundle import Bundle
 from kge.config import IndexConfig
 from kge.index import Index, build_index, open_index
 from kge.parts import directions
-from kge.searchers import exact_places, found_by
+from kge.searchers import found_by, one_thread
 
 ROWS = 1_000_000
-K, BATCH = 10, 100
+BATCH = 100
 QUERIES, SINGLES, BATCHES = 500, 3_000, 120
 #: The machine's cores: server processes, and threads of the rival.
 CORES = 2
-EFFORTS = (32, 64, 128, 256, 512, 1024, 1536)
+#: Entities of an overlay: half of them stand in for their row of the index.
+CHANGED = 4_000
 #: Room for a graph of 1 M x 64 beside the users.
 MEMORY_MIB = 2048
 
@@ -54,9 +59,12 @@ about equally far from everything; no index does well there, and no trained bund
 
 - `build`: one thread, so that the same vectors give the same bytes. `bytes_per_vector`: what the
   index holds beside the bundle, measured from its file. `recall@10`: against an exact search, by
-  {queries} queries that the build has not seen.
+  {queries} queries, half of them items and half users; nobody is a neighbor of their own.
 - `http_p50`, `http_p99`: `GET .../neighbors?k=10` of trained entities, one at a time; `raw_*`: the
   same vectors asked of FAISS with the effort that the build chose, in the same cell.
+- `http_changed_*`: the same of a server with {changed} entities in its overlay, half of them
+  changed since training and half new, so that every search passes over rows of the index and
+  compares the overlay beside it; `raw_changed_*`: FAISS passing over the same rows.
 - `http_batch`: `POST /v1/neighbors` with {batch} entities, {cores} server processes and as many
   clients; `raw_batch`: FAISS on batches of {batch}, with {cores} threads on each or a core on each,
   whichever is quicker. Clients, server and
@@ -68,12 +76,29 @@ about equally far from everything; no index does well there, and no trained bund
 
 
 def cells(options: Any) -> dict[str, grid.Measure]:
-    made: dict[str, grid.Measure] = {}
-    for source in SOURCES:
-        made[f"build-{source}-{options.rows}"] = partial(measure_build, source, options)
-        made[f"http-{source}-{options.rows}"] = partial(measure_http, source, options)
-        made[f"batch-{source}-{options.rows}"] = partial(measure_batch, source, options)
-    return made
+    measures = {
+        "build": measure_build,
+        "http": measure_http,
+        "changed": measure_changed,
+        "batch": measure_batch,
+    }
+    return {
+        cell_of(kind, source, options.rows): partial(work, source, options)
+        for source in SOURCES
+        for kind, work in measures.items()
+    }
+
+
+def cell_of(kind: str, source: str, rows: int) -> str:
+    """The name of a cell, with a digest of what it depends on beside its source and rows."""
+    dials = {
+        "build": (K, QUERIES, knn_recall.EFFORTS),
+        "http": (K, SINGLES),
+        "changed": (K, SINGLES, CHANGED),
+        "batch": (K, BATCH, BATCHES, CORES),
+    }
+    bundle = (DIM, EPOCHS, CATEGORIES, ACTS)
+    return grid.named(f"{kind}-{source}-{rows}", dials[kind], bundle, MEMORY_MIB)
 
 
 def measure_build(source: str, options: Any) -> Mapping[str, Any]:
@@ -85,43 +110,54 @@ def measure_build(source: str, options: Any) -> Mapping[str, Any]:
     seconds = time.perf_counter() - start
     (store.root.parent / f"{source}-index.json").write_text(json.dumps({"index": index.digest}))
     recipe = index.recipes["all", "ad"]
-    queries = _queries(bundle, QUERIES)
-    kind = bundle.types["ad"]
-    units = directions(bundle.vectors[kind.start : kind.stop])
-    truth = exact_places(units, directions(queries), K)
-    found = index.search("ad", queries, K)
+    asked = knn_recall.asked_of(bundle, QUERIES)
+    truth = knn_recall.truth_of(bundle, asked)
+    rows, dim = options.rows, bundle.vectors.shape[1]
     name = "all-ad.faiss"
-    held = index.artifact.manifest["files"].get(name, {"bytes": 4 * units.size})["bytes"]
+    held = index.artifact.manifest["files"].get(name, {"bytes": 4 * rows * dim})["bytes"]
     return {
         "build_seconds": seconds,
-        "bytes_per_vector": held / len(units) + 4,
-        "recall": _recall(found.rows - kind.start, truth),
+        "bytes_per_vector": held / rows + 4,
+        "recall": knn_recall.recall(index, bundle, asked, truth),
         "kind": recipe.kind,
         "effort": recipe.effort,
         "reason": recipe.reason,
         "told": recipe.recall,
         "tried": recipe.tried,
-        "curve": _curve(index, directions(queries), truth),
+        "curve": knn_recall.curve(index, asked, truth),
     }
 
 
 def measure_http(source: str, options: Any) -> Mapping[str, Any]:
     """One query at a time, over HTTP and of FAISS alone."""
+    return _singles(source, options, changed=0)
+
+
+def measure_changed(source: str, options: Any) -> Mapping[str, Any]:
+    """The same of a server to which much has happened: every search passes over some rows."""
+    return _singles(source, options, changed=CHANGED)
+
+
+def _singles(source: str, options: Any, *, changed: int) -> Mapping[str, Any]:
     store, bundle, index = _opened(source, options)
     kind = bundle.types["ad"]
     draw = np.random.default_rng(11)
     rows = draw.choice(np.arange(kind.start, kind.stop), SINGLES)
     units = directions(bundle.vectors[rows])
+    allowed = None
+    if changed:
+        allowed = np.ones(kind.stop - kind.start, dtype=bool)
+        allowed[changed_places(bundle, changed)] = False
     searcher = index.part("ad")
     searcher.search(units[:1], K)
-    with _one_core():
-        raw = [_timed(partial(_raw, index, units[n : n + 1])) for n in range(SINGLES)]
-    with _serving(options, store, bundle, index, processes=1) as running:
-        connection = running.connect()
+    with one_thread():
+        raw = [timed(partial(_raw, index, units[n : n + 1], allowed)) for n in range(SINGLES)]
+    with _serving(options, store, bundle, index, processes=1, changed=changed) as running:
         asked = [f"/v1/entities/ad/{bundle.ids[row]}/neighbors?k={K}" for row in rows]
-        for path in asked[:200]:
-            _get(connection, running, path)
-        told = [_timed(partial(_get, connection, running, path)) for path in asked]
+        with closing(running.connect()) as connection:
+            for path in asked[:200]:
+                _get(connection, running, path)
+            told = [timed(partial(_get, connection, running, path)) for path in asked]
         peak = running.peak_mib
     return {
         **{f"http_{name}": value for name, value in _percentiles(told).items()},
@@ -147,7 +183,7 @@ def measure_batch(source: str, options: Any) -> Mapping[str, Any]:
     ]
     with _serving(options, store, bundle, index, processes=CORES) as running:
         _post_all(running, bodies[: 4 * CORES])
-        told = BATCHES * BATCH / _timed(lambda: _post_all(running, bodies))
+        told = BATCHES * BATCH / timed(lambda: _post_all(running, bodies))
     return {"http_per_second": told, "raw_per_second": raw, "share": told / raw}
 
 
@@ -161,17 +197,18 @@ def _opened(source: str, options: Any) -> tuple[ArtifactStore, Bundle, Index]:
     return store, bundle, open_index(store, digest, bundle)
 
 
-def _raw(index: Index, units: np.ndarray) -> None:
+def _raw(index: Index, units: np.ndarray, allowed: np.ndarray | None = None) -> None:
     """What the service asks of FAISS, and nothing else."""
     part = index.part("ad")
-    found_by(part.recipe.kind, part._searcher, units, K, effort=part.recipe.effort)  # noqa: SLF001
+    recipe, searcher = part.recipe, part._searcher  # noqa: SLF001
+    found_by(recipe.kind, searcher, units, K, effort=recipe.effort, allowed=allowed)
 
 
 def _together(index: Index, units: np.ndarray) -> float:
     """Seconds for all batches, FAISS sharing each among its own threads."""
     faiss.omp_set_num_threads(CORES)
     _raw(index, units[0])
-    return _timed(lambda: [_raw(index, some) for some in units])
+    return timed(lambda: [_raw(index, some) for some in units])
 
 
 def _in_turn(index: Index, units: np.ndarray) -> float:
@@ -183,45 +220,17 @@ def _in_turn(index: Index, units: np.ndarray) -> float:
             _raw(index, some)
 
     threads = [threading.Thread(target=work, args=(n,)) for n in range(CORES)]
-    return _timed(lambda: ([t.start() for t in threads], [t.join() for t in threads]))
-
-
-def _curve(index: Index, units: np.ndarray, truth: np.ndarray) -> list[dict[str, float]]:
-    part = index.part("ad")
-    if part.recipe.kind in ("exact", "scan"):
-        return []
-    steps = []
-    with _one_core():
-        for effort in sorted({*EFFORTS, part.recipe.effort}):
-            ask = partial(found_by, part.recipe.kind, part._searcher, effort=effort)  # noqa: SLF001
-            took = [_timed(partial(ask, units[n : n + 1], K)) for n in range(len(units))]
-            steps.append(
-                {
-                    "effort": effort,
-                    "ms": 1e3 * float(np.median(took)),
-                    "recall": _recall(ask(units, K), truth),
-                    "chosen": effort == part.recipe.effort,
-                }
-            )
-    return steps
-
-
-def _queries(bundle: Bundle, count: int) -> np.ndarray:
-    """Half items, half users: people ask for items, too."""
-    draw = np.random.default_rng(10)
-    kinds = [bundle.types[name] for name in ("ad", "user")]
-    rows = [draw.choice(np.arange(k.start, k.stop), count // 2) for k in kinds]
-    return bundle.vectors[np.concatenate(rows)]
-
-
-def _recall(found: np.ndarray, truth: np.ndarray) -> float:
-    return float(
-        np.mean([len(np.intersect1d(a, b)) / K for a, b in zip(found, truth, strict=True)])
-    )
+    return timed(lambda: ([t.start() for t in threads], [t.join() for t in threads]))
 
 
 def _serving(
-    options: Any, store: ArtifactStore, bundle: Bundle, index: Index, *, processes: int
+    options: Any,
+    store: ArtifactStore,
+    bundle: Bundle,
+    index: Index,
+    *,
+    processes: int,
+    changed: int = 0,
 ) -> Any:
     folder = Path(tempfile.mkdtemp(prefix="knn-", dir=options.work))
     return server(
@@ -232,15 +241,8 @@ def _serving(
         KNN_STORE=str(store.root.absolute()),
         KNN_BUNDLE=bundle.digest,
         KNN_INDEX=index.digest,
+        KNN_CHANGED=str(changed),
     )
-
-
-class _one_core:  # noqa: N801  (used as a function)
-    def __enter__(self) -> None:
-        faiss.omp_set_num_threads(1)
-
-    def __exit__(self, *_error: object) -> None:
-        faiss.omp_set_num_threads(CORES)
 
 
 def _get(connection: Any, running: Server, path: str) -> None:
@@ -285,12 +287,6 @@ def _post_all(running: Server, bodies: Sequence[bytes]) -> None:
         raise failed[0]
 
 
-def _timed(work: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
 def _percentiles(seconds: Sequence[float]) -> dict[str, float]:
     ordered = sorted(seconds)
     return {
@@ -313,6 +309,13 @@ _FIGURES: Mapping[str, tuple[tuple[str, str, str], ...]] = {
         ("raw_share_of_p50", "raw_share_of_http_p50", "share"),
         ("server_peak_mib", "server_peak", "MiB"),
     ),
+    "changed": (
+        ("http_p50_ms", "http_changed_p50", "ms"),
+        ("http_p99_ms", "http_changed_p99", "ms"),
+        ("raw_p50_ms", "raw_changed_p50", "ms"),
+        ("raw_p99_ms", "raw_changed_p99", "ms"),
+        ("raw_share_of_p50", "raw_share_of_http_changed_p50", "share"),
+    ),
     "batch": (
         ("http_per_second", "http_batch", "queries/s"),
         ("raw_per_second", "raw_batch", "queries/s"),
@@ -324,10 +327,10 @@ _FIGURES: Mapping[str, tuple[tuple[str, str, str], ...]] = {
 def rows_of(found: Mapping[str, Mapping[str, Any]], rows: int) -> list[Row]:
     made = []
     for source in SOURCES:
-        built = found.get(f"build-{source}-{rows}", {})
+        built = found.get(cell_of("build", source, rows), {})
         kind = f"{built.get('kind', 'index')}, {rows:,} x 64"
         for cell, figures in _FIGURES.items():
-            told = found.get(f"{cell}-{source}-{rows}")
+            told = found.get(cell_of(cell, source, rows))
             made += [
                 Row(metric=metric, value=told[field], unit=unit, split=kind, model=source)
                 for field, metric, unit in figures
@@ -345,14 +348,23 @@ def main() -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     found = grid.run(cells(options), options)
     rows = rows_of(found, options.rows)
-    dials = {"rows": options.rows, "k": K, "batch": BATCH, "cores": CORES, "memory_mib": MEMORY_MIB}
+    dials = {
+        "rows": options.rows,
+        "k": K,
+        "batch": BATCH,
+        "cores": CORES,
+        "changed": CHANGED,
+        "memory_mib": MEMORY_MIB,
+    }
     curves = {
         source: told["curve"]
         for source in SOURCES
-        if (told := found.get(f"build-{source}-{options.rows}")) and told["curve"]
+        if (told := found.get(cell_of("build", source, options.rows))) and told["curve"]
     }
     trade(options.out / "recall.png", curves, IndexConfig().least_recall)
-    words = _WORDS.format(rows=options.rows, queries=QUERIES, batch=BATCH, cores=CORES)
+    words = _WORDS.format(
+        rows=options.rows, queries=QUERIES, batch=BATCH, cores=CORES, changed=CHANGED
+    )
     about = About("knn", "How near neighbors are found", words, "vectors")
     publish(options.out, rows, found, dials, about)
 

@@ -1,8 +1,8 @@
 """A server for a bundle and an index alone: the whole HTTP path, and nobody to score.
 
-Takes `KNN_STORE`, `KNN_BUNDLE` and `KNN_INDEX` beside the settings, gives uvicorn an app; never
-trains. A service goes live with a ranker of the same frame; nothing about neighbors reads one, and
-this benchmark is about them alone.
+Takes `KNN_STORE`, `KNN_BUNDLE`, `KNN_INDEX` and `KNN_CHANGED` (how many entities its overlay holds)
+beside the settings, gives uvicorn an app; never trains. A service goes live with a ranker of the
+same frame; nothing about neighbors reads one, and this benchmark is about them alone.
 """
 
 import os
@@ -13,6 +13,7 @@ from typing import Any
 
 import torch  # noqa: F401  before FAISS: two OpenMP runtimes
 import uvicorn
+from knn_overlay import fill
 
 from api import app as service
 from api.columns import Columns
@@ -41,6 +42,7 @@ class _Standing(Live):
         ranker: Any = SimpleNamespace(digest="0" * 64)
         solver = Solver(bundle, FoldIn(bundle, FoldInConfig()))
         overlay = Overlay(self.following.overlay_entities)
+        fill(overlay, bundle, int(os.environ["KNN_CHANGED"]))
         tail = Tail(
             database=self.database,
             schema=self.schema,

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,10 +76,10 @@ def server(
 def _wait(running: Server) -> None:
     for _ in range(1200):
         try:
-            connection = running.connect()
-            connection.request("GET", "/health/ready")
-            if connection.getresponse().status == 200:
-                return
+            with closing(running.connect()) as connection:
+                connection.request("GET", "/health/ready")
+                if connection.getresponse().status == 200:
+                    return
         except OSError:
             pass
         if running.process.poll() is not None:

@@ -1,14 +1,22 @@
-"""benchmarks/knn.py on a few thousand vectors: the build cell and its rows."""
+"""benchmarks/knn.py on a few thousand vectors: what is asked, built and answered."""
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 import knn
+import knn_overlay
+import knn_recall
+from knn_bundles import bundle_of, folder_of
+
+from api.overlay import Overlay
+from kge.bundle import Bundle
 
 ROWS = 3_000
 
@@ -33,3 +41,53 @@ def test_a_build_becomes_rows(options: argparse.Namespace):
     assert set(rows) == {"build", "bytes_per_vector", "recall@10"}
     assert rows["recall@10"].value == 1.0
     assert (rows["build"].split, rows["build"].model) == ("exact, 3,000 x 64", "gaussian")
+
+
+@pytest.fixture
+def bundle(options: argparse.Namespace) -> Bundle:
+    return bundle_of(folder_of(options.work, ROWS), "gaussian", ROWS)
+
+
+def test_nobody_is_a_neighbor_of_their_own(bundle: Bundle):
+    asked = knn_recall.asked_of(bundle, 40)
+    items = asked.own >= 0
+    assert items.tolist() == [True] * 20 + [False] * 20
+    np.testing.assert_array_equal(bundle.vectors[asked.own[:20]], asked.vectors[:20])
+    truth = knn_recall.truth_of(bundle, asked)
+    assert truth.shape == (40, knn_recall.K)
+    assert not (truth == asked.own[:, None]).any()
+    # Who finds nobody but themselves has found nothing.
+    alone = np.full((40, knn_recall.K + 1), -1)
+    alone[:, 0] = asked.own
+    assert knn_recall.share(knn_recall.others(alone, asked.own), truth) == 0.0
+    found = np.concatenate([truth, asked.own[:, None]], axis=1)
+    assert knn_recall.share(knn_recall.others(found, asked.own), truth) == 1.0
+
+
+def test_an_overlay_has_changed_ones_and_new_ones(bundle: Bundle):
+    overlay = Overlay(10_000)
+    knn_overlay.fill(overlay, bundle, 400)
+    view = overlay.view("ad")
+    assert (len(view.ids), int(view.changed.sum())) == (400, 200)
+    passed_over = np.flatnonzero(view.passed_over)
+    assert passed_over.tolist() == sorted(knn_overlay.changed_places(bundle, 400))
+    assert len(passed_over) == 200
+
+
+def test_the_server_answers_with_what_is_new(options, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(knn, "CHANGED", 400)
+    monkeypatch.setattr(knn, "SINGLES", 20)
+    answers = []
+
+    def get(connection, running, path):
+        connection.request("GET", path, headers=running.headers)
+        answers.append(json.loads(connection.getresponse().read()))
+
+    monkeypatch.setattr(knn, "_get", get)
+    told = knn.measure_changed("gaussian", options)
+    [cell] = [name for name in knn.cells(options) if name.startswith("changed-gaussian")]
+    rows = {row.metric: row.value for row in knn.rows_of({cell: told}, ROWS)}
+    assert 0 < rows["raw_changed_p50"] < rows["http_changed_p50"] <= rows["http_changed_p99"]
+    near = [item for answer in answers for item in answer["items"]]
+    assert len(near) == 40 * knn_recall.K
+    assert any(item["cold"] and item["id"].startswith("new") for item in near)
