@@ -133,7 +133,7 @@ def as_frame(
 
     `turn`: turned before, `e -> e Q` and `M -> M Q`, which leaves every score as it is.
     """
-    arrays = replace(bundle.alone(ALL), side_priors=bundle.side_priors, frame=frame)
+    arrays = replace(bundle.alone(ALL), frame=frame)
     if turn is not None:
         turned = {
             name: getattr(arrays, name) @ turn

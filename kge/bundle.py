@@ -123,6 +123,7 @@ class Bundle:
             projections=facet.projections,
             tail_projections=facet.tail_projections,
             priors=facet.arrays["priors"],
+            side_priors=facet.side_priors,
             types=list(self.types.values()),
             ids=self.ids,
             frame_rows=self.frame_rows,

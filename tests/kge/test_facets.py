@@ -3,9 +3,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from kge.config import TransRAConfig
+from kge.bundle import open_bundle, seal_bundle
+from kge.config import FoldInConfig, TransRAConfig
 from kge.errors import UnknownRelation
 from kge.facets import as_facet, check_groups, group_of
+from kge.foldin import FoldIn, FoldInEdges
 from kge.train import Training
 from kge.triples import graph_of_snapshot
 
@@ -58,6 +60,29 @@ def test_who_has_no_edge_of_the_group_is_at_the_prior(make_snapshot):
     users = graph.types[kinds.index("user")]
     assert (facet.vectors[users.start : users.stop] == facet.priors[kinds.index("user")]).all()
     assert not facet.degree[users.start : users.stop].any()
+
+
+def test_fold_in_leaves_a_settled_user_of_a_facet_where_training_put_him(make_snapshot, store):
+    """Whoever is folded in from his training edges has not moved; else one click would move him."""
+    graph = graph_of_snapshot(make_snapshot(EDGES + GENRES))
+    clicks = group_of(graph, ["click"])
+    facets = {"taste": as_facet(trained(clicks))}
+    arrays = dataclasses.replace(trained(graph), facets=facets)
+    sealed = seal_bundle(store, "0" * 64, arrays, dials={"settle": True}, metrics={})
+    bundle = open_bundle(store, sealed.digest)
+    foldin = FoldIn(bundle.alone("taste"), FoldInConfig())
+    for row in range(*bundle.type_range("user")[1:]):
+        own = clicks.head == row
+        size = int(own.sum())
+        edges = FoldInEdges(
+            owner=np.zeros(size, np.int32),
+            relation=clicks.relation[own].astype(np.int16),
+            other=clicks.tail[own].astype(np.int32),
+            inverse=np.zeros(size, dtype=bool),
+            weight=clicks.weight[own],
+        )
+        found = foldin.solve("user", 1, edges)[0]
+        np.testing.assert_allclose(found, bundle.facet("taste").vectors[row], atol=1e-5)
 
 
 @pytest.mark.parametrize(
