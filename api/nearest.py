@@ -84,7 +84,7 @@ def _completing(
     facet = trio.bundle.facet(side.facet)
     items = _items(trio, wanted.type, rows, _gaps(scores, facet.bias[rows], facet.scale), scores)
     if len(beside):
-        bias = np.full(len(beside), trio.bundle.cold_bias(wanted.type), np.float32)
+        bias = trio.bundle.cold_bias(wanted.type, view.edges[beside], facet=side.facet)
         known = trio.bundle.rows(wanted.type, [view.ids[n] for n in beside.tolist()])
         changed = view.changed[beside]
         bias[changed] = facet.bias[known[changed]]

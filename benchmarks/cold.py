@@ -42,11 +42,12 @@ _TITLE = "Entities that training never saw"
 _WORDS = """
 5 % of the entities, drawn among those with 20 edges or more, are withheld wholly; training sees the
 rest. Then each is given 1, 2, 5 or 10 edges, and 10 of its further ones are ranked: filtered, among
-all entities, both ends, realistic ranks. The dials of fold-in are chosen on half of the withheld,
-figures are those of the other half. Three seeds draw entities, edges and training.
+all entities, both ends, realistic ranks. What is chosen is chosen on half of the withheld, figures
+are those of the other half. Three seeds draw entities, edges and training.
 
-- `fold-in`: the closed form, leaning on the mean of those with edges of the same kinds; its type's
-  prior instead in the second arm. `prior alone`: what it leans on, without a solve.
+- `fold-in`: what a server computes, with its dials and its tail bias; nothing is chosen. `chosen`:
+  the same by the best lambda. It leans on the mean of those with edges of the same kinds;
+  `type's prior`: on the mean of all. `prior alone`: what it leans on, without a solve.
 - `retrained`: trained anew with those very edges in the graph, by the same dials.
 - `mrr_share`: fold-in's MRR as a share of that.
 - `nodepiece`: PyKEEN's inductive NodePiece, in its own loop, with 5 edges of each of the withheld.

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from withheld import TYPE, Withheld, graph_of, numbered
 
 from graphsvc.snapshot import RelationInfo, TypeRange
-from kge.arrays import BundleArrays, bias_of_degree
+from kge.arrays import BundleArrays
+from kge.cold_bias import cold_bias
 from kge.config import FoldInConfig
 from kge.dials import Dials
 from kge.evaluate import link_prediction
@@ -26,10 +27,12 @@ from kge.triples import Graph
 EDGES = (1, 2, 5, 10)
 #: What each is asked for, at most.
 ASKED = 10
-#: lambda, counted in edges: chosen on the withheld of the first half.
+#: lambda, counted in edges, where it is chosen: on the withheld of the first half.
 RIDGES = (0.1, 0.3, 1.0, 2.0, 5.0)
-#: So large that a fold-in is its prior.
-ALL_PRIOR = 1e9
+#: As a server folds in.
+SERVED = FoldInConfig()
+#: Held so much that a fold-in is its prior.
+ALL_PRIOR = FoldInConfig(prior_edges=1e9)
 #: How often entities that know only each other are folded in by turns, at most.
 SWEEPS = 8
 
@@ -94,34 +97,35 @@ def trained(graph: Graph, dials: Dials) -> BundleArrays:
 
 
 def measure_cold(split: Withheld, dials: Dials) -> Mapping[str, Any]:
-    """Fold-in at every number of edges, lambda chosen on the first half, told of the second."""
+    """Fold-in at every number of edges, of the second half: as served, and chosen on the first."""
     base = trained(split.graph(None), dials)
     valid, test = _halves(split)
     chosen = max(
         RIDGES,
         key=lambda ridge: sum(
-            _ranked(_joined(base, split, edges, ridge), split, valid)["mrr"] for edges in EDGES
+            ranked(joined(base, split, edges, FoldInConfig(prior_edges=ridge)), split, valid)["mrr"]
+            for edges in EDGES
         ),
     )
     typed = replace(base, side_priors=None)
     arms = {
-        "fold-in": (base, chosen),
-        "fold-in, type's prior": (typed, chosen),
+        "fold-in": (base, SERVED),
+        "fold-in, chosen": (base, FoldInConfig(prior_edges=chosen)),
+        "fold-in, type's prior": (typed, SERVED),
         "prior alone": (base, ALL_PRIOR),
         "type's prior alone": (typed, ALL_PRIOR),
     }
     told: dict[str, Any] = {"prior_edges": chosen}
-    for arm, (arrays, ridge) in arms.items():
+    for arm, (arrays, config) in arms.items():
         for edges in EDGES:
-            joined = _joined(arrays, split, edges, ridge)
-            told[f"{arm}/{edges}"] = _ranked(joined, split, test)
+            told[f"{arm}/{edges}"] = ranked(joined(arrays, split, edges, config), split, test)
     return told
 
 
 def measure_retrained(split: Withheld, edges: int, dials: Dials) -> Mapping[str, Any]:
     """The withheld trained with those same edges."""
     arrays = trained(split.graph(edges), dials)
-    return {f"retrained/{edges}": _ranked(arrays, split, _halves(split)[1])}
+    return {f"retrained/{edges}": ranked(arrays, split, _halves(split)[1])}
 
 
 def measure_others(known_by_name: Known, dials: Dials) -> Mapping[str, Any]:
@@ -146,11 +150,10 @@ def measure_others(known_by_name: Known, dials: Dials) -> Mapping[str, Any]:
 def _turns(base: BundleArrays, told: NDArray[np.int64], count: int, ridge: float) -> Any:
     """Arrays of the new entities alone after 0, 1, 2, ... turns."""
     degree = np.bincount(told[:, [0, 2]].reshape(-1), minlength=count)
-    bias = np.array([bias_of_degree(base.bias, base.degree, n) for n in degree], np.float32)
     arrays = replace(
         base,
         vectors=np.zeros((count, base.dim), np.float32),
-        bias=bias,
+        bias=cold_bias(base.bias, base.degree).of(degree),
         degree=degree.astype(np.int32),
         ids=np.arange(count).astype(str).astype(object),
         types=[TypeRange(TYPE, 0, count)],
@@ -158,7 +161,7 @@ def _turns(base: BundleArrays, told: NDArray[np.int64], count: int, ridge: float
     edges = both_ends(told)
     # The ball is that of the trained vectors, which are not among these.
     longest = float(np.linalg.norm(base.vectors, axis=1).max())
-    start = FoldIn(arrays, FoldInConfig(prior_edges=ALL_PRIOR, max_norm_ratio=1e6))
+    start = FoldIn(arrays, replace(ALL_PRIOR, max_norm_ratio=1e6))
     vectors = start.solve(TYPE, count, edges)
     for _ in range(SWEEPS + 1):
         arrays = replace(arrays, vectors=vectors)
@@ -185,11 +188,12 @@ def _halves(split: Withheld) -> tuple[slice, slice]:
     return slice(0, split.count // 2), slice(split.count // 2, None)
 
 
-def _joined(base: BundleArrays, split: Withheld, edges: int, ridge: float) -> BundleArrays:
-    """The trained and, behind them, the withheld folded in from their edges."""
-    foldin = FoldIn(base, FoldInConfig(prior_edges=ridge))
-    vectors = foldin.solve(TYPE, split.count, split.columns(edges))
-    bias = np.full(split.count, bias_of_degree(base.bias, base.degree, edges), np.float32)
+def joined(base: BundleArrays, split: Withheld, edges: int, config: FoldInConfig) -> BundleArrays:
+    """The trained and, behind them, the withheld as a server has them that was told their edges."""
+    given = split.columns(edges)
+    vectors = FoldIn(base, config).solve(TYPE, split.count, given)
+    degree = np.bincount(given.owner, minlength=split.count)
+    bias = cold_bias(base.bias, base.degree).of(degree)
     return replace(
         base,
         vectors=np.concatenate([base.vectors, vectors]),
@@ -198,7 +202,7 @@ def _joined(base: BundleArrays, split: Withheld, edges: int, ridge: float) -> Bu
     )
 
 
-def _ranked(arrays: BundleArrays, split: Withheld, owners: slice) -> dict[str, float]:
+def ranked(arrays: BundleArrays, split: Withheld, owners: slice) -> dict[str, float]:
     """Figures over the further edges: of both ends, of the other end, and of the withheld."""
     asked = split.asked(max(EDGES), ASKED, owners)
     found = link_prediction(arrays, asked, [split.known])

@@ -8,14 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from numpy.typing import NDArray
 
 from graphsvc.snapshot import RelationInfo, TypeRange
 from kge.errors import ShapeMismatch, UnknownType
-
-#: Rows whose mean bias stands for a degree.
-_ALIKE = 100
 
 # N entities, T types, R relations, F frame rows, d and k dimensions.
 
@@ -90,16 +87,6 @@ def find_type(types: Mapping[str, TypeRange], type_name: str) -> TypeRange:
     if type_name not in types:
         raise UnknownType(f"type should be one of {', '.join(types)}, received {type_name!r}")
     return types[type_name]
-
-
-def bias_of_degree(bias: Float[np.ndarray, "n"], degree: Int[np.ndarray, "n"], asked: int) -> float:
-    """The mean bias of the rows whose degree is next to `asked`, counted in doublings.
-
-    All rows that are as near as the 100th nearest count. Our design.
-    """
-    apart = np.abs(np.log2((1.0 + degree) / (1.0 + asked)))
-    place = min(_ALIKE, len(apart)) - 1
-    return float(bias[apart <= np.partition(apart, place)[place]].mean())
 
 
 def check(arrays: BundleArrays) -> None:

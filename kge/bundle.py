@@ -32,7 +32,8 @@ from graphsvc.artifact import Artifact, ArtifactStore, Recipe
 from graphsvc.errors import ArtifactFormat
 from graphsvc.ids import digest_of_json
 from graphsvc.snapshot import RelationInfo, TypeRange
-from kge.arrays import BundleArrays, FacetArrays, bias_of_degree, check, find_type
+from kge.arrays import BundleArrays, FacetArrays, check, find_type
+from kge.cold_bias import ColdBias, cold_bias
 from kge.errors import UnknownFacet
 from kge.facet import ALL, Facet
 
@@ -207,19 +208,23 @@ class Bundle:
         self.type_range(type_name)
         return self.whole.arrays["priors"][list(self.types).index(type_name)]
 
-    def cold_bias(self, type_name: str, degree: int | None = None) -> float:
-        """The tail bias of an entity that the bundle does not hold and that has `degree` edges.
+    def cold_bias(
+        self, type_name: str, degrees: Int[np.ndarray, "n"], *, facet: str = ALL
+    ) -> Float[np.ndarray, "n"]:
+        """The tail biases of entities that the bundle does not hold and that have so many edges.
 
-        `kge.arrays.bias_of_degree` over the rows of its type; without a degree, the mean over
-        those of the lowest one. Our design.
+        As `ColdBias` says of the rows of their type, by the facet's own relations alone. Raises
+        `UnknownType`, `UnknownFacet`.
         """
-        start, stop = self.type_range(type_name)[1:]
-        if start == stop:
-            return 0.0
-        bias, own = self.bias[start:stop], self.degree[start:stop]
-        if degree is None:
-            return float(bias[own == own.min()].mean())
-        return bias_of_degree(bias, own, degree)
+        name = (facet, type_name)
+        if name not in self._cold_biases:
+            rows, of = slice(*self.type_range(type_name)[1:]), self.facet(facet)
+            self._cold_biases[name] = cold_bias(of.bias[rows], of.degree[rows])
+        return self._cold_biases[name].of(degrees)
+
+    @cached_property
+    def _cold_biases(self) -> dict[tuple[str, str], ColdBias]:
+        return {}
 
     def rows(
         self, type_name: str, ids: Sequence[str] | NDArray[np.object_]

@@ -6,7 +6,7 @@ Every outcome of a span (user -> film, say) whose pair was not seen before is on
 entities of the tail type are candidates, those with which the head has another known outcome are
 taken out, and the tail's realistic rank is taken. As served: a head that the bundle does not hold
 gets a fold-in vector from its outcomes strictly before the query's time, and a tail that it does
-not hold keeps its place with its type's prior and the bias of the least connected.
+not hold, since it has no edge, keeps its place with its type's prior and the bias of its degree, 0.
 
     mrr = mean 1 / rank      hits@10 = share of ranks <= 10      recall@50 = share of ranks <= 50
 
@@ -186,7 +186,7 @@ class _Served:
         matrix = bundle.tail_projections[self._relation]
         self._cold = (
             (bundle.prior(info.tail) @ matrix.T)[None],
-            np.array([bundle.cold_bias(info.tail)], np.float32),
+            bundle.cold_bias(info.tail, np.zeros(1, np.int64)),
         )
 
     @property

@@ -140,13 +140,32 @@ def test_what_is_new_completes_a_relation_by_the_same_score(trio: SimpleNamespac
     for n, items in enumerate(found.items):
         assert [i.score for i in items] == sorted([i.score for i in items], reverse=True)
         new = next(item for item in items if item.id == "both")
-        bias = np.array([trio.bundle.cold_bias("film")], np.float32)
+        bias = trio.bundle.cold_bias("film", np.array([3]))
         expected = trio.bundle.score_vectors(0, heads[n : n + 1], both.vector[None, :], bias)
         assert new.score == pytest.approx(float(expected[0, 0]), abs=1e-4)
         gap = trio.bundle.whole.project(0, heads[n : n + 1]) - (
             both.vector[None, :] @ trio.bundle.tail_projections[0].T
         )
         assert new.distance == pytest.approx(float(np.linalg.norm(gap)), abs=1e-3)
+
+
+def test_what_is_new_completes_within_a_facet_by_the_bias_of_those_like_it(
+    trio: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has two edges of the facet: near the six films with three, far from those with none."""
+    monkeypatch.setattr("kge.cold_bias._ALIKE", 2)
+    both, _ = solved(trio.bundle)
+    trio.overlay.put(EntityId("film", "both"), both)
+    facet = trio.bundle.facet("clicks")
+    side = trio.completion.side("click", "user", facet="clicks", inverse=False)
+    heads = facet.vectors[FILMS : FILMS + 1]
+    found = nearest(trio, Wanted(type="film", k=9, facet="clicks", side=side), heads, None)
+    new = next(item for item in found.items[0] if item.id == "both")
+    bias = facet.bias[: FILMS - 2].mean(keepdims=True)
+    vector = both.facets["clicks"].vector[None, :]
+    expected = float(facet.score_vectors(0, heads, vector, bias)[0, 0])
+    assert new.score == pytest.approx(expected, abs=1e-4)
+    assert new.distance**2 == pytest.approx(float(bias[0]) - expected, abs=1e-3)
 
 
 def leaning() -> dict[str, np.ndarray]:

@@ -119,22 +119,22 @@ def test_two_trainings_do_not_share_a_frame(
     assert same.frame == bundle.frame
 
 
-def test_the_bias_of_a_cold_tail_is_that_of_the_least_connected(
-    bundle: Bundle, arrays: BundleArrays
-):
-    assert bundle.cold_bias("film") == pytest.approx(float(arrays.bias[:2].mean()))
-
-
-def test_the_bias_of_a_cold_tail_with_edges_is_that_of_its_degree(
-    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+def test_the_bias_of_a_cold_tail_is_that_of_its_type_and_degree(
+    split_bundle: Bundle, arrays: BundleArrays, monkeypatch: pytest.MonkeyPatch
 ):
     """Degrees of the seven films are 1, 1, 4, 3, 3, 2, 2; ties of the farthest one all count."""
-    monkeypatch.setattr("kge.arrays._ALIKE", 2)
-    bias = bundle.bias
-    assert bundle.cold_bias("film", 2) == pytest.approx(float(bias[5:7].mean()))
-    assert bundle.cold_bias("film", 50) == pytest.approx(float(bias[[2, 3, 4]].mean()))
-    monkeypatch.setattr("kge.arrays._ALIKE", 100)
-    assert bundle.cold_bias("film", 2) == pytest.approx(float(bias[:7].mean()))
+    monkeypatch.setattr("kge.cold_bias._ALIKE", 2)
+    bias = arrays.bias
+    found = split_bundle.cold_bias("film", np.array([2, 50, 0]))
+    expected = [bias[5:7].mean(), bias[[2, 3, 4]].mean(), bias[:2].mean()]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    # Those of the facet are one less, and its biases the negative ones.
+    found = split_bundle.cold_bias("film", np.array([2]), facet="clicks")
+    np.testing.assert_allclose(found, [-bias[3:5].mean()], rtol=1e-5)
+    with pytest.raises(UnknownType):
+        split_bundle.cold_bias("ghost", np.array([2]))
+    with pytest.raises(UnknownFacet):
+        split_bundle.cold_bias("film", np.array([2]), facet="ghost")
 
 
 def test_side_priors_are_held_where_training_gave_them(

@@ -103,7 +103,7 @@ def slow_ranks(bundle, config: FoldInConfig) -> list[tuple[str, int, float, floa
 def score_of(bundle, head, film: str) -> float:
     row = int(bundle.rows("film", [film])[0])
     tail = bundle.vectors[row] if row >= 0 else bundle.prior("film")
-    bias = bundle.bias[row] if row >= 0 else bundle.cold_bias("film")
+    bias = bundle.bias[row] if row >= 0 else bundle.cold_bias("film", np.array([0]))[0]
     matrix, shift = bundle.projections[0], bundle.translations[0]
     return float(-np.square(matrix @ head + shift - matrix @ tail).sum() + bias)
 
