@@ -86,8 +86,9 @@ def _completing(
     if len(beside):
         bias = trio.bundle.cold_bias(wanted.type, view.edges[beside], facet=side.facet)
         known = trio.bundle.rows(wanted.type, [view.ids[n] for n in beside.tolist()])
-        changed = view.changed[beside]
-        bias[changed] = facet.bias[known[changed]]
+        # One that had no edge of the facet learned no bias in it.
+        learned = view.changed[beside] & (facet.degree[known] > 0)
+        bias[learned] = facet.bias[known[learned]]
         more = trio.completion.scores(side, heads, view.vectors[beside], bias)
         gaps = _gaps(more, bias[None, :], facet.scale)
         for n in range(len(heads)):

@@ -152,20 +152,26 @@ def test_what_is_new_completes_a_relation_by_the_same_score(trio: SimpleNamespac
 def test_what_is_new_completes_within_a_facet_by_the_bias_of_those_like_it(
     trio: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It has two edges of the facet: near the six films with three, far from those with none."""
+    """Two edges of the facet are near the three of six films, far from none of two.
+
+    That holds for one that is new, and for one of the two, which had none when it was trained.
+    """
     monkeypatch.setattr("kge.cold_bias._ALIKE", 2)
     both, _ = solved(trio.bundle)
     trio.overlay.put(EntityId("film", "both"), both)
+    trio.overlay.put(EntityId("film", "f6"), both, replaces=Place(6, FILMS))
     facet = trio.bundle.facet("clicks")
     side = trio.completion.side("click", "user", facet="clicks", inverse=False)
     heads = facet.vectors[FILMS : FILMS + 1]
     found = nearest(trio, Wanted(type="film", k=9, facet="clicks", side=side), heads, None)
-    new = next(item for item in found.items[0] if item.id == "both")
+    told = [item for item in found.items[0] if item.id in ("both", "f6")]
     bias = facet.bias[: FILMS - 2].mean(keepdims=True)
     vector = both.facets["clicks"].vector[None, :]
     expected = float(facet.score_vectors(0, heads, vector, bias)[0, 0])
-    assert new.score == pytest.approx(expected, abs=1e-4)
-    assert new.distance**2 == pytest.approx(float(bias[0]) - expected, abs=1e-3)
+    assert sorted(item.id for item in told) == ["both", "f6"]
+    for item in told:
+        assert item.score == pytest.approx(expected, abs=1e-4)
+        assert item.distance**2 == pytest.approx(float(bias[0]) - expected, abs=1e-3)
 
 
 def leaning() -> dict[str, np.ndarray]:
