@@ -8,10 +8,9 @@ Files hold head, relation and tail between tabs. Without files only speed is mea
 """
 
 import argparse
-import statistics
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,21 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 
 import grid
-from folding import EDGES, Known, measure_cold, measure_others, measure_retrained, measure_speed
-from nodepiece import NodePieceDials, Part
+from differences import interval
+from folding import (
+    ASKED,
+    EDGES,
+    RIDGES,
+    SERVED,
+    TURNS,
+    Known,
+    halves,
+    measure_cold,
+    measure_others,
+    measure_retrained,
+    measure_speed,
+)
+from nodepiece import Asked, NodePieceDials, Part
 from nodepiece import measure as measure_nodepiece
 from pictures import by_edges
 from publish import About, publish
@@ -33,51 +45,145 @@ from kge.dials import Dials
 from kge.errors import KgeError
 from kge.files import read_names
 
-SEEDS = (1, 2, 3)
 SHARE, ENOUGH = 0.05, 20
-DIMS = (64, 128)
-T_95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776}  # Student's t, by degrees of freedom
+#: How many edges NodePiece is told of each of the withheld.
+TOLD = 5
+#: Learning rates that NodePiece chooses among where fold-in chooses turns, too.
+RATES = (5e-4, 1e-3, 3e-3)
+GIVEN = ("train", "valid", "test")
+INDUCTIVE = ("train", "told", "valid", "test")
 
 _TITLE = "Entities that training never saw"
 _WORDS = """
 5 % of the entities, drawn among those with 20 edges or more, are withheld wholly; training sees the
 rest. Then each is given 1, 2, 5 or 10 edges, and 10 of its further ones are ranked: filtered, among
 all entities, both ends, realistic ranks. What is chosen is chosen on half of the withheld, figures
-are those of the other half. Three seeds draw entities, edges and training.
+are those of the other half. A seed draws entities, edges and training.
 
 - `fold-in`: what a server computes, with its dials and its tail bias; nothing is chosen. `chosen`:
-  the same by the best lambda. It leans on the mean of those with edges of the same kinds;
-  `type's prior`: on the mean of all. `prior alone`: what it leans on, without a solve.
+  the same by the best of {ridges} lambdas. It leans on the mean of those with edges of the same
+  kinds; `type's prior`: on the mean of all. `prior alone`: what it leans on, without a solve.
 - `retrained`: trained anew with those very edges in the graph, by the same dials.
 - `mrr_share`: fold-in's MRR as a share of that.
-- `nodepiece`: PyKEEN's inductive NodePiece, in its own loop, with 5 edges of each of the withheld.
+- `nodepiece`: PyKEEN's inductive NodePiece, in its own loop, with {told} edges of each of the
+  withheld; the best of {looks} numbers of epochs.
 - `others`: entities that all are new and have edges among themselves alone, of a data set with the
-  same relations; fold-in takes them by turns.
+  same relations, which no server folds in; here it is done by turns. Each has as many trials on
+  validation: fold-in the best of {ours} (lambdas by numbers of turns), NodePiece of {theirs}
+  (learning rates by numbers of epochs).
 - Speed: 20,000 entities in one solve, 5 edges each over 8 relations; or one at a time.
 
 ![MRR by the number of edges](edges.png)
 """
 
 
-def cells(options: argparse.Namespace) -> dict[str, grid.Measure]:
-    made: dict[str, grid.Measure] = {f"speed-{dim}": partial(measure_speed, dim) for dim in DIMS}
-    others = [getattr(options, f"inductive_{name}") for name in ("train", "told", "valid", "test")]
-    if all(others):
-        for seed in SEEDS:
-            made[f"others-fold-in-{seed}"] = partial(_others, options, seed)
-            made[f"others-nodepiece-{seed}"] = partial(_others_nodepiece, options, seed)
-    if options.train:
-        for seed in SEEDS:
-            made[f"cold-{seed}"] = partial(_cold, options, seed)
-            for edges in EDGES:
-                made[f"retrained-{seed}-{edges}"] = partial(_retrained, options, seed, edges)
-            made[f"nodepiece-{seed}-5"] = partial(_nodepiece, options, seed, 5)
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """How much speed is measured on; a test's is little."""
+
+    dims: Sequence[int] = (64, 128)
+    entities: int = 20_000
+    singles: int = 2_000
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = grid.arguments(__doc__.splitlines()[0], "docs/benchmarks/cold")
+    for name in GIVEN:
+        parser.add_argument(
+            f"--{name}", type=Path, help="triples; all that are given are one graph"
+        )
+    for name in INDUCTIVE:
+        parser.add_argument(f"--inductive-{name}", type=Path, help="triples of the others' data")
+    parser.add_argument("--seeds", type=int, default=3, help="of entities, edges and training")
+    parser.add_argument("--dim", type=int, default=64)
+    parser.add_argument("--epochs", type=float, default=20.0)
+    parser.add_argument("--nodepiece-epochs", type=int, default=20)
+    parser.add_argument("--inductive-epochs", type=float, default=60.0)
+    parser.add_argument("--inductive-nodepiece-epochs", type=int, default=100)
+    return parser
+
+
+def cells(options: argparse.Namespace, speed: Speed) -> dict[str, grid.Measure]:
+    """Every cell by its name, which says what its files hold and by which dials it is measured."""
+    sizes = {"size": speed.entities, "singles": speed.singles}
+    made: dict[str, grid.Measure] = {
+        f"speed-{dim}-{grid.digest_of([], sizes)}": partial(measure_speed, dim, **sizes)
+        for dim in speed.dims
+    }
+    if options.seeds < 1:
+        raise SystemExit("--seeds should be at least 1")
+    if others := _files(options, "inductive_", INDUCTIVE):
+        if len(others) < len(INDUCTIVE):
+            named = ", ".join(f"--inductive-{name}" for name in INDUCTIVE)
+            raise SystemExit(f"{named} should be given together, or none of them")
+        made |= _others_cells(options, others)
+    if files := _files(options, "", GIVEN):
+        if options.train is None:
+            raise SystemExit("--train should be given where --valid or --test is")
+        made |= _withheld_cells(options, files)
     return made
 
 
+def _files(options: argparse.Namespace, prefix: str, names: Sequence[str]) -> list[Path]:
+    found = []
+    for name in names:
+        file: Path | None = getattr(options, f"{prefix}{name}")
+        if file is None:
+            continue
+        if not file.is_file():
+            option = f"{prefix}{name}".replace("_", "-")
+            raise SystemExit(f"--{option} should name a file, received {file}")
+        found.append(file)
+    return found
+
+
+def _withheld_cells(options: argparse.Namespace, files: Sequence[Path]) -> dict[str, grid.Measure]:
+    made: dict[str, grid.Measure] = {}
+    split = {"share": SHARE, "enough": ENOUGH, "edges": EDGES, "asked": ASKED}
+    dials = split | {"dim": options.dim, "epochs": options.epochs}
+    trained, folded = (
+        grid.digest_of(files, dials),
+        grid.digest_of(files, dials | {"ridges": RIDGES, "served": asdict(SERVED)}),
+    )
+    for seed in _seeds(options):
+        rival = _rival(options, options.nodepiece_epochs, seed)
+        made[f"cold-{seed}-{folded}"] = partial(_cold, options, seed)
+        for edges in EDGES:
+            name = f"retrained-{seed}-{edges}-{trained}"
+            made[name] = partial(_retrained, options, seed, edges)
+        name = f"nodepiece-{seed}-{TOLD}-{grid.digest_of(files, split | asdict(rival))}"
+        made[name] = partial(_nodepiece, options, rival)
+    return made
+
+
+def _others_cells(options: argparse.Namespace, files: Sequence[Path]) -> dict[str, grid.Measure]:
+    made: dict[str, grid.Measure] = {}
+    dials = {"dim": options.dim, "epochs": options.inductive_epochs}
+    folded = grid.digest_of(files, dials | {"ridges": RIDGES, "turns": TURNS})
+    for seed in _seeds(options):
+        rival = _others_rival(options, seed)
+        made[f"others-fold-in-{seed}-{folded}"] = partial(_others, options, seed)
+        name = f"others-nodepiece-{seed}-{grid.digest_of(files, asdict(rival))}"
+        made[name] = partial(_others_nodepiece, options, rival)
+    return made
+
+
+def _seeds(options: argparse.Namespace) -> range:
+    return range(1, options.seeds + 1)
+
+
+def _rival(options: argparse.Namespace, epochs: int, seed: int) -> NodePieceDials:
+    return NodePieceDials(dim=options.dim, epochs=epochs, seed=seed)
+
+
+def _others_rival(options: argparse.Namespace, seed: int) -> NodePieceDials:
+    rival = _rival(options, options.inductive_nodepiece_epochs, seed)
+    return replace(rival, learning_rates=RATES)
+
+
 def _split(options: argparse.Namespace, seed: int) -> Withheld:
-    files = [file for file in (options.train, options.valid, options.test) if file]
-    return withhold(read_names(files), share=SHARE, enough=ENOUGH, seed=seed)
+    names = read_names(_files(options, "", GIVEN))
+    return withhold(names, share=SHARE, enough=ENOUGH, seed=seed)
 
 
 def _dials(options: argparse.Namespace, seed: int, epochs: float) -> Dials:
@@ -85,113 +191,122 @@ def _dials(options: argparse.Namespace, seed: int, epochs: float) -> Dials:
 
 
 def _cold(options: argparse.Namespace, seed: int) -> Mapping[str, Any]:
-    return measure_cold(_split(options, seed), _dials(options, seed, options.epochs))
+    dials = _dials(options, seed, options.epochs)
+    return {"seed": seed, **measure_cold(_split(options, seed), dials)}
 
 
 def _retrained(options: argparse.Namespace, seed: int, edges: int) -> Mapping[str, Any]:
-    return measure_retrained(_split(options, seed), edges, _dials(options, seed, options.epochs))
+    dials = _dials(options, seed, options.epochs)
+    return {"seed": seed, **measure_retrained(_split(options, seed), edges, dials)}
 
 
-def _nodepiece(options: argparse.Namespace, seed: int, edges: int) -> Mapping[str, Any]:
-    split = _split(options, seed)
+def _nodepiece(options: argparse.Namespace, dials: NodePieceDials) -> Mapping[str, Any]:
+    split = _split(options, dials.seed)
     train = Part(split.kept, split.stay)
-    told = Part(split.told(edges), len(split.ids))
-    asked = split.asked(max(EDGES), 10, slice(split.count // 2, None))
-    dials = NodePieceDials(epochs=options.nodepiece_epochs, seed=seed)
-    found = measure_nodepiece(train, told, asked, split.known, len(split.relations), dials)
-    return {f"nodepiece/{edges}": found}
+    told = Part(split.told(TOLD), len(split.ids))
+    valid, test = (split.asked(max(EDGES), ASKED, half) for half in halves(split))
+    asked = Asked(valid, test, split.known)
+    found = measure_nodepiece(train, told, asked, len(split.relations), dials)
+    return {"seed": dials.seed, **found.dials, f"nodepiece/{TOLD}": found.figures}
 
 
 def _data(options: argparse.Namespace) -> Known:
-    names = ("train", "told", "valid", "test")
-    return Known(**{n: read_names([getattr(options, f"inductive_{n}")]) for n in names})
+    return Known(**{n: read_names([getattr(options, f"inductive_{n}")]) for n in INDUCTIVE})
 
 
 def _others(options: argparse.Namespace, seed: int) -> Mapping[str, Any]:
-    return measure_others(_data(options), _dials(options, seed, options.inductive_epochs))
+    dials = _dials(options, seed, options.inductive_epochs)
+    return {"seed": seed, **measure_others(_data(options), dials)}
 
 
-def _others_nodepiece(options: argparse.Namespace, seed: int) -> Mapping[str, Any]:
+def _others_nodepiece(options: argparse.Namespace, dials: NodePieceDials) -> Mapping[str, Any]:
     data = _data(options).numbered()
     graph = data.graph
     rows = np.stack([graph.head, graph.relation, graph.tail], axis=1)
     train, told = Part(rows, graph.entity_count), Part(data.told, data.count)
-    dials = NodePieceDials(epochs=options.inductive_nodepiece_epochs, seed=seed)
-    size = len(graph.relations)
-    return {"nodepiece": measure_nodepiece(train, told, data.test, data.known, size, dials)}
+    asked = Asked(data.valid, data.test, data.known)
+    found = measure_nodepiece(train, told, asked, len(graph.relations), dials)
+    return {"seed": dials.seed, **found.dials, "nodepiece": found.figures}
 
 
 def rows_of(found: Mapping[str, Mapping[str, Any]]) -> list[Row]:
-    rows = [
-        _row(metric, found[f"speed-{dim}"][field], unit, f"d={dim}", "fold-in")
-        for dim in DIMS
-        if f"speed-{dim}" in found
+    """Rows of what there is of the cells, one per run and one over all of them."""
+    rows: list[Row] = []
+    # (where, arm) -> seed -> figures
+    told: dict[tuple[str, str], dict[int, Mapping[str, float]]] = {}
+    for cell, result in found.items():
+        if cell.startswith("speed-"):
+            rows += _speed_rows(cell.split("-")[1], result)
+            continue
+        for arm, figures in result.items():
+            if isinstance(figures, Mapping):
+                name, _, edges = arm.partition("/")
+                where = f"edges={edges}" if edges else "others"
+                told.setdefault((where, name), {})[result["seed"]] = figures
+    for (where, arm), by_seed in told.items():
+        for metric in next(iter(by_seed.values())):
+            values = {seed: figures[metric] for seed, figures in by_seed.items()}
+            rows += _spread(metric, where, arm, values)
+    for edges in EDGES:
+        mine, theirs = (told.get((f"edges={edges}", arm), {}) for arm in ("fold-in", "retrained"))
+        shares = {n: mine[n]["mrr"] / theirs[n]["mrr"] for n in mine if n in theirs}
+        rows += _spread("mrr_share", f"edges={edges}", "fold-in / retrained", shares)
+    return rows
+
+
+def _speed_rows(dim: str, told: Mapping[str, Any]) -> list[Row]:
+    return [
+        Row(metric=metric, value=told[field], unit=unit, split=f"d={dim}", model="fold-in")
         for metric, field, unit in (
             ("entities_per_second", "per_second", "entities/s"),
             ("one_entity_p50", "p50_ms", "ms"),
             ("one_entity_p99", "p99_ms", "ms"),
         )
     ]
-    # (where, arm) -> seed -> figures
-    told: dict[tuple[str, str], dict[int, Mapping[str, float]]] = {}
-    for cell, result in found.items():
-        seed = int(cell.split("-")[-1 if cell.startswith("others-") else 1])
-        for arm, figures in result.items():
-            if isinstance(figures, Mapping):
-                name, _, edges = arm.partition("/")
-                where = f"edges={edges}" if edges else "others"
-                told.setdefault((where, name), {})[seed] = figures
-    for (where, arm), by_seed in told.items():
-        for metric in next(iter(by_seed.values())):
-            values = [figures[metric] for figures in by_seed.values()]
-            rows += _spread(metric, where, arm, values)
-    for edges in EDGES:
-        mine, theirs = (told.get((f"edges={edges}", arm), {}) for arm in ("fold-in", "retrained"))
-        shares = [mine[n]["mrr"] / theirs[n]["mrr"] for n in SEEDS if n in mine and n in theirs]
-        rows += _spread("mrr_share", f"edges={edges}", "fold-in / retrained", shares)
-    return rows
 
 
-def _spread(metric: str, where: str, arm: str, values: Sequence[float]) -> list[Row]:
-    """Every run, and their mean with its t interval."""
-    rows = [_row(metric, v, "share", where, arm, seed=n) for n, v in enumerate(values, start=1)]
-    if len(values) > 1:
-        mean, n = statistics.mean(values), len(values)
-        half = T_95[n - 1] * statistics.stdev(values) / n**0.5
-        row = _row(metric, mean, "share", where, arm, seed="all")
-        rows.append(replace(row, lo=mean - half, hi=mean + half))
-    return rows
+def _spread(metric: str, where: str, arm: str, by_seed: Mapping[int, float]) -> list[Row]:
+    """Every run, and their mean with its t interval; nothing of no run."""
+    if not by_seed:
+        return []
+    same = {"metric": metric, "unit": "share", "split": where, "model": arm}
+    mean, low, high = interval(list(by_seed.values()))
+    rows = [Row(value=value, seed=seed, **same) for seed, value in sorted(by_seed.items())]
+    return [*rows, Row(value=mean, lo=low, hi=high, seed="all", **same)]
 
 
-def _row(
-    metric: str, value: float, unit: str, split: str, model: str, *, seed: int | str = 0
-) -> Row:
-    return Row(metric=metric, value=value, unit=unit, split=split, model=model, seed=seed)
+def write(found: Mapping[str, Mapping[str, Any]], options: argparse.Namespace) -> None:
+    """Report, page and picture of what was measured."""
+    rows = rows_of(found)
+    names = ("seeds", "dim", "epochs", "nodepiece_epochs")
+    names += ("inductive_epochs", "inductive_nodepiece_epochs")
+    dials = {name: getattr(options, name) for name in names}
+    dials |= {"share": SHARE, "enough": ENOUGH, "ridges": RIDGES, "turns": TURNS, "rates": RATES}
+    words = _WORDS.format(
+        ridges=len(RIDGES),
+        told=TOLD,
+        looks=_rival(options, options.nodepiece_epochs, 1).trials,
+        ours=len(RIDGES) * len(TURNS),
+        theirs=_others_rival(options, 1).trials,
+    )
+    by_edges(options.out / "edges.png", [row for row in rows if row.metric == "mrr"])
+    publish(options.out, rows, found, dials, About("cold", _TITLE, words, "model", _given(options)))
+
+
+def _given(options: argparse.Namespace) -> str:
+    """The files on the command line, by name alone: a page says nothing of where they lie here."""
+    names = [*GIVEN, *(f"inductive-{name}" for name in INDUCTIVE)]
+    files = {name: getattr(options, name.replace("-", "_")) for name in names}
+    return " ".join(f"--{name} {file.name}" for name, file in files.items() if file is not None)
 
 
 def main() -> None:
-    parser = grid.arguments(__doc__.splitlines()[0], "docs/benchmarks/cold")
-    for name in ("train", "valid", "test"):
-        parser.add_argument(f"--{name}", type=Path, help="triples; all three are one graph")
-    for name in ("train", "told", "valid", "test"):
-        parser.add_argument(f"--inductive-{name}", type=Path, help="triples of the others' data")
-    parser.add_argument("--dim", type=int, default=64)
-    parser.add_argument("--epochs", type=float, default=20.0)
-    parser.add_argument("--nodepiece-epochs", type=int, default=20)
-    parser.add_argument("--inductive-epochs", type=float, default=60.0)
-    parser.add_argument("--inductive-nodepiece-epochs", type=int, default=100)
-    options = parser.parse_args()
+    options = arguments().parse_args()
     try:
-        found = grid.run(cells(options), options)
+        found = grid.run(cells(options, Speed()), options)
     except KgeError as error:
         raise SystemExit(f"error: {error}") from error
-    rows = rows_of(found)
-    names = ("dim", "epochs", "nodepiece_epochs")
-    names += ("inductive_epochs", "inductive_nodepiece_epochs")
-    dials = {name: getattr(options, name) for name in names}
-    dials |= {"share": SHARE, "enough": ENOUGH, "seeds": SEEDS}
-    by_edges(options.out / "edges.png", [row for row in rows if row.metric == "mrr"])
-    publish(options.out, rows, found, dials, About("cold", _TITLE, _WORDS, "model"))
+    write(found, options)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ Takes triples and dials, gives figures; never writes a file.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,8 +33,8 @@ RIDGES = (0.1, 0.3, 1.0, 2.0, 5.0)
 SERVED = FoldInConfig()
 #: Held so much that a fold-in is its prior.
 ALL_PRIOR = FoldInConfig(prior_edges=1e9)
-#: How often entities that know only each other are folded in by turns, at most.
-SWEEPS = 8
+#: After how many turns entities that know only each other are looked at.
+TURNS = (1, 3, 8)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +99,7 @@ def trained(graph: Graph, dials: Dials) -> BundleArrays:
 def measure_cold(split: Withheld, dials: Dials) -> Mapping[str, Any]:
     """Fold-in at every number of edges, of the second half: as served, and chosen on the first."""
     base = trained(split.graph(None), dials)
-    valid, test = _halves(split)
+    valid, test = halves(split)
     chosen = max(
         RIDGES,
         key=lambda ridge: sum(
@@ -115,7 +115,7 @@ def measure_cold(split: Withheld, dials: Dials) -> Mapping[str, Any]:
         "prior alone": (base, ALL_PRIOR),
         "type's prior alone": (typed, ALL_PRIOR),
     }
-    told: dict[str, Any] = {"prior_edges": chosen}
+    told: dict[str, Any] = {"prior_edges": chosen, "trials": len(RIDGES)}
     for arm, (arrays, config) in arms.items():
         for edges in EDGES:
             told[f"{arm}/{edges}"] = ranked(joined(arrays, split, edges, config), split, test)
@@ -125,7 +125,7 @@ def measure_cold(split: Withheld, dials: Dials) -> Mapping[str, Any]:
 def measure_retrained(split: Withheld, edges: int, dials: Dials) -> Mapping[str, Any]:
     """The withheld trained with those same edges."""
     arrays = trained(split.graph(edges), dials)
-    return {f"retrained/{edges}": ranked(arrays, split, _halves(split)[1])}
+    return {f"retrained/{edges}": ranked(arrays, split, halves(split)[1])}
 
 
 def measure_others(known_by_name: Known, dials: Dials) -> Mapping[str, Any]:
@@ -138,17 +138,20 @@ def measure_others(known_by_name: Known, dials: Dials) -> Mapping[str, Any]:
     base = trained(data.graph, dials)
     best: tuple[float, Any] = (-1.0, None)
     for ridge in RIDGES:
-        for turn, arrays in enumerate(_turns(base, data.told, data.count, ridge)):
+        for turn, arrays in _turns(base, data.told, data.count, ridge):
             mrr = link_prediction(arrays, data.valid, [data.known]).mrr
             if mrr > best[0]:
                 best = mrr, (arrays, {"prior_edges": ridge, "turns": turn})
-    arrays, dials = best[1]
+    arrays, chosen = best[1]
     found = link_prediction(arrays, data.test, [data.known])
-    return {**dials, "fold-in": {"mrr": found.mrr, "hits@10": found.hits[10]}}
+    chosen["trials"] = len(RIDGES) * len(TURNS)
+    return {**chosen, "fold-in": {"mrr": found.mrr, "hits@10": found.hits[10]}}
 
 
-def _turns(base: BundleArrays, told: NDArray[np.int64], count: int, ridge: float) -> Any:
-    """Arrays of the new entities alone after 0, 1, 2, ... turns."""
+def _turns(
+    base: BundleArrays, told: NDArray[np.int64], count: int, ridge: float
+) -> Iterator[tuple[int, BundleArrays]]:
+    """Arrays of the new entities alone after each number of `TURNS`."""
     degree = np.bincount(told[:, [0, 2]].reshape(-1), minlength=count)
     arrays = replace(
         base,
@@ -163,13 +166,14 @@ def _turns(base: BundleArrays, told: NDArray[np.int64], count: int, ridge: float
     longest = float(np.linalg.norm(base.vectors, axis=1).max())
     start = FoldIn(arrays, replace(ALL_PRIOR, max_norm_ratio=1e6))
     vectors = start.solve(TYPE, count, edges)
-    for _ in range(SWEEPS + 1):
+    config = FoldInConfig(prior_edges=ridge, max_norm_ratio=1e6)
+    for turn in range(1, max(TURNS) + 1):
         arrays = replace(arrays, vectors=vectors)
-        yield arrays
-        config = FoldInConfig(prior_edges=ridge, max_norm_ratio=1e6)
         vectors = FoldIn(arrays, config).solve(TYPE, count, edges)
         norm = np.linalg.norm(vectors, axis=1, keepdims=True)
         vectors = vectors * np.minimum(1.0, longest / np.maximum(norm, 1e-12))
+        if turn in TURNS:
+            yield turn, replace(arrays, vectors=vectors)
 
 
 def both_ends(triples: NDArray[np.int64]) -> FoldInEdges:
@@ -184,7 +188,8 @@ def both_ends(triples: NDArray[np.int64]) -> FoldInEdges:
     )
 
 
-def _halves(split: Withheld) -> tuple[slice, slice]:
+def halves(split: Withheld) -> tuple[slice, slice]:
+    """Which of the withheld dials are chosen by, and which the figures are of."""
     return slice(0, split.count // 2), slice(split.count // 2, None)
 
 
@@ -217,10 +222,10 @@ def ranked(arrays: BundleArrays, split: Withheld, owners: slice) -> dict[str, fl
     }
 
 
-def measure_speed(dim: int, *, size: int = 20_000, singles: int = 2_000) -> Mapping[str, Any]:
+def measure_speed(dim: int, *, size: int, singles: int) -> Mapping[str, Any]:
     """Entities per second in one solve, and one entity at a time: 5 edges over 8 relations."""
     draw = np.random.default_rng(0)
-    relations, rows = 8, 20_000
+    relations, rows = 8, size
     normal = draw.standard_normal
     matrices = 2 * (np.eye(dim) + 0.1 * normal((2 * relations, dim, dim)))
     arrays = BundleArrays(

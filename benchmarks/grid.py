@@ -9,7 +9,7 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,11 +61,13 @@ def named(name: str, *parts: Any) -> str:
     return f"{name}-{hashlib.sha256(told).hexdigest()[:8]}"
 
 
-def digest_of(files: Sequence[Path]) -> str:
-    """A short digest of what files hold, in their order, wherever they lie."""
+def digest_of(files: Iterable[Path], dials: Mapping[str, Any] | None = None) -> str:
+    """A short digest of what files hold, in their order, wherever they lie, and of dials."""
     whole = hashlib.sha256()
     for file in files:
         whole.update(hashlib.sha256(file.read_bytes()).digest())
+    if dials is not None:
+        whole.update(json.dumps(dials, sort_keys=True).encode())
     return whole.hexdigest()[:8]
 
 
