@@ -85,7 +85,7 @@ def test_a_training_has_the_dials_of_its_name():
     done = iter(np.linspace(0.0, 1.2, 40))
     train = models.model("both+dim=12+relation_dim=12")
     training = train(graph, share=lambda _: float(next(done)))
-    assert result_of(training).candidate_bytes == (2 * 12 + 1) * 4
+    assert result_of(training).candidate_bytes == (2 * 12 + 4) * 4
 
 
 def test_a_dial_is_not_made_smaller_to_fit_into_memory():
