@@ -31,7 +31,8 @@ class ColdBias:
     def of(self, degrees: Int[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
         """The mean bias of the rows whose degree is next to each of these, counted in doublings.
 
-        All rows that are as near as the 100th nearest count.
+        All rows that are as near as the 100th nearest count; for fewer edges than any of them has,
+        those with the fewest alone, since the others lie on one side, and all of them higher.
         """
         distinct, place = np.unique(degrees, return_inverse=True)
         for asked in distinct.tolist():
@@ -42,6 +43,8 @@ class ColdBias:
     def _mean(self, asked: int) -> float:
         if not len(self._degree):
             return 0.0
+        if asked < self._degree[0]:
+            return float(self._total[0] / self._count[0])
         apart = np.abs(np.log2((1.0 + self._degree) / (1.0 + asked)))
         order = np.argsort(apart, kind="stable")
         rows = np.cumsum(self._count[order])

@@ -6,6 +6,8 @@ from kge.cold_bias import _ALIKE, cold_bias
 
 def slow_twin(bias: np.ndarray, degree: np.ndarray, asked: int) -> float:
     """Every row that is as near as the 100th nearest, counted in doublings."""
+    if asked < degree.min():
+        return float(bias[degree == degree.min()].mean())
     apart = [abs(np.log2((1 + own) / (1 + asked))) for own in degree.tolist()]
     farthest = sorted(apart)[min(_ALIKE, len(apart)) - 1]
     return float(np.mean([b for b, a in zip(bias, apart, strict=True) if a <= farthest]))
@@ -26,7 +28,15 @@ def test_it_is_the_mean_of_the_rows_whose_degree_is_next():
 
 def test_of_few_rows_it_is_the_mean_of_all():
     few = cold_bias(np.array([1.0, 2.0, 6.0], np.float32), np.array([1, 9, 90], np.int32))
-    assert few.of(np.array([0, 9, 500])).tolist() == pytest.approx([3.0, 3.0, 3.0])
+    assert few.of(np.array([1, 9, 500])).tolist() == pytest.approx([3.0, 3.0, 3.0])
+
+
+def test_who_has_fewer_edges_than_any_is_like_those_with_the_fewest():
+    """Of 200 rows 5 have one edge; a mean over the 100 nearest would be far above them."""
+    degree = np.array([1] * 5 + [20] * 195, np.int32)
+    bias = np.array([-4.0, -2.0, -3.0, -3.0, -3.0] + [5.0] * 195, np.float32)
+    told = cold_bias(bias, degree)
+    assert told.of(np.array([0, 1])).tolist() == pytest.approx([-3.0, (5 * -3 + 195 * 5) / 200])
 
 
 def test_without_rows_it_is_nothing_and_nobody_gets_nothing():
