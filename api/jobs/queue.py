@@ -262,8 +262,20 @@ class JobQueue:
             self._client.set_latest_application_version(version)
 
     def _job(self, status: WorkflowStatus) -> Job:
-        with self._database.reading() as connection:
-            return job_of(status, progress.read(connection, status.workflow_id))
+        """A job, of its row and its progress; they lie in two databases and are read in turn.
+
+        A job that is being moved shows as cancelled, and its mark may be gone when the progress is
+        read. So a row that says cancelled has to say so behind the progress as well.
+        """
+        while True:
+            with self._database.reading() as connection:
+                job = job_of(status, progress.read(connection, status.workflow_id))
+            if job.state != "cancelled":
+                return job
+            again = self.status(status.workflow_id)
+            if (again.status, again.updated_at) == (status.status, status.updated_at):
+                return job
+            status = again
 
 
 def checked(name: str, body: Any) -> Any:

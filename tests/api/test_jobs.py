@@ -3,10 +3,12 @@
 import re
 from time import time
 from typing import Any
+from unittest.mock import Mock
 
 import httpx
 import pytest
 
+from api.jobs.queue import JobQueue
 from graphsvc import progress
 from graphsvc.db import Database
 
@@ -156,6 +158,29 @@ def test_a_job_that_waits_is_cancelled_and_goes_on(http: httpx.Client, problem) 
         assert (resumed.json()["id"], resumed.json()["state"]) == (job, "waiting")
     # The job that waits again is found by its request, as before.
     assert http.post("/v1/retrains", json=body).json()["job"] == job
+
+
+def test_a_job_that_is_moved_while_it_is_read_waits_to_the_eye(
+    http: httpx.Client, trained: Any, monkeypatch
+) -> None:
+    job = ask(http, 60)
+    database = Database(trained.settings.graph_url)
+    jobs, read = JobQueue(trained.settings.jobs_url, database), progress.read
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs, "go_on", Mock())  # the mark is written and the row says cancelled
+        jobs.move(jobs.status(job), version="4")
+    assert http.get(f"/v1/jobs/{job}").json()["state"] == "waiting"
+
+    def ends_meanwhile(*args: Any) -> Any:
+        monkeypatch.setattr(progress, "read", read)
+        jobs.go_on(jobs.status(job), version="4")
+        return read(*args)
+
+    monkeypatch.setattr(progress, "read", ends_meanwhile)
+    assert jobs.get(job).state == "waiting"
+    assert jobs.cancel(job).state == "cancelled"
+    jobs.close()
+    database.dispose()
 
 
 def test_a_retry_is_a_new_job_of_the_same_request(http: httpx.Client, problem) -> None:
