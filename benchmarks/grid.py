@@ -121,10 +121,9 @@ def measure(
 
 
 def _tell(missing: list[str], failed: Mapping[str, str], count: int) -> None:
-    console.print(
-        f"{count - len(missing)} of {count} cells" + (f"; missing: {missing}" if missing else ""),
-        markup=False,
-    )
+    console.print(f"{count - len(missing)} of {count} cells" + ("; missing:" if missing else ""))
+    for name in missing:
+        console.print(f"  {name}", markup=False)
     for name, message in failed.items():
         console.print(f"failed: {name}: {message}", markup=False)
 

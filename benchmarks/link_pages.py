@@ -33,7 +33,7 @@ _CARDINALITIES = tuple(
 _WORDS = """
 Filtered ranks of both ends of every test triple among all entities, realistic where scores are
 equal. Only training is on the clock. Values are means over seeds; ± is half a 95 % t interval,
-where there are two seeds or more. What each model is: [link prediction](LINK#models).
+where there are two seeds or more. What each model is: LINK.
 """
 _AHEAD = """
 MRR of `transra` less that of the other, after the same time and over the seeds that both have: a t
@@ -49,6 +49,9 @@ the minutes given, so a long training is not a short one that went on.
 _CLASSES = """
 Test MRR. `1-n/tail`: relations where a head has several tails, asked for a tail; a side counts as n
 from 1.5 partners on average in training.
+"""
+_DIALS = """
+Dials of `transra` that follow from these triples, of its longest training; others have defaults.
 """
 _DEGREES = "Test MRR by the number of training triples that the entity asked for is in."
 
@@ -87,6 +90,7 @@ def write(folder: Path, runs: Sequence[Runs], command: str, header: Mapping[str,
         "![test MRR by degree](degree.png)",
         slices_table(runs, _degrees(runs), "training triples"),
         *_relations(runs, command),
+        *_dials(runs),
     ]
     (folder / "README.md").write_text("\n\n".join(part.strip() for part in parts) + "\n")
 
@@ -194,6 +198,18 @@ def _relations(runs: Sequence[Runs], command: str) -> Iterator[str]:
         yield relations_table(ours, rival)
 
 
+def _dials(runs: Sequence[Runs]) -> Iterator[str]:
+    """What TransRA's policy made of the graph, and why."""
+    told = [cell for run in runs if run.model == OURS[0] for cell in run.cells.values()]
+    if told and told[0].get("reasons"):
+        yield "## Dials"
+        yield _DIALS
+        dials, reasons = told[0]["dials"], told[0]["reasons"]
+        names = sorted(set(reasons) - {"epochs"})  # instead of which there was the clock
+        lines = [(f"`{name}`", str(dials[name]), reasons[name]) for name in names]
+        yield table(("dial", "value", "why"), lines, left=3)
+
+
 def _ours(group: Sequence[Runs]) -> Runs | None:
     named = {run.model: run for run in group}
     return next((named[name] for name in OURS if name in named), None)
@@ -256,11 +272,13 @@ def _trained(runs: Sequence[Runs]) -> str:
 
 
 def _link(folder: Path) -> str:
-    """docs/link-prediction.md as seen from a page among the docs, and its name elsewhere."""
-    docs = Path(__file__).resolve().parents[1] / "docs"
-    if not folder.resolve().is_relative_to(docs):
-        return "docs/link-prediction.md"
-    return Path(os.path.relpath(docs / "link-prediction.md", folder.resolve())).as_posix()
+    """Where models are explained, as a link from a page within the repository."""
+    root = Path(__file__).resolve().parents[1]
+    file = root / "docs" / "link-prediction.md"
+    if not folder.resolve().is_relative_to(root):
+        return "`docs/link-prediction.md`"
+    path = Path(os.path.relpath(file, folder.resolve())).as_posix()
+    return f"[link prediction]({path}#models)"
 
 
 def _spread(values: Sequence[float]) -> str:

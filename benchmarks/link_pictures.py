@@ -86,7 +86,7 @@ def _looks(runs: Sequence[Runs]) -> list[dict[str, Any]]:
 
 
 def _finish(figure: Any, axes: Any, file: Path) -> None:
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.05 * axes.dataLim.y1)  # room above the highest, however close they are
     axes.grid(visible=True, alpha=0.3)
     figure.legend(loc="outside right upper", frameon=False, fontsize="small")
     figure.savefig(file, dpi=130)

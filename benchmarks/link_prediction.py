@@ -30,7 +30,7 @@ import timed
 from ablation import ARMS, is_arm, with_dials
 from differences import interval
 from link_cells import METRICS, cell_name, read, write_ranks
-from models import MODELS, left_out, model
+from models import MODELS, chosen, left_out, model
 from pydantic import ByteSize, TypeAdapter
 from rich.table import Table
 
@@ -95,8 +95,9 @@ def measure(
     def validate(scorer: Scorer) -> float:
         return ranks(scorer, data.valid[drawn], filters).mrr
 
+    room = Room(memory, beside=sum(part.nbytes for part in filters))
     outcome = timed.run(
-        model(name, Room(memory, beside=sum(part.nbytes for part in filters))),
+        model(name, room),
         graph,
         label=f"{name}, seed {seed}",
         seed=seed,
@@ -122,6 +123,7 @@ def measure(
             **{f"test/{part.name}": _named(part) | {"ranks": part.ranks} for part in slices},
         },
         "curve": outcome.curve,
+        **chosen(name, graph, seed, room),
     }
 
 
@@ -180,7 +182,11 @@ def report_of(
         "validation_sample": min(SAMPLE, len(data.valid)),
     }
     report = as_report(rows_of(found.values()), header(dials))
-    return {**report, "curves": {name: cell["curve"] for name, cell in found.items()}}
+    by_cell = {
+        key: {name: cell[key] for name, cell in found.items() if key in cell}
+        for key in ("curve", "dials", "reasons")
+    }
+    return {**report, "curves": by_cell.pop("curve"), **by_cell}
 
 
 def run(options: argparse.Namespace) -> grid.Outcome:
@@ -188,8 +194,7 @@ def run(options: argparse.Namespace) -> grid.Outcome:
 
     A run that fails is in the outcome. Raises `KgeError` for what no run could begin with.
     """
-    if not options.minutes > 0 or options.seeds < 1:
-        raise SystemExit("--minutes should be above 0 and --seeds at least 1")
+    _check(options)
     if options.model == ["all"]:
         options.model = _all()
     options.model = _with_dials(options.model, options.dial)
@@ -203,8 +208,10 @@ def run(options: argparse.Namespace) -> grid.Outcome:
     outcome = grid.measure(cells(data, options), options, (KgeError,))
     if options.list:
         return outcome
+    if not outcome.found:
+        grid.console.print(f"nothing was measured, so {options.json} is left as it is")
+        return outcome
     report = report_of(outcome.found, data, options)
-    options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(report, indent=1) + "\n")
     grid.console.print(table_of(rows_of(outcome.found.values())))
     grid.console.print(f"all figures and curves: {options.json}")
@@ -215,12 +222,34 @@ def run(options: argparse.Namespace) -> grid.Outcome:
     return outcome
 
 
+def _check(options: argparse.Namespace) -> None:
+    """Raise `SystemExit` for what could not be measured, or not be written at the end."""
+    if not options.minutes > 0:
+        raise SystemExit(f"error: --minutes should be above 0, received {options.minutes:g}")
+    if options.seeds < 1:
+        raise SystemExit(f"error: --seeds should be at least 1, received {options.seeds}")
+    if options.json.is_dir():
+        raise SystemExit(f"error: --json should be a file, received the folder {options.json}")
+    if options.list:
+        return
+    for name, folder in (("json", options.json.parent), ("page", options.page)):
+        try:
+            if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            said = f"error: --{name} needs the folder {folder}, which cannot be: {error.strerror}"
+            raise SystemExit(said) from error
+
+
 def _with_dials(models: Sequence[str], dials: Sequence[str]) -> list[str]:
     """Every model by its one name, each once. Raises `UnknownModel` and `ConfigError`."""
     for name in models:
         model(name)
     if dials and not any(is_arm(name) for name in models):
-        raise SystemExit(f"--dial should go with one of {', '.join(ARMS)} as --model")
+        raise SystemExit(
+            f"error: --dial should go with one of {', '.join(ARMS)} as --model, "
+            f"received {', '.join(models)}"
+        )
     return list(dict.fromkeys(with_dials(name, dials) for name in models))
 
 
@@ -252,13 +281,18 @@ def cells(data: TripleFiles, options: argparse.Namespace) -> dict[str, grid.Meas
 
 
 def _command(options: argparse.Namespace) -> str:
-    """The command but for what differs by run; a page says nothing of where files lie here."""
-    files = {"train": options.train, "valid": options.valid, "test": options.test}
-    given = [f"--{name} {path.resolve().parent.name}/{path.name}" for name, path in files.items()]
-    written = " ".join(
-        f"--{name} {getattr(options, name).name}" for name in ("out", "json", "page")
-    )
-    return f"python benchmarks/link_prediction.py {' '.join(given)} {written}"
+    """The command but for what differs by run."""
+    names = ("train", "valid", "test", "out", "json", "page")
+    given = [f"--{name} {_told(getattr(options, name))}" for name in names]
+    return f"python benchmarks/link_prediction.py {' '.join(given)}"
+
+
+def _told(path: Path) -> str:
+    """A path from here; elsewhere its last folder: a page says nothing of the machine."""
+    whole, here = path.resolve(), Path.cwd()
+    if whole.is_relative_to(here):
+        return whole.relative_to(here).as_posix()
+    return f"{whole.parent.name}/{whole.name}"
 
 
 def _tell(data: TripleFiles) -> None:

@@ -4,7 +4,7 @@ Takes a name, gives a way to train; never measures anything.
 """
 
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,11 +19,12 @@ from kge.dials import Dials
 from kge.errors import ConfigError, MemoryBudget, UnknownModel
 from kge.evaluate import scorer_of
 from kge.memory import Room
+from kge.policy import choose
 from kge.progress import Progress, Share
 from kge.rivals.registry import RIVALS, Train
 from kge.rivals.sage_layers import BACKENDS
 from kge.scorer import Scorer
-from kge.train import Training, begin_graph
+from kge.train import Training, begin_graph, fitted
 from kge.triples import Graph
 
 #: The parent of a bundle that comes from no snapshot.
@@ -105,6 +106,15 @@ def model(name: str, room: Room | None = None) -> Callable[..., Generator[Progre
         raise UnknownModel(f"model should be one of {', '.join(MODELS)}, received {name!r}")
     train = _train_arm(base, own) if own else MODELS[base]
     return partial(train, room=room) if base in ARMS and room else train
+
+
+def chosen(name: str, graph: Graph, seed: int, room: Room) -> dict[str, Any]:
+    """The dials that an arm trains with, and why those are that nobody set; of rivals nothing."""
+    base, own = parted(name)
+    if base not in ARMS:
+        return {}
+    found = fitted(graph, choose(graph, transra_dials(base, seed, own)), room)
+    return {"dials": asdict(found.config), "reasons": found.reasons}
 
 
 def left_out() -> dict[str, str]:

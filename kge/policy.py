@@ -41,13 +41,16 @@ _FACTS: dict[str, tuple[Any, str]] = {
     "inverse": ("transpose", "a matrix has twice the facts to learn from"),
     "matrix_flips": (0.5, "a relation that goes both ways needs a reflection"),
     "optimizer": ("adam", "full batches of facts are few, and every step has to count"),
-    "learning_rate": (0.002, "of Adam"),
-    "relation_learning_rate": (0.03, "of Adam, for matrices that one batch in hundreds touches"),
+    "learning_rate": (0.002, "what suits Adam"),
+    "relation_learning_rate": (
+        0.03,
+        "what suits Adam and matrices that one batch in hundreds touches",
+    ),
     "dropout": (0.3, "facts are learned by heart without it"),
     "max_norm": (1e6, "the regularizer bounds lengths already"),
     "negatives": (8192, "up to twice as many tails are scored whole, which needs no sampling"),
     "gate_edges": (0.0, "entities of an encyclopedia have no behavior to borrow"),
-    "prior_share": (0.0, "the same"),
+    "prior_share": (0.0, "no entity is new with a type alone to go by"),
     "epochs": (40.0, "regularized, a graph of facts goes on to gain so long"),
 }
 

@@ -28,7 +28,7 @@ from kge.frame import Previous, begin_with, hold, kept, previous_of
 from kge.learner import Learner
 from kge.memory import MIB, Room, plan, size
 from kge.model import Parts, build_model, parts
-from kge.policy import choose
+from kge.policy import Chosen, choose
 from kge.progress import Progress, Share
 from kge.settle import settle, with_side_priors
 from kge.triples import Graph, graph_of_snapshot
@@ -140,16 +140,21 @@ def begin_graph(
     """`begin` on triples that come from elsewhere, such as one facet's."""
     before = None if previous is None else previous_of(previous, graph, facet)
     chosen = choose(graph, dials, None if previous is None else previous.dials_of(facet))
-    config, reasons = chosen.config, dict(chosen.reasons)
     if room is not None:
         beside = room.beside + (0 if before is None else size(before))
-        config = plan(graph, config, Room(room.budget, beside)).config
-        for dial in ("block", "batch", "negatives"):
-            if getattr(config, dial) != getattr(chosen.config, dial):
-                reasons[dial] = f"shrunk to fit into {room.budget // MIB} MiB"
-    training = Training(graph, config, before)
-    training.reasons = reasons
+        chosen = fitted(graph, chosen, Room(room.budget, beside))
+    training = Training(graph, chosen.config, before)
+    training.reasons = chosen.reasons
     return training
+
+
+def fitted(graph: Graph, chosen: Chosen, room: Room) -> Chosen:
+    """Dials by which a training keeps to a room. Raises `MemoryBudget` where none do."""
+    config, reasons = plan(graph, chosen.config, room).config, dict(chosen.reasons)
+    for dial in ("block", "batch", "negatives"):
+        if getattr(config, dial) != getattr(chosen.config, dial):
+            reasons[dial] = f"shrunk to fit into {room.budget // MIB} MiB"
+    return Chosen(config, reasons)
 
 
 def train_graph(

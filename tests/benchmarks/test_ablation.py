@@ -121,6 +121,9 @@ def test_what_an_idea_buys_has_cells_rows_and_a_line_on_the_page(tmp_path: Path)
         assert {row.model for row in rows_of(report)} == {
             n.split("-seed")[0] for n in outcome.found
         }
+        arms = [name for name in outcome.found if name.startswith("transra")]
+        assert set(report["dials"]) == set(report["reasons"]) == set(arms)
+        assert all(report["dials"][name]["batch"] == 16 for name in arms)
         return set(outcome.found)
 
     run()
@@ -132,6 +135,7 @@ def test_what_an_idea_buys_has_cells_rows_and_a_line_on_the_page(tmp_path: Path)
     assert {run.model for run in read(out / "cells", files)} == {"transra", *names}
     text = (page / "README.md").read_text()
     assert "| transra - transra+dim=16+dropout=0.1 | 0.003 | 2 |" in text
+    assert "| `batch` | 16 | 816 edges in both directions" in text
     assert "--model distmult transra transra+dim=16+dropout=0.1 --seeds 2" in text
     assert "| relation | ranks | transra | distmult | difference |" in text, "not a rival"
     differences = rows_of(json.loads((page / "differences.json").read_text()))
@@ -147,5 +151,39 @@ def test_dials_without_an_arm_are_refused(tmp_path: Path):
     files = [text for name in ("train", "valid", "test", "json") for text in (f"--{name}", "x")]
     more = ["--model", "complex", "--dial", "dim=16"]
     options = link_prediction.arguments().parse_args([*files, *more])
-    with pytest.raises(SystemExit, match="--dial should go with one of transra, "):
+    with pytest.raises(SystemExit, match=r"--dial should go with one of transra, .* complex"):
         link_prediction.run(options)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["--minutes", "0"], "--minutes should be above 0, received 0"),
+        (["--seeds", "0"], "--seeds should be at least 1, received 0"),
+        (["--json", "FOLDER"], "--json should be a file, received the folder FOLDER"),
+        (["--page", "FOLDER/file"], "--page needs the folder FOLDER/file, which cannot be: "),
+        (["--json", "FOLDER/file/x"], "--json needs the folder FOLDER/file, which cannot be: "),
+    ],
+)
+def test_what_could_not_be_written_is_said_before_training(tmp_path, given: list[str], told: str):
+    (tmp_path / "file").write_text("mine")
+    options = {name: str(tmp_path / "none") for name in ("train", "valid", "test", "json")}
+    options |= {given[0][2:]: given[1].replace("FOLDER", str(tmp_path))}
+    asked = [text for name, value in options.items() for text in (f"--{name}", value)]
+    with pytest.raises(SystemExit) as ended:
+        link_prediction.run(link_prediction.arguments().parse_args(asked))
+    assert str(ended.value).startswith(f"error: {told.replace('FOLDER', str(tmp_path))}")
+
+
+def test_a_report_outlives_a_command_that_measures_nothing(tmp_path: Path):
+    for name in ("train", "valid", "test"):
+        (tmp_path / name).write_text("a\tlikes\tb\nb\tlikes\tc\n")
+    files = [
+        text for name in ("train", "valid", "test") for text in (f"--{name}", str(tmp_path / name))
+    ]
+    report = tmp_path / "report.json"
+    report.write_text("of before")
+    more = ["--json", str(report), "--memory", "1KiB"]
+    outcome = link_prediction.run(link_prediction.arguments().parse_args([*files, *more]))
+    assert outcome.code == 1
+    assert report.read_text() == "of before"

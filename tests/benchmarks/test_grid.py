@@ -33,7 +33,7 @@ def test_a_cell_that_fails_keeps_no_other_from_its_turn(options: Namespace, caps
     files = sorted(file.name for file in (options.out / "cells").iterdir())
     assert files == ["after.json", "before.json"]
     told = capsys.readouterr().err.splitlines()
-    assert told[-2:] == ["2 of 3 cells; missing: ['broken']", "failed: broken: [3] should be 4"]
+    assert told[-3:] == ["2 of 3 cells; missing:", "  broken", "failed: broken: [3] should be 4"]
     # It has its turn again, and nothing else has.
     again = grid.measure(cells | {"broken": lambda: {"a": 3}}, options, (Expected,))
     assert again.failed == {}
@@ -52,7 +52,7 @@ def test_a_listing_measures_nothing(options: Namespace, capsys):
     options.list = True
     outcome = grid.measure({"one": fails}, options)
     assert (outcome.found, outcome.failed, outcome.code) == ({}, {}, 0)
-    assert "0 of 1 cells; missing: ['one']" in capsys.readouterr().err
+    assert "0 of 1 cells; missing:\n  one\n" in capsys.readouterr().err
     with pytest.raises(SystemExit) as ended:
         grid.run({"one": fails}, options)
     assert ended.value.code == 0
