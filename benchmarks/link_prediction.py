@@ -284,7 +284,7 @@ def _command(options: argparse.Namespace) -> str:
     """The command but for what differs by run."""
     names = ("train", "valid", "test", "out", "json", "page")
     given = [f"--{name} {_told(getattr(options, name))}" for name in names]
-    return f"python benchmarks/link_prediction.py {' '.join(given)}"
+    return f".venv/bin/python benchmarks/link_prediction.py {' '.join(given)}"
 
 
 def _told(path: Path) -> str:

@@ -31,7 +31,7 @@ class About:
     @property
     def command(self) -> str:
         """What to run."""
-        return f"python benchmarks/{self.name}.py {self.options}".rstrip()
+        return f".venv/bin/python benchmarks/{self.name}.py {self.options}".rstrip()
 
 
 def publish(

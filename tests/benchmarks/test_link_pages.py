@@ -24,7 +24,7 @@ HEADER = {
     "dials": {},
     "machine": {"cores": 2, "processor": "x86", "memory_gib": 4, "python": "3.11"},
 }
-COMMAND = "python benchmarks/link_prediction.py --train data/train.txt"
+COMMAND = ".venv/bin/python benchmarks/link_prediction.py --train data/train.txt"
 
 
 def put(folder: Path, model: str, seed: int, rank: float, **more) -> None:
