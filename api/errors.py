@@ -80,6 +80,10 @@ class SettingUnknown(ApiError):
     """The environment names a setting that there is not; docs/operations.md names them all."""
 
 
+class SettingMalformed(ApiError):
+    """A setting that should be a JSON object is none; docs/operations.md says what it holds."""
+
+
 class UnknownName(ApiError):
     """The path names something that does not exist."""
 

@@ -5,15 +5,23 @@ decides anything itself. Nested dials use two underscores: `GRAPHSVC_TRANSRA__DI
 that names no setting is refused, since it would change nothing.
 """
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_origin, get_type_hints
 
-from pydantic import ByteSize, Field
+from pydantic import (
+    ByteSize,
+    Field,
+    TypeAdapter,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -21,15 +29,20 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from api.errors import SettingUnknown
+from api.errors import SettingMalformed, SettingUnknown
 from api.memory import machine
+from graphsvc.hints import meant
 from kge.config import IndexConfig
 from kge.dials import Dials
+from kge.errors import KgeError
 from ranking.config import ExamplesConfig, RankerConfig
+from ranking.errors import RankingError
 
 #: As in graphsvc/db.py.
 _BUSY_SECONDS = 30.0
 _PREFIX = "GRAPHSVC_"
+_LONGEST_ECHO = 80
+_FACETS = '{"purchase": ["add_to_cart", "checkout"]}'
 
 
 #: It becomes part of a file's name.
@@ -103,6 +116,20 @@ class Settings(BaseSettings):
     #: Dials of the rankers; the arm is chosen by the retrain request.
     ranker: RankerConfig = RankerConfig()
 
+    @field_validator("transra", "index", "examples", "ranker", mode="wrap")
+    @classmethod
+    def _by_full_name(
+        cls, value: Any, check: ValidatorFunctionWrapHandler, info: ValidationInfo
+    ) -> Any:
+        """A room's dials; an error names the room and all that lies between it and the dial."""
+        room = str(info.field_name)
+        kind = get_type_hints(cls)[room]
+        value = _decoded(kind, value)
+        try:
+            return check(value)
+        except (KgeError, RankingError) as error:
+            raise type(error)(f"{_place(kind, value, room)}.{error}") from error
+
     @property
     def late_seconds(self) -> int:
         return round(self.late_days * 86_400)
@@ -130,23 +157,93 @@ class Settings(BaseSettings):
 
 @lru_cache(maxsize=1)
 def read_settings() -> Settings:
-    """The settings of this process, read once. Raises `SettingUnknown`."""
+    """The settings of this process, read once. Raises `SettingUnknown`, `SettingMalformed`."""
     refuse_unknown()
+    refuse_malformed()
     return Settings()
 
 
 def refuse_unknown() -> None:
     """Raise `SettingUnknown` where the environment or `.env` names a setting that there is not."""
-    known = frozenset(_names())
+    known = frozenset(name for name, _ in _names())
+    for where, given in _given():
+        for name in sorted(given.keys() - known):
+            if name.startswith(_PREFIX):
+                raise SettingUnknown(f"{where} has {name}, which is no setting{_hint(name, known)}")
+
+
+def refuse_malformed() -> None:
+    """Raise `SettingMalformed` where a setting that holds others is no JSON object.
+
+    And `SettingUnknown` where that names a dial that there is not.
+    """
+    for _, given in _given():
+        for name, kind in _names():
+            text = given.get(name)
+            if text is not None and (is_dataclass(kind) or get_origin(kind) is dict):
+                _refuse_keys(name, kind, _object(name, kind, text))
+
+
+def _given() -> Iterator[tuple[str, dict[str, str | None]]]:
+    """Where variables come from, and what they are there."""
     for where, source in (
         ("the environment", EnvSettingsSource(Settings)),
         (str(Settings.model_config.get("env_file")), DotEnvSettingsSource(Settings)),
     ):
         # Their names have lost their case, which counts for nothing.
-        named = {name.upper() for name in source.env_vars}
-        for name in sorted(named - known):
-            if name.startswith(_PREFIX):
-                raise SettingUnknown(f"{where} has {name}, which is no setting{_hint(name, known)}")
+        yield where, {name.upper(): text for name, text in source.env_vars.items()}
+
+
+def _object(name: str, kind: Any, text: str) -> dict[str, Any]:
+    try:
+        value, why = json.loads(text), ""
+    except json.JSONDecodeError as error:
+        value, why = None, f" ({error.msg} at column {error.colno})"
+    except RecursionError:
+        value, why = None, " (too deep)"
+    except ValueError:  # a number of thousands of digits
+        value, why = None, " (a number too long)"
+    if not isinstance(value, dict):
+        example = f'{{"{fields(kind)[0].name}": ...}}' if is_dataclass(kind) else _FACETS
+        raise SettingMalformed(
+            f"{name} should be a JSON object such as {example}, "
+            f"received {text[:_LONGEST_ECHO]!r}{why}"
+        )
+    return value
+
+
+def _refuse_keys(name: str, kind: Any, value: Any) -> None:
+    if is_dataclass(kind) and isinstance(value, dict):
+        hints = {field.name: get_type_hints(kind)[field.name] for field in fields(kind)}
+        for key, inner in value.items():
+            if key not in hints:
+                said = f"{name} has {key[:_LONGEST_ECHO]!r}, which is no dial{meant(key, hints)}"
+                raise SettingUnknown(said)
+            _refuse_keys(f"{name}__{key.upper()}", hints[key], inner)
+
+
+def _decoded(kind: Any, value: Any) -> Any:
+    """The dials of a room, with what lies deeper read from JSON; it comes as text."""
+    if not (is_dataclass(kind) and isinstance(value, dict)):
+        return value
+    hints = get_type_hints(kind)
+    return {
+        key: _decoded(hints[key], json.loads(inner) if isinstance(inner, str) else inner)
+        if is_dataclass(hints.get(key))
+        else inner
+        for key, inner in value.items()
+    }
+
+
+def _place(kind: Any, value: Any, path: str) -> str:
+    """The path to the dials that refuse their values; those of a room may lie deeper in it."""
+    for name, inner in get_type_hints(kind).items():
+        if is_dataclass(inner) and isinstance(value, dict) and name in value:
+            try:
+                TypeAdapter(inner).validate_python(value[name])
+            except (KgeError, RankingError):
+                return _place(inner, value[name], f"{path}.{name}")
+    return path
 
 
 def _hint(name: str, known: Iterable[str]) -> str:
@@ -169,16 +266,16 @@ def _last(name: str) -> str:
     return name.rpartition("__")[2]
 
 
-def _names() -> Iterator[str]:
-    """The variables of all settings: those of dials, and of what holds them, as one JSON."""
+def _names() -> Iterator[tuple[str, Any]]:
+    """The variables of all settings and what they hold: dials, and what holds them, as one JSON."""
     for field, kind in get_type_hints(Settings).items():
         if field in Settings.model_fields:
             alias = Settings.model_fields[field].validation_alias
             yield from _under(str(alias or f"{_PREFIX}{field.upper()}"), kind)
 
 
-def _under(name: str, kind: Any) -> Iterator[str]:
-    yield name
+def _under(name: str, kind: Any) -> Iterator[tuple[str, Any]]:
+    yield name, kind
     if is_dataclass(kind):
         hints = get_type_hints(kind)
         for field in fields(kind):

@@ -21,6 +21,7 @@ PATTERNS: Mapping[str, str] = {
     ID_PATTERN: "text without control characters",
     NAME.pattern: "a lower-case letter, and up to 63 more letters, digits or _",
     DIGEST.pattern: "64 hexadecimal digits, in lower case",
+    r"^[a-z][a-z0-9_]{0,31}$": "a lower-case letter, and up to 31 more letters, digits or _",
     r"^[A-Z]{3}$": "three capital letters, e.g. EUR",
     r"^[A-Za-z0-9_-]{1,64}$": "1 to 64 letters, digits, - or _",
     r"^[A-Za-z0-9_-]{1,200}$": "1 to 200 letters, digits, - or _",
@@ -33,6 +34,7 @@ _WORDS: Mapping[str, str] = {
     "model_type": "should be a JSON object",
     "model_attributes_type": "should be a JSON object",
     "dict_type": "should be a JSON object",
+    "dataclass_type": "should be a JSON object",
     "list_type": "should be a list",
     "tuple_type": "should be a list",
     "string_type": "should be a string",
@@ -46,6 +48,8 @@ _WORDS: Mapping[str, str] = {
     "float_type": "should be a number",
     "float_parsing": "should be a number",
     "finite_number": "should be a finite number",
+    "byte_size": "should be a size such as 8GiB, 512MiB, or a number of bytes",
+    "byte_size_unit": "should be a size such as 8GiB, 512MiB, or a number of bytes",
 }
 
 _COUNTED: Mapping[str, Callable[[Mapping[str, Any]], str]] = {

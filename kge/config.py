@@ -13,6 +13,7 @@ Candidates = Literal["type", "range", "any"]
 AnchorChoice = Literal["degree", "kmeans", "mixed"]
 Optimizer = Literal["adagrad", "adam"]
 Precision = Literal["float32", "bfloat16"]
+_Number = int | float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,11 +129,11 @@ class TransRAConfig:
 
     def __post_init__(self) -> None:
         for field in _COUNTS:
-            _at_least(field, float(getattr(self, field)), 1.0)
+            _at_least(field, getattr(self, field), 1)
         for field in _AMOUNTS:
-            _at_least(field, float(getattr(self, field)), 0.0)
+            _at_least(field, getattr(self, field), 0)
         for field in _SIZES:
-            _above(field, getattr(self, field), 0.0)
+            _above(field, getattr(self, field), 0)
         for field in (
             "matrix_flips",
             "prior_share",
@@ -201,23 +202,28 @@ class FoldInConfig:
     max_norm_ratio: float = 1.0
 
     def __post_init__(self) -> None:
-        _above("prior_edges", self.prior_edges, 0.0)
-        _above("max_norm_ratio", self.max_norm_ratio, 0.0)
+        _above("prior_edges", self.prior_edges, 0)
+        _above("max_norm_ratio", self.max_norm_ratio, 0)
 
 
-def _above(field: str, value: float, bound: float) -> None:
+def _above(field: str, value: _Number, bound: int) -> None:
     if not value > bound:
-        raise ConfigError(f"{field} should be above {bound}, received {value!r}")
+        raise ConfigError(f"{field} should be above {bound}, received {_plain(value)}")
 
 
-def _at_least(field: str, value: float, bound: float) -> None:
+def _at_least(field: str, value: _Number, bound: int) -> None:
     if not value >= bound:
-        raise ConfigError(f"{field} should be at least {bound}, received {value!r}")
+        raise ConfigError(f"{field} should be at least {bound}, received {_plain(value)}")
 
 
-def _share(field: str, value: float) -> None:
-    if not 0.0 <= value <= 1.0:
-        raise ConfigError(f"{field} should be from 0 to 1, received {value!r}")
+def _share(field: str, value: _Number) -> None:
+    if not 0 <= value <= 1:
+        raise ConfigError(f"{field} should be from 0 to 1, received {_plain(value)}")
+
+
+def _plain(value: _Number) -> str:
+    """As people write it: -3 and not -3.0; at most as long as a line shows."""
+    return f"{value!r:.80}".removesuffix(".0")
 
 
 def _one_of(field: str, value: str, known: tuple[str, ...]) -> None:
@@ -255,11 +261,11 @@ class IndexConfig:
     def __post_init__(self) -> None:
         if self.kind not in get_args(IndexKind):
             raise ConfigError(
-                f"kind should be one of {get_args(IndexKind)}, received {self.kind!r}"
+                f"kind should be one of {', '.join(get_args(IndexKind))}, received {self.kind!r}"
             )
         for field in ("memory_mib", "relation_mib", "exact_rows", "filter_rows"):
-            _at_least(field, float(getattr(self, field)), 0.0)
+            _at_least(field, getattr(self, field), 0)
         for field in ("sample", "construction"):
-            _at_least(field, float(getattr(self, field)), 1.0)
-        _at_least("links", float(self.links), 2.0)
+            _at_least(field, getattr(self, field), 1)
+        _at_least("links", self.links, 2)
         _share("least_recall", self.least_recall)

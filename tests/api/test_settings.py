@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from api.errors import SettingUnknown
+from api.errors import SettingMalformed, SettingUnknown
 from api.settings import Settings, read_settings, refuse_unknown
 from kge.errors import KgeError
 from ranking.errors import RankingError
@@ -104,6 +104,68 @@ def test_a_name_that_is_no_setting_is_refused(
     with pytest.raises(SettingUnknown) as refused:
         read_settings()
     assert str(refused.value) == f".env {says}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        (
+            "GRAPHSVC_FACETS",
+            '{"made": ["directed',
+            '"checkout"]}, received \'{"made": ["directed\' (Unterminated string',
+        ),
+        ("GRAPHSVC_FACETS", "", "received '' ("),
+        ("GRAPHSVC_FACETS", "[" * 100_000, "received '[[["),
+        ("GRAPHSVC_FACETS", '{"a": ' + "1" * 5000, 'received \'{"a": 111'),
+        ("GRAPHSVC_INDEX", "[1]", "received '[1]'"),
+        ("GRAPHSVC_TRANSRA", "5", "such as {\"dim\": ...}, received '5'"),
+        ("GRAPHSVC_RANKER__CROSSING", "{", "received '{' ("),
+    ],
+)
+def test_a_setting_that_is_no_json_object_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str
+) -> None:
+    read_settings.cache_clear()
+    Path(".env").write_text(f"{name}='{value}'\n")
+    with pytest.raises(SettingMalformed):
+        read_settings()
+    Path(".env").unlink()
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingMalformed) as refused:
+        read_settings()
+    assert str(refused.value).startswith(f"{name} should be a JSON object such as {{")
+    assert says in str(refused.value)
+    assert len(str(refused.value)) < 300
+
+
+def test_a_dial_in_json_is_refused_as_one_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    read_settings.cache_clear()
+    monkeypatch.setenv("GRAPHSVC_RANKER__CROSSING", '{"layers": 4}')
+    assert read_settings().ranker.crossing.layers == 4
+    read_settings.cache_clear()
+    monkeypatch.setenv("GRAPHSVC_RANKER", '{"crossing": {"layes": 4}}')
+    with pytest.raises(SettingUnknown, match=r"__CROSSING has 'layes', .*; did you mean layers\?"):
+        read_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("TRANSRA__DIM", "-3", "transra.dim should be at least 1, received -3"),
+        ("TRANSRA", '{"dim": -3}', "transra.dim should be at least 1, received -3"),
+        ("TRANSRA__DROPOUT", "3", "transra.dropout should be from 0 to 1, received 3"),
+        ("INDEX__LEAST_RECALL", "1.5", "index.least_recall should be from 0 to 1, received 1.5"),
+        ("RANKER__CROSSING__LAYERS", "-1", "ranker.crossing.layers should be "),
+        ("EXAMPLES__FOLD_IN", '{"prior_edges": 0}', "examples.fold_in.prior_edges should be above"),
+    ],
+)
+def test_a_dial_is_named_in_full(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str
+) -> None:
+    monkeypatch.setenv(f"GRAPHSVC_{name}", value)
+    with pytest.raises((KgeError, RankingError)) as refused:
+        Settings()
+    assert str(refused.value).startswith(says)
 
 
 def test_every_name_that_we_write_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
