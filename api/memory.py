@@ -1,10 +1,15 @@
-"""What the machine's memory is.
+"""What the machine's memory is, and how somebody spells a part of it.
 
-Takes nothing, gives bytes; decides nothing.
+Takes nothing or an option's text, gives bytes; decides nothing.
 """
 
 import os
+from argparse import ArgumentTypeError
 from pathlib import Path
+
+from pydantic import ByteSize, TypeAdapter, ValidationError
+
+from graphsvc.wording import sentence
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -16,3 +21,11 @@ def machine() -> int:
     if bound.is_file() and (text := bound.read_text().strip()).isdigit():
         return min(whole, int(text))
     return whole
+
+
+def size(text: str) -> int:
+    """The bytes that an option such as `--memory 8GiB` means. Raises `ArgumentTypeError`."""
+    try:
+        return int(TypeAdapter(ByteSize).validate_python(text))
+    except ValidationError as error:
+        raise ArgumentTypeError(sentence(error.errors()[0])) from error

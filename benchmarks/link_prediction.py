@@ -31,10 +31,9 @@ from ablation import ARMS, is_arm, with_dials
 from differences import interval
 from link_cells import METRICS, cell_name, read, write_ranks
 from models import MODELS, chosen, left_out, model
-from pydantic import ByteSize, TypeAdapter
 from rich.table import Table
 
-from api.memory import machine
+from api.memory import machine, size
 from api.provenance import header
 from graphsvc.report import Row, as_report
 from kge.drilldown import drill_down
@@ -68,7 +67,7 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--memory",
-        type=TypeAdapter(ByteSize).validate_python,
+        type=size,
         default=machine() * 3 // 4,
         help="what TransRA and every evaluation may take, e.g. 8GiB; by default most of it",
     )

@@ -1,5 +1,6 @@
 """Settings come from the environment, dials nest, and a bad value names itself."""
 
+import argparse
 import re
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from api.errors import SettingMalformed, SettingUnknown
+from api.memory import size
 from api.settings import Settings, read_settings, refuse_unknown
+from graphsvc.wording import sentence
 from kge.errors import KgeError
 from ranking.errors import RankingError
 
@@ -166,6 +169,19 @@ def test_a_dial_is_named_in_full(
     with pytest.raises((KgeError, RankingError)) as refused:
         Settings()
     assert str(refused.value).startswith(says)
+
+
+@pytest.mark.parametrize("text", ["foo", "-5", "8 bananas", ""])
+def test_a_size_is_refused_with_what_a_size_is(text: str) -> None:
+    options = argparse.ArgumentParser(exit_on_error=False)
+    options.add_argument("--memory", type=size)
+    says = "should be a size such as 8GiB, 512MiB, or a number of bytes, received "
+    with pytest.raises(argparse.ArgumentError, match=f"^argument --memory: {says}{text!r}$"):
+        options.parse_args([f"--memory={text}"])
+    with pytest.raises(ValidationError) as refused:
+        Settings(memory=text)
+    assert sentence(refused.value.errors()[0]) == f"{says}{text!r}"
+    assert options.parse_args(["--memory=8GiB"]).memory == 8 << 30
 
 
 def test_every_name_that_we_write_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
