@@ -141,7 +141,7 @@ def retrain(  # noqa: PLR0913  (an option for each field of the request)
     as_json: AsJson = False,
 ) -> None:
     """Ask the worker for a whole retrain: snapshot to promotion."""
-    from api.jobs.moments import refuse_unusable, refuse_without_live
+    from api.jobs.moments import refuse_facets, refuse_unusable, refuse_without_live
     from api.jobs.queue import JobQueue
     from api.jobs.requests import JobName, RetrainRequest
 
@@ -159,6 +159,7 @@ def retrain(  # noqa: PLR0913  (an option for each field of the request)
     database, settings = open_database(), read_settings()
     refuse_unusable(ArtifactStore(settings.artifacts_dir), request.as_of, name="--as-of")
     refuse_without_live(database, request)
+    refuse_facets(database, settings.facets)
     with closing(JobQueue(settings.jobs_url, database)) as queue:
         out(Output(asdict(queue.enqueue(JobName.RETRAIN, request))), as_json=as_json)
 

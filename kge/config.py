@@ -1,9 +1,10 @@
 """The dials of this room. Takes values, gives checked ones; never reads the environment."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from kge.errors import ConfigError
+from kge.errors import ConfigError, UnknownRelation
 
 Loss = Literal["softmax", "margin"]
 Projection = Literal["full", "low_rank", "block"]
@@ -14,6 +15,8 @@ AnchorChoice = Literal["degree", "kmeans", "mixed"]
 Optimizer = Literal["adagrad", "adam"]
 Precision = Literal["float32", "bfloat16"]
 _Number = int | float
+#: The facet that every bundle has: that of all relations.
+ALL = "all"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -269,3 +272,16 @@ class IndexConfig:
             _at_least(field, getattr(self, field), 1)
         _at_least("links", self.links, 2)
         _share("least_recall", self.least_recall)
+
+
+def check_facets(groups: Mapping[str, Sequence[str]], relations: Sequence[str]) -> None:
+    """Raise `UnknownRelation` for a facet that names none of the graph's relations, or another."""
+    for facet, group in groups.items():
+        if facet == ALL:
+            raise UnknownRelation(f"facet {ALL} holds every relation; give the group another name")
+        unknown = [name for name in group if name not in relations]
+        if unknown or not group:
+            raise UnknownRelation(
+                f"relations of facet {facet} should be among {', '.join(relations)}, "
+                f"received {', '.join(unknown) or 'none'}"
+            )

@@ -13,12 +13,12 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from graphsvc.snapshot import RelationInfo
+from kge.config import ALL
 from kge.errors import UnknownRelation
 from kge.pieces import load_arrays
 from kge.ranks import distance_scores
 
-#: The facet that holds every relation.
-ALL = "all"
+__all__ = ["ALL", "Facet"]
 
 
 @dataclass(frozen=True)

@@ -10,23 +10,15 @@ from dataclasses import replace
 import numpy as np
 
 from kge.arrays import BundleArrays, FacetArrays
+from kge.config import check_facets
 from kge.errors import UnknownRelation
-from kge.facet import ALL
 from kge.triples import Graph
 
 
 def check_groups(graph: Graph, groups: Mapping[str, Sequence[str]]) -> None:
     """Raise `UnknownRelation` for a group that is empty, has edges of nobody, or names another."""
-    names = [relation.name for relation in graph.relations]
+    check_facets(groups, [relation.name for relation in graph.relations])
     for facet, group in groups.items():
-        if facet == ALL:
-            raise UnknownRelation(f"facet {ALL} holds every relation; give the group another name")
-        unknown = [name for name in group if name not in names]
-        if unknown or not group:
-            raise UnknownRelation(
-                f"relations of facet {facet} should be among {', '.join(names)}, "
-                f"received {', '.join(unknown) or 'none'}"
-            )
         if not len(group_of(graph, group).head):
             raise UnknownRelation(f"facet {facet} has no edge: nobody has {' or '.join(group)} yet")
 

@@ -5,7 +5,7 @@ the moment of the log, and began with the live trio, that a new one would choose
 snapshot's rows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from time import time
 from typing import Any
@@ -18,6 +18,7 @@ from graphsvc.db import Database
 from graphsvc.errors import ArtifactFormat, ArtifactMissing, NotEnoughData
 from graphsvc.export import moment_at_time, present_moment
 from graphsvc.snapshot import open_snapshot
+from kge.config import check_facets
 
 
 def refuse_without_live(database: Database, request: RetrainRequest) -> None:
@@ -25,6 +26,17 @@ def refuse_without_live(database: Database, request: RetrainRequest) -> None:
     if request.refresh:
         with database.reading() as connection:
             digests_of(ledger.live(connection))
+
+
+def refuse_facets(database: Database, facets: Mapping[str, Sequence[str]]) -> None:
+    """Raise `UnknownRelation` for facets that the present schema has no relations for.
+
+    The worker may have other settings, or the schema may be another one when it begins: its step
+    checks again.
+    """
+    with database.reading() as connection:
+        relations = versions.current(connection).relations if facets else ()
+    check_facets(facets, [relation.name for relation in relations])
 
 
 def digests_of(live: ledger.Live | None) -> dict[str, str]:

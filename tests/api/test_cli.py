@@ -240,6 +240,13 @@ def test_failures_are_one_sentence(run, arguments: tuple[str, ...], code: int, s
         assert sentence.startswith("error: ")
 
 
+def test_facets_of_no_relation_are_refused_before_a_job_is_made(run) -> None:
+    facets = orjson.dumps({"made": ["directed"]}).decode()
+    code, out, errors = run("retrain", GRAPHSVC_FACETS=facets)
+    assert (code, out) == (1, "")
+    assert errors.startswith("error: relations of facet made should be among ")
+
+
 def test_a_retrain_may_be_asked_all_that_it_may_over_rest(run, trained) -> None:
     body = {
         "split": "per_user_time",

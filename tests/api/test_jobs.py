@@ -7,6 +7,7 @@ from unittest.mock import Mock
 
 import httpx
 import pytest
+from running import free_port
 
 from api.jobs.queue import JobQueue
 from graphsvc import progress
@@ -67,6 +68,27 @@ def test_a_retrain_without_a_body_takes_the_defaults(http: httpx.Client) -> None
     assert asked.status_code == 202
     request = http.get(f"/v1/jobs/{asked.json()['job']}").json()["request"]
     assert (request["split"], request["promote"]) == ("global_time", True)
+
+
+@pytest.mark.parametrize("trained", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("facets", "says"),
+    [
+        ({"made": ["directed"]}, "facet made should be among click, actor, "),
+        ({"genres": ["genre"], "made": []}, "facet made should be among"),
+        ({"all": ["genre"]}, "facet all holds every relation"),
+    ],
+)
+def test_facets_of_no_relation_are_refused_when_a_retrain_is_asked_for(
+    trained: Any, serving: Any, problem: Any, facets: dict[str, list[str]], says: str
+) -> None:
+    own = trained.settings.model_copy(update={"facets": facets, "port": free_port()})
+    jobs = trained.http.get("/v1/jobs").json()["items"]
+    with serving(own) as http:
+        http.headers["Authorization"] = f"Bearer {trained.key}"
+        for body in ({}, {"refresh": True}):
+            assert says in problem(http.post("/v1/retrains", json=body), 422)["detail"]
+        assert http.get("/v1/jobs").json()["items"] == jobs
 
 
 def ask(http: httpx.Client, seed: int) -> str:
