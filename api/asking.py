@@ -130,6 +130,8 @@ class _Asking:
             self.trio, self.connection, entity, facet=question.facet
         )
         if located.state == "unknown":
+            if tail.named(self.connection, entity) is None:
+                raise EntityMissing(f"no event has named {entity.type} {entity.id!r} yet")
             where = "" if question.facet == ALL else f" by a relation of facet {question.facet}"
             raise EntityMissing(
                 f"{entity.type} {entity.id!r} has no edge to anything that training knows{where}, "
@@ -187,7 +189,8 @@ class _Asking:
         if wanted is None and question.entity is not None:
             wanted = question.entity.type
         if wanted not in known:
-            raise Invalid(f"type should be one of {', '.join(sorted(known))}, received {wanted!r}")
+            came = "nothing" if wanted is None else repr(wanted)
+            raise Invalid(f"type should be one of {', '.join(sorted(known))}, received {came}")
         return [wanted]
 
     def _search(self, told: list[_Asked | Refused]) -> None:

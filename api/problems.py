@@ -21,6 +21,7 @@ from graphsvc.wording import causes, expected, sentence
 _log = logging.getLogger("graphsvc.api")
 _LONGEST_ECHO = 200
 _LARGEST_ECHO = 1e15
+_AROUND = 40
 
 #: What the OpenAPI document says of every route that needs a key.
 DOCUMENTED: dict[int | str, dict[str, Any]] = {
@@ -122,13 +123,31 @@ def _validation_error(request: Request, error: Exception) -> JSONResponse:
     errors = [
         {
             "field": _field(item),
-            "value": None if item["type"] == "missing" else _short(item.get("input")),
+            "value": _came(item, error.body),
             "expected": expected(item, model),
         }
         for item in found
     ]
     detail = f"{_field(found[0])}: {sentence(found[0], model)}"
+    if _breaks(found[0]):
+        detail += f" at character {_breaks(found[0])}, received {_came(found[0], error.body)!r}"
     return problem(422, "Invalid request", detail, errors=errors)
+
+
+def _breaks(item: ErrorDetails) -> int:
+    """The number of the character at which a body is no JSON, from 1; 0 where it is another error.
+
+    The framework has it for the place in the body.
+    """
+    return int(item["loc"][1]) + 1 if item["type"] == "json_invalid" and item["loc"][1:] else 0
+
+
+def _came(item: ErrorDetails, body: Any) -> Any:
+    """The value received; of a body that is no JSON what stands around the place."""
+    if _breaks(item):  # the framework says {}, which nobody sent
+        place = _breaks(item) - 1
+        return _printed(str(body)[max(0, place - _AROUND) : place + _AROUND])
+    return None if item["type"] == "missing" else _short(item.get("input"))
 
 
 def _body_of(request: Request) -> Any:
@@ -138,7 +157,7 @@ def _body_of(request: Request) -> Any:
 
 
 def _field(item: ErrorDetails) -> str:
-    if item["type"] == "json_invalid":  # what follows is how many characters were read
+    if _breaks(item):
         return str(item["loc"][0])
     return _printed(".".join(str(part) for part in item["loc"]))
 

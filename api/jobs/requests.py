@@ -4,6 +4,7 @@ Takes JSON, gives checked requests and the steps they lead to; never holds a per
 inputs are kept.
 """
 
+import json
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -116,13 +117,13 @@ class RetrainRequest(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> "RetrainRequest":
         if abs(sum(self.shares) - 1) > 1e-9:
-            raise ValueError(f"shares should sum to 1, received {self.shares}")
+            raise ValueError(f"shares should sum to 1, received {_as_sent(self.shares)}")
         if len(set(self.arms)) != len(self.arms):
-            raise ValueError(f"arms should differ from one another, received {self.arms}")
+            raise ValueError(f"arms should differ from one another, received {_as_sent(self.arms)}")
         if self.refresh and "arms" in self.model_fields_set:
             raise ValueError(
                 f"arms should not be given with refresh, which trains no ranker, "
-                f"received {self.arms}"
+                f"received {_as_sent(self.arms)}"
             )
         return self
 
@@ -133,6 +134,10 @@ class RetrainRequest(BaseModel):
         if self.refresh:
             del told["arms"]
         return told
+
+
+def _as_sent(values: tuple[float | str, ...]) -> str:
+    return json.dumps(values)
 
 
 #: What each job may be asked.

@@ -308,9 +308,9 @@ def _question(query: Mapping[str, Any]) -> Question | Exception:
 
 def _vector(numbers: Sequence[float]) -> NDArray[np.float32]:
     """A vector as the bundle has them. Raises `Invalid` where float32 cannot compare it."""
-    value, place = max(((abs(number), n) for n, number in enumerate(numbers)), default=(0.0, 0))
-    if value > _LONGEST:
-        field, came = f"vector.{place}", numbers[place]
+    large = next((n for n, number in enumerate(numbers) if abs(number) > _LONGEST), None)
+    if large is not None:
+        field, came = f"vector.{large}", numbers[large]
         wanted = f"a number from {-_LONGEST:g} to {_LONGEST:g}"
     else:
         field, came = "vector", float(np.linalg.norm(np.array(numbers, np.float64)))

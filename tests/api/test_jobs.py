@@ -163,6 +163,18 @@ def test_a_wrong_request_names_its_field(http, problem, body: dict, field: str) 
     assert refused["errors"][0]["field"] == field
 
 
+@pytest.mark.parametrize(
+    ("body", "received"),
+    [
+        ({"shares": [0.5, 0.5, 0.5, 0.5]}, "[0.5, 0.5, 0.5, 0.5]"),
+        ({"arms": ["none", "none"]}, '["none", "none"]'),
+    ],
+)
+def test_a_list_is_echoed_as_it_was_sent(http, problem, body: dict, received: str) -> None:
+    refused = problem(http.post("/v1/retrains", json=body), 422)
+    assert refused["detail"].endswith(f", received {received}")
+
+
 def test_an_unknown_job_is_not_found(http: httpx.Client, problem) -> None:
     problem(http.get("/v1/jobs/none-such"), 404)
 

@@ -173,9 +173,9 @@ def test_a_vector_finds_what_its_entity_finds(http: httpx.Client, bundle) -> Non
         ({"entity": {"type": "film", "id": "d1"}, "k": 0}, 422, "k: should be at least 1"),
         ({"entity": {"type": "film", "id": "d1"}, "kk": 1}, 422, "did you mean k"),
         ({"entity": {"type": "film", "id": "d1"}, "type": "flim"}, 422, "received 'flim'"),
-        ({"entity": {"type": "film", "id": "nothing-of-it"}}, 404, "no edge"),
+        ({"entity": {"type": "film", "id": "ghost"}}, 404, "no event has named film 'ghost' yet"),
         ({"vector": [1.0, 2.0], "type": "film"}, 422, "vector should have"),
-        ({"vector": [1.0]}, 422, "type should be one of"),
+        ({"vector": [1.0]}, 422, "type should be one of film, thing, user, received nothing"),
         ({"vector": [1.0], "relation": "click"}, 422, "vector_type"),
         ({"entity": {"type": "film", "id": "d1"}, "facet": "likes"}, 422, "facet should be"),
         ({"entity": {"type": "film", "id": "d1"}, "relation": "klick"}, 422, "relation should be"),
@@ -227,6 +227,19 @@ def test_a_vector_that_cannot_be_compared_is_named(
     assert (error["field"], error["expected"]) == (field, wanted)
     assert float(error["value"]) == pytest.approx(first, rel=0.2)
     assert {item["distance"] for item in zero["items"]} == {1.0}, "zero is near nothing"
+
+
+def test_the_first_number_that_is_too_large_is_named(http: httpx.Client, bundle) -> None:
+    numbers = [1.0] + [1e40] * (bundle.dim - 1)
+    query = {"vector": numbers, "type": "film"}
+    [refused] = http.post("/v1/neighbors", json={"queries": [query]}).json()["answers"]
+    assert refused["problem"]["errors"][0]["field"] == "vector.1"
+
+
+def test_who_is_known_but_joined_to_nothing_is_told_so(http: httpx.Client, problem) -> None:
+    assert http.put("/v1/entities/film/lonely", json={"attributes": {"year": 2020}}).is_success
+    refused = problem(http.get("/v1/entities/film/lonely/neighbors"), 404)
+    assert "film 'lonely' has no edge to anything that training knows" in refused["detail"]
 
 
 @pytest.mark.parametrize("length", [1e-14, 1e14])

@@ -71,6 +71,14 @@ def test_what_is_not_json_is_named(http: httpx.Client, problem: Any) -> None:
     headers = {"Content-Type": "application/json"}
     refused = problem(http.post("/v1/retrains", content=b'{"seed": ', headers=headers), 422)
     assert refused["detail"].startswith("body: should be JSON: ")
+    refused = problem(http.post("/v1/neighbors", content=b'{"queries":[}', headers=headers), 422)
+    assert refused["errors"][0]["field"] == "body"
+    assert refused["errors"][0]["value"] == '{"queries":[}', "as it was sent"
+    assert refused["detail"].endswith(" at character 13, received '{\"queries\":[}'")
+    long = b'{"queries":[' + b"1, " * 1000 + b"}" + b" " * 1000
+    [error] = problem(http.post("/v1/neighbors", content=long, headers=headers), 422)["errors"]
+    assert error["value"].strip().endswith("1, }"), "what stands around the place"
+    assert len(error["value"]) <= 80
 
 
 def test_there_are_words_for_every_pattern(http: httpx.Client) -> None:
