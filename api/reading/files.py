@@ -7,9 +7,12 @@ from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import orjson
 
 from api.errors import ApiError, FileUnreadable
-from api.reading.lines import CHUNK_ROWS, LineReader, Rows, Unmade
+from api.reading.lines import CHUNK_ROWS, LONGEST_LINE, LineReader, Rows, Unmade
 from api.reading.mapped import events_of
 from api.reading.mapping import Mapping, Source
 from api.reading.tables import Block, format_of, read_parquet, read_text, rows_of_parquet
@@ -18,6 +21,9 @@ from graphsvc.ingest import Verdict
 _PIECE_BYTES = 256 * 1024
 _PLAIN = Source()
 _GZIP = b"\x1f\x8b"
+_BOM = b"\xef\xbb\xbf"
+#: What a server takes as one body, by default; a larger file is none.
+_LARGEST_BODY = 16 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -47,6 +53,8 @@ class EventFile:
             self.total = self.path.stat().st_size
         except OSError as error:
             raise FileUnreadable(f"{self.path} cannot be read: {error.strerror}") from error
+        if kind == "ndjson":
+            self._refuse_one_value()
         if kind == "parquet":
             self.total, self.unit = rows_of_parquet(self.path), "rows"
 
@@ -58,6 +66,32 @@ class EventFile:
     def chunks(self) -> Generator[Rows, None, None]:
         """The rows of the file, in chunks."""
         return self._lines() if self.mapping is None else self._mapped(self.mapping)
+
+    def _refuse_one_value(self) -> None:
+        """Raise `FileUnreadable` for JSON over many lines, of which each would be rejected."""
+        if not self.path.is_file() or self.total > _LARGEST_BODY:
+            return
+        try:
+            with self.path.open("rb") as stream:
+                first = stream.readline(LONGEST_LINE).removeprefix(_BOM)
+                if not first.lstrip().startswith((b"{", b"[")) or _value(first) is not None:
+                    return
+                whole = first + stream.read()
+        except OSError as error:
+            raise FileUnreadable(f"{self.path} cannot be read: {error.strerror}") from error
+        value = _value(whole)
+        if type(value) is dict and type(value.get("events")) is list and "event_id" not in value:
+            found = "a body of POST /v1/events"
+            part = "'.events[]'"
+        elif value is not None and b"\n" in whole.strip():
+            found = "one value of JSON over many lines"
+            part = "." if type(value) is dict else "'.[]'"
+        else:  # lines, of which the first is wrong
+            return
+        raise FileUnreadable(
+            f"{self.path} should hold one event per line, and it is {found}; "
+            f"`jq -c {part} {self.path}` makes lines of it"
+        )
 
     def _lines(self) -> Generator[Rows, None, None]:
         try:
@@ -92,6 +126,14 @@ class EventFile:
         if self.kind == "parquet":
             return read_parquet(self.path, wanted)
         return read_text(self.path, mapping.source, wanted)
+
+
+def _value(text: bytes) -> Any:
+    """The object or list that a text is, None where it is neither."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
 
 
 def _broken(block: Block) -> Rows:

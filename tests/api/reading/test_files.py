@@ -302,6 +302,40 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         rows_of(tmp_path / "e.ndjson", mapping)
 
 
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ({"events": [{"event_id": "a"}, {"event_id": "b"}]}, r"a body of POST .*'\.events\[\]'"),
+        ([{"event_id": "a"}, {"event_id": "b"}], r"one value of JSON over many lines; .*'\.\[\]'"),
+        ({"event_id": "a", "actor": {"id": "u"}}, "one value of JSON over many lines; `jq -c [.] "),
+    ],
+)
+@pytest.mark.parametrize("begin", [b"", b"\xef\xbb\xbf"])
+def test_one_value_over_many_lines_is_no_file_of_events(
+    tmp_path: Path, value: Any, says: str, begin: bytes
+) -> None:
+    file = tmp_path / "body.json"
+    file.write_bytes(begin + orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n")
+    with pytest.raises(FileUnreadable, match=f"body.json should hold one event per line, .*{says}"):
+        EventFile(file)
+
+
+def test_a_body_in_one_long_line_is_no_file_of_events(tmp_path: Path) -> None:
+    events = [{"event_id": str(n), "event_name": "x" * 100} for n in range(3000)]
+    (tmp_path / "body.json").write_bytes(orjson.dumps({"events": events}))
+    with pytest.raises(FileUnreadable, match="a body of POST /v1/events"):
+        EventFile(tmp_path / "body.json")
+
+
+@pytest.mark.parametrize("first", [b"{", b"", b'{"event_id": ', b"[", b'{"events": []}'])
+def test_lines_of_which_the_first_is_wrong_are_still_lines(tmp_path: Path, first: bytes) -> None:
+    lines = [first, b'{"event_id": "a"}', b'{"event_id": "b"}']
+    (tmp_path / "e.ndjson").write_bytes(b"\n".join(lines))
+    assert said(rows_of(tmp_path / "e.ndjson"))[-2:] == [(2, "a"), (3, "b")]
+    (tmp_path / "one.ndjson").write_bytes(b"\n".join(lines[:2]) if not first else lines[1])
+    assert [event for _, event in said(rows_of(tmp_path / "one.ndjson"))] == ["a"]
+
+
 def test_lines_until_the_file_breaks_off(tmp_path: Path) -> None:
     lines = b"".join(orjson.dumps({"event_id": str(n)}) + b"\n" for n in range(4000))
     (tmp_path / "e.ndjson.gz").write_bytes(gzip.compress(lines)[:-9])
