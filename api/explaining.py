@@ -19,6 +19,8 @@ from graphsvc.schema import Schema
 MOST_EXPLAINED = 50
 _MOST_PATHS = 3
 _MOST_ANCHORS = 5
+#: An anchor counts from this share of both vectors on: what is less says nothing of them.
+LEAST_SHARE = 0.01
 
 
 def check_explained(question: Question) -> None:
@@ -53,7 +55,10 @@ def explain(
 
 
 def _shared(trio: Trio, of: Located | None, item: Item) -> list[Leaning]:
-    """The anchors that both lean on, the one with the larger common share first."""
+    """The anchors that both lean on, the one with the larger common share first.
+
+    One of the two may be an anchor itself. That it leans on itself tells nothing.
+    """
     leaning = trio.bundle.leaning
     # Who was folded in leans on nothing but the edges it has.
     if leaning is None or of is None or of.row < 0 or of.edges or item.row < 0:
@@ -63,7 +68,10 @@ def _shared(trio: Trio, of: Located | None, item: Item) -> list[Leaning]:
     common = [
         (min(share, own[row]), row)
         for row, share in zip(rows[item.row].tolist(), shares[item.row].tolist(), strict=True)
-        if row >= 0 and row in own and min(share, own[row]) > 0
+        if row >= 0
+        and row not in (of.row, item.row)
+        and row in own
+        and min(share, own[row]) >= LEAST_SHARE
     ]
     common.sort(key=lambda one: (-one[0], one[1]))
     return [Leaning(_name(trio, row), share) for share, row in common[:_MOST_ANCHORS]]

@@ -1,10 +1,11 @@
 """How the present graph joins two entities: edges between them, and through one entity more.
 
-Takes an entity and others, gives paths of at most two edges, the strongest ones first; never reads
-more than a fixed number of edges of any entity, and never walks through what is retired.
+Takes an entity and others, gives paths of at most two edges, some that differ from one another, the
+strongest ones first; never reads more than a fixed number of edges of any entity, and never walks
+through what is retired.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -50,7 +51,8 @@ def paths(
 ) -> list[list[Path]]:
     """Up to `most` paths from one entity to each of the others; direct ones go first.
 
-    A path is as strong as the weaker of its edges.
+    A path is as strong as the weaker of its edges. Of more, those of other relations and through
+    other entities are taken before those that tell the same again.
     """
     keys = _keys(connection, [source, *targets])
     start = keys.get(source)
@@ -71,7 +73,7 @@ def paths(
     return [
         [
             tuple(Hop(edge.relation, edge.outward, named[edge.other]) for edge in path)
-            for path in sorted(some, key=_order)[:most]
+            for path in _unlike(some, most)
         ]
         for some in walkable
     ]
@@ -94,6 +96,38 @@ def _between(
         else:
             found.extend((first, walked) for first in near.get(last.other, ()))
     return found
+
+
+def _unlike(found: Sequence[Sequence[_Edge]], most: int) -> list[Sequence[_Edge]]:
+    """Some paths, strongest first: direct ones, then the strongest of those least like others."""
+    ordered = sorted(found, key=_order)
+    taken = [path for path in ordered if len(path) == 1][:most]
+    # Alike: the same relations, walked the same ways.
+    alike: dict[tuple[tuple[str, bool], ...], list[Sequence[_Edge]]] = defaultdict(list)
+    for path in ordered:
+        if len(path) > 1:
+            alike[tuple((edge.relation, edge.outward) for edge in path)].append(path)
+    told = Counter(edge.relation for path in taken for edge in path)
+    passed: set[int] = set()
+    while alike and len(taken) < most:
+        nexts = [
+            (next((path for path in some if path[0].other not in passed), some[0]), way)
+            for way, some in alike.items()
+        ]
+        path, way = min(
+            nexts,
+            key=lambda one: (
+                sum(told[name] for name in {name for name, _ in one[1]}),
+                _order(one[0]),
+            ),
+        )
+        taken.append(path)
+        told.update({edge.relation for edge in path})
+        passed.add(path[0].other)
+        alike[way].remove(path)
+        if not alike[way]:
+            del alike[way]
+    return sorted(taken, key=_order)
 
 
 def _order(path: Sequence[_Edge]) -> tuple[int, float, list[tuple[str, bool, int]]]:

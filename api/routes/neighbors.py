@@ -48,7 +48,10 @@ class StepOut(BaseModel):
 
 
 class LeaningOut(BaseModel):
-    """An anchor that both vectors lean on; `share`: of the vector that leans on it less."""
+    """An anchor that both vectors lean on; `share`: of the vector that leans on it less.
+
+    Neither of the two themselves, and none with a share below 0.01.
+    """
 
     anchor: Ref
     share: float = Field(examples=[0.2])

@@ -194,6 +194,34 @@ def test_anchors_that_both_lean_on_are_told(store: ArtifactStore) -> None:
     assert _shared(trio, moved, Item("film", "f3", 0.1, row=3)) == []
 
 
+@pytest.mark.parametrize(("asked", "found"), [("f0", "f1"), ("f1", "f0"), ("f0", "f2")])
+def test_neither_of_the_two_is_what_both_lean_on(
+    store: ArtifactStore, asked: str, found: str
+) -> None:
+    """f0 and f1 are anchors, and lean on themselves and on each other."""
+    arrays = leaning()
+    for row in (0, 1):
+        arrays["anchor_rows"][row], arrays["anchor_weights"][row] = [row, 1 - row], [0.6, 0.4]
+    sealed = seal_bundle(store, "0" * 64, made(**arrays), dials={}, metrics={})
+    trio = SimpleNamespace(bundle=open_bundle(store, sealed.digest))
+    of = Located(EntityId("film", asked), np.zeros(4, np.float32), int(asked[1]), "learned", 0)
+    told = _shared(trio, of, Item("film", found, 0.1, row=int(found[1])))
+    assert [one.anchor.id for one in told] == (["f1"] if found == "f2" else [])
+
+
+@pytest.mark.parametrize(("share", "anchors"), [(0.0099, []), (0.0101, ["f1"])])
+def test_an_anchor_that_one_hardly_leans_on_is_not_told(
+    store: ArtifactStore, share: float, anchors: list[str]
+) -> None:
+    arrays = leaning()
+    arrays["anchor_weights"][2], arrays["anchor_weights"][3] = [0.00002, share], [0.5, 0.5]
+    sealed = seal_bundle(store, "0" * 64, made(**arrays), dials={}, metrics={})
+    trio = SimpleNamespace(bundle=open_bundle(store, sealed.digest))
+    of = Located(EntityId("film", "f2"), np.zeros(4, np.float32), 2, "learned", 0)
+    told = _shared(trio, of, Item("film", "f3", 0.1, row=3))
+    assert [one.anchor.id for one in told] == anchors
+
+
 def test_a_bundle_that_does_not_say_has_no_anchors(bundle: Bundle) -> None:
     assert bundle.leaning is None
     of = Located(EntityId("film", "f2"), np.zeros(4, np.float32), 2, "learned", 0)

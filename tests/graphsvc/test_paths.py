@@ -78,6 +78,25 @@ def test_two_steps_the_stronger_one_first(graph: Database) -> None:
     ]
 
 
+def test_paths_of_other_relations_go_before_more_of_the_same(graph: Database, post) -> None:
+    assert walk(graph, film("f1"), film("f2"), most=2) == [
+        ["<click a >click f2", ">genre drama <genre f2"]
+    ]
+    post([("f2", "sequel", "f1")])
+    assert walk(graph, film("f1"), film("f2"), most=3) == [
+        ["<sequel f2", "<click a >click f2", ">genre drama <genre f2"]
+    ]
+
+
+def test_paths_through_other_entities_go_before_the_same_one_again(graph: Database, post) -> None:
+    things = [("actor", "drama"), ("genre", "drama"), ("genre", "dance"), ("actor", "dance")]
+    post([(f, relation, thing) for relation, thing in things for f in ("f4", "f5")])
+    assert walk(graph, film("f4"), film("f5"), most=2) == [
+        [">actor drama <actor f5", ">genre dance <genre f5"]
+    ]
+    assert len(walk(graph, film("f4"), film("f5"))[0]) == 8, "all of them, where there is room"
+
+
 def test_an_edge_between_them_goes_first_and_keeps_its_direction(graph: Database) -> None:
     assert walk(graph, film("f1"), film("f3"), user("a"), most=1) == [[">sequel f3"], ["<click a"]]
     assert walk(graph, film("f3"), film("f1"), most=1) == [["<sequel f1"]]
