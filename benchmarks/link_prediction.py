@@ -95,12 +95,13 @@ def measure(
         return ranks(scorer, data.valid[drawn], filters).mrr
 
     room = Room(memory, beside=sum(part.nbytes for part in filters))
+    seconds = 60.0 * minutes
     outcome = timed.run(
-        model(name, room),
+        model(name, room, seconds),
         graph,
         label=f"{name}, seed {seed}",
         seed=seed,
-        seconds=60.0 * minutes,
+        seconds=seconds,
         validate=validate,
     )
     valid = ranks(outcome.scorer, data.valid, filters)
@@ -122,7 +123,7 @@ def measure(
             **{f"test/{part.name}": _named(part) | {"ranks": part.ranks} for part in slices},
         },
         "curve": outcome.curve,
-        **chosen(name, graph, seed, room),
+        **chosen(name, graph, seed, room, seconds),
     }
 
 

@@ -40,9 +40,14 @@ def transra_dials(name: str, seed: int, own: Mapping[str, Any] | None = None) ->
 
 def _train_arm(name: str, own: Mapping[str, Any]) -> Train:
     def train(
-        graph: Graph, *, seed: int = 0, share: Share | None = None, room: Room | None = None
+        graph: Graph,
+        *,
+        seed: int = 0,
+        share: Share | None = None,
+        room: Room | None = None,
+        seconds: float | None = None,
     ) -> Generator[Progress, None, Scorer]:
-        begin = partial(_begin, own, graph, transra_dials(name, seed, own), room)
+        begin = partial(_begin, own, graph, transra_dials(name, seed, own), room, seconds)
         if name not in BEFORE:
             return (yield from _steps(begin(None), share))
         # A frame holds what a bundle before had: the arm's last part is a refresh of its first.
@@ -63,10 +68,15 @@ def _train_arm(name: str, own: Mapping[str, Any]) -> Train:
 
 
 def _begin(
-    own: Mapping[str, Any], graph: Graph, dials: Dials, room: Room | None, previous: Bundle | None
+    own: Mapping[str, Any],
+    graph: Graph,
+    dials: Dials,
+    room: Room | None,
+    seconds: float | None,
+    previous: Bundle | None,
 ) -> Training:
     """A training by the dials that its name says, and by no others."""
-    training = begin_graph(graph, dials, previous=previous, room=room)
+    training = begin_graph(graph, dials, previous=previous, room=room, seconds=seconds)
     for dial, value in own.items():
         found = getattr(training.config, dial)
         if found != value:
@@ -96,24 +106,28 @@ MODELS: dict[str, Train] = {name: _train_arm(name, {}) for name in ARMS} | RIVAL
 _NEEDS: dict[str, Callable[[], object]] = {"graphsage-dgl": BACKENDS["dgl"]}
 
 
-def model(name: str, room: Room | None = None) -> Callable[..., Generator[Progress, None, Scorer]]:
+def model(
+    name: str, room: Room | None = None, seconds: float | None = None
+) -> Callable[..., Generator[Progress, None, Scorer]]:
     """How a model is trained, an arm maybe with dials in its name.
 
-    Only TransRA's arms can keep to a room. Raises `UnknownModel` and `ConfigError`.
+    Only TransRA's arms can keep to a room, and have dials that go by the seconds that there are.
+    Raises `UnknownModel` and `ConfigError`.
     """
     base, own = parted(name)
     if base not in MODELS:
         raise UnknownModel(f"model should be one of {', '.join(MODELS)}, received {name!r}")
     train = _train_arm(base, own) if own else MODELS[base]
-    return partial(train, room=room) if base in ARMS and room else train
+    return partial(train, room=room, seconds=seconds) if base in ARMS else train
 
 
-def chosen(name: str, graph: Graph, seed: int, room: Room) -> dict[str, Any]:
+def chosen(name: str, graph: Graph, seed: int, room: Room, seconds: float) -> dict[str, Any]:
     """The dials that an arm trains with, and why those are that nobody set; of rivals nothing."""
     base, own = parted(name)
     if base not in ARMS:
         return {}
-    found = fitted(graph, choose(graph, transra_dials(base, seed, own)), room)
+    found = choose(graph, transra_dials(base, seed, own), seconds=seconds)
+    found = fitted(graph, found, room)
     return {"dials": asdict(found.config), "reasons": found.reasons}
 
 

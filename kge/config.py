@@ -38,6 +38,9 @@ class TransRAConfig:
     projection_rank: int = 16
     #: Number of blocks of block-diagonal matrices; divides dim and relation_dim.
     projection_blocks: int = 4
+    #: Groups of coordinates that learn apart, each with a loss of its own; their scores add up.
+    #: Divides dim, relation_dim and, above 1, the blocks of block-diagonal matrices.
+    members: int = 1
     #: Which matrix tails go through: same = M_r as heads (TransR), own = a second one, still = none
     #: (needs relation_dim = dim).
     tails: Tails = "same"
@@ -161,6 +164,16 @@ class TransRAConfig:
                 f"relation_dim should be dim, {self.dim}, where tails stay still, "
                 f"received {self.relation_dim}"
             )
+        if self.members > 1 and (
+            self.projection != "block"
+            or any(size % self.members for size in (self.dim, self.projection_blocks))
+            or self.relation_dim % self.members
+        ):
+            raise ConfigError(
+                "members should be 1, or divide dim, relation_dim and the blocks of block-diagonal "
+                f"matrices, received {self.members} with projection {self.projection}, dim "
+                f"{self.dim}, relation_dim {self.relation_dim} and {self.projection_blocks} blocks"
+            )
         if self.bias and not self.reciprocal:
             raise ConfigError(
                 "bias should be false without reciprocal relations: b_t is a tail's, and heads "
@@ -171,7 +184,7 @@ class TransRAConfig:
 #: Whole numbers of at least 1, where they are set.
 _COUNTS = (
     *("dim", "relation_dim", "projection_rank", "projection_blocks", "anchors_per_type"),
-    *("nearest_anchors", "frame_per_type", "negatives", "block", "batch"),
+    *("nearest_anchors", "frame_per_type", "negatives", "block", "batch", "members"),
 )
 #: Numbers of at least 0.
 _AMOUNTS = (

@@ -29,6 +29,11 @@ _HALF = ("avx512_bf16", "amx_tile")
 #: Numbers that M_r may have for each fact of a relation, and the heights its blocks may have.
 _NUMBERS_A_FACT = 8
 _HEIGHTS = (2, 32)
+#: A training with time left makes members, at most so many, of so many rounds each.
+_MOST_MEMBERS, _ROUNDS_OF_A_MEMBER = 4, 25
+#: Operations per second and thread of a whole round, by precision, and seconds that a batch takes
+#: beside them on one thread.
+_PACE, _BATCH_SECONDS = {"bfloat16": 7e10, "float32": 3.5e10}, 0.0025
 #: `projected_l2` as a part of the loss of a guess among all entities.
 _L2_OF_A_GUESS = 0.02
 
@@ -55,11 +60,15 @@ _FACTS: dict[str, tuple[Any, str]] = {
 }
 
 
+#: What members need, and what grows with them.
+_BLOCKS = ("projection", "projection_blocks", "members")
+
 #: Dials that say what vectors and matrices are made of. Where a training begins with a bundle they
 #: follow from no graph: a mean that moved, or the first click, would change them, and the maps of
 #: before would fit no more.
 _FORM = (
-    *("dim", "relation_dim", "projection", "projection_blocks", "tails", "inverse", "bias"),
+    *("dim", "relation_dim", "projection", "projection_blocks", "members", "tails", "inverse"),
+    "bias",
     *("max_norm", "gate_edges", "matrix_gain", "matrix_flips"),
 )
 _AS_BEFORE = "as in the bundle before, whose maps it begins with"
@@ -74,10 +83,16 @@ class Chosen:
     reasons: dict[str, str]
 
 
-def choose(graph: Graph, dials: Dials, before: Mapping[str, Any] | None = None) -> Chosen:
+def choose(
+    graph: Graph,
+    dials: Dials,
+    before: Mapping[str, Any] | None = None,
+    seconds: float | None = None,
+) -> Chosen:
     """Fill the dials that nobody set. Raises `ConfigError` where those that are set contradict.
 
     `before`: the dials of the bundle that the training begins with, which keep its form.
+    `seconds`: how long it will last, where that is not for its epochs to say.
     """
     given = set_ones(dials)
     derived: dict[str, tuple[Any, str]] = {"batch": _batch(graph)}
@@ -87,6 +102,8 @@ def choose(graph: Graph, dials: Dials, before: Mapping[str, Any] | None = None) 
             derived["precision"] = ("bfloat16", "facts: scored whole, and this processor has it")
         derived["projected_l2"] = _regularizer(graph)
         derived |= _blocks(graph, dials.dim or _FACTS["dim"][0])
+        if seconds is not None and not given.keys() & {"dim", "relation_dim", *_BLOCKS}:
+            derived |= _members(graph, seconds, derived)
     if "dim" in given:
         derived["relation_dim"] = (given["dim"], "as dim")
     derived |= _form(before or {}, given)
@@ -123,6 +140,33 @@ def _blocks(graph: Graph, dim: int) -> dict[str, tuple[Any, str]]:
         f"of {height}, a power of two that divides {dim}, from {_HEIGHTS[0]} to {_HEIGHTS[1]}"
     )
     return {"projection": ("block", why), "projection_blocks": (dim // height, why)}
+
+
+def _members(
+    graph: Graph, seconds: float, derived: Mapping[str, tuple[Any, str]]
+) -> dict[str, tuple[Any, str]]:
+    """As many trainings beside one another as there is time for; after that rounds add little."""
+    value = {name: found[0] for name, found in derived.items()}
+    size, edges = graph.entity_count, 2 * len(graph.head)
+    candidates = size if size <= 2 * value["negatives"] else value["negatives"]
+    asked = sum(
+        len(np.unique(graph.relation.astype(np.int64) * size + end))
+        for end in (graph.head, graph.tail)
+    )
+    # Scores, and what they change of either factor: three products of two operations each.
+    products = 6.0 * asked * candidates * value["dim"] / _PACE[value.get("precision", "float32")]
+    round_seconds = products / torch.get_num_threads() + edges / value["batch"] * _BATCH_SECONDS
+    rounds = seconds / round_seconds
+    members = int(np.clip(rounds / _ROUNDS_OF_A_MEMBER, 1, _MOST_MEMBERS))
+    if members == 1:
+        return {}
+    why = f"facts: time for {rounds:.0f} rounds with {value['dim']} numbers"
+    grown = ("dim", "relation_dim", "projection_blocks")
+    each = f"facts: {members} members of "
+    return {
+        "members": (members, f"{why}, of which {_ROUNDS_OF_A_MEMBER} are enough"),
+        **{name: (members * value[name], f"{each}{value[name]}") for name in grown},
+    }
 
 
 def _regularizer(graph: Graph) -> tuple[float, str]:

@@ -136,10 +136,15 @@ def begin_graph(
     previous: Bundle | None = None,
     facet: str = ALL,
     room: Room | None = None,
+    seconds: float | None = None,
 ) -> "Training":
-    """`begin` on triples that come from elsewhere, such as one facet's."""
+    """`begin` on triples that come from elsewhere, such as one facet's.
+
+    `seconds`: how long the steps will be asked for, where a clock says it and not the epochs.
+    """
     before = None if previous is None else previous_of(previous, graph, facet)
-    chosen = choose(graph, dials, None if previous is None else previous.dials_of(facet))
+    form = None if previous is None else previous.dials_of(facet)
+    chosen = choose(graph, dials, form, seconds)
     if room is not None:
         beside = room.beside + (0 if before is None else size(before))
         chosen = fitted(graph, chosen, Room(room.budget, beside))

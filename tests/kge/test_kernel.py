@@ -134,3 +134,56 @@ def test_a_block_by_hand():
     chance = math.exp(-8) / (1 + math.exp(-8))
     assert found.loss == pytest.approx(math.log1p(math.exp(-8)), rel=1e-3)
     assert found.tail.item() == pytest.approx(-4 * chance, rel=1e-3)
+
+
+@pytest.mark.parametrize("tails", ["same", "own", "still"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_members_learn_as_if_they_were_alone(tails: str, bias: bool):
+    """Each by its own coordinates and a half of the bias, whatever the others do."""
+    alone = TransRAConfig(dim=DIM, relation_dim=DIM, tails=tails, bias=bias, projected_l2=0.07)
+    whole = dataclasses.replace(
+        alone,
+        dim=2 * DIM,
+        relation_dim=2 * DIM,
+        members=2,
+        projection="block",
+        projection_blocks=2,
+    )
+    (one, maps, kept), (other, _, _) = (
+        given(tails=tails, bias=bias, dropout=True),
+        given(tails=tails, bias=bias, dropout=False),
+    )
+    other = Ends(*(part + 0.3 for part in other[:3]), *one[3:])
+    matrices = [None if m is None else torch.block_diag(m, 2.0 * m) for m in maps[1:]]
+    both = Ends(
+        *(torch.cat([a, b], dim=1) for a, b in zip(one[:3], other[:3], strict=True)),
+        *(None if part is None else 2.0 * part for part in one[3:5]),
+        one.log_expected,
+    )
+    pairs = Pairs(ROW, WEIGHT, KNOWN)
+    with torch.no_grad():
+        found = Kernel(whole).block(
+            both,
+            Maps(torch.cat([maps.shift, -maps.shift]), *matrices),
+            pairs,
+            Kept(*(torch.cat([part, torch.ones_like(part)], dim=1) for part in kept)),
+        )
+        second = Maps(-maps.shift, *(None if m is None else 2.0 * m for m in maps[1:]))
+        parts = [
+            Kernel(alone).block(one, maps, pairs, kept),
+            Kernel(alone).block(other, second, pairs, Kept(None, None)),
+        ]
+    assert found.loss == pytest.approx(sum(part.loss for part in parts) / 2)
+    for name in ("head", "tail", "other"):
+        expected = torch.cat([getattr(part, name) for part in parts], dim=1)
+        torch.testing.assert_close(getattr(found, name), expected)
+    for name in ("tail_bias", "other_bias"):
+        expected = sum(getattr(part, name) for part in parts) / 2
+        torch.testing.assert_close(getattr(found, name), expected)
+    torch.testing.assert_close(found.maps.shift, torch.cat([p.maps.shift for p in parts]))
+    for name in ("head", "tail"):
+        slopes = [getattr(part.maps, name) for part in parts]
+        if slopes[0] is None:
+            assert getattr(found.maps, name) is None
+        else:
+            torch.testing.assert_close(getattr(found.maps, name), torch.block_diag(*slopes))

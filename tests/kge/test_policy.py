@@ -2,7 +2,9 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
+from kge import policy
 from kge.config import TransRAConfig
 from kge.dials import Dials, set_ones
 from kge.errors import ConfigError
@@ -62,6 +64,28 @@ def test_blocks_of_facts_have_numbers_for_the_facts_of_a_relation(
     assert (config.projection, config.projection_blocks) == ("block", dim // height)
     assert chosen.reasons["projection_blocks"].startswith(f"facts: {facts} per relation")
     assert f"blocks of {height}" in chosen.reasons["projection_blocks"]
+
+
+@pytest.mark.parametrize(("precision", "pace"), [("bfloat16", 7e10), ("float32", 3.5e10)])
+def test_facts_get_members_as_long_as_there_is_time(make_snapshot, monkeypatch, precision, pace):
+    monkeypatch.setattr(policy, "_has_bfloat16", lambda: precision == "bfloat16")
+    graph = graph_of(make_snapshot, 2_000, facts=True)
+    head = np.arange(2_000) % 50  # 50 heads and 1 tail to ask for
+    ids = np.arange(16_385).astype(str).astype(object)  # of which 8,192 are drawn
+    graph = dataclasses.replace(graph, head=head, ids=ids)
+    products = 6 * 51 * 8_192 * 256 / pace / torch.get_num_threads()
+    enough = 25 * (products + 4_000 / 16 * 0.0025)
+    for rounds, members in ((0.5, 1), (1.99, 1), (2.01, 2), (3.5, 3), (4.01, 4), (99, 4)):
+        chosen = choose(graph, Dials(), seconds=rounds * enough)
+        config = chosen.config
+        assert (config.members, config.dim, config.relation_dim) == (members, *[256 * members] * 2)
+        assert config.projection_blocks == members * choose(graph, Dials()).config.projection_blocks
+        assert ("25 are enough" in chosen.reasons.get("members", "")) == (members > 1)
+    for own in ({"dim": 64}, {"projection": "full"}, {"members": 1}):
+        config = choose(graph, Dials(**own), seconds=99 * enough).config
+        assert config == choose(graph, Dials(**own)).config
+    behavior = graph_of(make_snapshot, 9)
+    assert choose(behavior, Dials(), seconds=1e9) == choose(behavior, Dials())
 
 
 @pytest.mark.parametrize(("entities", "l2"), [(1, 0.0139), (14, 0.0528), (14_541, 0.1917)])
