@@ -24,13 +24,16 @@ Embedding = Bundle | Facet | FacetArrays
 _TOGETHER, _AT_ONCE = 64, 256
 #: Bytes of rows that are looked at together.
 _PIECE_BYTES = 1 << 18
+#: Stands for every side whose tails stay still.
+_NO_SIDE = -1
 
 
 class FacetScorer:
     """`2 scale q.p + b - scale |p|^2` with q = M_r h + r and p = M_r t.
 
     That is TransRA's score but for `scale |q|^2`, which all candidates of a head share. A side's
-    points are made once per range of candidates and kept for the next heads. Entities with equal
+    points are made once per range of candidates and kept for the next heads; where tails stay
+    still, for the next sides too. Entities with equal
     vectors and bias (those without an edge share their type's prior) get scores that are equal to
     the last bit: a matrix product alone does not promise that, since libraries sum the last columns
     in another order than the first ones. Beside a range's arrays it holds up to three whole numbers
@@ -39,6 +42,9 @@ class FacetScorer:
 
     def __init__(self, embedding: Embedding, *, scale: float = 1.0) -> None:
         self._of, self._scale = embedding, scale
+        own = embedding.tail_projections
+        self._tails = embedding.projections if own is None else own
+        self._known_still: dict[int, bool] = {}
         self._held: tuple[tuple[int, int, int], NDArray[np.floating]] | None = None
         self._sorted: tuple[tuple[int, int], NDArray[np.int64], NDArray[np.int64]] | None = None
         self._member, self._class, self._first = _equal_rows(embedding.vectors, embedding.bias)
@@ -66,9 +72,10 @@ class FacetScorer:
         query_bk *= 2.0 * self._scale
         one_b = np.ones((len(heads), 1), query_bk.dtype)
         query_bf = np.concatenate([query_bk, one_b], axis=1)
-        if self._held is None or self._held[0] != (side, first, last):
+        asked = (_NO_SIDE if self._still(side) else side, first, last)
+        if self._held is None or self._held[0] != asked:
             self._held = None  # before the next ones are made
-            self._held = ((side, first, last), self._points(side, slice(first, last)))
+            self._held = (asked, self._points(side, slice(first, last)))
         scores_bc = query_bf @ self._held[1].T
         for block, columns, places in self._shared(first, last):
             # One product, the same for every range.
@@ -100,10 +107,18 @@ class FacetScorer:
     def _points(self, side: int, rows: slice | Int[np.ndarray, "c"]) -> Float[np.ndarray, "c f"]:
         """`[p, b - scale |p|^2]` of some entities."""
         of = self._of
-        tails = of.projections if of.tail_projections is None else of.tail_projections
-        point_ck = of.vectors[rows] @ tails[side].T
+        point_ck = of.vectors[rows]
+        if not self._still(side):
+            point_ck = point_ck @ self._tails[side].T
         base_c = of.bias[rows] - self._scale * np.einsum("ck,ck->c", point_ck, point_ck)
         return np.concatenate([point_ck, base_c[:, None]], axis=1)
+
+    def _still(self, side: int) -> bool:
+        """Whether tails are their own points, which all such sides share."""
+        if side not in self._known_still:
+            matrix = self._tails[side]
+            self._known_still[side] = np.array_equal(matrix, np.eye(*matrix.shape))
+        return self._known_still[side]
 
 
 def _equal_rows(
@@ -141,8 +156,7 @@ def _sums(vectors: Float[np.ndarray, "n d"], bias: Float[np.ndarray, "n"]) -> ND
     draw = np.random.default_rng(0)
     factors = draw.integers(1, 1 << 63, (width,), dtype=np.uint64) | np.uint64(1)
     for part in _pieces(vectors):
-        for column, factor in zip(_bits(vectors[part], bias[part]).T, factors, strict=True):
-            total[part] += column * factor
+        total[part] = _bits(vectors[part], bias[part]).astype(np.uint64) @ factors
     return total
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import tracemalloc
 
 import numpy as np
@@ -21,6 +22,22 @@ def test_scores_are_the_bundles_but_for_what_a_head_adds_to_all(split_bundle: Bu
         )
         apart = found - expected
         np.testing.assert_allclose(apart, np.tile(apart[:, :1], 12), rtol=1e-4, atol=1e-4)
+
+
+def test_still_tails_are_not_projected_and_score_as_if_they_were():
+    arrays = doubled(12, 5, priors=3)
+    still = dataclasses.replace(
+        arrays, tail_projections=np.stack([np.eye(5, dtype=np.float32), 2 * arrays.projections[1]])
+    )
+    scorer, heads = FacetScorer(still), np.array([3, 0])
+    for side, first in ((0, 0), (1, 0), (0, 4), (0, 0)):
+        matrix = still.tail_projections[side].astype(np.float64)
+        query = still.vectors[heads] @ still.projections[side].T + still.translations[side]
+        points = still.vectors[first:12] @ matrix.T
+        lengths = (points * points).sum(axis=1)
+        expected = 2.0 * query @ points.T + still.bias[first:12] - lengths
+        found = scorer.scores(side, heads, first, 12)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_equal_entities_have_equal_scores_in_any_range(split_bundle: Bundle):
