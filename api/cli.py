@@ -59,7 +59,7 @@ def serve() -> None:
     """Run the HTTP server alone."""
     import uvicorn
 
-    from api.processes import check_port
+    from api.processes import KEEP_ALIVE, check_port
     from api.setup import prepare
 
     settings = read_settings()
@@ -74,6 +74,7 @@ def serve() -> None:
         host=settings.host,
         port=settings.port,
         workers=settings.processes,
+        timeout_keep_alive=KEEP_ALIVE,
         log_level="warning",
         access_log=False,  # paths hold ids of people
     )

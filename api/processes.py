@@ -24,6 +24,9 @@ _POLL_SECONDS = 0.2
 #: The exit code of a worker that lost its database; whoever started it may start it again.
 LOST = 75
 _SECONDS_BEFORE_RESTART = 1.0
+#: How long a server leaves an idle connection open, in seconds: longer than a client that pauses
+#: between two requests does, who else may ask in the very moment in which it is closed.
+KEEP_ALIVE = 75
 
 
 class Pair:

@@ -17,6 +17,7 @@ from api.jobs.embedding import embed
 from api.jobs.promotion import promote
 from api.jobs.requests import RetrainRequest
 from api.jobs.steps import Workshop, open_workshop
+from api.processes import KEEP_ALIVE
 from api.settings import Settings
 from api.setup import prepare
 
@@ -86,7 +87,11 @@ class serving:  # noqa: N801  (used as a function)
 
     def __init__(self, settings: Settings) -> None:
         config = uvicorn.Config(
-            create_app(settings), host="127.0.0.1", port=settings.port, log_level="warning"
+            create_app(settings),
+            host="127.0.0.1",
+            port=settings.port,
+            log_level="warning",
+            timeout_keep_alive=KEEP_ALIVE,
         )
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self.server.run, daemon=True)
