@@ -30,7 +30,7 @@ _HALF = ("avx512_bf16", "amx_tile")
 _NUMBERS_A_FACT = 8
 _HEIGHTS = (2, 32)
 #: A training with time left makes members, at most so many, of so many rounds each.
-_MOST_MEMBERS, _ROUNDS_OF_A_MEMBER = 4, 25
+_MOST_MEMBERS, _ROUNDS_OF_A_MEMBER = 4, 40
 #: Operations per second and thread of a whole round, by precision, and seconds that a batch takes
 #: beside them on one thread.
 _PACE, _BATCH_SECONDS = {"bfloat16": 7e10, "float32": 3.5e10}, 0.0025
