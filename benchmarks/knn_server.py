@@ -19,6 +19,7 @@ from api import app as service
 from api.columns import Columns
 from api.live import Live, Trio
 from api.overlay import Overlay, Remembered
+from api.processes import KEEP_ALIVE
 from api.settings import read_settings
 from api.solving import Solver
 from api.tail import Tail
@@ -84,6 +85,7 @@ if __name__ == "__main__":
         factory=True,
         port=settings.port,
         workers=settings.processes,
+        timeout_keep_alive=KEEP_ALIVE,
         log_level="warning",
         access_log=False,
         app_dir=str(Path(__file__).parent),

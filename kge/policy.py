@@ -29,8 +29,8 @@ _HALF = ("avx512_bf16", "amx_tile")
 #: Numbers that M_r may have for each fact of a relation, and the heights its blocks may have.
 _NUMBERS_A_FACT = 8
 _HEIGHTS = (2, 32)
-#: A training with time left makes members, at most so many, of so many rounds each.
-_MOST_MEMBERS, _ROUNDS_OF_A_MEMBER = 4, 40
+#: A training with time left makes members, at most so many, each of the rounds that `epochs` says.
+_MOST_MEMBERS = 4
 #: Operations per second and thread of a whole round, by precision, and seconds that a batch takes
 #: beside them on one thread.
 _PACE, _BATCH_SECONDS = {"bfloat16": 7e10, "float32": 3.5e10}, 0.0025
@@ -60,8 +60,8 @@ _FACTS: dict[str, tuple[Any, str]] = {
 }
 
 
-#: What members need, and what grows with them.
-_BLOCKS = ("projection", "projection_blocks", "members")
+#: What members need, and what grows with them: whoever sets one of these has as many as he says.
+_OF_MEMBERS = {"dim", "relation_dim", "projection", "projection_blocks", "members"}
 
 #: Dials that say what vectors and matrices are made of. Where a training begins with a bundle they
 #: follow from no graph: a mean that moved, or the first click, would change them, and the maps of
@@ -102,8 +102,9 @@ def choose(
             derived["precision"] = ("bfloat16", "facts: scored whole, and this processor has it")
         derived["projected_l2"] = _regularizer(graph)
         derived |= _blocks(graph, dials.dim or _FACTS["dim"][0])
-        if seconds is not None and not given.keys() & {"dim", "relation_dim", *_BLOCKS}:
-            derived |= _members(graph, seconds, derived)
+        if seconds is not None and before is None and not given.keys() & _OF_MEMBERS:
+            values = {name: value for name, (value, _) in derived.items()} | given
+            derived |= _members(graph, seconds, values)
     if "dim" in given:
         derived["relation_dim"] = (given["dim"], "as dim")
     derived |= _form(before or {}, given)
@@ -142,11 +143,8 @@ def _blocks(graph: Graph, dim: int) -> dict[str, tuple[Any, str]]:
     return {"projection": ("block", why), "projection_blocks": (dim // height, why)}
 
 
-def _members(
-    graph: Graph, seconds: float, derived: Mapping[str, tuple[Any, str]]
-) -> dict[str, tuple[Any, str]]:
-    """As many trainings beside one another as there is time for; after that rounds add little."""
-    value = {name: found[0] for name, found in derived.items()}
+def _members(graph: Graph, seconds: float, value: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
+    """As many trainings beside one another as there is time for."""
     size, edges = graph.entity_count, 2 * len(graph.head)
     candidates = size if size <= 2 * value["negatives"] else value["negatives"]
     asked = sum(
@@ -157,14 +155,14 @@ def _members(
     products = 6.0 * asked * candidates * value["dim"] / _PACE[value.get("precision", "float32")]
     round_seconds = products / torch.get_num_threads() + edges / value["batch"] * _BATCH_SECONDS
     rounds = seconds / round_seconds
-    members = int(np.clip(rounds / _ROUNDS_OF_A_MEMBER, 1, _MOST_MEMBERS))
+    members = int(np.clip(rounds / value["epochs"], 1, _MOST_MEMBERS))
     if members == 1:
         return {}
     why = f"facts: time for {rounds:.0f} rounds with {value['dim']} numbers"
     grown = ("dim", "relation_dim", "projection_blocks")
     each = f"facts: {members} members of "
     return {
-        "members": (members, f"{why}, of which {_ROUNDS_OF_A_MEMBER} are enough"),
+        "members": (members, f"{why}, of which {value['epochs']:g} are enough"),
         **{name: (members * value[name], f"{each}{value[name]}") for name in grown},
     }
 

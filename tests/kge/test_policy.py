@@ -84,6 +84,9 @@ def test_facts_get_members_as_long_as_there_is_time(make_snapshot, monkeypatch, 
     for own in ({"dim": 64}, {"projection": "full"}, {"members": 1}):
         config = choose(graph, Dials(**own), seconds=99 * enough).config
         assert config == choose(graph, Dials(**own)).config
+    assert choose(graph, Dials(epochs=80.0), seconds=4.01 * enough).config.members == 2
+    before = dataclasses.asdict(choose(graph, Dials()).config)
+    assert choose(graph, Dials(), before, seconds=99 * enough).config.members == 1, "as it was"
     behavior = graph_of(make_snapshot, 9)
     assert choose(behavior, Dials(), seconds=1e9) == choose(behavior, Dials())
 
