@@ -24,7 +24,7 @@ from kge.errors import CheckpointMismatch
 from kge.train import Training
 
 #: Of what a training keeps and of the steps it takes: another version's checkpoint is refused.
-VERSION = 1
+VERSION = 2
 
 _NUMBERS = "training"
 
@@ -56,9 +56,9 @@ def load(training: Training, file: Path) -> dict[str, Any]:
                 f"checkpoint {file.name} belongs to another training: its graph or dials differ "
                 f"from this one's; delete it to begin anew"
             )
+        training.restore(numbers)
         for name, tensor in training.tensors().items():
             tensor.copy_(opened.get_tensor(name))
-    training.restore(numbers)
     extra: dict[str, Any] = numbers["extra"]
     return extra
 

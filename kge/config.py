@@ -38,8 +38,8 @@ class TransRAConfig:
     projection_rank: int = 16
     #: Number of blocks of block-diagonal matrices; divides dim and relation_dim.
     projection_blocks: int = 4
-    #: Groups of coordinates that learn apart, each with a loss of its own; their scores add up.
-    #: Divides dim, relation_dim and, above 1, the blocks of block-diagonal matrices.
+    #: Models that learn one after the other, whose scores add up. Each has an equal part of dim,
+    #: of relation_dim and of the blocks of block-diagonal matrices; members divide all of these.
     members: int = 1
     #: Which matrix tails go through: same = M_r as heads (TransR), own = a second one, still = none
     #: (needs relation_dim = dim).
@@ -164,15 +164,12 @@ class TransRAConfig:
                 f"relation_dim should be dim, {self.dim}, where tails stay still, "
                 f"received {self.relation_dim}"
             )
-        if self.members > 1 and (
-            self.projection != "block"
-            or any(size % self.members for size in (self.dim, self.projection_blocks))
-            or self.relation_dim % self.members
-        ):
+        blocks = self.projection_blocks if self.projection == "block" else 0
+        if any(size % self.members for size in (self.dim, self.relation_dim, blocks)):
             raise ConfigError(
-                "members should be 1, or divide dim, relation_dim and the blocks of block-diagonal "
-                f"matrices, received {self.members} with projection {self.projection}, dim "
-                f"{self.dim}, relation_dim {self.relation_dim} and {self.projection_blocks} blocks"
+                "members should divide dim, relation_dim and the blocks of block-diagonal "
+                f"matrices, received {self.members} with dim {self.dim}, relation_dim "
+                f"{self.relation_dim}" + (f" and {blocks} blocks" if blocks else "")
             )
         if self.bias and not self.reciprocal:
             raise ConfigError(

@@ -10,7 +10,7 @@ begins with the vectors and maps of the bundle before, and F, entities of every 
 that both graphs hold, is held. Our design, after the idea of anchors in arXiv 2508.02609.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -90,18 +90,45 @@ def previous_of(bundle: Bundle, graph: Graph, facet: str = ALL) -> Previous:
     )
 
 
-def begin_with(previous: Previous, part: Parts, config: TransRAConfig, count: int) -> None:
-    """Set a new model's parameters so that known entities and relations are where they were.
+def of_member(previous: Previous, config: TransRAConfig, number: int) -> Previous:
+    """The part that one of `config.members` begins with: its coordinates, its share of the bias.
 
-    `count`: relations of the graph. Raises `ShapeMismatch` where dimensions differ, and where the
-    dials give matrices another form than the bundle's can take.
+    Raises `ShapeMismatch` where dimensions differ, or maps lead from one member to another.
     """
-    shape = (config.relation_dim, config.dim)
+    shape, members = (config.relation_dim, config.dim), config.members
     if previous.projections.shape[1:] != shape:
         raise ShapeMismatch(
             f"relation_dim and dim should be those of the bundle before, "
             f"{previous.projections.shape[1:]}, received {shape}"
         )
+    if members == 1:
+        return previous
+    rows, columns = (
+        slice(number * size // members, (number + 1) * size // members) for size in shape
+    )
+    for maps in (previous.projections, previous.tail_projections):
+        if np.count_nonzero(maps[:, rows]) > np.count_nonzero(maps[:, rows, columns]):
+            raise ShapeMismatch(
+                f"members should be those of the bundle before, whose maps cannot be parted into "
+                f"{members}"
+            )
+    return replace(
+        previous,
+        vectors=previous.vectors[:, columns],
+        bias=previous.bias / np.float32(members),
+        priors=previous.priors[:, columns],
+        translations=previous.translations[:, rows],
+        projections=previous.projections[:, rows, columns],
+        tail_projections=previous.tail_projections[:, rows, columns],
+    )
+
+
+def begin_with(previous: Previous, part: Parts, config: TransRAConfig, count: int) -> None:
+    """Set a new model's parameters so that known entities and relations are where they were.
+
+    `count`: relations of the graph. Raises `ShapeMismatch` where the dials give matrices another
+    form than the bundle's can take.
+    """
     if config.projection == "low_rank" or not config.reciprocal:
         raise ShapeMismatch(
             "a refresh that begins with the bundle before needs projection = full or block and "

@@ -6,7 +6,6 @@ relation's matrix in one product each and meet in another: O((b + p + m) d k + b
 PyKEEN's own loop gathers a matrix per triple. Our design; a test compares it with autograd.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -68,27 +67,6 @@ class Kernel:
     _scratch: Scratch = field(default_factory=Scratch)
 
     def block(self, ends: Ends, maps: Maps, pairs: Pairs, kept: Kept) -> Gradients:
-        """The loss and its gradients; members each have theirs, and share the bias evenly."""
-        members = self.config.members
-        if members == 1:
-            return self._member(ends, maps, pairs, kept)
-        found = []
-        for n in range(members):
-            head, tail, other = (part.chunk(members, dim=1)[n] for part in ends[:3])
-            of_tail, of_other = (None if b is None else b / members for b in ends[3:5])
-            matrices = [_cut(part, n, members) for part in maps[1:]]
-            masks = [None if part is None else part.chunk(members, dim=1)[n] for part in kept]
-            found.append(
-                self._member(
-                    Ends(head, tail, other, of_tail, of_other, ends.log_expected),
-                    Maps(maps.shift.chunk(members)[n], *matrices),
-                    pairs,
-                    Kept(*masks),
-                )
-            )
-        return _together(found)
-
-    def _member(self, ends: Ends, maps: Maps, pairs: Pairs, kept: Kept) -> Gradients:
         """`s = -||head h + shift - tail t||^2 (+ b_t)`, less `||query||^2`, which all share.
 
         Losses compare scores of one query, so what all of its scores have in common cancels out.
@@ -146,33 +124,6 @@ class Kernel:
         if self.config.loss == "margin":
             return margin_ranking(table, pairs, self.config.margin)
         return sampled_softmax(table, pairs, log_expected, precision, self._scratch)
-
-
-def _cut(matrix: Tensor | None, place: int, members: int) -> Tensor | None:
-    """A member's part of a matrix that is 0 between members."""
-    if matrix is None:
-        return None
-    height, width = (size // members for size in matrix.shape)
-    return matrix[place * height : (place + 1) * height, place * width : (place + 1) * width]
-
-
-def _together(found: Sequence[Gradients]) -> Gradients:
-    """The gradients of all members as those of one block; the loss is their mean."""
-    count = len(found)
-    by_maps = [each.maps for each in found]
-    matrices = (
-        None if parts[0] is None else torch.block_diag(*parts)
-        for parts in zip(*(maps[1:] for maps in by_maps), strict=True)
-    )
-    return Gradients(
-        loss=sum(each.loss for each in found) / count,
-        head=torch.cat([each.head for each in found], dim=1),
-        tail=torch.cat([each.tail for each in found], dim=1),
-        other=torch.cat([each.other for each in found], dim=1),
-        tail_bias=torch.stack([each.tail_bias for each in found]).mean(dim=0),
-        other_bias=torch.stack([each.other_bias for each in found]).mean(dim=0),
-        maps=Maps(torch.cat([maps.shift for maps in by_maps]), *matrices),
-    )
 
 
 def _lengths(rows: Float[Tensor, "n k"]) -> Float[Tensor, "n"]:

@@ -21,6 +21,7 @@ from kge.arrays import FacetArrays
 from kge.config import TransRAConfig
 from kge.errors import MemoryBudget
 from kge.frame import Previous
+from kge.members import alone
 from kge.negatives import Pools
 from kge.triples import Graph
 
@@ -71,10 +72,12 @@ class Plan:
 
 def predict(graph: Graph, config: TransRAConfig, beside: int = 0) -> Plan:
     """The peak of a process that holds a graph and `beside` bytes for others, and then trains."""
-    held = LIBRARIES + beside + _graph(graph)
-    grouping = held + _grouping(graph, config)
-    kept = held + _tables(graph, config) + _queries(graph)
-    step = max(kept + _BESIDE + _step(graph, config), int(_NOT_GIVEN_BACK * grouping))
+    one, others = alone(config), config.members - 1
+    # The last member learns beside all that the others learned.
+    held = LIBRARIES + beside + _graph(graph) + others * _model(graph, one)
+    grouping = held + _grouping(graph, one)
+    kept = held + _tables(graph, one) + _queries(graph)
+    step = max(kept + _BESIDE + _step(graph, one), int(_NOT_GIVEN_BACK * grouping))
     free = max(0, int(_NOT_GIVEN_BACK * grouping) - kept)
     moments = {
         "grouping": grouping,
@@ -166,16 +169,21 @@ def _relation_numbers(graph: Graph, config: TransRAConfig) -> int:
     return int(sides * (matrices * matrix + config.relation_dim))
 
 
-def _tables(graph: Graph, config: TransRAConfig) -> int:
-    """Parameters, the state of their optimizers, and what places and leans."""
-    rows, relations = graph.entity_count, _relation_numbers(graph, config)
-    own = rows * config.dim
-    adam = config.optimizer == "adam"
-    state = (own + 2 * rows + 2 * relations) if adam else (rows + relations)
+def _model(graph: Graph, config: TransRAConfig) -> int:
+    """Parameters, and what leans."""
+    rows = graph.entity_count
     # Relations keep their start beside them.
-    numbers = own + 2 * rows + 2 * relations + state
+    numbers = rows * (config.dim + 2) + 2 * _relation_numbers(graph, config)
     leaning = rows * (config.nearest_anchors * (_LONG + _FLOAT) + _FLOAT)
-    return numbers * _FLOAT + leaning + rows * _LONG
+    return numbers * _FLOAT + leaning
+
+
+def _tables(graph: Graph, config: TransRAConfig) -> int:
+    """A model, the state of its optimizers, and what places."""
+    rows, relations = graph.entity_count, _relation_numbers(graph, config)
+    adam = config.optimizer == "adam"
+    state = rows * (config.dim + 2) + 2 * relations if adam else rows + relations
+    return _model(graph, config) + state * _FLOAT + rows * _LONG
 
 
 def _step(graph: Graph, config: TransRAConfig) -> int:
@@ -195,6 +203,8 @@ def _step(graph: Graph, config: TransRAConfig) -> int:
 def _arrays(graph: Graph, config: TransRAConfig) -> int:
     sides = 2 * len(graph.relations)
     maps = sides * config.dim * config.relation_dim * (2 if config.tails == "same" else 4)
-    vectors = graph.entity_count * (config.dim * (2 if config.settle else 1) + 2)
+    # Vectors of members are laid side by side in new ones.
+    copies = (2 if config.settle else 1) + (config.members > 1)
+    vectors = graph.entity_count * (config.dim * copies + 2)
     leaning = graph.entity_count * 2 * config.nearest_anchors if config.gate_edges else 0
     return (maps + vectors + leaning) * _FLOAT

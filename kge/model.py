@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from kge.anchors import Anchors, build_anchors
 from kge.blocks import popularity
 from kge.config import TransRAConfig
+from kge.errors import ConfigError
 from kge.interaction import interaction_of
 from kge.projection import Matrices, build_matrices
 from kge.symmetry import both_ways
@@ -51,11 +52,9 @@ class AnchoredEmbedding(Representation):
     embedding. Implements the idea of TransRA, arXiv 2508.02609; our design in the details.
     """
 
-    def __init__(
-        self, anchors: Anchors, *, dim: int, max_norm: float, seed: int, members: int = 1
-    ) -> None:
+    def __init__(self, anchors: Anchors, *, dim: int, max_norm: float, seed: int) -> None:
         super().__init__(max_id=len(anchors.gate), shape=dim, unique=False)
-        self.max_norm, self.members = max_norm, members
+        self.max_norm = max_norm
         self.seed = seed
         self.own = nn.Parameter(torch.empty(len(anchors.gate), dim))
         self.anchors = nn.Parameter(torch.empty(anchors.total, dim))
@@ -72,12 +71,9 @@ class AnchoredEmbedding(Representation):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Normal rows of expected length half the norm ball, or 0.5; anchors start at a tenth.
-
-        That is each member's length.
-        """
+        """Normal rows of expected length half the norm ball, or 0.5; anchors start at a tenth."""
         generator = torch.Generator().manual_seed(self.seed)
-        spread = 0.5 * min(self.max_norm, 1.0) / math.sqrt(self.shape[0] // self.members)
+        spread = 0.5 * min(self.max_norm, 1.0) / math.sqrt(self.shape[0])
         nn.init.normal_(self.own, std=spread, generator=generator)
         nn.init.normal_(self.anchors, std=0.1 * spread, generator=generator)
 
@@ -166,22 +162,21 @@ def build_model(graph: Graph, config: TransRAConfig) -> ERModel:
     """Compose TransRA for a graph: entity vectors (and tail bias), r and M_r.
 
     The bias starts at the log of how often an entity is a tail, so that vectors need not learn
-    popularity and do not lean on it; our design. Members have a share of it each. With reciprocal
-    relations they are in PyKEEN's order: 2r forward, then 2r + 1 reciprocal.
+    popularity and do not lean on it; our design. With reciprocal relations they are in PyKEEN's
+    order: 2r forward, then 2r + 1 reciprocal. Raises `ConfigError` for dials of several members,
+    each of which is a model: see `kge.members.alone`.
     """
+    if config.members > 1:
+        raise ConfigError(f"members of one model should be 1, received {config.members}")
     factory = graph.factory(reciprocal=config.reciprocal)
     count = factory.num_relations
     draw = torch.Generator().manual_seed(config.seed + 1)
     vectors = AnchoredEmbedding(
-        build_anchors(graph, config),
-        dim=config.dim,
-        max_norm=config.max_norm,
-        seed=config.seed,
-        members=config.members,
+        build_anchors(graph, config), dim=config.dim, max_norm=config.max_norm, seed=config.seed
     )
     entities: list[Representation] = [vectors]
     if config.bias:
-        start = config.members * np.log(popularity(graph, config) + _RARE)
+        start = np.log(popularity(graph, config) + _RARE)
         entities.append(Table(torch.from_numpy(start.astype(np.float32))))
     relations: list[Representation] = [
         Table(torch.zeros(count, config.relation_dim)),

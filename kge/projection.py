@@ -133,7 +133,7 @@ def build_matrices(
     mirrored = config.inverse == "transpose"
     if mirrored:
         count, reflected = count // 2, None if reflected is None else reflected[::2]
-    noise = config.matrix_noise / math.sqrt(dim // config.members)
+    noise = config.matrix_noise / math.sqrt(dim)
     signs = torch.ones(count, width)
     if reflected is not None and reflected.any():
         signs[torch.from_numpy(reflected)] = _signs(int(reflected.sum()), config, draw)

@@ -5,13 +5,12 @@ writes a file and never looks at a clock: its caller owns deadline, cancel and t
 """
 
 import math
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pykeen.models import ERModel
 from torch import Tensor
 
@@ -24,10 +23,11 @@ from kge.config import FoldInConfig, TransRAConfig
 from kge.dials import Dials
 from kge.errors import TooFewTriples
 from kge.facet import ALL
-from kge.frame import Previous, begin_with, hold, kept, previous_of
+from kge.frame import Previous, begin_with, hold, kept, of_member, previous_of
 from kge.learner import Learner
+from kge.members import alone, joined, learned, together
 from kge.memory import MIB, Room, plan, size
-from kge.model import Parts, build_model, parts
+from kge.model import build_model, parts
 from kge.policy import Chosen, choose
 from kge.progress import Progress, Share
 from kge.settle import settle, with_side_priors
@@ -42,7 +42,9 @@ class Trained:
     """What training learned."""
 
     graph: Graph
-    model: ERModel
+    #: of every member that has learned
+    models: Sequence[ERModel]
+    #: of these members
     config: TransRAConfig
     #: running mean of the loss at the end
     loss: float
@@ -53,27 +55,19 @@ class Trained:
 
         With `config.settle` those who act hold their fold-in vectors (`kge.settle`).
         """
-        graph, part = self.graph, parts(self.model)
-        vectors = part.vectors.every()
-        with torch.no_grad():
-            maps = _maps(part, self.config)
+        graph, one = self.graph, alone(self.config)
+        made = joined([learned(model, one, len(graph.types)) for model in self.models])
+        leaning = parts(self.models[0]).vectors  # others may lean on anchors of their own
         arrays = BundleArrays(
             types=graph.types,
             ids=graph.ids,
-            vectors=vectors,
-            bias=np.zeros(graph.entity_count, np.float32)
-            if part.bias is None
-            else _numpy(part.bias.values).copy(),
             degree=graph.degree,
             relations=graph.relations,
-            translations=maps[0],
-            projections=maps[1],
-            tail_projections=maps[2],
-            priors=_numpy(part.vectors.anchors)[: len(graph.types)].copy(),
             frame_rows=frame_rows(graph, self.config.frame_per_type),
-            anchor_rows=part.vectors.leaned_on().numpy() if part.vectors.composed else None,
-            anchor_weights=part.vectors.leaning().numpy() if part.vectors.composed else None,
+            anchor_rows=leaning.leaned_on().numpy() if leaning.composed else None,
+            anchor_weights=leaning.leaning().numpy() if leaning.composed else None,
             dials=asdict(self.config),
+            **made._asdict(),
         )
         arrays = with_side_priors(arrays, graph)
         if self.config.settle:
@@ -90,29 +84,6 @@ class Trained:
         if self.previous is None or not self.config.frame_weight:
             return None
         return self.previous.frame if kept(self.previous, arrays.vectors) >= FRAME_KEPT else None
-
-
-def _maps(
-    part: Parts, config: TransRAConfig
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None]:
-    """r, M_r and, where it is another, T_r of both directions in the bundle's order."""
-    shift, heads = _numpy(part.translations.values), _numpy(part.matrices(None))
-    if part.tail_matrices is not None:
-        tails = _numpy(part.tail_matrices(None))
-    elif config.tails == "same":
-        tails = heads
-    else:
-        tails = np.broadcast_to(np.eye(config.dim), heads.shape)
-    tails = np.asarray(tails, dtype=np.float32)
-    if config.reciprocal:
-        # PyKEEN's 2r, 2r + 1 -> r, r + R
-        shift, heads, tails = (_by_direction(values) for values in (shift, heads, tails))
-    else:
-        # From the tail, the same distance is `||T t - r - M h||`.
-        shift = np.concatenate([shift, -shift])
-        heads, tails = np.concatenate([heads, tails]), np.concatenate([tails, heads])
-    own = None if config.tails == "same" else np.ascontiguousarray(tails, dtype=np.float32)
-    return shift.copy(), heads.copy(), own
 
 
 def begin(
@@ -174,8 +145,9 @@ def train_graph(
 class Training:
     """A training that can be stopped after any step and gone on with.
 
-    `previous`: what it begins with; it then trains `refresh_share` of the epochs. Raises
-    `TooFewTriples`, and `ShapeMismatch` where the dials cannot take `previous` over.
+    Members learn one after the other, each as if it were alone. `previous`: what they begin with;
+    they then train `refresh_share` of the epochs. Raises `TooFewTriples`, and `ShapeMismatch`
+    where the dials cannot take `previous` over.
     """
 
     def __init__(
@@ -186,41 +158,75 @@ class Training:
         self.graph, self.config, self.previous = graph, config, previous
         #: why dials that nobody set are what they are
         self.reasons: Mapping[str, str] = {}
-        self.model = build_model(graph, config)
-        held = None
-        if previous is not None:
-            begin_with(previous, parts(self.model), config, len(graph.relations))
-            held = hold(previous, config)
-        self._learner = Learner(graph, self.model, config, held)
         # A refresh repeats the end of a training: as many epochs, at the learning rates of then.
         self._part = 1.0 if previous is None else config.refresh_share
-        self._sampler = BlockSampler(graph, replace(config, epochs=self._part * config.epochs))
         self.step = 0
-        #: running mean of the loss, over about a tenth of the training
+        #: running mean of the loss, over about a tenth of a member's training
         self.loss = math.nan
+        self._ended: list[ERModel] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        """Make the next member."""
+        number = len(self._ended)
+        config = alone(self.config, number)
+        self._seed, self._first = config.seed, self.step
+        self._model, held = build_model(self.graph, config), None
+        if self.previous is not None:
+            before = of_member(self.previous, self.config, number)
+            begin_with(before, parts(self._model), config, len(self.graph.relations))
+            held = hold(before, config)
+        self._learner = Learner(self.graph, self._model, config, held)
+        epochs = self._part * config.epochs
+        self._sampler = BlockSampler(self.graph, replace(config, epochs=epochs))
+
+    def _end(self) -> None:
+        """Keep what a member learned, but nothing that it learned with."""
+        self._ended.append(self._model)
+        if len(self._ended) < self.config.members:
+            del self._learner, self._sampler  # before the next one takes as much
+            self._begin()
 
     def steps(self, share: Share | None = None) -> Iterator[Progress]:
         """Train to the end, one batch after another. `share`: see `kge.progress`."""
-        total = self._sampler.total
+        while len(self._ended) < self.config.members:
+            yield from self._of_member(share)
+            self._end()
+
+    def _of_member(self, share: Share | None) -> Iterator[Progress]:
+        own, members = self._sampler.total, self.config.members
         for batch in self._sampler:
-            done = self.step / total if share is None else share(self.step)
+            if share is None:
+                done = (self.step - self._first) / own
+            else:
+                done = members * share(self.step) - len(self._ended)
             if done >= 1.0:
                 return
             # All that is random in a step depends on its number, so that it can be done again.
-            draw = torch.Generator().manual_seed(_mixed(self.config.seed, self.step))
+            draw = torch.Generator().manual_seed(_mixed(self._seed, self.step - self._first))
             loss = self._learner.learn(batch, self._part * (1.0 - done), draw)
             self.step += 1
-            self._follow(loss, total)
+            self._follow(loss)
             relation = self.graph.relations[batch.blocks[0].side % len(self.graph.relations)]
-            yield Progress(step=self.step, total=total, loss=loss, note=relation.name)
+            note = f"member {len(self._ended) + 1} of {members}, " if members > 1 else ""
+            total = members * own
+            yield Progress(step=self.step, total=total, loss=loss, note=note + relation.name)
 
-    def _follow(self, loss: float, total: int) -> None:
-        part = max(10.0 / total, 1.0 / self.step)
-        self.loss = loss if self.step == 1 else self.loss + min(1.0, part) * (loss - self.loss)
+    def _follow(self, loss: float) -> None:
+        step, total = self.step - self._first, self._sampler.total
+        part = max(10.0 / total, 1.0 / step)
+        self.loss = loss if step == 1 else self.loss + min(1.0, part) * (loss - self.loss)
 
     def trained(self) -> Trained:
-        """What was learned up to now."""
-        return Trained(self.graph, self.model, self.config, self.loss, self.previous)
+        """What was learned up to now: by the members that are done, and in any case by the first.
+
+        A member halfway through would spoil what the others know.
+        """
+        done = self.step - self._first >= self._sampler.total
+        learning = len(self._ended) < self.config.members and (done or not self._ended)
+        models = [*self._ended, self._model] if learning else list(self._ended)
+        config = together(self.config, len(models))
+        return Trained(self.graph, models, config, self.loss, self.previous)
 
     @property
     def origin(self) -> str:
@@ -229,25 +235,29 @@ class Training:
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor that training changes, to be saved, or overwritten in place."""
-        return self._learner.state()
+        found = self._learner.state()
+        for number, model in enumerate(self._ended):
+            found |= {f"member.{number}.{k}": v.data for k, v in model.named_parameters()}
+        return found
 
     def numbers(self) -> dict[str, Any]:
         """Where the training is, as plain numbers."""
-        return {"step": self.step, "loss": self.loss, "sampler": self._sampler.state()}
+        return {
+            "step": self.step,
+            "first": self._first,
+            "members": len(self._ended),
+            "loss": self.loss,
+            "sampler": self._sampler.state(),
+        }
 
     def restore(self, numbers: Mapping[str, Any]) -> None:
-        """Go on from where `numbers` was; the tensors are the caller's to bring."""
-        self.step, self.loss = numbers["step"], numbers["loss"]
+        """Go on from where `numbers` was; then the tensors are the caller's to bring."""
+        while len(self._ended) < numbers["members"]:
+            self._end()
+        self.step, self._first = numbers["step"], numbers["first"]
+        self.loss = numbers["loss"]
         self._sampler.restore(numbers["sampler"])
 
 
 def _mixed(seed: int, step: int) -> int:
     return int(np.random.SeedSequence([seed, 3, step]).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _numpy(parameter: Tensor) -> np.ndarray:
-    return parameter.detach().numpy()
-
-
-def _by_direction(interleaved: np.ndarray) -> np.ndarray:
-    return np.concatenate([interleaved[0::2], interleaved[1::2]])

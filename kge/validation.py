@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from graphsvc.snapshot import Snapshot, Span
 from kge.evaluate import tail_ranks
-from kge.model import parts
+from kge.members import alone
+from kge.model import Parts, parts
 from kge.ranks import distance_scores
 from kge.relations import Relations
 from kge.train import Training
@@ -95,13 +96,16 @@ def _outcomes(
 
 
 class _Learned:
-    """A training's present scores of the candidates, as `kge.scorer.Scorer` wants them."""
+    """What was learned up to now scores the candidates, as `kge.scorer.Scorer` wants it."""
 
     def __init__(self, sample: Sample, training: Training) -> None:
-        config, self._part = training.config, parts(training.model)
-        relations = Relations(self._part, config, len(training.graph.relations))
-        with torch.no_grad():
-            self._maps = relations.open(relations.side(sample.relation)[0]).maps
+        trained = training.trained()
+        self._members, config = [], alone(trained.config)
+        for model in trained.models:
+            relations = Relations(parts(model), config, len(training.graph.relations))
+            with torch.no_grad():
+                maps = relations.open(relations.side(sample.relation)[0]).maps
+            self._members.append((parts(model), maps))
         self._start, self.entity_count = sample.start, sample.count
         self.relation_count = 1
         self.candidate_bytes = 4 * (2 * config.dim + 2 * config.relation_dim + 1)
@@ -113,15 +117,19 @@ class _Learned:
         first: int,
         last: int,
     ) -> Float[np.ndarray, "b c"]:
-        bias = self._part.bias
-        with torch.no_grad():
-            query = self._through(self._maps.head, torch.from_numpy(heads)) + self._maps.shift
-            rows = torch.arange(self._start + first, self._start + last)
-            points = self._through(self._maps.tail, rows)
-            own = torch.zeros(len(rows)) if bias is None else bias.values[rows]
-        return distance_scores(query.numpy(), points.numpy(), own.numpy(), 1.0)
+        rows = torch.arange(self._start + first, self._start + last)
+        total = np.zeros((len(heads), len(rows)), np.float32)
+        for part, maps in self._members:
+            with torch.no_grad():
+                query = _through(part, maps.head, torch.from_numpy(heads)) + maps.shift
+                points = _through(part, maps.tail, rows)
+                own = torch.zeros(len(rows)) if part.bias is None else part.bias.values[rows]
+            total += distance_scores(query.numpy(), points.numpy(), own.numpy(), 1.0)
+        return total
 
-    def _through(self, matrix: torch.Tensor | None, rows: torch.Tensor) -> torch.Tensor:
-        vectors = self._part.vectors
-        composed = vectors.rows(rows, vectors.own[rows])
-        return composed if matrix is None else composed @ matrix.T
+
+def _through(
+    part: Parts, matrix: torch.Tensor | None, rows: torch.Tensor
+) -> Float[torch.Tensor, "n k"]:
+    composed = part.vectors.rows(rows, part.vectors.own[rows])
+    return composed if matrix is None else composed @ matrix.T

@@ -33,7 +33,7 @@ def test_it_equals_pykeens_evaluator_on_umls():
         part.mapped_triples.numpy() for part in (data.training, data.validation, data.testing)
     )
     found = link_prediction(trained.arrays(), test, [train, valid])
-    expected = pykeen_ranks(trained.model, test, [train, valid], batch=128)
+    expected = pykeen_ranks(trained.models[0], test, [train, valid], batch=128)
     for ranks, theirs in zip((found.head_rank, found.tail_rank), expected, strict=True):
         # A float's last bit may swap two neighbors.
         assert (ranks != theirs).mean() < 0.005

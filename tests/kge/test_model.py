@@ -53,41 +53,6 @@ def test_without_anchors_and_bias_it_is_transr(graph: Graph):
     torch.testing.assert_close(model.score_hrt(triples)[:, 0], expected)
 
 
-def test_scores_of_members_add_up(graph: Graph):
-    config = dataclasses.replace(
-        PLAIN, dim=8, relation_dim=8, projection="block", projection_blocks=4, members=2, bias=True
-    )
-    model, triples = stirred(graph, config), some_triples(graph)
-    part, (head, relation, tail) = parts(model), triples.unbind(dim=1)
-    assert part.bias is not None
-    vectors, matrices = part.vectors.own, part.matrices(None)[relation]
-    total = part.bias.values[tail]
-    for own in (slice(0, 4), slice(4, 8)):
-        gap = torch.einsum(
-            "nkd,nd->nk", matrices[:, own, own], (vectors[head] - vectors[tail])[:, own]
-        )
-        total = total - (gap + part.translations.values[relation][:, own]).square().sum(dim=1)
-    torch.testing.assert_close(model.score_hrt(triples)[:, 0], total)
-    alone = build_model(
-        graph, dataclasses.replace(config, dim=4, relation_dim=4, projection_blocks=2, members=1)
-    )
-    spread = [
-        parts(each).vectors.own.detach().std() for each in (build_model(graph, config), alone)
-    ]
-    assert float(spread[0]) == pytest.approx(float(spread[1]), rel=0.2), (
-        "each begins as if it were alone"
-    )
-    starts = [parts(each).bias.values for each in (build_model(graph, config), alone)]
-    torch.testing.assert_close(starts[0], 2.0 * starts[1])
-
-
-def test_members_need_blocks_that_they_can_share():
-    with pytest.raises(ConfigError, match=r"members should be 1, or .* received 2 with"):
-        TransRAConfig(members=2)
-    with pytest.raises(ConfigError, match="received 3 with projection block, dim 64"):
-        TransRAConfig(members=3, projection="block", projection_blocks=3)
-
-
 def test_inside_the_unit_ball_the_clamp_of_transr_changes_nothing(graph: Graph):
     model, triples = build_model(graph, PLAIN), some_triples(graph)
     part = parts(model)

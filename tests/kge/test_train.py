@@ -41,7 +41,7 @@ def test_the_withheld_film_of_ones_own_taste_beats_those_of_the_other(make_snaps
     for user, _, film in WITHHELD:
         others = [f"f{n}" for n in range(8) if n // 4 != int(film[1]) // 4]
         triples = torch.tensor([[row[user], 0, row[f]] for f in [film, *others]])
-        scores = trained.model.score_hrt(triples)[:, 0]
+        scores = trained.models[0].score_hrt(triples)[:, 0]
         assert scores[0] > scores[1:].max()
 
 
@@ -188,15 +188,15 @@ def test_the_bundle_scores_as_the_model_does_in_both_directions(
         triples = torch.tensor([[head, relation, int(t)] for t in tails])
         if side >= 2 and not config.reciprocal:
             triples = triples.flip(1)
-        expected = trained.model.score_hrt(triples)[:, 0].detach().numpy()
+        expected = trained.models[0].score_hrt(triples)[:, 0].detach().numpy()
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
-    prior = trained.model.entity_representations[0].anchors[2].detach().numpy()
+    prior = trained.models[0].entity_representations[0].anchors[2].detach().numpy()
     np.testing.assert_array_equal(bundle.prior("user"), prior)
 
 
 def test_the_bundle_says_on_whom_a_vector_leans(make_snapshot):
     _, trained = run(make_snapshot(EDGES), dataclasses.replace(SMALL, epochs=2.0, settle=False))
-    arrays, vectors = trained.arrays(), parts(trained.model).vectors
+    arrays, vectors = trained.arrays(), parts(trained.models[0]).vectors
     assert arrays.anchor_rows is not None
     assert arrays.anchor_weights is not None
     gate = arrays.degree / (arrays.degree + trained.config.gate_edges)
