@@ -56,7 +56,7 @@ _FACTS: dict[str, tuple[Any, str]] = {
     "negatives": (8192, "up to twice as many tails are scored whole, which needs no sampling"),
     "gate_edges": (0.0, "entities of an encyclopedia have no behavior to borrow"),
     "prior_share": (0.0, "no entity is new with a type alone to go by"),
-    "epochs": (40.0, "regularized, a graph of facts goes on to gain so long"),
+    "epochs": (30.0, "regularized, a graph of facts goes on to gain so long"),
 }
 
 
