@@ -1,6 +1,6 @@
 """Work in a process of its own, so that its peak of memory and its threads are its own.
 
-    python benchmarks/apart.py MODULE FUNCTION < arguments.json
+    .venv/bin/python benchmarks/apart.py MODULE FUNCTION < arguments.json
 
 Takes a function of a module beside this one and plain arguments, gives its plain result; never
 keeps a process.

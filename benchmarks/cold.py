@@ -1,7 +1,7 @@
 """Entities that training never saw: how fast they get vectors, and how good these are.
 
-    python benchmarks/cold.py --train FILE --valid FILE --test FILE
-    python benchmarks/cold.py --inductive-train FILE --inductive-told FILE
+    .venv/bin/python benchmarks/cold.py --train FILE --valid FILE --test FILE
+    .venv/bin/python benchmarks/cold.py --inductive-train FILE --inductive-told FILE
                               --inductive-valid FILE --inductive-test FILE
 
 Files hold head, relation and tail between tabs. Without files only speed is measured.

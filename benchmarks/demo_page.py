@@ -1,6 +1,6 @@
 """The figures of docs/demo.md, from the report that `make demo` wrote.
 
-    python benchmarks/demo_page.py --report report.json
+    .venv/bin/python benchmarks/demo_page.py --report report.json
 
 A table stands between `<!-- KIND SPLIT -->` and `<!-- end -->`; what is between is replaced, all
 other words stay. Kinds: `retrieval`, `ranking`, `differences` (of AUC) and `slices`, whose split is

@@ -1,6 +1,6 @@
 """How fast events come in: over REST in batches, as a bulk stream, one by one, and as it fills up.
 
-    python benchmarks/ingest.py --budget-minutes 45
+    .venv/bin/python benchmarks/ingest.py --budget-minutes 45
 
 The rival is the database itself: the very statements that a bulk stream causes, with their values
 and COPY buffers made before the clock starts. Server, client and database share the machine. The

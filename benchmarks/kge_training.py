@@ -1,6 +1,6 @@
 """How fast TransRA trains, in how much memory, and how soon it is good, beside PyKEEN.
 
-    python benchmarks/kge_training.py --train FILE --valid FILE --test FILE --minutes 10
+    .venv/bin/python benchmarks/kge_training.py --train FILE --valid FILE --test FILE --minutes 10
 
 Files hold head, relation and tail between tabs. Without files only graphs that are drawn from a
 seed are measured, and no quality.

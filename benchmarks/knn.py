@@ -1,7 +1,7 @@
 """Nearest neighbors: what an index costs to build, to hold and to ask, alone and over HTTP.
 
-    python benchmarks/knn.py --budget-minutes 60
-    python benchmarks/knn.py --rows 50000 --out build/knn
+    .venv/bin/python benchmarks/knn.py --budget-minutes 60
+    .venv/bin/python benchmarks/knn.py --rows 50000 --out build/knn
 
 Two bundles, one that was trained on a market and uniform Gaussian vectors, the worst case. The
 rival is the same FAISS index, asked in a process without anything around it.

@@ -1,7 +1,7 @@
 """Link prediction on your own triples: TransRA, its arms and its rivals, by the same clock.
 
-    python benchmarks/link_prediction.py --train train.txt --valid valid.txt --test test.txt \
-        --minutes 5 --model transra complex --seeds 3 --json results.json
+    .venv/bin/python benchmarks/link_prediction.py --train train.txt --valid valid.txt \
+        --test test.txt --minutes 5 --model transra complex --seeds 3 --json results.json
 
 A line of a file is head<TAB>relation<TAB>tail, maybe with a weight behind it. Each model trains for
 --minutes of wall time per seed; measuring is not counted. What was measured stays in a folder

@@ -1,7 +1,7 @@
 """A bundle that is refreshed five times while its graph grows, under a ranker that stays.
 
-    python benchmarks/refresh.py
-    python benchmarks/refresh.py --train FILE --valid FILE --test FILE
+    .venv/bin/python benchmarks/refresh.py
+    .venv/bin/python benchmarks/refresh.py --train FILE --valid FILE --test FILE
 
 MovieLens-100k comes as for `graphsvc demo`: fetched once, or from `--data FOLDER`. Files of triples
 hold head, relation and tail between tabs; of them only the cost of one refresh is measured.

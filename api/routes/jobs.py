@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 
 from api.deps import ServicesOf
 from api.jobs.job import Job
+from api.jobs.moments import refuse_facets
 from api.routes import cursors
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -88,6 +89,8 @@ def post_resume(services: ServicesOf, id_: Annotated[str, Path(alias="id", patte
 def post_retry(
     services: ServicesOf, response: Response, id_: Annotated[str, Path(alias="id", pattern=_ID)]
 ) -> JobOut:
+    services.jobs.get(id_)  # a job that is not there is the first thing to say
+    refuse_facets(services.database, services.settings.facets)
     job = services.jobs.retry(id_)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return out_of(job)
