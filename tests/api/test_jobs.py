@@ -83,13 +83,14 @@ def test_facets_of_no_relation_are_refused_when_a_retrain_is_asked_for(
     trained: Any, serving: Any, problem: Any, facets: dict[str, list[str]], says: str
 ) -> None:
     own = trained.settings.model_copy(update={"facets": facets, "port": free_port()})
+    ended = ask(trained.http, 1)
+    trained.http.post(f"/v1/jobs/{ended}/cancel")
     jobs = trained.http.get("/v1/jobs").json()["items"]
     with serving(own) as http:
         http.headers["Authorization"] = f"Bearer {trained.key}"
         for body in ({}, {"refresh": True}):
             assert says in problem(http.post("/v1/retrains", json=body), 422)["detail"]
-        [done, *_] = [job["id"] for job in jobs if job["state"] == "done"]
-        assert says in problem(http.post(f"/v1/jobs/{done}/retry"), 422)["detail"]
+        assert says in problem(http.post(f"/v1/jobs/{ended}/retry"), 422)["detail"]
         assert problem(http.post("/v1/jobs/nobody/retry"), 404)
         assert http.get("/v1/jobs").json()["items"] == jobs
 
