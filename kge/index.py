@@ -28,7 +28,7 @@ from kge.config import IndexConfig
 from kge.errors import ShapeMismatch, UnknownFacet, UnknownType
 from kge.kinds import bytes_per_vector, choices, shares
 from kge.parts import Found, Part, Recipe, directions
-from kge.searchers import Sample, tune
+from kge.tuning import Sample, tune
 
 __all__ = ["Found", "Index", "build_index", "open_index"]
 

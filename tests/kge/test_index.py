@@ -212,7 +212,7 @@ def test_recall_is_told_truly_where_filters_go_with_vectors(
 
 
 def test_a_kind_that_falls_short_is_not_taken(store: ArtifactStore, many: Bundle, monkeypatch):
-    monkeypatch.setattr("kge.searchers._EFFORTS", {"hnsw": (1,), "ivf_sq8": (1,)})
+    monkeypatch.setattr("kge.tuning._EFFORTS", {"hnsw": (1,), "ivf_sq8": (1,)})
     index = build_index(store, many, IndexConfig(kind="ivf_sq8"))
     recipe = index.recipes["all", "film"]
     assert recipe.kind == "exact"
@@ -229,9 +229,9 @@ def test_of_two_kinds_the_one_that_compares_less_is_taken(
     config = IndexConfig(exact_rows=100)
     quick = build_index(store, many, config).recipes["all", "film"]
     assert (quick.kind, quick.tried) == ("ivf_sq8", ()), "it is quick, so no other one was built"
-    monkeypatch.setattr("kge.searchers.is_quick", lambda _compared, _count: False)
+    monkeypatch.setattr("kge.tuning.is_quick", lambda _compared, _count: False)
     slow = {"hnsw": (8,), "ivf_sq8": (64,)}
-    monkeypatch.setattr("kge.searchers._EFFORTS", slow)
+    monkeypatch.setattr("kge.tuning._EFFORTS", slow)
     both = build_index(store, many, IndexConfig(exact_rows=100, least_recall=0.5))
     recipe = both.recipes["all", "film"]
     # 3 * 32 * 8 = 768 vectors of the graph, all 76 cells but 12 of 3,000.

@@ -6,11 +6,11 @@ from math import inf
 import numpy as np
 import pytest
 
-import kge.searchers
+import kge.tuning
 from kge.config import IndexConfig
 from kge.kinds import Choice, foretold
 from kge.parts import directions
-from kge.searchers import Sample, Tuned, tune
+from kge.tuning import Sample, Tuned, tune
 
 COUNT, PARTS = 2000, (200, 800)
 CONFIG = IndexConfig()
@@ -19,15 +19,15 @@ CONFIG = IndexConfig()
 @pytest.fixture
 def built(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """The kind and the rows of everything that is built, with trials of small parts."""
-    monkeypatch.setattr(kge.searchers, "TRIAL_FROM", 1000)
-    monkeypatch.setattr(kge.searchers, "TRIAL_ROWS", PARTS)
-    made, build = [], kge.searchers._build
+    monkeypatch.setattr(kge.tuning, "TRIAL_FROM", 1000)
+    monkeypatch.setattr(kge.tuning, "TRIAL_ROWS", PARTS)
+    made, build = [], kge.tuning.build
 
     def told(kind, units, config):
         made.append((kind, len(units)))
         return build(kind, units, config)
 
-    monkeypatch.setattr(kge.searchers, "_build", told)
+    monkeypatch.setattr(kge.tuning, "build", told)
     return made
 
 
@@ -43,7 +43,7 @@ def tuned(*kinds: str, count: int = COUNT, dim: int = 48) -> Tuned:
 
 
 def test_a_graph_that_would_not_reach_the_recall_is_not_built(built, monkeypatch):
-    monkeypatch.setattr(kge.searchers, "_EFFORTS", {"hnsw": (10, 12)})
+    monkeypatch.setattr(kge.tuning, "_EFFORTS", {"hnsw": (10, 12)})
     found = tuned("hnsw", "exact")
     assert found.kind == "exact"
     assert built == [("hnsw", 200), ("hnsw", 800)], "parts alone"
@@ -61,7 +61,7 @@ def test_a_graph_that_would_be_slower_is_not_built(built):
     built.clear()
     with pytest.MonkeyPatch.context() as patch:
         # Of 2,000 rows no graph compares as few: it counts three times per vector.
-        patch.setattr(kge.searchers, "is_quick", lambda _compared, _count: False)
+        patch.setattr(kge.tuning, "is_quick", lambda _compared, _count: False)
         found = tuned("ivf_sq8", "hnsw", "exact", dim=16)
     assert found.kind == "ivf_sq8"
     assert built == [("ivf_sq8", COUNT), ("hnsw", 200), ("hnsw", 800)]
@@ -76,7 +76,7 @@ def test_a_graph_that_will_do_is_built_and_is_the_one_that_it_would_be_without_a
     assert built == [("hnsw", 200), ("hnsw", 800), ("hnsw", COUNT)]
     again = tuned("hnsw", "exact")
     built.clear()
-    monkeypatch.setattr(kge.searchers, "TRIAL_FROM", COUNT + 1)
+    monkeypatch.setattr(kge.tuning, "TRIAL_FROM", COUNT + 1)
     without = tuned("hnsw", "exact")
     assert built == [("hnsw", COUNT)], "few rows are built at once"
     told = {(t.kind, t.effort, t.reason, str(t.recall)) for t in (with_trial, again, without)}
@@ -86,13 +86,13 @@ def test_a_graph_that_will_do_is_built_and_is_the_one_that_it_would_be_without_a
 
 def test_more_rows_take_more_effort_and_the_trial_says_how_much(built, monkeypatch):
     steps = (10, 14, 20, 32, 64)
-    monkeypatch.setattr(kge.searchers, "_EFFORTS", {"hnsw": steps})
+    monkeypatch.setattr(kge.tuning, "_EFFORTS", {"hnsw": steps})
     draw = np.random.default_rng(4)
     units = directions(draw.normal(size=(COUNT, 48)).astype(np.float32))
     sample = Sample(units[:40], np.arange(40))
-    few, many = (kge.searchers._enough("hnsw", units, sample, CONFIG, n) for n in PARTS)
+    few, many = (kge.tuning._enough("hnsw", units, sample, CONFIG, n) for n in PARTS)
     assert steps[0] <= few < many < steps[-1]
-    assert many == kge.searchers._enough("hnsw", units, sample, CONFIG, PARTS[1])
+    assert many == kge.tuning._enough("hnsw", units, sample, CONFIG, PARTS[1])
 
 
 def test_effort_is_a_power_of_the_number_of_rows():
