@@ -1,7 +1,7 @@
 """Matrix products: how many operations a batch of TransRA's takes, and how fast they could be.
 
 Takes shapes, gives counts and rates; never trains. Counted are the products of `kge/kernel.py` and
-`kge/losses.py` with full matrices and softmax, 2 operations per multiply-add, and nothing else: a
+`kge/factors.py` with full matrices and softmax, 2 operations per multiply-add, and nothing else: a
 test holds the count equal to what torch's own counter sees in one step.
 """
 
@@ -12,28 +12,35 @@ import torch
 
 from kge.blocks import Batch
 from kge.config import TransRAConfig
-from kge.losses import STEP
+from kge.factors import LINE, STEP
 
-# Dimensions: b queries, p pairs, m candidates, d and k as in TransRA.
+# Dimensions: b queries, p pairs, m candidates (`scored` with what fills them up), d and k as in
+# TransRA.
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+#: What numbers of queries and of scored points are filled up to multiples of.
+_STEPS = {"float32": (1, LINE), "bfloat16": (STEP, STEP)}
 
 
 def operations(batch: Batch, config: TransRAConfig, *, filled_up: bool = False) -> int:
     """Floating-point operations of the products of one step.
 
-    `filled_up`: with those of rows that fill products of half precision up to whole steps, which
-    are no use to anybody.
+    `filled_up`: with those of rows that fill products up to whole steps, which are no use to
+    anybody.
     """
     if config.projection != "full" or config.loss != "softmax":
         raise ValueError(
             f"projection and loss should be full and softmax to be counted, received "
             f"{config.projection} and {config.loss}"
         )
-    step = STEP if filled_up and config.precision == "bfloat16" else 1
+    queries, points = _STEPS[config.precision] if filled_up else (1, 1)
     return sum(
         _of_block(
-            len(block.head), len(block.tail), len(batch.candidates[block.pool].rows), config, step
+            _up(len(block.head), queries),
+            len(block.tail),
+            len(candidates := batch.candidates[block.pool].rows),
+            _up(len(candidates), points),
+            config,
         )
         for block in batch.blocks
     )
@@ -43,14 +50,14 @@ def _up(number: int, step: int) -> int:
     return number + -number % step
 
 
-def _of_block(b: int, p: int, m: int, config: TransRAConfig, step: int) -> int:
-    d, k, b = config.dim, config.relation_dim, _up(b, step)
+def _of_block(b: int, p: int, m: int, scored: int, config: TransRAConfig) -> int:
+    d, k = config.dim, config.relation_dim
     # Each row goes through its matrix, its gradient back, and both make the matrix's gradient.
     projected = b if config.tails == "still" else b + p + m
-    # Scores have the candidates' base as a further column, or as two halves.
-    bases = 2 if config.precision == "bfloat16" else 1
-    scores, by_query, by_points = k + bases, k, k + 1
-    return 2 * (3 * projected * d * k + b * _up(m, step) * (scores + by_query + by_points))
+    # In half precision the candidates' base is two columns of scores, and has one of gradients.
+    half = config.precision == "bfloat16"
+    scores, by_query, by_points = k + 2 * half, k, k + half
+    return 2 * (3 * projected * d * k + b * scored * (scores + by_query + by_points))
 
 
 def peak(*, sizes: Sequence[int], precision: str, runs: int) -> dict[str, float]:

@@ -107,7 +107,7 @@ def cost_of_epoch(
     learning, learned, steps = 0.0, 0, 0
     for batch in BlockSampler(made, config):
         begin = time.perf_counter()
-        learner.learn(batch, 1.0, torch.Generator().manual_seed(steps))
+        learner.learn(batch, 1.0, np.random.default_rng(steps))
         steps += 1
         if steps == 1:  # meets cold caches
             continue

@@ -14,7 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from kge.config import TransRAConfig
-from kge.losses import Pairs, Scratch, Slopes, Table, margin_ranking, sampled_softmax
+from kge.factors import Scratch, Table
+from kge.losses import Pairs, Slopes, margin_ranking, sampled_softmax
 
 # Dimensions: b queries, p pairs, m candidates, d and k as in TransRA.
 

@@ -5,52 +5,24 @@ factor; never touches a weight. The gradients are written out, since a b x m tab
 exist once: here scores become chances in place, and the chances are the gradient.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-# Dimensions: b queries, p positive pairs, m shared candidates, k columns, c pairs that are known.
+from kge.factors import Half, Scratch, Table, Whole
 
-#: Products of half precision are compiled for each new shape, and kept: so sizes go in such steps.
-STEP = 64
-#: Below every score: what fills a table up to a whole step.
-_NOTHING = -1e30
-#: Where a score's columns are halved in precision, its base is kept as two of them.
-_BASES = {torch.float32: 1, torch.bfloat16: 2}
-
-
-class Scratch:
-    """One piece of memory for the scores of block after block.
-
-    A table of scores is the largest thing in a training; a new one for each block would be asked
-    of the system, cleared by it, and scatter what is free.
-    """
-
-    def __init__(self) -> None:
-        self._held = torch.empty(0)
-
-    def table(self, rows: int, columns: int, precision: torch.dtype) -> Float[Tensor, "b m"]:
-        """Room for `rows` x `columns` numbers; what a former table held is overwritten."""
-        size = rows * columns
-        if self._held.dtype != precision or len(self._held) < size:
-            self._held = torch.empty(0)  # give it back before more is taken
-            self._held = torch.empty(size, dtype=precision)
-        return self._held[:size].view(rows, columns)
-
-
-class Table(NamedTuple):
-    """Scores of b queries against m candidates, `query @ points.T + base`, and of p true pairs."""
-
-    query: Float[Tensor, "b k"]
-    points: Float[Tensor, "m k"]
-    base: Float[Tensor, "m"]
-    positive: Float[Tensor, "p"]
+# Dimensions: b queries, n of them at a time, p positive pairs, m shared candidates, k columns,
+# c pairs that are known.
 
 
 class Pairs(NamedTuple):
-    """Which query each positive belongs to, what it weighs, and what is no negative."""
+    """Which query each positive belongs to, what it weighs, and what is no negative.
+
+    Both ascend by query.
+    """
 
     row: Int[Tensor, "p"]
     #: sums to 1 over a batch
@@ -84,34 +56,27 @@ def sampled_softmax(
     With every candidate there, log_expected 0 and one tail per query it is the full softmax.
     `precision` bfloat16 halves the table; sums and gradients of weights stay float32.
     """
-    columns = _BASES[precision]
-    query, points = _factors(table, log_expected, precision)
-    scores_bm = (scratch or Scratch()).table(len(query), len(points), precision)
-    torch.mm(query, points.T, out=scores_bm)
-    scores_bm[pairs.known] = -torch.inf
-    # The top keeps exponentials in range; it cancels out, so its own rounding does no harm.
-    top_b = scores_bm.amax(dim=1).float()
-    top_b.scatter_reduce_(0, pairs.row, table.positive, "amax")
-    top_b = top_b.to(precision)
-    scores_bm.sub_(top_b[:, None]).exp_()
-    total_b, top_b = scores_bm.sum(dim=1, dtype=torch.float32), top_b.float()
-    own_p = (table.positive - top_b.index_select(0, pairs.row)).exp()
-    total_p = total_b.index_select(0, pairs.row) + own_p
-    loss = (
-        pairs.weight * (total_p.log() + top_b.index_select(0, pairs.row) - table.positive)
-    ).sum()
-    share_b = torch.zeros_like(total_b).index_add_(0, pairs.row, pairs.weight / total_p)
-    by_query = (scores_bm @ points[:, :-columns]).float() * share_b[:, None]
-    scaled = torch.cat([query[:, :-columns].float() * share_b[:, None], share_b[:, None]], dim=1)
-    by_points = (scores_bm.T @ scaled.to(precision)).float()
-    by_points = by_points[: len(table.points)]
-    return Slopes(
-        loss=float(loss),
-        query=by_query,
-        points=by_points[:, :-1],
-        base=by_points[:, -1],
-        positive=pairs.weight * (own_p / total_p - 1.0),
-    )
+    factors = (Half if precision == torch.bfloat16 else Whole)(table, log_expected)
+    held, loss = scratch or Scratch(), 0.0
+    by_query, by_positive = torch.empty_like(table.query), torch.empty_like(table.positive)
+    for rows, own, part in _parts(pairs, len(table.query), factors.rows):
+        positive, scores_nm = table.positive[own], factors.scores(rows, held)
+        scores_nm[part.known] = -torch.inf
+        # The top keeps exponentials in range; it cancels out, so its own rounding does no harm.
+        top_n = scores_nm.amax(dim=1).float()
+        top_n.scatter_reduce_(0, part.row, positive, "amax")
+        top_n = top_n.to(precision)
+        scores_nm.sub_(top_n[:, None]).exp_()
+        total_n, top_n = scores_nm.sum(dim=1, dtype=torch.float32), top_n.float()
+        top_p = top_n.index_select(0, part.row)
+        own_p = (positive - top_p).exp_()
+        total_p = total_n.index_select(0, part.row) + own_p
+        loss += float((part.weight * (total_p.log() + top_p - positive)).sum())
+        by_positive[own] = part.weight * (own_p / total_p - 1.0)
+        share_n = torch.zeros_like(total_n).index_add_(0, part.row, part.weight / total_p)
+        by_query[rows] = factors.pull(rows, scores_nm, share_n)
+    by_points, by_base = factors.added(len(table.points))
+    return Slopes(loss, by_query, by_points, by_base, by_positive)
 
 
 def margin_ranking(table: Table, pairs: Pairs, margin: float) -> Slopes:
@@ -144,23 +109,18 @@ def margin_ranking(table: Table, pairs: Pairs, margin: float) -> Slopes:
     )
 
 
-def _factors(
-    table: Table, log_expected: Float[Tensor, "m"], precision: torch.dtype
-) -> tuple[Tensor, Tensor]:
-    """Query and points with the base as further columns, in the precision of the product.
-
-    In half precision points that nobody scores fill them up to a whole step.
-    """
-    columns, width = _BASES[precision], table.query.shape[1]
-    query = torch.ones(len(table.query), width + columns, dtype=precision)
-    query[:, :width] = table.query
-    size = len(table.points)
-    more = -size % STEP if columns > 1 else 0
-    points = torch.zeros(size + more, width + columns, dtype=precision)
-    points[:size, :width] = table.points
-    base = torch.full((size + more,), _NOTHING)
-    torch.sub(table.base, log_expected, out=base[:size])
-    points[:, width] = base
-    if columns > 1:
-        points[:, width + 1] = base - points[:, width].float()
-    return query, points
+def _parts(pairs: Pairs, count: int, rows: int) -> Iterator[tuple[slice, slice, Pairs]]:
+    """Some queries after the others: their rows, their positives, and these as `Pairs`."""
+    if rows >= count:
+        yield slice(0, count), slice(0, len(pairs.row)), pairs
+        return
+    starts = torch.arange(0, count + rows, rows)
+    bounds = [torch.searchsorted(each, starts).tolist() for each in (pairs.row, pairs.known[0])]
+    for n, first in enumerate(range(0, count, rows)):
+        own, known = (slice(*bound[n : n + 2]) for bound in bounds)
+        row, column = pairs.known
+        yield (
+            slice(first, min(first + rows, count)),
+            own,
+            Pairs(pairs.row[own] - first, pairs.weight[own], (row[known] - first, column[known])),
+        )

@@ -20,6 +20,7 @@ import numpy as np
 from kge.arrays import FacetArrays
 from kge.config import TransRAConfig
 from kge.errors import MemoryBudget
+from kge.factors import ROWS
 from kge.frame import Previous
 from kge.members import alone
 from kge.negatives import Pools
@@ -196,7 +197,8 @@ def _step(graph: Graph, config: TransRAConfig) -> int:
     points = most * (config.dim + 4 * width)
     queries = pairs * 6 * (config.dim + width)
     matrices = 8 * config.dim * width
-    scores = min(config.block, pairs) * most * _SCORE[config.precision]
+    at_once = min(config.block, pairs, ROWS if config.precision == "float32" else pairs)
+    scores = at_once * most * _SCORE[config.precision]
     return (rows + points + queries + matrices) * _FLOAT + scores
 
 

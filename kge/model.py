@@ -114,9 +114,9 @@ class AnchoredEmbedding(Representation):
         """The gradients by own parts and anchors, from that by the composed vectors of rows."""
         gate = self.gate.index_select(0, rows)[:, None]
         nearest, weight = self.nearest.index_select(0, rows), self.weight.index_select(0, rows)
-        leaned, by_anchors = (1.0 - gate) * slope, torch.zeros_like(self.anchors)
+        weight, by_anchors = (1.0 - gate) * weight, torch.zeros_like(self.anchors)
         for column in range(nearest.shape[1]):
-            by_anchors.index_add_(0, nearest[:, column], leaned * weight[:, column, None])
+            by_anchors.index_add_(0, nearest[:, column], slope * weight[:, column, None])
         return gate * slope, by_anchors
 
     def post_parameter_update(self) -> None:

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from pykeen.models import ERModel
 from torch import Tensor
 
@@ -33,6 +32,8 @@ from kge.progress import Progress, Share
 from kge.settle import settle, with_side_priors
 from kge.triples import Graph, graph_of_snapshot
 
+#: What else a seed is for: see `kge/blocks.py` and `kge/members.py`.
+_STEP = 3
 #: Mean cosine of the frame's holders, before and after, from which on the frame counts as kept.
 FRAME_KEPT = 0.95
 
@@ -203,7 +204,7 @@ class Training:
             if done >= 1.0:
                 return
             # All that is random in a step depends on its number, so that it can be done again.
-            draw = torch.Generator().manual_seed(_mixed(self._seed, self.step - self._first))
+            draw = np.random.default_rng([self._seed, _STEP, self.step - self._first])
             loss = self._learner.learn(batch, self._part * (1.0 - done), draw)
             self.step += 1
             self._follow(loss)
@@ -257,7 +258,3 @@ class Training:
         self.step, self._first = numbers["step"], numbers["first"]
         self.loss = numbers["loss"]
         self._sampler.restore(numbers["sampler"])
-
-
-def _mixed(seed: int, step: int) -> int:
-    return int(np.random.SeedSequence([seed, 3, step]).generate_state(1, np.uint64)[0] >> 1)

@@ -4,7 +4,8 @@ import pytest
 import torch
 from pykeen.losses import MarginRankingLoss
 
-from kge.losses import Pairs, Slopes, Table, margin_ranking, sampled_softmax
+from kge.factors import Table, Whole
+from kge.losses import Pairs, Slopes, margin_ranking, sampled_softmax
 
 NONE = (torch.empty(0, dtype=torch.long), torch.empty(0, dtype=torch.long))
 
@@ -23,7 +24,7 @@ def some_table(seed: int = 0, rows: int = 5, size: int = 7, pairs: int = 8):
     draw = torch.Generator().manual_seed(seed)
     normal = lambda *shape: torch.randn(*shape, generator=draw)  # noqa: E731
     table = Table(normal(rows, 3), normal(size, 3), normal(size), normal(pairs))
-    row = torch.randint(rows, (pairs,), generator=draw)
+    row = torch.randint(rows, (pairs,), generator=draw).sort().values
     weight = torch.rand(pairs, generator=draw) + 0.5
     known = (torch.tensor([0, 3, 3, 4]), torch.tensor([2, 2, 6, 0]))
     return table, Pairs(row, weight / weight.sum(), known)
@@ -55,6 +56,16 @@ def test_softmax_by_hand():
     assert found.loss == pytest.approx(math.log(4.0))
     assert found.positive.item() == pytest.approx(-3 / 4)
     assert found.base.item() == pytest.approx(3 / 4)
+
+
+def test_it_is_the_same_loss_a_few_queries_at_a_time(monkeypatch):
+    table, pairs = some_table(rows=7, pairs=12)
+    log_expected = torch.linspace(-1.0, 0.0, 7)
+    whole = sampled_softmax(table, pairs, log_expected)
+    for rows in (1, 2, 3, 7):
+        monkeypatch.setattr(Whole, "rows", rows)
+        found = sampled_softmax(table, pairs, log_expected)
+        torch.testing.assert_close(found, whole, rtol=1e-6, atol=1e-6)
 
 
 def test_all_candidates_once_is_the_full_softmax():
