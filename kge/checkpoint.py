@@ -24,7 +24,7 @@ from kge.errors import CheckpointMismatch
 from kge.train import Training
 
 #: Of what a training keeps and of the steps it takes: another version's checkpoint is refused.
-VERSION = 2
+VERSION = 3
 
 _NUMBERS = "training"
 

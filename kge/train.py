@@ -164,6 +164,8 @@ class Training:
         self.step = 0
         #: running mean of the loss, over about a tenth of a member's training
         self.loss = math.nan
+        #: the clock's share at which the present member began
+        self._since = 0.0
         self._ended: list[ERModel] = []
         self._begin()
 
@@ -191,16 +193,17 @@ class Training:
     def steps(self, share: Share | None = None) -> Iterator[Progress]:
         """Train to the end, one batch after another. `share`: see `kge.progress`."""
         while len(self._ended) < self.config.members:
+            if share is not None and self.step == self._first:
+                self._since = share(self.step)
+                if self._ended and self._since >= 1.0:
+                    return  # one that never learned would spoil what the others know
             yield from self._of_member(share)
             self._end()
 
     def _of_member(self, share: Share | None) -> Iterator[Progress]:
         own, members = self._sampler.total, self.config.members
         for batch in self._sampler:
-            if share is None:
-                done = (self.step - self._first) / own
-            else:
-                done = members * share(self.step) - len(self._ended)
+            done = (self.step - self._first) / own if share is None else self._done(share)
             if done >= 1.0:
                 return
             # All that is random in a step depends on its number, so that it can be done again.
@@ -212,6 +215,11 @@ class Training:
             note = f"member {len(self._ended) + 1} of {members}, " if members > 1 else ""
             total = members * own
             yield Progress(step=self.step, total=total, loss=loss, note=note + relation.name)
+
+    def _done(self, share: Share) -> float:
+        """How much of its part a member has had: members part evenly what is left of the clock."""
+        left = (1.0 - self._since) / (self.config.members - len(self._ended))
+        return (share(self.step) - self._since) / left if left > 0 else 1.0
 
     def _follow(self, loss: float) -> None:
         step, total = self.step - self._first, self._sampler.total
@@ -247,6 +255,7 @@ class Training:
             "step": self.step,
             "first": self._first,
             "members": len(self._ended),
+            "since": self._since,
             "loss": self.loss,
             "sampler": self._sampler.state(),
         }
@@ -256,5 +265,6 @@ class Training:
         while len(self._ended) < numbers["members"]:
             self._end()
         self.step, self._first = numbers["step"], numbers["first"]
+        self._since = numbers["since"]
         self.loss = numbers["loss"]
         self._sampler.restore(numbers["sampler"])

@@ -83,6 +83,22 @@ def test_a_clock_gives_each_an_equal_part(graph: Graph):
     assert len(training.trained().models) == 2
 
 
+def test_members_part_what_a_clock_that_jumps_has_left(graph: Graph):
+    training = Training(graph, dataclasses.replace(TWO, dim=18, members=3))
+    share = lambda step: 0.0 if step < 4 else 0.8 + (step - 4) / 50  # noqa: E731
+    learning = [training.numbers()["members"] for _ in training.steps(share)]
+    assert learning == [0] * 4 + [1] * 5 + [2] * 5
+    assert len(training.trained().models) == 3
+
+
+def test_who_never_learned_is_no_member(graph: Graph):
+    training = Training(graph, TWO)
+    steps = list(training.steps(lambda step: float(step == 4)))
+    assert len(steps) == 4
+    assert len(training.trained().models) == 1
+    assert not list(Training(graph, TWO).steps(lambda _: 1.0)), "no time, no step"
+
+
 @pytest.mark.parametrize("steps", [5, 60, 75])  # in the first, at its end, in the second
 def test_a_checkpoint_goes_on_in_any_member(graph: Graph, tmp_path: Path, steps: int):
     whole, first, second = (Training(graph, TWO) for _ in range(3))
