@@ -14,8 +14,8 @@ from kge.blocks import Batch
 from kge.config import TransRAConfig
 from kge.factors import LINE, STEP
 
-# Dimensions: b queries, p pairs, m candidates (`scored` with what fills them up), d and k as in
-# TransRA.
+# Dimensions: b queries, x tails that they meet one by one, m candidates (`scored` with what fills
+# them up), d and k as in TransRA.
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 #: What numbers of queries and of scored points are filled up to multiples of.
@@ -37,7 +37,7 @@ def operations(batch: Batch, config: TransRAConfig, *, filled_up: bool = False) 
     return sum(
         _of_block(
             _up(len(block.head), queries),
-            len(block.tail),
+            len(block.tail) + (_up(len(block.head), queries) if block.tempted.any() else 0),
             len(candidates := batch.candidates[block.pool].rows),
             _up(len(candidates), points),
             config,
@@ -50,10 +50,10 @@ def _up(number: int, step: int) -> int:
     return number + -number % step
 
 
-def _of_block(b: int, p: int, m: int, scored: int, config: TransRAConfig) -> int:
+def _of_block(b: int, x: int, m: int, scored: int, config: TransRAConfig) -> int:
     d, k = config.dim, config.relation_dim
     # Each row goes through its matrix, its gradient back, and both make the matrix's gradient.
-    projected = b if config.tails == "still" else b + p + m
+    projected = b if config.tails == "still" else b + x + m
     # In half precision the candidates' base is two columns of scores, and has one of gradients.
     half = config.precision == "bfloat16"
     scores, by_query, by_points = k + 2 * half, k, k + half

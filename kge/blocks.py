@@ -38,6 +38,8 @@ class Block(NamedTuple):
     #: int64 (query, tail) of everything that is no negative: these pairs, and further tails of a
     #: head that has too many for one block
     known: tuple[NDArray[np.int64], NDArray[np.int64]]
+    #: bool [b] which heads are negatives of their own queries, drawn or not
+    tempted: NDArray[np.bool_]
     #: which of the batch's candidates they meet
     pool: int
 
@@ -101,7 +103,7 @@ class BlockSampler:
                 random = self._random(_DRAW, self._round, self._batch)
                 blocks = [self._next_block(side) for side in batches[self._batch]]
                 candidates = {
-                    pool: self.pools.draw(pool, random, _heads(blocks, pool))
+                    pool: self.pools.draw(pool, random)
                     for pool in dict.fromkeys(block.pool for block in blocks)
                 }
                 self._batch += 1
@@ -160,20 +162,19 @@ class BlockSampler:
                 np.repeat(np.arange(len(units)), whole),
                 queries.tail[every].astype(np.int64),
             )
+        head, pool = queries.head[units].astype(np.int64), self.pools.of_side[side]
+        tempted = self.pools.tempted(pool, head)
+        tempted[known[0][known[1] == head[known[0]]]] = False  # who is a tail of his own
         return Block(
             side=side,
-            head=queries.head[units].astype(np.int64),
+            head=head,
             row=row,
             tail=tail,
             weight=queries.weight[edge],
             known=known,
-            pool=self.pools.of_side[side],
+            tempted=tempted,
+            pool=pool,
         )
-
-
-def _heads(blocks: Sequence[Block], pool: int) -> NDArray[np.int64]:
-    """Those who ask a pool."""
-    return np.concatenate([block.head for block in blocks if block.pool == pool])
 
 
 def shares(graph: Graph, config: TransRAConfig) -> NDArray[np.float64]:

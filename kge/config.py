@@ -140,15 +140,10 @@ class TransRAConfig:
             _at_least(field, getattr(self, field), 0)
         for field in _SIZES:
             _above(field, getattr(self, field), 0)
-        for field in (
-            "matrix_flips",
-            "prior_share",
-            "dropout",
-            "projected_dropout",
-            "behavior_share",
-        ):
+        for field in ("matrix_flips", "prior_share", "behavior_share", "refresh_share"):
             _share(field, getattr(self, field))
-        _share("refresh_share", self.refresh_share)
+        for field in ("dropout", "projected_dropout"):
+            _part(field, getattr(self, field))
         for field, known in _CHOICES.items():
             _one_of(field, getattr(self, field), get_args(known))
         self._check_together()
@@ -232,6 +227,11 @@ def _at_least(field: str, value: _Number, bound: int) -> None:
 def _share(field: str, value: _Number) -> None:
     if not 0 <= value <= 1:
         raise ConfigError(f"{field} should be from 0 to 1, received {_plain(value)}")
+
+
+def _part(field: str, value: _Number) -> None:
+    if not 0 <= value < 1:
+        raise ConfigError(f"{field} should be from 0 to less than 1, received {_plain(value)}")
 
 
 def _plain(value: _Number) -> str:

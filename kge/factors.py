@@ -21,7 +21,7 @@ LINE = 16
 #: cache, and each pass over it would wait for memory.
 ROWS = 512
 #: Below every score: what fills a table up to a whole step.
-_NOTHING = -1e30
+LEAST = -1e30
 
 
 class Scratch:
@@ -50,6 +50,8 @@ class Table(NamedTuple):
     points: Float[Tensor, "m k"]
     base: Float[Tensor, "m"]
     positive: Float[Tensor, "p"]
+    #: of one further negative per query; -inf where there is none
+    further: Float[Tensor, "b"] | None = None
 
 
 class Factors(Protocol):
@@ -79,7 +81,7 @@ class Whole:
         self._query, (size, width) = table.query, table.points.shape
         self._points = torch.zeros(size + -size % LINE, width)
         self._points[:size] = table.points
-        self._base = torch.full((len(self._points),), _NOTHING)
+        self._base = torch.full((len(self._points),), LEAST)
         torch.sub(table.base, log_expected, out=self._base[:size])
         self._by_points = torch.zeros_like(self._points)
         self._by_base = torch.zeros_like(self._base)
@@ -101,7 +103,7 @@ class Whole:
 
 
 class Half:
-    """Factors of bfloat16, all queries at once; sums and gradients of weights stay float32.
+    """Factors of bfloat16, all queries at once; each product is rounded when it is summed up.
 
     The base is two further columns: what half precision keeps of it, and of the rest.
     """
@@ -113,7 +115,7 @@ class Half:
         self._query[:, :width] = table.query
         self._points = torch.zeros(size + -size % STEP, width + 2, dtype=torch.bfloat16)
         self._points[:size, :width] = table.points
-        base = torch.full((len(self._points),), _NOTHING)
+        base = torch.full((len(self._points),), LEAST)
         torch.sub(table.base, log_expected, out=base[:size])
         self._points[:, width] = base
         self._points[:, width + 1] = base - self._points[:, width].float()

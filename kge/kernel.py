@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from kge.config import TransRAConfig
 from kge.factors import Scratch, Table
 from kge.losses import Pairs, Slopes, margin_ranking, sampled_softmax
 
-# Dimensions: b queries, p pairs, m candidates, d and k as in TransRA.
+# Dimensions: b queries, p pairs, x = p or p + b, m candidates, d and k as in TransRA.
 
 _PRECISION = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -34,11 +34,14 @@ class Ends(NamedTuple):
     """What meets in a block; biases are absent where the model has none."""
 
     head: Float[Tensor, "b d"]
-    tail: Float[Tensor, "p d"]
+    #: of pairs; where heads are tempted, of these as well
+    tail: Float[Tensor, "x d"]
     other: Float[Tensor, "m d"]
-    tail_bias: Float[Tensor, "p"] | None
+    tail_bias: Float[Tensor, "x"] | None
     other_bias: Float[Tensor, "m"] | None
     log_expected: Float[Tensor, "m"]
+    #: which heads are negatives of their own queries; None: none
+    tempted: Bool[Tensor, "b"] | None = None
 
 
 class Kept(NamedTuple):
@@ -53,9 +56,9 @@ class Gradients(NamedTuple):
 
     loss: float
     head: Float[Tensor, "b d"]
-    tail: Float[Tensor, "p d"]
+    tail: Float[Tensor, "x d"]
     other: Float[Tensor, "m d"]
-    tail_bias: Float[Tensor, "p"]
+    tail_bias: Float[Tensor, "x"]
     other_bias: Float[Tensor, "m"]
     maps: Maps
 
@@ -75,46 +78,54 @@ class Kernel:
         precision = _PRECISION[self.config.precision]
         dropped_bd = _times(ends.head, kept.head)
         query_bk = _times(_through(maps.head, dropped_bd, precision) + maps.shift, kept.query)
-        tail_pk = _through(maps.tail, ends.tail, precision)
+        tail_xk = _through(maps.tail, ends.tail, precision)
         other_mk = _through(maps.tail, ends.other, precision)
-        own_pk = query_bk.index_select(0, pairs.row)
-        positive_p = (own_pk * tail_pk).sum(dim=1).mul_(2.0) - _lengths(tail_pk)
+        row_x, count = _rows(ends, pairs), len(pairs.row)
+        own_xk = query_bk.index_select(0, row_x)
+        score_x = (own_xk * tail_xk).sum(dim=1).mul_(2.0) - _lengths(tail_xk)
         base_m = _lengths(other_mk).neg_()
         if ends.tail_bias is not None and ends.other_bias is not None:
-            positive_p += ends.tail_bias
+            score_x += ends.tail_bias
             base_m += ends.other_bias
-        table = Table(2.0 * query_bk, other_mk, base_m, positive_p)
+        further = None
+        if ends.tempted is not None:
+            further = score_x[count:].masked_fill(~ends.tempted, -torch.inf)
+        table = Table(2.0 * query_bk, other_mk, base_m, score_x[:count], further)
         found = self._loss(table, pairs, ends.log_expected, precision)
 
-        by_own_pk = 2.0 * found.positive[:, None] * tail_pk
-        by_tail_pk = 2.0 * found.positive[:, None] * (own_pk - tail_pk)
+        slope_x = found.positive
+        if ends.tempted is not None:
+            slope_x = torch.cat([found.positive, found.further])
+        by_own_xk = 2.0 * slope_x[:, None] * tail_xk
+        by_tail_xk = 2.0 * slope_x[:, None] * (own_xk - tail_xk)
         loss = found.loss
         if self.config.projected_l2 > 0:
             weight_p = 2.0 * self.config.projected_l2 * pairs.weight[:, None]
-            by_own_pk += weight_p * own_pk
-            by_tail_pk += weight_p * tail_pk
-        by_query_bk = (2.0 * found.query).index_add_(0, pairs.row, by_own_pk)
+            by_own_xk[:count] += weight_p * own_xk[:count]
+            by_tail_xk[:count] += weight_p * tail_xk[:count]
+        by_query_bk = (2.0 * found.query).index_add_(0, row_x, by_own_xk)
         by_query_bk = _times(by_query_bk, kept.query)
         by_other_mk = found.points.addcmul_(found.base[:, None], other_mk, value=-2.0)
-        by_head_bd = _times(_back(maps.head, by_query_bk, precision), kept.head)
-        by_tail_pd = _back(maps.tail, by_tail_pk, precision)
-        if self.config.n3 > 0:
-            by_tail_pd += _n3_slope(ends.tail, self.config.n3 * pairs.weight)
-            share_b = torch.zeros(len(ends.head)).index_add_(0, pairs.row, pairs.weight)
-            by_head_bd += _n3_slope(ends.head, self.config.n3 * share_b)
         by_maps = Maps(
             shift=by_query_bk.sum(dim=0),
             head=None if maps.head is None else by_query_bk.T @ dropped_bd,
             tail=None
             if maps.tail is None
-            else _outer(by_other_mk, ends.other, precision).addmm_(by_tail_pk.T, ends.tail),
+            else _outer(by_other_mk, ends.other, precision).addmm_(by_tail_xk.T, ends.tail),
         )
+        # From here on these may be the same memory as those by queries and points.
+        by_head_bd = _times(_back(maps.head, by_query_bk, precision), kept.head)
+        by_tail_xd = _back(maps.tail, by_tail_xk, precision)
+        if self.config.n3 > 0:
+            by_tail_xd[:count] += _n3_slope(ends.tail[:count], self.config.n3 * pairs.weight)
+            share_b = torch.zeros(len(ends.head)).index_add_(0, pairs.row, pairs.weight)
+            by_head_bd += _n3_slope(ends.head, self.config.n3 * share_b)
         return Gradients(
             loss=loss,
             head=by_head_bd,
-            tail=by_tail_pd,
+            tail=by_tail_xd,
             other=_back(maps.tail, by_other_mk, precision),
-            tail_bias=found.positive,
+            tail_bias=slope_x,
             other_bias=found.base,
             maps=by_maps,
         )
@@ -125,6 +136,13 @@ class Kernel:
         if self.config.loss == "margin":
             return margin_ranking(table, pairs, self.config.margin)
         return sampled_softmax(table, pairs, log_expected, precision, self._scratch)
+
+
+def _rows(ends: Ends, pairs: Pairs) -> Int[Tensor, "x"]:
+    """Which query each of `ends.tail` is met by."""
+    if ends.tempted is None:
+        return pairs.row
+    return torch.cat([pairs.row, torch.arange(len(ends.head))])
 
 
 def _lengths(rows: Float[Tensor, "n k"]) -> Float[Tensor, "n"]:

@@ -110,8 +110,12 @@ class _Step:
     def add(self, block: Block) -> float:
         """Add the gradients of one block; gives its part of the loss."""
         learner, candidates = self.learner, self.batch.candidates[block.pool]
-        head = self._places(_filled_up(block.head, learner.config))
-        tail = self._places(block.tail)
+        filled = _filled_up(block.head, learner.config)
+        head, tail, tempted = self._places(filled), self._places(block.tail), None
+        if block.tempted.any():
+            tail = torch.cat([tail, head])
+            tempted = torch.zeros(len(filled), dtype=torch.bool)
+            tempted[: len(block.head)] = torch.from_numpy(block.tempted)
         other = self._candidate_rows(candidates)
         row, swapped = learner.relations.side(block.side)
         if row not in self.open:
@@ -125,6 +129,7 @@ class _Step:
             tail_bias=None if self.bias is None else take(self.bias, tail),
             other_bias=None if self.bias is None else take(self.bias, other),
             log_expected=torch.from_numpy(candidates.log_expected),
+            tempted=tempted,
         )
         pairs = Pairs(
             row=torch.from_numpy(block.row),
@@ -156,8 +161,8 @@ class _Step:
         learner.move("own", self.rows, by_own, decay)
         if self.bias is not None:
             learner.move("bias", self.rows, self.by_bias, decay)
-        if self._composed or learner.config.prior_share > 0:
-            learner.move("anchors", slice(None), self.by_anchors, decay)
+        leaned_on = self.by_anchors.any(dim=1).nonzero()[:, 0]
+        learner.move("anchors", leaned_on, self.by_anchors[leaned_on], decay)
         for (name, row), gradient in learner.relations.pulled(self.open.values()).items():
             learner.move(name, slice(row, row + 1), gradient[None], decay)
 
@@ -220,8 +225,13 @@ def _filled_up(head: NDArray[np.int64], config: TransRAConfig) -> NDArray[np.int
 
 
 def _known(block: Block, candidates: Candidates) -> tuple[Tensor, Tensor]:
-    """(query, candidate) of the known tails that are among the candidates."""
+    """(query, candidate) of those among the candidates that are no negatives, or beside them."""
     row, tail = block.known
+    if block.tempted.any():
+        tempted = np.flatnonzero(block.tempted)
+        row, tail = np.append(row, tempted), np.append(tail, block.head[tempted])
+        order = np.argsort(row, kind="stable")
+        row, tail = row[order], tail[order]
     if candidates.contiguous:
         column = tail - candidates.rows[0]
         found = (column >= 0) & (column < len(candidates.rows))

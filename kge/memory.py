@@ -16,13 +16,15 @@ import math
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kge.arrays import FacetArrays
 from kge.config import TransRAConfig
 from kge.errors import MemoryBudget
 from kge.factors import ROWS
 from kge.frame import Previous
-from kge.members import alone
+from kge.losses import SLICE
+from kge.members import alone, together
 from kge.negatives import Pools
 from kge.triples import Graph
 
@@ -45,6 +47,8 @@ _ROW_BUILDING = 64
 _ROW_COPIES = 8
 #: Bytes of a score in a step; products of half precision are laid out anew before they are made.
 _SCORE = {"float32": 4, "bfloat16": 6}
+#: Tables that the margin loss has of a block, and copies of the pairs that it looks at together.
+_MARGIN, _SLICES = 3, 4
 #: What torch and the allocator keep beside, once a step was taken.
 _BESIDE = 32 * MIB
 #: The allocator gives back little of what building took.
@@ -92,13 +96,15 @@ def predict(graph: Graph, config: TransRAConfig, beside: int = 0) -> Plan:
 def plan(graph: Graph, config: TransRAConfig, room: Room) -> Plan:
     """Dials whose peak is within the budget: blocks, then negatives are halved until it is.
 
-    The same graph, dials and room give the same plan. Raises `MemoryBudget` where no blocks are
-    small enough.
+    Where what is handed out is too large, or no blocks are small enough, members are left out. The
+    same graph, dials and room give the same plan. Raises `MemoryBudget` where nothing helps.
     """
     found = predict(graph, config, room.beside)
     while found.peak > room.budget:
         moment = max(found.moments, key=found.moments.__getitem__)
         smaller = _smaller(found.config) if moment == "step" else None
+        if smaller is None and found.config.members > 1:
+            smaller = together(found.config, found.config.members - 1)
         if smaller is None:
             told = ", ".join(f"{name} {size // MIB} MiB" for name, size in found.moments.items())
             before = (LIBRARIES + room.beside + _graph(graph)) // MIB
@@ -133,13 +139,22 @@ def _graph(graph: Graph) -> int:
 
 
 def _units(graph: Graph) -> int:
-    """At most so many queries: a side's edges, or the entities of its head type."""
-    edges = np.bincount(graph.relation, minlength=len(graph.relations))
-    sizes = [t.stop - t.start for t in graph.types]
-    return sum(
-        min(int(edges[side % len(edges)]), sizes[graph.head_type_code(side)])
-        for side in range(2 * len(edges))
-    )
+    return int(_queries_of_sides(graph).sum())
+
+
+def _queries_of_sides(graph: Graph) -> NDArray[np.int64]:
+    """At most so many queries of each side: its edges, or the entities of its head type."""
+    edges = np.tile(np.bincount(graph.relation, minlength=len(graph.relations)), 2)
+    sizes = np.array([t.stop - t.start for t in graph.types])
+    heads = sizes[[graph.head_type_code(side) for side in range(len(edges))]]
+    return np.minimum(edges, heads)
+
+
+def _queries_of_a_block(graph: Graph, config: TransRAConfig) -> int:
+    """At most so many, where a side's queries are spread evenly over its blocks."""
+    edges = np.tile(np.bincount(graph.relation, minlength=len(graph.relations)), 2)
+    blocks = np.maximum(-(-edges // config.block), 1)
+    return int(np.ceil(_queries_of_sides(graph) / blocks).max())
 
 
 def _queries(graph: Graph) -> int:
@@ -197,8 +212,11 @@ def _step(graph: Graph, config: TransRAConfig) -> int:
     points = most * (config.dim + 4 * width)
     queries = pairs * 6 * (config.dim + width)
     matrices = 8 * config.dim * width
-    at_once = min(config.block, pairs, ROWS if config.precision == "float32" else pairs)
+    asked = _queries_of_a_block(graph, config)
+    at_once = min(asked, ROWS) if config.precision == "float32" else asked
     scores = at_once * most * _SCORE[config.precision]
+    if config.loss == "margin":
+        scores = (_MARGIN * asked * (most + 1) + _SLICES * SLICE) * _FLOAT
     return (rows + points + queries + matrices) * _FLOAT + scores
 
 

@@ -31,8 +31,6 @@ class Pools:
 
     def __init__(self, graph: Graph, config: TransRAConfig) -> None:
         self._pools: list[_Pool] = []
-        #: about as many heads as a batch has at most
-        self._heads = max(config.batch, config.block)
         self.of_side: list[int] = []
         known: dict[object, int] = {}
         for side in range(2 * len(graph.relations)):
@@ -42,20 +40,25 @@ class Pools:
                 self._pools.append(_pool(rows, graph, config))
             self.of_side.append(known[key])
 
-    def draw(self, pool: int, random: Generator, heads: NDArray[np.int64]) -> Candidates:
-        """The candidates of one batch, with those of its `heads` that the pool has.
+    def draw(self, pool: int, random: Generator) -> Candidates:
+        """The candidates of one batch."""
+        return self._pools[pool].draw(random)
+
+    def tempted(self, pool: int, heads: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which heads a query has to meet beside what is drawn: those that the pool has.
 
         An entity is the most tempting wrong answer to its own query, above all while matrices are
-        near the identity they start from; chance alone would show it too rarely.
+        near the identity they start from; chance alone would show it too rarely. Our design.
         """
-        return self._pools[pool].draw(random, heads)
+        of = self._pools[pool]
+        if not of.drawn:
+            return np.zeros(len(heads), dtype=bool)
+        place = np.searchsorted(of.rows, heads).clip(max=len(of.rows) - 1)
+        return of.rows[place] == heads
 
     def most(self) -> int:
         """The most candidates that a batch can have of one pool."""
-        return max(
-            min(len(pool.rows), pool.drawn + self._heads) if pool.drawn else len(pool.rows)
-            for pool in self._pools
-        )
+        return max(pool.drawn or len(pool.rows) for pool in self._pools)
 
 
 class _Pool(NamedTuple):
@@ -65,19 +68,15 @@ class _Pool(NamedTuple):
     cumulative: NDArray[np.float64]
     log_expected: NDArray[np.float32]
 
-    def draw(self, random: Generator, certain: NDArray[np.int64]) -> Candidates:
+    def draw(self, random: Generator) -> Candidates:
         if not self.drawn:
             whole = len(self.rows) == self.rows[-1] - self.rows[0] + 1
             return Candidates(self.rows, self.log_expected, whole)
         # Sorted draws find their places faster, and come out in order.
         drawn = np.sort(random.random(self.drawn))
-        by_chance = np.searchsorted(self.cumulative, drawn, side="right")
-        asked = np.searchsorted(self.rows, certain).clip(max=len(self.rows) - 1)
-        asked = asked[self.rows[asked] == certain]
-        place = np.unique(np.concatenate([by_chance, asked]))
-        log_expected = self.log_expected[place]
-        log_expected[np.searchsorted(place, asked)] = 0.0
-        return Candidates(self.rows[place], log_expected, contiguous=False)
+        place = np.searchsorted(self.cumulative, drawn, side="right")
+        place = place[np.diff(place, prepend=-1) > 0]
+        return Candidates(self.rows[place], self.log_expected[place], contiguous=False)
 
 
 def _members(graph: Graph, side: int, config: TransRAConfig) -> tuple[object, NDArray[np.int64]]:

@@ -6,7 +6,7 @@ writes a file and never looks at a clock: its caller owns deadline, cancel and t
 
 import math
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -128,9 +128,9 @@ def begin_graph(
 def fitted(graph: Graph, chosen: Chosen, room: Room) -> Chosen:
     """Dials by which a training keeps to a room. Raises `MemoryBudget` where none do."""
     config, reasons = plan(graph, chosen.config, room).config, dict(chosen.reasons)
-    for dial in ("block", "batch", "negatives"):
-        if getattr(config, dial) != getattr(chosen.config, dial):
-            reasons[dial] = f"shrunk to fit into {room.budget // MIB} MiB"
+    for field in fields(config):
+        if getattr(config, field.name) != getattr(chosen.config, field.name):
+            reasons[field.name] = f"shrunk to fit into {room.budget // MIB} MiB"
     return Chosen(config, reasons)
 
 
@@ -165,7 +165,7 @@ class Training:
         #: running mean of the loss, over about a tenth of a member's training
         self.loss = math.nan
         #: the clock's share at which the present member began
-        self._since = 0.0
+        self._since, self._by_clock = 0.0, False
         self._ended: list[ERModel] = []
         self._begin()
 
@@ -192,13 +192,15 @@ class Training:
 
     def steps(self, share: Share | None = None) -> Iterator[Progress]:
         """Train to the end, one batch after another. `share`: see `kge.progress`."""
+        self._by_clock = share is not None
         while len(self._ended) < self.config.members:
             if share is not None and self.step == self._first:
                 self._since = share(self.step)
                 if self._ended and self._since >= 1.0:
                     return  # one that never learned would spoil what the others know
             yield from self._of_member(share)
-            self._end()
+            if self.step > self._first or not self._ended:
+                self._end()  # unless a clock had jumped over its part before it learned anything
 
     def _of_member(self, share: Share | None) -> Iterator[Progress]:
         own, members = self._sampler.total, self.config.members
@@ -231,7 +233,7 @@ class Training:
 
         A member halfway through would spoil what the others know.
         """
-        done = self.step - self._first >= self._sampler.total
+        done = not self._by_clock and self.step - self._first >= self._sampler.total
         learning = len(self._ended) < self.config.members and (done or not self._ended)
         models = [*self._ended, self._model] if learning else list(self._ended)
         config = together(self.config, len(models))
@@ -244,7 +246,8 @@ class Training:
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor that training changes, to be saved, or overwritten in place."""
-        found = self._learner.state()
+        over = len(self._ended) == self.config.members
+        found = {} if over else self._learner.state()
         for number, model in enumerate(self._ended):
             found |= {f"member.{number}.{k}": v.data for k, v in model.named_parameters()}
         return found

@@ -14,22 +14,26 @@ from kge.losses import Pairs
 ROWS, PAIRS, OTHERS, DIM = 4, 6, 5, 3
 ROW = torch.tensor([0, 0, 1, 2, 3, 3])
 KNOWN = (torch.tensor([0, 2, 3]), torch.tensor([1, 4, 0]))
+TEMPTED = torch.tensor([True, False, True, True])
 WEIGHT = torch.tensor([0.1, 0.2, 0.3, 0.15, 0.05, 0.2])
 
 
-def given(*, tails: str, bias: bool, dropout: bool):
+def given(*, tails: str, bias: bool, dropout: bool, tempted: bool = False):
     draw = torch.Generator().manual_seed(5)
     normal = lambda *shape: torch.randn(*shape, generator=draw).requires_grad_()  # noqa: E731
+    met = PAIRS + (ROWS if tempted else 0)
     ends = Ends(
         head=normal(ROWS, DIM),
-        tail=normal(PAIRS, DIM),
+        tail=normal(met, DIM),
         other=normal(OTHERS, DIM),
-        tail_bias=normal(PAIRS) if bias else None,
+        tail_bias=normal(met) if bias else None,
         other_bias=normal(OTHERS) if bias else None,
         log_expected=torch.linspace(-1.0, 0.0, OTHERS),
+        tempted=TEMPTED if tempted else None,
     )
     head = normal(DIM, DIM)
-    tail = {"same": head, "own": normal(DIM, DIM), "still": None}[tails]
+    tail = {"same": head, "own": normal(DIM, DIM), "still": None, "swapped": head}[tails]
+    head = None if tails == "swapped" else head
     keep = lambda width: (torch.rand(ROWS, width, generator=draw) > 0.4) / 0.6  # noqa: E731
     kept = Kept(keep(DIM), keep(DIM)) if dropout else Kept(None, None)
     return ends, Maps(normal(DIM), head, tail), kept
@@ -41,13 +45,14 @@ def twin(config: TransRAConfig, ends: Ends, maps: Maps, kept: Kept) -> torch.Ten
     matrices = [
         m for m in (maps.head, maps.tail if config.tails == "own" else None) if m is not None
     ]
-    identity, zero = torch.eye(DIM), torch.zeros(DIM)
     # Dropout of the projected head: the query is made first and scored through the identity.
     heads = ends.head if kept.head is None else ends.head * kept.head
-    queries = heads @ maps.head.T + maps.shift
+    identity = torch.eye(DIM)
+    queries = heads @ (identity if maps.head is None else maps.head).T + maps.shift
     if kept.query is not None:
         queries = queries * kept.query
-    through = {"same": maps.head, "own": maps.tail, "still": identity}[config.tails]
+    through = identity if maps.tail is None else maps.tail
+    zero = torch.zeros(DIM)
 
     def one(n, tail, bias):
         point = through @ tail
@@ -58,7 +63,9 @@ def twin(config: TransRAConfig, ends: Ends, maps: Maps, kept: Kept) -> torch.Ten
         plain = interaction_of(TransRAConfig(dim=DIM, relation_dim=DIM, tails="same", bias=False))
         return plain(query, (zero, identity), point)
 
-    if kept.head is None and kept.query is None:  # then the model's own interaction says the same
+    if (
+        kept.head is None and kept.query is None and maps.head is not None
+    ):  # then the model's own interaction says the same
         direct = score(ends.head[0], (maps.shift, *matrices), _tail(ends, 0))
         torch.testing.assert_close(direct, one(0, ends.tail[0], _bias(ends.tail_bias, 0)))
     known = set(zip(*(part.tolist() for part in KNOWN), strict=True))
@@ -67,10 +74,14 @@ def twin(config: TransRAConfig, ends: Ends, maps: Maps, kept: Kept) -> torch.Ten
         positive = one(row, ends.tail[pair], _bias(ends.tail_bias, pair))
         rest = [j for j in range(OTHERS) if (row, j) not in known]
         negative = torch.stack([one(row, ends.other[j], _bias(ends.other_bias, j)) for j in rest])
+        certain = negative[:0]
+        if ends.tempted is not None and ends.tempted[row]:
+            own = PAIRS + row
+            certain = one(row, ends.tail[own], _bias(ends.tail_bias, own))[None]
         if config.loss == "margin":
-            loss = (config.margin + negative - positive).relu().mean()
+            loss = (config.margin + torch.cat([negative, certain]) - positive).relu().mean()
         else:
-            corrected = torch.cat([positive[None], negative - ends.log_expected[rest]])
+            corrected = torch.cat([positive[None], negative - ends.log_expected[rest], certain])
             loss = corrected.logsumexp(0) - positive
         total = total + WEIGHT[pair] * loss
         total = total + config.n3 * WEIGHT[pair] * ends.tail[pair].abs().pow(3).sum()
@@ -89,16 +100,19 @@ def _tail(ends: Ends, n: int):
 
 
 @pytest.mark.parametrize("loss", ["softmax", "margin"])
-@pytest.mark.parametrize("tails", ["same", "own", "still"])
+@pytest.mark.parametrize("tails", ["same", "own", "still", "swapped"])
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("extras", [False, True])
-def test_gradients_equal_autograds(loss: str, tails: str, bias: bool, extras: bool):
-    config = TransRAConfig(dim=DIM, relation_dim=DIM, tails=tails, bias=bias, loss=loss, margin=2.0)
-    if extras:
+@pytest.mark.parametrize("extras", [(), ("regularizers",), ("regularizers", "dropout", "tempted")])
+def test_gradients_equal_autograds(loss: str, tails: str, bias: bool, extras: tuple[str, ...]):
+    """`swapped`: tails that stay still ask for heads, without reciprocal relations."""
+    form = "still" if tails == "swapped" else tails
+    config = TransRAConfig(dim=DIM, relation_dim=DIM, tails=form, bias=bias, loss=loss, margin=2.0)
+    if "regularizers" in extras:
         config = dataclasses.replace(config, n3=0.03, projected_l2=0.07)
-    ends, maps, kept = given(tails=tails, bias=bias, dropout=extras)
+    dropout, tempted = "dropout" in extras, "tempted" in extras
+    ends, maps, kept = given(tails=tails, bias=bias, dropout=dropout, tempted=tempted)
     leaves = [leaf for leaf in (*ends[:5], maps.shift, maps.head) if leaf is not None]
-    if tails == "own":
+    if tails in ("own", "swapped"):
         leaves.append(maps.tail)
     expected = twin(config, ends, maps, kept)
     slopes = torch.autograd.grad(expected, leaves)
@@ -106,11 +120,12 @@ def test_gradients_equal_autograds(loss: str, tails: str, bias: bool, extras: bo
     with torch.no_grad():
         found = Kernel(config).block(ends, maps, pairs, kept)
     by_head = found.maps.head + found.maps.tail if tails == "same" else found.maps.head
+    assert (by_head is None) == (tails == "swapped")
     parts = [found.head, found.tail, found.other]
     if bias:
         parts += [found.tail_bias, found.other_bias]
-    parts += [found.maps.shift, by_head]
-    if tails == "own":
+    parts += [part for part in (found.maps.shift, by_head) if part is not None]
+    if tails in ("own", "swapped"):
         parts.append(found.maps.tail)
     for part, slope in zip(parts, slopes, strict=True):
         torch.testing.assert_close(part, slope, rtol=1e-4, atol=1e-5)

@@ -99,6 +99,25 @@ def test_who_never_learned_is_no_member(graph: Graph):
     assert not list(Training(graph, TWO).steps(lambda _: 1.0)), "no time, no step"
 
 
+def test_by_a_clock_nobody_counts_before_the_part_is_over(graph: Graph):
+    """However many rounds it holds: each learns on at falling rates to the end of its part."""
+    training = Training(graph, dataclasses.replace(TWO, epochs=0.5))
+    models = [len(training.trained().models) for _ in training.steps(lambda step: step / 60)]
+    assert models == [1] * 60
+    assert len(training.trained().models) == 2
+
+
+def test_what_is_over_can_be_saved(graph: Graph, tmp_path: Path):
+    training, other = (Training(graph, dataclasses.replace(TWO, epochs=0.5)) for _ in range(2))
+    finished(training)
+    save(training, tmp_path / "training.safetensors")
+    load(other, tmp_path / "training.safetensors")
+    assert not list(other.steps())
+    np.testing.assert_array_equal(
+        other.trained().arrays().vectors, training.trained().arrays().vectors
+    )
+
+
 @pytest.mark.parametrize("steps", [5, 60, 75])  # in the first, at its end, in the second
 def test_a_checkpoint_goes_on_in_any_member(graph: Graph, tmp_path: Path, steps: int):
     whole, first, second = (Training(graph, TWO) for _ in range(3))

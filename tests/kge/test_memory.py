@@ -13,7 +13,10 @@ import pytest
 from graphsvc.snapshot import RelationInfo, TypeRange
 from kge.config import TransRAConfig
 from kge.errors import MemoryBudget
+from kge.members import together
 from kge.memory import LIBRARIES, MIB, Room, plan, predict
+from kge.policy import Chosen
+from kge.train import fitted
 from kge.triples import Graph
 
 _CHILD = """
@@ -71,6 +74,10 @@ FACTS = {
     [
         ((500_000, 2_000_000, 20), {}),
         ((500_000, 500_000, 20), {"dim": 96, "relation_dim": 32, "optimizer": "adam"}),
+        (
+            (100_000, 500_000, 20),
+            {"loss": "margin", "batch": 8192, "block": 8192, "negatives": 8192},
+        ),
         ((30_000, 300_000, 200), FACTS),
         ((30_000, 300_000, 200), FACTS | {"dim": 512, "relation_dim": 512, "members": 2}),
     ],
@@ -111,6 +118,22 @@ def test_blocks_shrink_until_the_budget_holds(precision: str, over: int):
     assert plan(graph, config, Room(whole.peak)).config == config
     # what other trainings keep meanwhile takes its part
     assert plan(graph, config, Room(whole.peak, beside=over)).config == found.config
+
+
+def test_members_are_left_out_where_the_bundle_would_be_too_large():
+    graph = random_graph(5_000, 50_000, 200)
+    three = TransRAConfig(
+        dim=384, relation_dim=384, members=3, projection="block", projection_blocks=48,
+        tails="still", gate_edges=0.0, settle=False,
+    )  # fmt: skip
+    two = predict(graph, together(three, 2)).peak
+    assert predict(graph, three).peak > two
+    found = plan(graph, three, Room(two)).config
+    assert found == together(three, 2)
+    chosen = fitted(graph, Chosen(three, {"members": "time"}), Room(two))
+    assert chosen.reasons["members"] == f"shrunk to fit into {two // MIB} MiB"
+    with pytest.raises(MemoryBudget):
+        plan(graph, three, Room(predict(graph, together(three, 1)).peak - MIB))
 
 
 def test_what_cannot_fit_is_refused_with_numbers():

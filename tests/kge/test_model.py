@@ -106,7 +106,7 @@ def test_long_rows_are_pulled_back_to_the_ball():
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("dim", 0), ("dropout", 1.5), ("epochs", 0.0), ("gate_edges", -1.0), ("n3", -0.1)],
+    [("dim", 0), ("dropout", 1.0), ("epochs", 0.0), ("gate_edges", -1.0), ("n3", -0.1)],
 )
 def test_a_senseless_dial_is_refused(field: str, value: object):
     with pytest.raises(ConfigError, match=f"{field} should be"):
