@@ -1,9 +1,12 @@
 import dataclasses
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from pykeen.losses import MarginRankingLoss
+from pykeen.models import TransR
 
 from graphsvc.artifact import ArtifactStore
 from kge.blocks import BlockSampler
@@ -171,6 +174,53 @@ def added_up(learner, batch) -> tuple[float, _Step]:
     """What a batch's blocks add up to, before anything moves."""
     step = _Step(learner, batch, rng(0))
     return sum(step.add(block) for block in batch.blocks), step
+
+
+def test_without_both_mechanisms_a_step_has_pykeens_gradients_of_its_own_transr(make_snapshot):
+    """PyKEEN's model class, clamp and margin loss; lengths squared, as in the paper."""
+    graph = graph_of_snapshot(make_snapshot(EDGES))
+    config = dataclasses.replace(
+        SMALL, dropout=0.0, prior_share=0.0, margin=2.0, batch=20, matrix_gain=0.3, **ARMS["transr"]
+    )
+    batch, learner = first_batch(graph, config), Learner(graph, build_model(graph, config), config)
+    theirs = TransR(
+        triples_factory=graph.factory(reciprocal=False), embedding_dim=8, relation_dim=8,
+        scoring_fct_norm=2, power_norm=True,
+        loss=MarginRankingLoss(margin=config.margin), random_seed=0,
+    )  # fmt: skip
+    entities, (shifts, maps) = theirs.entity_representations[0], theirs.relation_representations
+    ours = learner.tables
+    with torch.no_grad():
+        entities._embeddings.weight.copy_(ours["own"])
+        shifts._embeddings.weight.copy_(ours["shift"])
+        maps._embeddings.weight.copy_(ours["head.0"].transpose(1, 2).flatten(1))
+    pairs, total = sum(len(block.tail) for block in batch.blocks), torch.zeros(())
+    for block in batch.blocks:
+        assert np.ptp(block.weight) == 0
+
+        def scored(row, tails, block=block):
+            heads = torch.full((len(tails),), int(block.head[row]))
+            first, last = (
+                (torch.tensor(tails), heads) if block.side >= 2 else (heads, torch.tensor(tails))
+            )
+            relation = torch.full_like(heads, block.side % 2)
+            return theirs.score_hrt(torch.stack([first, relation, last], dim=1))[:, 0]
+
+        known = {tuple(pair) for pair in np.stack(block.known, axis=1).tolist()}
+        for row, tail in zip(block.row.tolist(), block.tail.tolist(), strict=True):
+            others = batch.candidates[block.pool].rows.tolist()
+            negative = scored(row, [n for n in others if (row, n) not in known])
+            loss = theirs.loss.process_slcwa_scores(scored(row, [tail])[None], negative[None])
+            total = total + loss / pairs
+    total.backward()
+    loss, step = added_up(learner, batch)
+    assert loss == pytest.approx(total.item(), rel=1e-5)
+    close = partial(torch.testing.assert_close, rtol=1e-3, atol=1e-6)
+    close(step.by_values, entities._embeddings.weight.grad[step._indices()])
+    for row, opened in step.open.items():
+        slopes = opened.slopes()
+        close(slopes.shift, shifts._embeddings.weight.grad[row])
+        close((slopes.head + slopes.tail).T.flatten(), maps._embeddings.weight.grad[row])
 
 
 def slopes_of(graph, config, batch):
