@@ -15,7 +15,8 @@ from ablation import ARMS, parted
 from graphsvc.artifact import ArtifactStore
 from kge.arms import BEFORE, SWITCHES, arm_dials
 from kge.bundle import Bundle, seal_bundle
-from kge.dials import Dials
+from kge.config import TransRAConfig
+from kge.dials import Dials, set_ones
 from kge.errors import ConfigError, MemoryBudget, UnknownModel
 from kge.evaluate import scorer_of
 from kge.memory import Room
@@ -47,24 +48,35 @@ def _train_arm(name: str, own: Mapping[str, Any]) -> Train:
         room: Room | None = None,
         seconds: float | None = None,
     ) -> Generator[Progress, None, Scorer]:
-        begin = partial(_begin, own, graph, transra_dials(name, seed, own), room, seconds)
+        dials = transra_dials(name, seed, own)
+        begin = partial(_begin, own, graph, dials, room)
+        first = _first_part(name, dials)
+        before = begin(None if seconds is None else first * seconds, None)
         if name not in BEFORE:
-            return (yield from _steps(begin(None), share))
+            return (yield from _steps(before, share))
         # A frame holds what a bundle before had: the arm's last part is a refresh of its first.
-        before = begin(None)
-        first = 1.0 / (1.0 + before.config.refresh_share)
         yield from _steps(before, _part(share, 0.0, first))
         with TemporaryDirectory(prefix="arm-") as folder:
+            trained = before.trained()
             bundle = seal_bundle(
                 ArtifactStore(Path(folder)),
                 _NO_SNAPSHOT,
-                before.trained().arrays(),
-                dials={},
+                trained.arrays(),
+                # Of the members that have learned: by these a refresh keeps the form.
+                dials=asdict(trained.config),
                 metrics={},
             )
-            return (yield from _steps(begin(bundle), _part(share, first, 1.0)))
+            return (yield from _steps(begin(None, bundle), _part(share, first, 1.0)))
 
     return train
+
+
+def _first_part(name: str, dials: Dials) -> float:
+    """The share of the clock that trains from nothing: all of it where no refresh comes after."""
+    if name not in BEFORE:
+        return 1.0
+    refresh: float = set_ones(dials).get("refresh_share", TransRAConfig().refresh_share)
+    return 1.0 / (1.0 + refresh)
 
 
 def _begin(
@@ -90,8 +102,17 @@ def _steps(training: Training, share: Share | None) -> Generator[Progress, None,
         return scorer_of(training.trained().arrays())
 
     for told in training.steps(share):
-        yield replace(told, so_far=so_far)
+        yield replace(told, so_far=so_far if _whole(training) else None)
     return so_far()
+
+
+def _whole(training: Training) -> bool:
+    """Whether what is learned so far can be looked at.
+
+    A refresh tells its frame by the coordinates of all members, so all of them have to be done.
+    """
+    learned = training.trained().config
+    return training.previous is None or learned.members == training.config.members
 
 
 def _part(share: Share | None, begin: float, end: float) -> Share | None:
@@ -126,7 +147,8 @@ def chosen(name: str, graph: Graph, seed: int, room: Room, seconds: float) -> di
     base, own = parted(name)
     if base not in ARMS:
         return {}
-    found = choose(graph, transra_dials(base, seed, own), seconds=seconds)
+    dials = transra_dials(base, seed, own)
+    found = choose(graph, dials, seconds=_first_part(base, dials) * seconds)
     found = fitted(graph, found, room)
     return {"dials": asdict(found.config), "reasons": found.reasons}
 

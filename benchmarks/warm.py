@@ -35,7 +35,9 @@ def measure(graph: Graph, dials: Dials, judge: Judge) -> Mapping[str, Any]:
         store = ArtifactStore(Path(folder))
 
         def seal(arrays: BundleArrays) -> Bundle:
-            return seal_bundle(store, _NOTHING, arrays, dials={}, metrics={})
+            # With its dials, as the service does: a refresh keeps the form of what it begins with.
+            own = arrays.dials or {}
+            return seal_bundle(store, _NOTHING, arrays, dials=own, metrics={})
 
         before = _run(without(graph, new), dials, None)[1]
         base = seal(before)

@@ -14,9 +14,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import link_prediction
 import timed
 from evaluating import measure_evaluation
-from models import ARMS, MODELS, transra_dials
+from models import ARMS, MODELS, chosen, model, transra_dials
 
 from graphsvc.report import rows_of
+from kge.memory import Room
 from kge.policy import choose
 from kge.progress import Progress
 
@@ -150,6 +151,40 @@ def test_the_frame_arm_ends_with_a_refresh_that_keeps_to_the_clock():
     # Five sixths of the time for the first training, and the refresh has the rest.
     assert asked[second] == pytest.approx(5 / 6, abs=0.05)
     assert asked[-1] == pytest.approx(1.0, abs=0.03)
+
+
+@pytest.mark.parametrize("name", ["frame", "both"])
+def test_a_refresh_keeps_the_members_that_the_clock_gave(name: str):
+    """With time for members the vectors are longer than a graph alone would have them."""
+    graph, _ = planted()
+    seconds = 40.0
+    done = iter(np.linspace(0.0, 1.2, 151))
+    dials = chosen(name, graph, 0, Room(2**32), seconds)["dials"]
+    assert dials["members"] > 1, "or this says nothing"
+    training = model(name, seconds=seconds)(graph, seed=0, share=lambda _step: float(next(done)))
+    looked = 0
+    while True:
+        try:
+            told = next(training)
+        except StopIteration as ended:
+            scorer = ended.value
+            break
+        if told.so_far is not None and told.step % 10 == 0:
+            looked += bool(told.so_far().candidate_bytes)
+    assert looked > 5
+    assert scorer.candidate_bytes == (2 * dials["dim"] + 4) * 4
+
+
+def test_the_first_part_of_a_frame_has_members_by_its_own_share_of_the_clock():
+    graph, _ = planted()
+    room = Room(2**32)
+
+    def members(name: str, seconds: float) -> int:
+        return chosen(name, graph, 0, room, seconds)["dials"]["members"]
+
+    least = next(s for s in np.arange(0.5, 60.0, 0.5) if members("transr", float(s)) == 2)
+    assert members("frame", float(least)) == 1, "five sixths of that are not enough"
+    assert members("frame", float(least) * 6 / 5) == 2
 
 
 def test_what_does_not_fit_into_memory_fails_alone(files, monkeypatch):

@@ -6,17 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from planted_graph import graph_of
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 from stability import as_frame, edges_of, procrustes, stability
-from warm import spread, without
+from warm import measure, spread, without
 
 from graphsvc.artifact import ArtifactStore
 from kge.bundle import Bundle, seal_bundle
 from kge.config import TransRAConfig
+from kge.dials import Dials
 from kge.train import Training
-from kge.triples import graph_of_snapshot
+from kge.triples import Graph, graph_of_snapshot
 
 EDGES = [(f"u{u:02}", "click", f"f{f:02}") for u in range(24) for f in range(24) if u % 3 == f % 3]
 EDGES += [(f"f{n:02}", "genre", f"t{n % 3}") for n in range(24)]
@@ -104,3 +106,13 @@ def test_a_graph_without_some_edges_and_its_vectors_in_the_rows_of_the_whole(
         np.testing.assert_array_equal(
             whole.vectors[graph.ids == name], own.vectors[own.ids == name]
         )
+
+
+def test_a_refresh_keeps_the_form_of_what_it_begins_with():
+    """128 facts are worth higher blocks than the few less that the bundle before had."""
+    graph: Graph = graph_of([(n, 0, (n + 1) % 129) for n in range(129)], entities=129, relations=1)
+    seen = []
+    measure(graph, Dials(seed=0, dim=64, epochs=0.2), lambda one: seen.append(one) or {})
+    full, refreshed, before = (bundle.artifact.dials for bundle in seen)
+    assert full["projection_blocks"] < before["projection_blocks"], "or this says nothing"
+    assert refreshed["projection_blocks"] == before["projection_blocks"]
