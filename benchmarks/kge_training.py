@@ -48,9 +48,12 @@ processes of their own, which take turns; ratios are within a turn, intervals ov
 - `speed_ratio_to_pykeen`: positive triples per second, ours by PyKEEN's. PyKEEN's is its TransR in
   its own training loop (Adam, {pykeen_negatives} negatives per positive, batches of {batch}), ours
   TransRA in the trainer of the service, where a batch of {batch} shares its negatives; d = k =
-  {dim} in both. `negatives=256` are draws: an entity that is drawn twice counts once. A positive is
-  a triple whose one end is asked for. PyKEEN draws which end, ours asks for both in turn, so
-  `epoch_speed_ratio_to_pykeen`, by passes over all triples, is half of it.
+  {dim} in both. `negatives=256` are draws: an entity that is drawn twice counts once, and a head is
+  one further negative of its own query, so each positive meets about 256.
+- `epoch_speed_ratio_to_pykeen`: passes over all triples, ours by PyKEEN's. It is half of the ratio
+  above, which counts a positive for each end that is asked for: a pass of ours asks for both ends
+  of every triple, in turn, and so has two positives per triple; a pass of PyKEEN's draws which end
+  it asks for, and has one. Whoever counts triples and not ends reads this ratio.
 - `peak_memory_ratio_to_pykeen`: by how much the peak of a process (VmHWM) is above what it held
   before training, when libraries were loaded and the graph was there (`training_memory`);
   `process_memory_ratio_to_pykeen`: the same of whole processes (`process_memory`).

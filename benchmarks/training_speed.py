@@ -43,8 +43,10 @@ class SpeedSizes:
     arms: Sequence[Arm] = (
         Arm(negatives=256),
         Arm(negatives=1024),
+        Arm(negatives=4096),
         Arm(negatives=256, precision="bfloat16"),
         Arm(negatives=1024, precision="bfloat16"),
+        Arm(negatives=4096, precision="bfloat16"),
     )
     seconds: float = 20.0
     pykeen_seconds: float = 40.0

@@ -105,6 +105,8 @@ def test_all_cells_become_rows_a_page_and_pictures(options):
             ratio = told["speed_ratio_to_pykeen", graph, arm]
             assert ratio.value == pytest.approx(np.mean(np.array(ours) / np.array(theirs)))
             assert ratio.lo <= ratio.value <= ratio.hi
+            by_pass = told["epoch_speed_ratio_to_pykeen", graph, arm]
+            assert by_pass.value == pytest.approx(ratio.value / 2), "both ends in a pass, or one"
             assert told["peak_memory_ratio_to_pykeen", graph, arm].value > 0
             assert told["process_memory_ratio_to_pykeen", graph, arm].value > 0
             assert told["gemm_share", graph, arm].value > 0
