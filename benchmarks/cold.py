@@ -20,6 +20,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 
 import grid
+import printed
 from differences import interval
 from folding import (
     ASKED,
@@ -290,14 +291,8 @@ def write(found: Mapping[str, Mapping[str, Any]], options: argparse.Namespace) -
         theirs=_others_rival(options, 1).trials,
     )
     by_edges(options.out / "edges.png", [row for row in rows if row.metric == "mrr"])
-    publish(options.out, rows, found, dials, About("cold", _TITLE, words, "model", _given(options)))
-
-
-def _given(options: argparse.Namespace) -> str:
-    """The files on the command line, by name alone: a page says nothing of where they lie here."""
-    names = [*GIVEN, *(f"inductive-{name}" for name in INDUCTIVE)]
-    files = {name: getattr(options, name.replace("-", "_")) for name in names}
-    return " ".join(f"--{name} {file.name}" for name, file in files.items() if file is not None)
+    given = printed.given(arguments(), options)
+    publish(options.out, rows, found, dials, About("cold", _TITLE, words, "model", given))
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ and COPY buffers made before the clock starts. Server, client and database share
 curve goes on to 5,000,000 events and exports a snapshot of what it has at 1, 2.5 and 5 million.
 """
 
+import argparse
 import gc
 import statistics
 import sys
@@ -22,6 +23,7 @@ import orjson
 sys.path.insert(0, str(Path(__file__).parent))
 
 import grid
+import printed
 from exporting import measure_export
 from market import Market
 from pictures import curve
@@ -322,10 +324,14 @@ def _row(
     return Row(metric=metric, value=value, unit=unit, split=split, model=kind, seed=seed)
 
 
-def main() -> None:
+def arguments() -> argparse.ArgumentParser:
     parser = grid.arguments(__doc__.splitlines()[0], "docs/benchmarks/ingest")
     parser.add_argument("--curve-events", type=int, default=CURVE_EVENTS)
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    options = arguments().parse_args()
     found = grid.run(cells(options), options)
     rows = rows_of(found)
     dials = {
@@ -339,7 +345,8 @@ def main() -> None:
         options.out / "curve.png",
         {kind: told["steps"] for kind in KINDS if (told := found.get(f"curve-{kind}"))},
     )
-    about = About("ingest", "How fast events come in", _WORDS, "database")
+    given = printed.given(arguments(), options)
+    about = About("ingest", "How fast events come in", _WORDS, "database", given)
     publish(options.out, rows, found, dials, about)
 
 

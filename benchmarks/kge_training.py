@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import apart
 import grid
 import link_prediction
+import printed
 import training_growth
 import training_quality
 import training_speed
@@ -251,11 +252,7 @@ def main() -> None:
     outcome = measure(asked, options)
     if options.list:
         return
-    given = ""
-    if asked.data is not None:
-        given = " ".join(f"--{n} {getattr(options, n).name}" for n in GIVEN)
-        given += f" --minutes {options.minutes:g} --seeds {options.seeds}"
-    write(outcome.found, asked, options.out, given)
+    write(outcome.found, asked, options.out, printed.given(arguments(), options))
     sys.exit(outcome.code)
 
 

@@ -7,6 +7,7 @@ Two bundles, one that was trained on a market and uniform Gaussian vectors, the 
 rival is the same FAISS index, asked in a process without anything around it.
 """
 
+import argparse
 import json
 import sys
 import tempfile
@@ -27,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import grid
 import knn_recall
+import printed
 from knn_bundles import ACTS, CATEGORIES, DIM, EPOCHS, SOURCES, bundle_of, folder_of
 from knn_overlay import changed_places
 from knn_recall import K, timed
@@ -339,12 +341,16 @@ def rows_of(found: Mapping[str, Mapping[str, Any]], rows: int) -> list[Row]:
     return made
 
 
-def main() -> None:
+def arguments() -> argparse.ArgumentParser:
     parser = grid.arguments(__doc__.splitlines()[0], "docs/benchmarks/knn")
     parser.add_argument("--rows", type=int, default=ROWS, help="vectors of the type searched")
     work = Path(tempfile.gettempdir()) / "graphsvc-knn"
     parser.add_argument("--work", type=Path, default=work, help="folder of bundles and indexes")
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    options = arguments().parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     found = grid.run(cells(options), options)
     rows = rows_of(found, options.rows)
@@ -365,7 +371,8 @@ def main() -> None:
     words = _WORDS.format(
         rows=options.rows, queries=QUERIES, batch=BATCH, cores=CORES, changed=CHANGED
     )
-    about = About("knn", "How near neighbors are found", words, "vectors")
+    given = printed.given(arguments(), options)
+    about = About("knn", "How near neighbors are found", words, "vectors", given)
     publish(options.out, rows, found, dials, about)
 
 

@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import grid
 import link_pages
 import numpy as np
+import printed
 import timed
 from ablation import ARMS, is_arm, with_dials
 from differences import interval
@@ -282,17 +283,9 @@ def cells(data: TripleFiles, options: argparse.Namespace) -> dict[str, grid.Meas
 
 def _command(options: argparse.Namespace) -> str:
     """The command but for what differs by run."""
-    names = ("train", "valid", "test", "out", "json", "page")
-    given = [f"--{name} {_told(getattr(options, name))}" for name in names]
-    return f".venv/bin/python benchmarks/link_prediction.py {' '.join(given)}"
-
-
-def _told(path: Path) -> str:
-    """A path from here; elsewhere its last folder: a page says nothing of the machine."""
-    whole, here = path.resolve(), Path.cwd()
-    if whole.is_relative_to(here):
-        return whole.relative_to(here).as_posix()
-    return f"{whole.parent.name}/{whole.name}"
+    by_run = ("minutes", "model", "dial", "seeds")
+    given = printed.given(arguments(), options, leave=by_run)
+    return f".venv/bin/python benchmarks/link_prediction.py {given}"
 
 
 def _tell(data: TripleFiles) -> None:

@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import grid
 import numpy as np
+import printed
 import warm
 from growing import ARMS, FIRST, REFRESHES, World, open_world
 from pictures import by_refresh
@@ -315,21 +316,26 @@ def _row(
     return Row(metric=metric, value=value, lo=low, hi=high, unit=unit, split=split, model=model)
 
 
-def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = grid.arguments(__doc__.splitlines()[0], "docs/benchmarks/refresh")
-    parser.add_argument("--data", type=Path, help="folder of the five ml-100k files")
+def parser() -> argparse.ArgumentParser:
+    made = grid.arguments(__doc__.splitlines()[0], "docs/benchmarks/refresh")
+    made.add_argument("--data", type=Path, help="folder of the five ml-100k files")
     for name in ("train", "valid", "test"):
-        parser.add_argument(f"--{name}", type=Path, help="triples, for the cost of a refresh")
-    parser.add_argument("--split", default="per_user_time", help="or global_time")
-    parser.add_argument("--seeds", type=int, default=len(SEEDS))
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--dim", type=int, help="by default what follows from the graph")
-    parser.add_argument("--epochs", type=float, help="of MovieLens, full training; the same")
-    parser.add_argument("--triples-epochs", type=float, help="of triples, full training; the same")
-    options = parser.parse_args(argv)
+        made.add_argument(f"--{name}", type=Path, help="triples, for the cost of a refresh")
+    made.add_argument("--split", default="per_user_time", help="or global_time")
+    made.add_argument("--seeds", type=int, default=len(SEEDS))
+    made.add_argument("--threads", type=int, default=2)
+    made.add_argument("--dim", type=int, help="by default what follows from the graph")
+    made.add_argument("--epochs", type=float, help="of MovieLens, full training; the same")
+    made.add_argument("--triples-epochs", type=float, help="of triples, full training; the same")
+    return made
+
+
+def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    asked = parser()
+    options = asked.parse_args(argv)
     files = [options.train, options.valid, options.test]
     if any(files) and not all(files):
-        parser.error("--train, --valid and --test are given together")
+        asked.error("--train, --valid and --test are given together")
     return options
 
 
@@ -355,7 +361,8 @@ def write(found: Mapping[str, Mapping[str, Any]], options: argparse.Namespace) -
     for metric, kind in (("auc_change", ""), ("cosine", "/film")):
         told = [row for row in rows if row.metric == metric and row.split.endswith(kind)]
         by_refresh(options.out / f"{metric}.png", told)
-    publish(options.out, rows, found, dials, About("refresh", _TITLE, _WORDS, "way"))
+    given = printed.given(parser(), options)
+    publish(options.out, rows, found, dials, About("refresh", _TITLE, _WORDS, "way", given))
 
 
 if __name__ == "__main__":

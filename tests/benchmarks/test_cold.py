@@ -96,7 +96,11 @@ def test_all_cells_become_rows_a_page_and_a_picture(options: argparse.Namespace)
     assert told["entities_per_second"].value > 0
     assert (options.out / "edges.png").read_bytes().startswith(b"\x89PNG")
     page = (options.out / "README.md").read_text()
-    assert "--train train --inductive-train inductive-train" in page
+    folder = options.train.parent.name
+    files = f"--train {folder}/train --inductive-train {folder}/inductive-train"
+    assert files in page, "of where they lie here no more than that"
+    others = "--seeds 1 --dim 8 --epochs 1 --nodepiece-epochs 2 --inductive-epochs 1"
+    assert f"{others} --inductive-nodepiece-epochs 1`" in page
     assert "| mrr | fold-in, chosen | edges=10 |" in page
     trials = {name.rpartition("-")[0]: cell.get("trials") for name, cell in found.items()}
     assert (trials["cold-1"], trials["nodepiece-1-5"]) == (5, 2)

@@ -9,6 +9,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 import grid
+import printed
 
 
 class Expected(Exception):
@@ -74,3 +75,28 @@ def test_other_data_or_dials_are_another_cell(tmp_path: Path):
     assert grid.digest_of(files[::-1]) != before
     moved.write_text("trains")
     assert grid.digest_of([moved, files[1]]) != before
+
+
+def test_a_page_prints_every_option_that_is_not_as_it_is_by_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    parser = grid.arguments("", "docs/benchmarks/none")
+    parser.add_argument("--train", type=Path)
+    parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--edge-seeds", type=int, default=3)
+    parser.add_argument("--model", nargs="+", default=["transra"])
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--work", type=Path)
+
+    def given(*asked: str, leave: tuple[str, ...] = ()) -> str:
+        return printed.given(parser, parser.parse_args(asked), leave=leave)
+
+    assert given() == given("--edge-seeds", "3", "--minutes", "5") == ""
+    assert given("--only", "x", "--list", "--budget-minutes", "3", "--work", "/w") == ""
+    asked = ["--edge-seeds", "2", "--model", "a", "b", "--quick", "--minutes", "0.5"]
+    told = given(*asked)
+    assert told == "--minutes 0.5 --edge-seeds 2 --model a b --quick"
+    assert given(*asked, leave=("model", "quick")) == "--minutes 0.5 --edge-seeds 2"
+    assert given("--train", "/data/FB15k-237/train.txt") == "--train FB15k-237/train.txt"
+    monkeypatch.chdir(tmp_path)
+    assert given("--out", str(tmp_path / "docs" / "page")) == "--out docs/page"
