@@ -90,7 +90,6 @@ def measure(
     folder.mkdir(parents=True, exist_ok=True)
     failed: dict[str, str] = {}
     began = time.monotonic()
-    code = commit()  # of now: who measures for an hour may find another checkout at its end
     for name, work in cells.items():
         file = folder / f"{name}.json"
         if options.list or file.exists() or options.only not in name:
@@ -98,7 +97,7 @@ def measure(
         if time.monotonic() - began > options.budget_minutes * 60:
             break
         console.print(f"[bold]{name}[/] ...")
-        start = time.monotonic()
+        start, before = time.monotonic(), commit()
         try:
             told = work()
         except errors as error:
@@ -106,7 +105,7 @@ def measure(
             console.print(f"{name} failed: {error}", markup=False)
             continue
         took = round(time.monotonic() - start, 1)
-        result = {**told, "measured_seconds": took, "commit": code}
+        result = {**told, "measured_seconds": took, "commit": _code(name, before, commit())}
         half = file.with_suffix(".half")
         half.write_text(json.dumps(result, indent=1) + "\n")
         half.rename(file)
@@ -118,6 +117,21 @@ def measure(
     }
     _tell([name for name in cells if name not in found], failed, len(cells))
     return Outcome(found, failed)
+
+
+def _code(name: str, before: str, after: str) -> str:
+    """What a cell was measured with: a checkout that changed meanwhile is told, and shown.
+
+    Modules are loaded when they are first needed, so either one may have been what was measured.
+    """
+    if before == after:
+        return before
+    console.print(
+        f"warning: {name} began at commit {before} and ended at {after}: to measure it anew, "
+        f"delete its file",
+        markup=False,
+    )
+    return f"{before}..{after}"
 
 
 def _tell(missing: list[str], failed: Mapping[str, str], count: int) -> None:

@@ -77,6 +77,22 @@ def test_other_data_or_dials_are_another_cell(tmp_path: Path):
     assert grid.digest_of([moved, files[1]]) != before
 
 
+def test_a_cell_says_of_which_commit_it_is(options: Namespace, capsys, monkeypatch):
+    checkout = ["a"]
+    monkeypatch.setattr(grid, "commit", lambda: checkout[-1])
+
+    def pulled() -> dict[str, float]:
+        checkout.append("b")
+        return {}
+
+    cells = {"before": dict, "while": pulled, "after": dict}
+    found = grid.measure(cells, options).found
+    told = {name: cell["commit"] for name, cell in found.items()}
+    assert told == {"before": "a", "while": "a..b", "after": "b"}
+    [warning] = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert warning.startswith("warning: while began at commit a and ended at b")
+
+
 def test_a_page_prints_every_option_that_is_not_as_it_is_by_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
