@@ -35,7 +35,6 @@ from pictures import growth, learning
 from publish import About, publish
 from stored import Stored, popular
 
-from api.memory import machine
 from graphsvc.report import Row
 from kge.errors import KgeError
 from kge.files import TripleFiles, read_triples
@@ -100,7 +99,6 @@ class Asked:
 
     sizes: Sizes
     folder: Path
-    memory: int
     #: a graph of the user's own: name, digest of its files, triples
     name: str = ""
     files: str = ""
@@ -157,7 +155,6 @@ def asked_of(options: argparse.Namespace, sizes: Sizes) -> Asked:
     same: dict[str, Any] = {
         "sizes": replace(sizes, quality=quality),
         "folder": options.work,
-        "memory": machine() * 3 // 4,
     }
     if not any(given):
         return Asked(**same)
@@ -188,7 +185,7 @@ def measure(asked: Asked, options: argparse.Namespace, run: apart.Run = apart.ru
     outcome = grid.measure(cells(asked, run), options, (KgeError,))
     if asked.data is not None:
         left = options.budget_minutes - (time.monotonic() - began) / 60
-        named = {"model": asked.sizes.quality.models, "memory": asked.memory}
+        named = {"model": asked.sizes.quality.models, "memory": None}
         quality = {**vars(options), **named, "out": options.quality, "budget_minutes": left}
         other = argparse.Namespace(**quality)
         outcome |= grid.measure(link_prediction.cells(asked.data, other), other, (KgeError,))

@@ -6,32 +6,52 @@ of a cell lie the reciprocal ranks of its test triples: two models are compared 
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ablation import is_arm
 from numpy.typing import NDArray
 
 METRICS = ("mrr", "hits@1", "hits@3", "hits@10")
-_NAME = re.compile(r"(?P<model>.+)-seed(?P<seed>\d+)-(?P<minutes>[^-]+)m-(?P<digest>[0-9a-f]{8})")
+_NAME = re.compile(
+    r"(?P<model>.+)-seed(?P<seed>\d+)-(?P<minutes>[^-]+)m(-(?P<memory>\d+[KMGi]*B))?"
+    r"-(?P<digest>[0-9a-f]{8})"
+)
 #: float32 holds a reciprocal rank to 6e-8.
 _EQUAL = 1e-6
 
 
-def cell_name(model: str, seed: int, minutes: float, digest: str) -> str:
-    """A cell's name, from which `read` has all of this back."""
-    return f"{model}-seed{seed}-{minutes:g}m-{digest}"
+def cell_name(
+    model: str, seed: int, minutes: float, digest: str, *, memory: int | None = None
+) -> str:
+    """A cell's name, from which `read` has all of this back.
+
+    `memory`: what somebody said; None: the machine's. Rivals keep to none, so theirs are the same.
+    """
+    room = f"-{_room(memory)}" if memory is not None and is_arm(model) else ""
+    return f"{model}-seed{seed}-{minutes:g}m{room}-{digest}"
+
+
+def _room(memory: int) -> str:
+    """Bytes in the largest unit that divides them."""
+    for power, unit in ((30, "GiB"), (20, "MiB"), (10, "KiB")):
+        if memory and memory % (1 << power) == 0:
+            return f"{memory >> power}{unit}"
+    return f"{memory}B"
 
 
 @dataclass(frozen=True)
 class Runs:
-    """All runs of one model that trained for the same time."""
+    """All runs of one model that trained for the same time, and in the same memory."""
 
     model: str
     minutes: float
+    #: such as 8GiB; empty: the machine's
+    memory: str
     #: seed -> what its cell says
     cells: Mapping[int, Mapping[str, Any]]
     #: seed -> (2, n) reciprocal ranks of heads and of tails; without those that kept none
@@ -39,7 +59,12 @@ class Runs:
 
     @property
     def label(self) -> str:
-        return f"{self.model}, {self.minutes:g} min"
+        return f"{self.name}, {self.minutes:g} min"
+
+    @property
+    def name(self) -> str:
+        """The model, and the memory that was set for it."""
+        return f"{self.model} in {self.memory}" if self.memory else self.model
 
     def values(self, split: str, metric: str = "mrr") -> list[float]:
         """A metric on a split, one value per seed that has it."""
@@ -62,23 +87,22 @@ def read(folder: Path, digest: str) -> list[Runs]:
 
     Raises `SystemExit` where ranks are not those of the cell that they lie beside.
     """
-    cells: dict[tuple[str, float], dict[int, Mapping[str, Any]]] = {}
-    ranks: dict[tuple[str, float], dict[int, NDArray[np.float32]]] = {}
+    cells: dict[tuple[str, float, str], dict[int, Mapping[str, Any]]] = {}
+    ranks: dict[tuple[str, float, str], dict[int, NDArray[np.float32]]] = {}
     for file in sorted(folder.glob("*.json")):
         told = _NAME.fullmatch(file.stem)
         if told is None or told["digest"] != digest:
             continue
-        key, seed = (told["model"], float(told["minutes"])), int(told["seed"])
+        key, seed = (told["model"], float(told["minutes"]), told["memory"] or ""), int(told["seed"])
         cells.setdefault(key, {})[seed] = cell = json.loads(file.read_text())
         # Not with_suffix: half a minute has a point in its name.
         beside = file.with_name(f"{file.stem}.npy")
         if beside.exists():
             ranks.setdefault(key, {})[seed] = _ranks_of(cell, beside)
     runs = [
-        Runs(model, minutes, dict(sorted(found.items())), ranks.get((model, minutes), {}))
-        for (model, minutes), found in cells.items()
+        Runs(*key, dict(sorted(found.items())), ranks.get(key, {})) for key, found in cells.items()
     ]
-    return sorted(runs, key=lambda run: (-run.minutes, -run.mrr, run.model))
+    return sorted(runs, key=lambda run: (-run.minutes, -run.mrr, run.name))
 
 
 def _ranks_of(cell: Mapping[str, Any], file: Path) -> NDArray[np.float32]:
@@ -92,9 +116,31 @@ def _ranks_of(cell: Mapping[str, Any], file: Path) -> NDArray[np.float32]:
     return ranks
 
 
-def same_time(runs: Sequence[Runs]) -> dict[float, list[Runs]]:
-    """The runs by their minutes, the longest first."""
-    found: dict[float, list[Runs]] = {}
-    for run in runs:
-        found.setdefault(run.minutes, []).append(run)
-    return found
+def comparable(runs: Sequence[Runs]) -> Iterator[list[Runs]]:
+    """Runs of the same time, the longest first; TransRA's of the same memory, rivals beside all."""
+    for minutes in dict.fromkeys(run.minutes for run in runs):
+        group = [run for run in runs if run.minutes == minutes]
+        rooms = dict.fromkeys(run.memory for run in group if is_arm(run.model))
+        for room in rooms or ("",):
+            yield [run for run in group if run.memory == room or not is_arm(run.model)]
+
+
+def commits(cells: Iterable[Mapping[str, Any]]) -> str:
+    """Of which commits cells are, as a report's header names them."""
+    return ", ".join(sorted({cell["commit"] for cell in cells}))
+
+
+def mixed(cells: Mapping[int, Mapping[str, Any]]) -> list[str]:
+    """In what the seeds of one interval differ beside their seed: code, and dials that follow.
+
+    A cell that was measured once is not measured again by other code, so this may be.
+    """
+    parts = {"commit": {seed: cell["commit"] for seed, cell in cells.items()}}
+    dials = {seed: cell["dials"] for seed, cell in cells.items() if cell.get("dials")}
+    for name in sorted(set().union(*dials.values()) - {"seed"}):
+        parts[name] = {seed: own.get(name) for seed, own in dials.items()}
+    return [
+        f"{name} {', '.join(f'{value} (seed {seed})' for seed, value in told.items())}"
+        for name, told in parts.items()
+        if len(set(told.values())) > 1
+    ]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from ablation import is_arm
 from differences import Ahead, ahead, interval
-from link_cells import METRICS, Runs, same_time
+from link_cells import METRICS, Runs, commits, comparable, mixed
 from link_pictures import against_time, by_degree
 from pages import measured, table
 
@@ -62,7 +62,7 @@ def write(folder: Path, runs: Sequence[Runs], command: str, header: Mapping[str,
         raise SystemExit("error: --page has nothing to show: no cell of these files is measured")
     folder.mkdir(parents=True, exist_ok=True)
     cells = [cell for run in runs for cell in run.cells.values()]
-    about = {**header, "commit": ", ".join(sorted({cell["commit"] for cell in cells}))}
+    about = {**header, "commit": commits(cells)}
     compared = list(differences(runs))
     against_time(folder / "curves.png", runs)
     by_degree(folder / "degree.png", runs, _degrees(runs))
@@ -72,6 +72,7 @@ def write(folder: Path, runs: Sequence[Runs], command: str, header: Mapping[str,
         "# How well missing edges are found",
         _WORDS.replace("LINK", _link(folder)),
         measured(command, about),
+        *_mixed(runs),
         _trained(runs),
         "## All models",
         models_table(runs),
@@ -103,7 +104,7 @@ def models_table(runs: Sequence[Runs]) -> str:
         shown = [_spread(run.values("test", metric)) for metric in METRICS]
         shown.append(_spread(run.values("valid")))
         lines.append(
-            (run.model, f"{run.minutes:g}", f"{np.mean(trained):.1f}", str(len(run.cells)), *shown)
+            (run.name, f"{run.minutes:g}", f"{np.mean(trained):.1f}", str(len(run.cells)), *shown)
         )
     names = ("MRR", "Hits@1", "Hits@3", "Hits@10", "MRR on validation")
     return table(("model", "--minutes", "minutes trained", "seeds", *names), lines, left=1)
@@ -127,7 +128,7 @@ def slices_table(runs: Sequence[Runs], splits: Sequence[str], name: str) -> str:
 
 def differences(runs: Sequence[Runs]) -> Iterator[tuple[Runs, Runs, Ahead]]:
     """TransRA with every other model of the same time, as far as both have kept their ranks."""
-    for group in same_time(runs).values():
+    for group in comparable(runs):
         ours = _ours(group)
         for other in group:
             if ours is None or other.model in OURS:
@@ -144,7 +145,7 @@ def differences_table(compared: Sequence[tuple[Runs, Runs, Ahead]]) -> str:
     for ours, other, found in compared:
         by_seed = f"{_range(found.by_seed)}" if found.by_seed else ""
         by_triple = _range(found.by_triple)
-        name = f"{ours.model} - {other.model}"
+        name = f"{ours.name} - {other.name}"
         value = f"{found.value:+.4f}"
         figures = (str(found.seeds), value, by_seed, by_triple, _on_validation(ours, other))
         lines.append((name, f"{ours.minutes:g}", *figures, found.decided))
@@ -178,18 +179,18 @@ def relations_table(ours: Runs, rival: Runs) -> str:
         name = split.partition("=")[2].replace("|", "\\|")
         shown = [_spread(values) if values else "" for values in (mine, theirs)]
         lines.append((name, f"{_ranks([ours], split):,}", *shown, lead))
-    return table(("relation", "ranks", ours.model, rival.model, "difference"), lines, left=1)
+    return table(("relation", "ranks", ours.name, rival.name, "difference"), lines, left=1)
 
 
 def _relations(runs: Sequence[Runs], command: str) -> Iterator[str]:
     """For each time, TransRA beside the rival that is best then."""
-    for minutes, group in same_time(runs).items():
+    for group in comparable(runs):
         ours = _ours(group)
         rivals = [run for run in group if not is_arm(run.model)]
         if ours is None or not rivals:
             continue
         rival = max(rivals, key=lambda run: run.mrr)
-        yield f"## By relation, {minutes:g} minutes"
+        yield f"## By relation, {ours.minutes:g} minutes" + (f", {ours.memory}" * bool(ours.memory))
         yield f"`{command}`"
         yield (
             f"Test MRR of the {RELATIONS} relations with most test triples at most, beside the "
@@ -243,7 +244,7 @@ def _rows(ours: Runs, other: Runs, found: Ahead) -> Iterator[Row]:
         "value": found.value,
         "unit": "share",
         "split": f"test/minutes={ours.minutes:g}",
-        "model": f"{ours.model} - {other.model}",
+        "model": f"{ours.name} - {other.name}",
         "seed": "all",
     }
     if found.by_seed:
@@ -257,14 +258,23 @@ def _rows(ours: Runs, other: Runs, found: Ahead) -> Iterator[Row]:
         yield Row(metric="mrr_difference_over_seeds", lo=first, hi=last, **valid)
 
 
+def _mixed(runs: Sequence[Runs]) -> Iterator[str]:
+    """Which intervals are over seeds that were not measured alike."""
+    lines = [f"- `{run.label}`: {'; '.join(told)}" for run in runs if (told := mixed(run.cells))]
+    if lines:
+        said = "These means are over seeds that were not measured by the same code or dials:"
+        yield "\n".join([said, "", *lines])
+
+
 def _trained(runs: Sequence[Runs]) -> str:
     """What else was trained into the folder: a command per length and number of seeds."""
-    groups: dict[tuple[float, int], list[str]] = {}
+    groups: dict[tuple[float, int, str], list[str]] = {}
     for run in runs:
-        groups.setdefault((run.minutes, max(run.cells) + 1), []).append(run.model)
+        groups.setdefault((run.minutes, max(run.cells) + 1, run.memory), []).append(run.model)
     lines = [
-        f"- `--minutes {minutes:g} --model {' '.join(sorted(names))} --seeds {seeds}`"
-        for (minutes, seeds), names in groups.items()
+        f"- `--minutes {minutes:g} --model {' '.join(sorted(names))} --seeds {seeds}"
+        f"{f' --memory {room}' if room else ''}`"
+        for (minutes, seeds, room), names in groups.items()
     ]
     return "\n".join(
         ["Trained by that command, each time with one of these lines more:", "", *lines]

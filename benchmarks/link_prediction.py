@@ -30,7 +30,7 @@ import printed
 import timed
 from ablation import ARMS, is_arm, with_dials
 from differences import interval
-from link_cells import METRICS, cell_name, read, write_ranks
+from link_cells import METRICS, cell_name, commits, mixed, read, write_ranks
 from models import MODELS, chosen, left_out, model
 from rich.table import Table
 
@@ -69,7 +69,6 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--memory",
         type=size,
-        default=machine() * 3 // 4,
         help="what TransRA and every evaluation may take, e.g. 8GiB; by default most of it",
     )
     parser.add_argument("--seeds", type=int, default=1, help="runs per model")
@@ -114,6 +113,7 @@ def measure(
     return {
         "model": name,
         "seed": seed,
+        "memory": memory,
         **_named(test),
         "steps": outcome.steps,
         "training_seconds": outcome.seconds,
@@ -172,6 +172,7 @@ def report_of(
 ) -> dict[str, Any]:
     dials = {
         "minutes": options.minutes,
+        "memory": options.memory,
         "models": options.model,
         "seeds": options.seeds,
         "files": [path.name for path in (options.train, options.valid, options.test)],
@@ -182,12 +183,17 @@ def report_of(
         "unseen_relations": list(data.unseen_relations),
         "validation_sample": min(SAMPLE, len(data.valid)),
     }
-    report = as_report(rows_of(found.values()), header(dials))
+    head = {**header(dials), "commit": commits(found.values())}
+    report = as_report(rows_of(found.values()), head)
     by_cell = {
         key: {name: cell[key] for name, cell in found.items() if key in cell}
         for key in ("curve", "dials", "reasons")
     }
-    return {**report, "curves": by_cell.pop("curve"), **by_cell}
+    seeds: dict[str, dict[int, Mapping[str, Any]]] = {}
+    for cell in found.values():
+        seeds.setdefault(cell["model"], {})[cell["seed"]] = cell
+    unlike = {name: told for name, cells in seeds.items() if (told := mixed(cells))}
+    return {**report, "curves": by_cell.pop("curve"), **by_cell, "not_measured_alike": unlike}
 
 
 def run(options: argparse.Namespace) -> grid.Outcome:
@@ -265,17 +271,17 @@ def _all() -> list[str]:
 def cells(data: TripleFiles, options: argparse.Namespace) -> dict[str, grid.Measure]:
     """A cell per model and seed; what a training leaves lies in `options.out`."""
     made: dict[str, grid.Measure] = {}
-    files = digest(options)
+    files, memory = digest(options), options.memory
     for seed in range(options.seeds):
         for name in options.model:
-            cell = cell_name(name, seed, options.minutes, files)
+            cell = cell_name(name, seed, options.minutes, files, memory=options.memory)
             made[cell] = partial(
                 measure,
                 data,
                 name,
                 seed,
                 minutes=options.minutes,
-                memory=options.memory,
+                memory=machine() * 3 // 4 if memory is None else memory,
                 ranks_file=options.out / "cells" / f"{cell}.npy",
             )
     return made
@@ -283,7 +289,7 @@ def cells(data: TripleFiles, options: argparse.Namespace) -> dict[str, grid.Meas
 
 def _command(options: argparse.Namespace) -> str:
     """The command but for what differs by run."""
-    by_run = ("minutes", "model", "dial", "seeds")
+    by_run = ("minutes", "model", "dial", "seeds", "memory")
     given = printed.given(arguments(), options, leave=by_run)
     return f".venv/bin/python benchmarks/link_prediction.py {given}"
 

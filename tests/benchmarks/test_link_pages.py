@@ -31,7 +31,7 @@ def put(folder: Path, model: str, seed: int, rank: float, **more) -> None:
     """A cell whose ranks are about `rank`, some of them one more."""
     minutes, digest = more.get("minutes", 10.0), more.get("digest", FILES)
     ranks = rank + np.random.default_rng(seed).integers(2, size=(2, TRIPLES)).astype(float)
-    name = cell_name(model, seed, minutes, digest)
+    name = cell_name(model, seed, minutes, digest, memory=more.get("memory"))
     if more.get("keep", True):
         write_ranks(folder / f"{name}.npy", ranks[0], ranks[1])
     mrr = float((1.0 / ranks).mean())
@@ -48,7 +48,8 @@ def put(folder: Path, model: str, seed: int, rank: float, **more) -> None:
         "seed": seed,
         **figures,
         "training_seconds": 60 * minutes,
-        "commit": "c0ffee",
+        "commit": more.get("commit", "c0ffee"),
+        "dials": more.get("dials", {}),
         "splits": {
             "test": figures,
             "valid": figures,
@@ -103,6 +104,45 @@ def test_a_length_may_have_a_point_in_it(tmp_path: Path):
     assert list(run.ranks) == [12], "its ranks lie beside it"
 
 
+def test_memory_that_was_set_is_in_the_name_and_apart_from_the_rest(cells: Path, tmp_path: Path):
+    room = 8 << 30
+    assert cell_name("transra", 0, 10.0, FILES) == f"transra-seed0-10m-{FILES}", "as before"
+    name = cell_name("transra+dim=16", 3, 0.5, FILES, memory=room)
+    assert name == f"transra+dim=16-seed3-0.5m-8GiB-{FILES}"
+    assert cell_name("transr", 0, 1.0, FILES, memory=1500) == f"transr-seed0-1m-1500B-{FILES}"
+    rival = cell_name("rotate", 0, 10.0, FILES, memory=room)
+    assert rival == cell_name("rotate", 0, 10.0, FILES), "it keeps to no memory"
+    for seed in range(3):
+        put(cells, "transra", seed, 5.0, memory=room)
+    found = {run.name: run for run in read(cells, FILES) if run.minutes == 10.0}
+    assert set(found) == {"transra", "transra in 8GiB", "transr", "complex", "rotate"}
+    assert found["transra"].mrr > 2 * found["transra in 8GiB"].mrr
+    link_pages.write(tmp_path / "page", read(cells, FILES), COMMAND, HEADER)
+    text = (tmp_path / "page" / "README.md").read_text()
+    pairs = {(row[0], row[1]): row[-1] for row in lines_of(text, "difference")}
+    assert pairs["transra - rotate", "10"] == "ahead"
+    assert pairs["transra in 8GiB - rotate", "10"] == "behind"
+    assert ("transra in 8GiB - transr", "10") not in pairs, "in another memory"
+    assert "- `--minutes 10 --model transra --seeds 3 --memory 8GiB`" in text
+
+
+def test_seeds_of_one_interval_that_were_not_measured_alike_are_told(cells: Path, tmp_path: Path):
+    for seed, batch in ((0, 1024), (1, 1024), (2, 512)):
+        more = {
+            "commit": "c0ffee" if seed else "beef..c0de",
+            "dials": {"batch": batch, "seed": seed},
+        }
+        put(cells, "transr", seed, 3.0, **more)
+    link_pages.write(tmp_path / "page", read(cells, FILES), COMMAND, HEADER)
+    text = (tmp_path / "page" / "README.md").read_text()
+    assert "at commit beef..c0de, c0ffee on 2 cores" in text
+    told = text.split("not measured by the same code or dials:")[1].split("\n\n")[1]
+    assert told == (
+        "- `transr, 10 min`: commit beef..c0de (seed 0), c0ffee (seed 1), c0ffee (seed 2); "
+        "batch 1024 (seed 0), 1024 (seed 1), 512 (seed 2)"
+    )
+
+
 def test_ranks_of_another_run_are_refused(cells: Path):
     name = cell_name("rotate", 1, 10.0, FILES)
     write_ranks(cells / f"{name}.npy", np.full(TRIPLES, 2.0), np.full(TRIPLES, 5.0))
@@ -138,6 +178,7 @@ def test_the_page_has_all_models_classes_degrees_relations_and_pictures(
     assert "- `--minutes 45 --model rotate transra --seeds 1`" in text
     assert text.count(COMMAND) >= 5, "above each"
     assert "at commit c0ffee on 2 cores" in text
+    assert "not measured by the same" not in text
     for picture in ("curves.png", "degree.png"):
         assert f"]({picture})" in text
         assert (folder / picture).read_bytes().startswith(b"\x89PNG")

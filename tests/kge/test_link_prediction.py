@@ -70,6 +70,9 @@ def test_two_seeds_become_rows_with_an_interval_and_are_not_trained_again(files,
         assert seconds[-1] >= 0.6
     cells = sorted((tmp_path / "out" / "report" / "cells").glob("*.json"))
     assert [cell.name[:12] for cell in cells] == ["twhin-seed0-", "twhin-seed1-"]
+    told = [json.loads(cell.read_text()) for cell in cells]
+    assert report["header"]["commit"] == ", ".join({cell["commit"] for cell in told})
+    assert report["not_measured_alike"] == {}
     before = [cell.stat().st_mtime_ns for cell in cells]
     assert run(files, *more)["rows"] == report["rows"]
     assert [cell.stat().st_mtime_ns for cell in cells] == before
