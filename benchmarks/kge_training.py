@@ -185,7 +185,7 @@ def measure(asked: Asked, options: argparse.Namespace, run: apart.Run = apart.ru
     outcome = grid.measure(cells(asked, run), options, (KgeError,))
     if asked.data is not None:
         left = options.budget_minutes - (time.monotonic() - began) / 60
-        named = {"model": asked.sizes.quality.models, "memory": None}
+        named = {"model": asked.sizes.quality.models, "memory": None, "split": "test"}
         quality = {**vars(options), **named, "out": options.quality, "budget_minutes": left}
         other = argparse.Namespace(**quality)
         outcome |= grid.measure(link_prediction.cells(asked.data, other), other, (KgeError,))

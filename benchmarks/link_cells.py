@@ -26,14 +26,22 @@ _EQUAL = 1e-6
 
 
 def cell_name(
-    model: str, seed: int, minutes: float, digest: str, *, memory: int | None = None
+    model: str,
+    seed: int,
+    minutes: float,
+    digest: str,
+    *,
+    memory: int | None = None,
+    split: str = "test",
 ) -> str:
     """A cell's name, from which `read` has all of this back.
 
     `memory`: what somebody said; None: the machine's. Rivals keep to none, so theirs are the same.
+    `split`: what is ranked at the end; one of validation alone is none that `read` finds.
     """
     room = f"-{_room(memory)}" if memory is not None and is_arm(model) else ""
-    return f"{model}-seed{seed}-{minutes:g}m{room}-{digest}"
+    alone = "" if split == "test" else f"-{split}"
+    return f"{model}-seed{seed}-{minutes:g}m{room}{alone}-{digest}"
 
 
 def _room(memory: int) -> str:

@@ -7,6 +7,7 @@ A line of a file is head<TAB>relation<TAB>tail, maybe with a weight behind it. E
 --minutes of wall time per seed; measuring is not counted. What was measured stays in a folder
 beside the JSON file, a file per model and seed, and is not measured again. --page DIR draws all
 that the folder has of these files, however long it was trained, as a page with pictures.
+--split valid leaves test alone, for who still chooses dials.
 """
 
 import argparse
@@ -72,6 +73,12 @@ def arguments() -> argparse.ArgumentParser:
         help="what TransRA and every evaluation may take, e.g. 8GiB; by default most of it",
     )
     parser.add_argument("--seeds", type=int, default=1, help="runs per model")
+    parser.add_argument(
+        "--split",
+        choices=("test", "valid"),
+        default="test",
+        help="valid: neither rank nor print test, for who still chooses dials",
+    )
     parser.add_argument("--json", type=Path, required=True, help="where the report goes")
     parser.add_argument("--page", type=Path, help="folder for a page of all that is measured")
     return parser
@@ -85,8 +92,12 @@ def measure(
     minutes: float,
     memory: int,
     ranks_file: Path,
+    split: str = "test",
 ) -> Mapping[str, Any]:
-    """Train one model with one seed and measure it; the ranks of the test go into a file."""
+    """Train one model with one seed and measure it; the ranks of the test go into a file.
+
+    `split`: by `valid` nothing is ranked but validation.
+    """
     graph, filters = data.graph, [data.train, data.valid, data.test]
     ranks = partial(link_prediction, memory=min(MEMORY, memory // 8))
     drawn = np.random.default_rng(0).permutation(len(data.valid))[:SAMPLE]
@@ -105,24 +116,25 @@ def measure(
         validate=validate,
     )
     valid = ranks(outcome.scorer, data.valid, filters)
-    test = ranks(outcome.scorer, data.test, filters)
-    slices = drill_down(
-        test, data.test, data.train, data.relation_names, entity_count=graph.entity_count
-    )
-    write_ranks(ranks_file, test.head_rank, test.tail_rank)
+    splits = {"valid": _named(valid)}
+    if split == "test":
+        test = ranks(outcome.scorer, data.test, filters)
+        slices = drill_down(
+            test, data.test, data.train, data.relation_names, entity_count=graph.entity_count
+        )
+        write_ranks(ranks_file, test.head_rank, test.tail_rank)
+        parts = {f"test/{part.name}": _named(part) | {"ranks": part.ranks} for part in slices}
+        splits = {"test": _named(test), **splits, **parts}
     return {
         "model": name,
         "seed": seed,
         "memory": memory,
-        **_named(test),
+        "split": split,
+        **splits[split],
         "steps": outcome.steps,
         "training_seconds": outcome.seconds,
         "loss": outcome.loss,
-        "splits": {
-            "test": _named(test),
-            "valid": _named(valid),
-            **{f"test/{part.name}": _named(part) | {"ranks": part.ranks} for part in slices},
-        },
+        "splits": splits,
         "curve": outcome.curve,
         **chosen(name, graph, seed, room, seconds),
     }
@@ -173,6 +185,7 @@ def report_of(
     dials = {
         "minutes": options.minutes,
         "memory": options.memory,
+        "split": options.split,
         "models": options.model,
         "seeds": options.seeds,
         "files": [path.name for path in (options.train, options.valid, options.test)],
@@ -237,6 +250,11 @@ def _check(options: argparse.Namespace) -> None:
         raise SystemExit(f"error: --seeds should be at least 1, received {options.seeds}")
     if options.json.is_dir():
         raise SystemExit(f"error: --json should be a file, received the folder {options.json}")
+    if options.page and options.split != "test":
+        raise SystemExit(
+            f"error: --page should go with --split test, whose figures it shows, "
+            f"received {options.split}"
+        )
     if options.list:
         return
     for name, folder in (("json", options.json.parent), ("page", options.page)):
@@ -274,7 +292,7 @@ def cells(data: TripleFiles, options: argparse.Namespace) -> dict[str, grid.Meas
     files, memory = digest(options), options.memory
     for seed in range(options.seeds):
         for name in options.model:
-            cell = cell_name(name, seed, options.minutes, files, memory=options.memory)
+            cell = cell_name(name, seed, options.minutes, files, memory=memory, split=options.split)
             made[cell] = partial(
                 measure,
                 data,
@@ -283,6 +301,7 @@ def cells(data: TripleFiles, options: argparse.Namespace) -> dict[str, grid.Meas
                 minutes=options.minutes,
                 memory=machine() * 3 // 4 if memory is None else memory,
                 ranks_file=options.out / "cells" / f"{cell}.npy",
+                split=options.split,
             )
     return made
 

@@ -93,6 +93,30 @@ def test_transra_is_what_is_trained_where_nobody_says(files, tmp_path: Path):
     assert str(tmp_path) not in text, "a page says nothing of where files lie"
 
 
+def test_validation_alone_neither_ranks_nor_prints_test(files, tmp_path: Path, capsys):
+    more = ("--minutes", "0.005", "--model", "twhin")
+    report = run(files, *more, "--split", "valid")
+    assert {row.split for row in rows_of(report)} == {"valid"}
+    folder = tmp_path / "out" / "report" / "cells"
+    [alone] = folder.iterdir()
+    assert "-valid-" in alone.name, "and no ranks of the test beside it"
+    cell = json.loads(alone.read_text())
+    assert (list(cell["splits"]), cell["mrr"]) == (["valid"], cell["splits"]["valid"]["mrr"])
+    told = capsys.readouterr().err
+    assert "valid" in told
+    assert "│ test" not in told
+    # The run of both is another one.
+    report = run(files, *more, "--page", str(tmp_path / "page"))
+    assert {"valid", "test"} < {row.split for row in rows_of(report)}
+    assert "│ test" in capsys.readouterr().err, "or the line above says nothing"
+    page = (tmp_path / "page" / "README.md").read_text()
+    assert "| twhin | 0.005 | 0.0 | 1 |" in page
+    assert "The numbers of trials were not equal." in page
+    assert len(list(folder.glob("*.json"))) == 2
+    with pytest.raises(SystemExit, match="--page should go with --split test"):
+        run(files, *more, "--split", "valid", "--page", str(tmp_path / "page"))
+
+
 def test_a_name_that_is_not_there_is_a_sentence(files, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["link_prediction.py", *files, "--model", "transq"])
     with pytest.raises(SystemExit, match=r"^error: model should be one of transra, .*'transq'$"):
