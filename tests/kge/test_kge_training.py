@@ -57,7 +57,7 @@ SMALL = kge_training.Sizes(
     relations=3,
     speed=SPEED,
     growth=GROWTH,
-    evaluation={"entities": 40, "relations": 3, "triples": 30, "sample": 8},
+    evaluation={"entities": 40, "relations": 3, "triples": 1000, "sample": 640},
 )
 
 
@@ -145,7 +145,7 @@ def test_other_dials_are_other_cells(options):
             "arms": replace(SMALL, speed=replace(SPEED, arms=SPEED.arms[:1])),
             "seconds": replace(SMALL, speed=replace(SPEED, pykeen_seconds=0.02)),
             "growth": replace(SMALL, growth=replace(GROWTH, dim=16)),
-            "evaluation": replace(SMALL, evaluation={**SMALL.evaluation, "sample": 9}),
+            "evaluation": replace(SMALL, evaluation={**SMALL.evaluation, "sample": 641}),
         }.items()
     }
     for other, kind in {"arms": "speed", "seconds": "speed", "growth": "epoch"}.items():
