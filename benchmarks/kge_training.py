@@ -65,9 +65,11 @@ processes of their own, which take turns; ratios are within a turn, intervals ov
   batches are made, and enough are learned to tell what all would take. `epoch_seconds_slope`: of a
   line through log size and log seconds; 1 is linear. `setup_seconds` comes once in a training.
 - `valid_mrr`: filtered, both ends, realistic ranks, on a thousand validation triples at most,
-  while the clock stands still. `ahead_from_minutes`: the first of these minutes from which on
-  TransRA's mean is above that of every rival; there is no such row where it is not ahead at the
-  end, and `lead_at_end` says how far it is.
+  while the clock stands still; none before a model's first look. `valid_mrr_lead`: TransRA's less
+  a rival's, with a t interval over the differences of the same seed, once every model has all
+  seeds. `ahead_from_minutes`: the first of these minutes from which on that interval lies above 0
+  for every rival; there is no such row where it does not at the end, or with a single seed.
+  `lead_at_end`: above the rival that is best at the end.
 - `evaluation_ratio_to_pykeen`: queries ranked per second by ours, by those of PyKEEN's
   `RankBasedEvaluator`, on the same PyKEEN TransR. Either's speed is that of three quarters of its
   triples, beyond the first quarter: what a call costs once is in neither. `ranks_that_differ`: the

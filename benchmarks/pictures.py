@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib as mpl
 
 mpl.use("Agg")
+import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.ticker import FuncFormatter
 
@@ -149,9 +150,9 @@ def learning(
         return
     figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
     for (name, curves), marker in zip(runs.items(), "os^vD", strict=False):
-        mean = [sum(values) / len(values) for values in zip(*curves, strict=True)]
+        every = np.array(curves)  # NaN where one was not looked at yet: there is no mean then
+        mean, low, high = every.mean(axis=0), every.min(axis=0), every.max(axis=0)
         [line] = axes.plot(moments, mean, marker=marker, markersize=4, label=name)
-        low, high = ([end(values) for values in zip(*curves, strict=True)] for end in (min, max))
         axes.fill_between(moments, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("minutes of training")

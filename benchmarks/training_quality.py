@@ -6,16 +6,38 @@ Learning rates fall over the minutes given, for all alike.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from differences import interval
 from link_cells import cell_name
+from numpy.typing import NDArray
 from timed import SHARES
 from training_speed import spread
 
 from graphsvc.report import Row
 
 OURS = "transra"
+#: A step ends a little after the moment at which validation was due: by that factor at most.
+_LATE = 1.1
+
+
+class Lead(NamedTuple):
+    """By how much ours is above a rival, in MRR, with a 95 % t interval over seeds."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+    @property
+    def unknown(self) -> bool:
+        """Whether one of the two was not looked at yet."""
+        return bool(np.isnan(self.value))
+
+    @property
+    def ahead(self) -> bool:
+        """Whether the interval lies above 0; a single seed decides nothing."""
+        return self.low is not None and self.low > 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,15 +57,19 @@ class QualitySizes:
 def curves(
     found: Mapping[str, Mapping[str, Any]], files: str, sizes: QualitySizes
 ) -> dict[str, dict[int, list[float]]]:
-    """Model -> seed -> validation MRR at each of the moments; `files` is their digest."""
+    """Model -> seed -> validation MRR at each of the moments; `files` is their digest.
+
+    NaN at moments before the first look: nobody knows what the model was worth then.
+    """
     told: dict[str, dict[int, list[float]]] = {}
+    moments = 60.0 * np.array(sizes.moments)
     for name in sizes.models:
         for seed in range(sizes.seeds):
             if cell := found.get(cell_name(name, seed, sizes.minutes, files)):
                 seconds = [point["seconds"] for point in cell["curve"]]
                 mrr = [point["mrr"] for point in cell["curve"]]
-                # A step may end a little after the moment at which validation was due.
-                there = np.interp(60.0 * np.array(sizes.moments), seconds, mrr)
+                there = np.interp(moments, seconds, mrr)
+                there[moments * _LATE < seconds[0]] = np.nan
                 told.setdefault(name, {})[seed] = there.tolist()
     return told
 
@@ -51,32 +77,68 @@ def curves(
 def rows_of(
     found: Mapping[str, Mapping[str, Any]], files: str, graph: str, sizes: QualitySizes
 ) -> list[Row]:
-    """MRR of each model at each moment, and from when on ours is ahead of all others."""
+    """MRR of each model at each moment, our lead, and from when on ours is ahead of all others."""
     told = curves(found, files, sizes)
     rows = []
     for name, by_seed in told.items():
         for n, minute in enumerate(sizes.moments):
             values = {seed: curve[n] for seed, curve in by_seed.items()}
-            rows += spread("valid_mrr", "share", f"{graph}/minute={minute:g}", name, values)
-    if set(told) == set(sizes.models):
-        means = {name: np.mean(list(by_seed.values()), axis=0) for name, by_seed in told.items()}
-        ours = means.pop(OURS)
-        rivals = np.max(list(means.values()), axis=0)
-        same = {"split": graph, "model": f"{OURS} - best rival", "seed": "all"}
-        lead = float(ours[-1] - rivals[-1])
-        rows.append(Row(metric="lead_at_end", value=lead, unit="mrr", **same))
-        since = ahead_from(sizes.moments, ours.tolist(), rivals.tolist())
-        if since is not None:
-            same["model"] = graph
-            rows.append(Row(metric="ahead_from_minutes", value=since, unit="minutes", **same))
+            if np.isfinite(list(values.values())).all():
+                rows += spread("valid_mrr", "share", f"{graph}/minute={minute:g}", name, values)
+    whole = [name for name in sizes.models if len(told.get(name, ())) == sizes.seeds]
+    if len(whole) == len(sizes.models):
+        rows += _lead_rows(leads(told), graph, sizes)
     return rows
 
 
-def ahead_from(
-    moments: Sequence[float], ours: Sequence[float], rivals: Sequence[float]
-) -> float | None:
-    """The first moment from which on `ours` stays above; None where it is not above at the end."""
-    ahead = [own > other for own, other in zip(ours, rivals, strict=True)]
+def leads(told: Mapping[str, Mapping[int, Sequence[float]]]) -> dict[str, list[Lead]]:
+    """Rival -> at each moment our lead with its t interval, paired: of the same seed."""
+    return {
+        name: [Lead(*interval(apart.tolist())) for apart in _apart(told[OURS], by_seed).T]
+        for name, by_seed in told.items()
+        if name != OURS
+    }
+
+
+def _apart(
+    ours: Mapping[int, Sequence[float]], theirs: Mapping[int, Sequence[float]]
+) -> NDArray[np.float64]:
+    """[seeds, moments] ours less theirs."""
+    return np.array([np.subtract(ours[seed], theirs[seed]) for seed in ours])
+
+
+def _lead_rows(found: Mapping[str, Sequence[Lead]], graph: str, sizes: QualitySizes) -> list[Row]:
+    rows = []
+    for n, minute in enumerate(sizes.moments):
+        for name, each in found.items():
+            split = f"{graph}/minute={minute:g}"
+            rows += [_lead_row("valid_mrr_lead", each[n], split, name)] * (not each[n].unknown)
+    # At the end the rival that is best then, so the one of the least lead.
+    best = min(found, key=lambda name: found[name][-1].value)
+    rows.append(_lead_row("lead_at_end", found[best][-1], graph, "best rival"))
+    ahead = [all(each[n].ahead for each in found.values()) for n in range(len(sizes.moments))]
+    since = ahead_from(sizes.moments, ahead)
+    if since is not None:
+        same = {"split": graph, "model": graph, "seed": "all"}
+        rows.append(Row(metric="ahead_from_minutes", value=since, unit="minutes", **same))
+    return rows
+
+
+def _lead_row(metric: str, lead: Lead, split: str, rival: str) -> Row:
+    return Row(
+        metric=metric,
+        value=lead.value,
+        lo=lead.low,
+        hi=lead.high,
+        unit="mrr",
+        split=split,
+        model=f"{OURS} - {rival}",
+        seed="all",
+    )
+
+
+def ahead_from(moments: Sequence[float], ahead: Sequence[bool]) -> float | None:
+    """The first moment from which on it stays ahead; None where it is not ahead at the end."""
     behind = [n for n, above in enumerate(ahead) if not above]
     first = behind[-1] + 1 if behind else 0
     return moments[first] if first < len(moments) else None

@@ -16,13 +16,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 import apart
 import kge_training
+import training_quality
+from link_cells import cell_name
 from popular import popular_triples
 from products import operations
 from training_growth import GrowthSizes, slope
-from training_quality import ahead_from
+from training_quality import QualitySizes, ahead_from
 from training_speed import Arm, SpeedSizes
 
-from graphsvc.report import rows_of
+from graphsvc.report import Row, rows_of
 from kge.blocks import BlockSampler
 from kge.config import TransRAConfig
 from kge.learner import Learner
@@ -228,9 +230,63 @@ def test_a_slope_is_the_exponent_and_has_an_interval():
 
 def test_ahead_is_from_when_on_it_stays_ahead():
     minutes = [1.0, 2.0, 3.0, 4.0]
-    assert ahead_from(minutes, [0.5, 0.1, 0.3, 0.4], [0.2, 0.2, 0.2, 0.2]) == 3.0
-    assert ahead_from(minutes, [0.3, 0.3, 0.3, 0.4], [0.2, 0.2, 0.2, 0.2]) == 1.0
-    assert ahead_from(minutes, [0.3, 0.3, 0.3, 0.2], [0.2, 0.2, 0.2, 0.2]) is None
+    assert ahead_from(minutes, [True, False, True, True]) == 3.0
+    assert ahead_from(minutes, [True, True, True, True]) == 1.0
+    assert ahead_from(minutes, [True, True, True, False]) is None
+
+
+QUALITY = QualitySizes(minutes=10.0, seeds=3, models=("transra", "rotate"))
+
+
+def cells_of(**models: list[float]) -> dict[str, dict]:
+    """A cell per seed, whose MRR rises to what is given; looks are a second late."""
+    shares = [moment / QUALITY.minutes for moment in QUALITY.moments]
+    return {
+        cell_name(name, seed, QUALITY.minutes, "0123abcd"): {
+            "curve": [{"seconds": 600 * share + 1, "mrr": last * share} for share in shares]
+        }
+        for name, ends in models.items()
+        for seed, last in enumerate(ends)
+    }
+
+
+def quality_rows(found: dict[str, dict]) -> dict[tuple[str, str], Row]:
+    rows = training_quality.rows_of(found, "0123abcd", "towns", QUALITY)
+    return {(row.metric, row.split): row for row in rows if row.seed == "all"}
+
+
+def test_who_is_ahead_is_said_by_an_interval_over_all_seeds():
+    # Paired: seeds differ far more than the two models of one seed do.
+    found = cells_of(transra=[0.31, 0.412, 0.511], rotate=[0.3, 0.4, 0.5])
+    rows = quality_rows(found)
+    lead = rows["lead_at_end", "towns"]
+    assert lead.value == pytest.approx(0.011, rel=0.01)
+    assert 0 < lead.lo < lead.value < lead.hi
+    assert rows["ahead_from_minutes", "towns"].value == 0.25
+    assert rows["valid_mrr_lead", "towns/minute=5"].value == pytest.approx(0.0055, rel=0.02)
+    # The mean is above, and one seed of three is not.
+    rows = quality_rows(cells_of(transra=[0.35, 0.45, 0.49], rotate=[0.3, 0.4, 0.5]))
+    assert rows["lead_at_end", "towns"].value > 0
+    assert ("ahead_from_minutes", "towns") not in rows
+    # A rival lacks a seed.
+    del found[cell_name("rotate", 2, QUALITY.minutes, "0123abcd")]
+    rows = quality_rows(found)
+    assert ("valid_mrr", "towns/minute=5") in rows
+    assert not {metric for metric, _ in rows} & {"lead_at_end", "ahead_from_minutes"}
+
+
+def test_nothing_is_said_of_a_model_before_its_first_look():
+    found = cells_of(transra=[0.31, 0.41, 0.51], rotate=[0.3, 0.4, 0.5])
+    for name, cell in found.items():
+        if name.startswith("rotate"):
+            cell["curve"] = cell["curve"][3:]  # its first look is due at 2 minutes
+    rows = training_quality.rows_of(found, "0123abcd", "towns", QUALITY)
+    told = {(row.metric, row.split.partition("=")[2], row.model) for row in rows}
+    assert ("valid_mrr", "1", "transra") in told
+    assert ("valid_mrr", "1", "rotate") not in told
+    assert ("valid_mrr", "2", "rotate") in told
+    assert ("valid_mrr_lead", "1", "transra - rotate") not in told
+    assert quality_rows(found)["ahead_from_minutes", "towns"].value == 2.0
 
 
 def test_files_are_given_together(options):

@@ -254,7 +254,7 @@ def test_what_a_call_costs_once_is_not_in_the_speed_of_ranking(monkeypatch):
     asked = np.zeros((40, 3), dtype=np.int64)
     found = evaluating._further(lambda some: time.sleep(0.05 + 0.001 * len(some)), asked)
     # Two queries a triple, a millisecond a triple; with its fixed cost it would be 890.
-    assert found.per_second == pytest.approx(2000, rel=0.1)
+    assert found.per_second == pytest.approx(2000, rel=0.3)
     monkeypatch.setattr(evaluating, "MOST_TRIES", 4)
     with pytest.raises(ValueError, match=r"received 40 in .* s and 10 in"):
         evaluating._further(lambda some: time.sleep(0.001 * (50 - len(some))), asked)
