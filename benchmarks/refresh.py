@@ -73,9 +73,9 @@ own retrain and refresh; three seeds; the protocol is per user by time.
 
 - `frame`: what `refresh` does. It begins with the bundle before, trains a share of the epochs, and
   holds the frame. `warm start`: the same, and nothing holds it. `re-init`: trained from nothing.
-  `procrustes`: from nothing, then turned so that those who hold the frame lie as near as can be to
-  where they were; scores stay as they are. `TransR, re-init`: TransRA without its anchors, with a
-  first bundle and rankers of its own. The other four begin with the same bundle and rankers.
+  `procrustes`: from nothing, then turned so that all entities of both bundles lie as near as can be
+  to where they were; scores stay as they are. `TransR, re-init`: TransRA without its anchors, with
+  a first bundle and rankers of its own. The other four begin with the same bundle and rankers.
 - `auc_change`: AUC of a ranker with the refreshed bundle minus AUC of the same ranker with the
   bundle that it was trained on, on the same rows: the test span of the snapshot at that refresh.
   Paired; of each seed a bootstrap over users, over seeds a t interval. Behind the slash: how the

@@ -110,17 +110,17 @@ def _directions(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def procrustes(previous: Bundle, now: Bundle) -> NDArray[np.float32]:
-    """[d, d] orthogonal Q: the turn `e Q` that brings the frame's holders next to where they were.
+    """[d, d] orthogonal Q: the turn `e Q` that brings entities nearest to where they were.
 
-    Schönemann 1966, on the entities that hold the frame of the bundle before.
+    Schönemann 1966, on all entities that both bundles hold: the rival has all that there is to fit.
     """
     olds, news = [], []
     for kind in previous.types.values():
-        held = previous.frame_rows[
-            (previous.frame_rows >= kind.start) & (previous.frame_rows < kind.stop)
-        ]
-        rows = now.rows(kind.name, previous.ids[held])
-        olds.append(previous.vectors[held[rows >= 0]])
+        if kind.name not in now.types:
+            continue
+        old = np.arange(kind.start, kind.stop)
+        rows = now.rows(kind.name, previous.ids[old])
+        olds.append(previous.vectors[old[rows >= 0]])
         news.append(now.vectors[rows[rows >= 0]])
     left, _, right = np.linalg.svd(np.concatenate(news).T @ np.concatenate(olds))
     return (left @ right).astype(np.float32)

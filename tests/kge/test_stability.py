@@ -83,6 +83,23 @@ def test_procrustes_takes_a_turn_back_and_scores_stay(bundle: Bundle, store: Art
     np.testing.assert_allclose(now, before, atol=1e-4)
 
 
+def test_procrustes_is_fitted_on_all_that_both_bundles_hold(bundle: Bundle, store: ArtifactStore):
+    """Not on the frame's holders, which are few: here these alone were not turned."""
+    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(8, 8)))[0].astype(np.float32)
+    arrays = bundle.alone("all")
+    vectors, held = arrays.vectors @ turn, np.array([0, 1, 30])
+    vectors[held] = arrays.vectors[held]
+    few = dataclasses.replace(arrays, frame_rows=held.astype(np.int32))
+    before, now = (
+        seal_bundle(store, "1" * 64, one, dials={}, metrics={})
+        for one in (few, dataclasses.replace(few, vectors=vectors))
+    )
+    found = now.vectors @ procrustes(before, now)
+    others = np.delete(np.arange(len(vectors)), held)
+    apart = np.linalg.norm((found - before.vectors)[others], axis=1)
+    assert apart.mean() < 0.25 * np.linalg.norm(before.vectors[others], axis=1).mean()
+
+
 def test_a_graph_without_some_edges_and_its_vectors_in_the_rows_of_the_whole(
     snapshot, store: ArtifactStore
 ):
