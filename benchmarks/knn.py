@@ -15,11 +15,11 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import faiss
 import numpy as np
 import orjson
 import torch  # noqa: F401  before FAISS: two OpenMP runtimes
@@ -27,10 +27,12 @@ import torch  # noqa: F401  before FAISS: two OpenMP runtimes
 sys.path.insert(0, str(Path(__file__).parent))
 
 import grid
+import knn_raw
 import knn_recall
 import printed
-from knn_bundles import ACTS, CATEGORIES, DIM, EPOCHS, SOURCES, bundle_of, folder_of
+from knn_bundles import SOURCES, bundle_of, dials, folder_of
 from knn_overlay import changed_places
+from knn_raw import CORES
 from knn_recall import K, timed
 from pictures import trade
 from publish import About, publish
@@ -42,17 +44,17 @@ from kge.bundle import Bundle
 from kge.config import IndexConfig
 from kge.index import Index, build_index, open_index
 from kge.parts import directions
-from kge.searchers import found_by, one_thread
+from kge.searchers import one_thread
 
 ROWS = 1_000_000
 BATCH = 100
 QUERIES, SINGLES, BATCHES = 500, 3_000, 120
-#: The machine's cores: server processes, and threads of the rival.
-CORES = 2
+#: Two for each process: none waits for the next body.
+CLIENTS = 2 * CORES
 #: Entities of an overlay: half of them stand in for their row of the index.
 CHANGED = 4_000
 #: Room for a graph of 1 M x 64 beside the users.
-MEMORY_MIB = 2048
+INDEX = IndexConfig(memory_mib=2048)
 
 _WORDS = """
 A type of {rows:,} vectors of 64 numbers, and a tenth as many of another type beside it. `trained`:
@@ -63,14 +65,15 @@ about equally far from everything; no index does well there, and no trained bund
   index holds beside the bundle, measured from its file. `recall@10`: against an exact search, by
   {queries} queries, half of them items and half users; nobody is a neighbor of their own.
 - `http_p50`, `http_p99`: `GET .../neighbors?k=10` of trained entities, one at a time; `raw_*`: the
-  same vectors asked of FAISS with the effort that the build chose, in the same cell.
+  same vectors asked of FAISS, in the same cell, as the service asks for them: {asked} instead of
+  10, since nobody is told of themselves and some are compared again, by the effort that it takes.
 - `http_changed_*`: the same of a server with {changed} entities in its overlay, half of them
   changed since training and half new, so that every search passes over rows of the index and
   compares the overlay beside it; `raw_changed_*`: FAISS passing over the same rows.
-- `http_batch`: `POST /v1/neighbors` with {batch} entities, {cores} server processes and as many
-  clients; `raw_batch`: FAISS on batches of {batch}, with {cores} threads on each or a core on each,
-  whichever is quicker. Clients, server and
-  database share the machine, so what clients cost is in the share.
+- `http_batch`: `POST /v1/neighbors` with {batch} entities, {cores} server processes and
+  {clients} clients; `raw_batch`: FAISS on the same batches, with {cores} threads on each or {cores}
+  batches at a time on a thread each, whichever is quicker. Clients, server and database share the
+  machine, so what clients cost is in the share.
 - The server has a bundle, an index and no ranker (`benchmarks/knn_server.py`), on SQLite.
 
 ![recall against time](recall.png)
@@ -93,14 +96,14 @@ def cells(options: Any) -> dict[str, grid.Measure]:
 
 def cell_of(kind: str, source: str, rows: int) -> str:
     """The name of a cell, with a digest of what it depends on beside its source and rows."""
-    dials = {
+    own = {
         "build": (K, QUERIES, knn_recall.EFFORTS),
         "http": (K, SINGLES),
         "changed": (K, SINGLES, CHANGED),
-        "batch": (K, BATCH, BATCHES, CORES),
+        "batch": (K, BATCH, BATCHES, CORES, CLIENTS),
     }
-    bundle = (DIM, EPOCHS, CATEGORIES, ACTS)
-    return grid.named(f"{kind}-{source}-{rows}", dials[kind], bundle, MEMORY_MIB)
+    index = asdict(INDEX)
+    return grid.named(f"{kind}-{source}-{rows}", own[kind], dials(), index)
 
 
 def measure_build(source: str, options: Any) -> Mapping[str, Any]:
@@ -108,9 +111,9 @@ def measure_build(source: str, options: Any) -> Mapping[str, Any]:
     store = folder_of(options.work, options.rows)
     bundle = bundle_of(store, source, options.rows)
     start = time.perf_counter()
-    index = build_index(store, bundle, IndexConfig(memory_mib=MEMORY_MIB))
+    index = build_index(store, bundle, INDEX)
     seconds = time.perf_counter() - start
-    (store.root.parent / f"{source}-index.json").write_text(json.dumps({"index": index.digest}))
+    _kept(store, source, bundle).write_text(json.dumps({"index": index.digest}))
     recipe = index.recipes["all", "ad"]
     asked = knn_recall.asked_of(bundle, QUERIES)
     truth = knn_recall.truth_of(bundle, asked)
@@ -118,6 +121,8 @@ def measure_build(source: str, options: Any) -> Mapping[str, Any]:
     name = "all-ad.faiss"
     held = index.artifact.manifest["files"].get(name, {"bytes": 4 * rows * dim})["bytes"]
     return {
+        "bundle": bundle.digest,
+        "index": index.digest,
         "build_seconds": seconds,
         "bytes_per_vector": held / rows + 4,
         "recall": knn_recall.recall(index, bundle, asked, truth),
@@ -153,7 +158,9 @@ def _singles(source: str, options: Any, *, changed: int) -> Mapping[str, Any]:
     searcher = index.part("ad")
     searcher.search(units[:1], K)
     with one_thread():
-        raw = [timed(partial(_raw, index, units[n : n + 1], allowed)) for n in range(SINGLES)]
+        raw = [
+            timed(partial(knn_raw.ask, index, units[n : n + 1], allowed)) for n in range(SINGLES)
+        ]
     with _serving(options, store, bundle, index, processes=1, changed=changed) as running:
         asked = [f"/v1/entities/ad/{bundle.ids[row]}/neighbors?k={K}" for row in rows]
         with closing(running.connect()) as connection:
@@ -166,17 +173,19 @@ def _singles(source: str, options: Any, *, changed: int) -> Mapping[str, Any]:
         **{f"raw_{name}": value for name, value in _percentiles(raw).items()},
         "raw_share_of_p50": _percentiles(raw)["p50_ms"] / _percentiles(told)["p50_ms"],
         "server_peak_mib": peak,
+        "bundle": bundle.digest,
+        "index": index.digest,
     }
 
 
 def measure_batch(source: str, options: Any) -> Mapping[str, Any]:
-    """Batches of 100, over HTTP from as many clients as there are cores, and of FAISS alone."""
+    """Batches of 100, over HTTP from two clients for each process, and of FAISS alone."""
     store, bundle, index = _opened(source, options)
     kind = bundle.types["ad"]
     draw = np.random.default_rng(12)
     rows = draw.choice(np.arange(kind.start, kind.stop), (BATCHES, BATCH))
     units = directions(bundle.vectors[rows.ravel()]).reshape(BATCHES, BATCH, -1)
-    raw = BATCHES * BATCH / min(_together(index, units), _in_turn(index, units))
+    raw = BATCHES * BATCH / min(knn_raw.together(index, units), knn_raw.in_turn(index, units))
     bodies = [
         orjson.dumps(
             {"queries": [{"entity": {"type": "ad", "id": bundle.ids[r]}, "k": K} for r in some]}
@@ -184,45 +193,25 @@ def measure_batch(source: str, options: Any) -> Mapping[str, Any]:
         for some in rows
     ]
     with _serving(options, store, bundle, index, processes=CORES) as running:
-        _post_all(running, bodies[: 4 * CORES])
+        _post_all(running, bodies[: 2 * CLIENTS])
         told = BATCHES * BATCH / timed(lambda: _post_all(running, bodies))
-    return {"http_per_second": told, "raw_per_second": raw, "share": told / raw}
+    artifacts = {"bundle": bundle.digest, "index": index.digest}
+    return {"http_per_second": told, "raw_per_second": raw, "share": told / raw, **artifacts}
 
 
 def _opened(source: str, options: Any) -> tuple[ArtifactStore, Bundle, Index]:
     store = folder_of(options.work, options.rows)
     bundle = bundle_of(store, source, options.rows)
-    named = store.root.parent / f"{source}-index.json"
+    named = _kept(store, source, bundle)
     if not named.exists():
         measure_build(source, options)
     digest = json.loads(named.read_text())["index"]
     return store, bundle, open_index(store, digest, bundle)
 
 
-def _raw(index: Index, units: np.ndarray, allowed: np.ndarray | None = None) -> None:
-    """What the service asks of FAISS, and nothing else."""
-    part = index.part("ad")
-    recipe, searcher = part.recipe, part._searcher  # noqa: SLF001
-    found_by(recipe.kind, searcher, units, K, effort=recipe.effort, allowed=allowed)
-
-
-def _together(index: Index, units: np.ndarray) -> float:
-    """Seconds for all batches, FAISS sharing each among its own threads."""
-    faiss.omp_set_num_threads(CORES)
-    _raw(index, units[0])
-    return timed(lambda: [_raw(index, some) for some in units])
-
-
-def _in_turn(index: Index, units: np.ndarray) -> float:
-    """The same, each core with batches of its own; quicker where a core is busy otherwise."""
-
-    def work(first: int) -> None:
-        faiss.omp_set_num_threads(1)  # holds for the thread that says so
-        for some in units[first::CORES]:
-            _raw(index, some)
-
-    threads = [threading.Thread(target=work, args=(n,)) for n in range(CORES)]
-    return timed(lambda: ([t.start() for t in threads], [t.join() for t in threads]))
+def _kept(store: ArtifactStore, source: str, bundle: Bundle) -> Path:
+    """Where the digest of the index of a bundle is kept, by the dials of either."""
+    return store.root.parent / f"{grid.named(f'{source}-index', bundle.digest, asdict(INDEX))}.json"
 
 
 def _serving(
@@ -279,8 +268,7 @@ def _post_all(running: Server, bodies: Sequence[bytes]) -> None:
         finally:
             connection.close()
 
-    # One more than there are processes each: none waits for the next body.
-    threads = [threading.Thread(target=work) for _ in range(2 * CORES)]
+    threads = [threading.Thread(target=work) for _ in range(CLIENTS)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -354,26 +342,33 @@ def main() -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     found = grid.run(cells(options), options)
     rows = rows_of(found, options.rows)
-    dials = {
+    told = {
         "rows": options.rows,
         "k": K,
         "batch": BATCH,
         "cores": CORES,
         "changed": CHANGED,
-        "memory_mib": MEMORY_MIB,
+        "memory_mib": INDEX.memory_mib,
+        **dials(),
     }
     curves = {
-        source: told["curve"]
+        source: built["curve"]
         for source in SOURCES
-        if (told := found.get(cell_of("build", source, options.rows))) and told["curve"]
+        if (built := found.get(cell_of("build", source, options.rows))) and built["curve"]
     }
-    trade(options.out / "recall.png", curves, IndexConfig().least_recall)
+    trade(options.out / "recall.png", curves, INDEX.least_recall)
     words = _WORDS.format(
-        rows=options.rows, queries=QUERIES, batch=BATCH, cores=CORES, changed=CHANGED
+        rows=options.rows,
+        queries=QUERIES,
+        batch=BATCH,
+        cores=CORES,
+        clients=CLIENTS,
+        changed=CHANGED,
+        asked=knn_raw.WIDE,
     )
     given = printed.given(arguments(), options)
     about = About("knn", "How near neighbors are found", words, "vectors", given)
-    publish(options.out, rows, found, dials, about)
+    publish(options.out, rows, found, told, about)
 
 
 if __name__ == "__main__":

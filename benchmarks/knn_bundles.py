@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import grid
 import numpy as np
 
 from graphsvc.artifact import ArtifactStore
@@ -31,9 +32,21 @@ EPOCHS = 2.0
 _NOTHING = "0" * 64
 
 
+def dials() -> dict[str, float]:
+    """What a bundle depends on beside its source and rows."""
+    return {
+        "dim": DIM,
+        "items_per_user": ITEMS_PER_USER,
+        "categories": CATEGORIES,
+        "acts": ACTS,
+        "of_taste": OF_TASTE,
+        "epochs": EPOCHS,
+    }
+
+
 def bundle_of(store: ArtifactStore, source: str, rows: int) -> Bundle:
-    """The bundle of a source, made at the first call."""
-    named = store.root.parent / f"{source}.json"
+    """The bundle of a source by these dials, made at the first call."""
+    named = store.root.parent / f"{grid.named(source, dials())}.json"
     if named.exists():
         return open_bundle(store, json.loads(named.read_text())["bundle"])
     bundle = SOURCES[source](store, rows)

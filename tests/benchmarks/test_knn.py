@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,16 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 import knn
+import knn_bundles
 import knn_overlay
+import knn_raw
 import knn_recall
 from knn_bundles import bundle_of, folder_of
 
 from api.overlay import Overlay
+from kge import parts, searchers
 from kge.bundle import Bundle
+from kge.config import IndexConfig
 
 ROWS = 3_000
 
@@ -72,6 +77,53 @@ def test_an_overlay_has_changed_ones_and_new_ones(bundle: Bundle):
     passed_over = np.flatnonzero(view.passed_over)
     assert passed_over.tolist() == sorted(knn_overlay.changed_places(bundle, 400))
     assert len(passed_over) == 200
+
+
+@pytest.fixture
+def approximate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a million rows: so few would all be compared otherwise."""
+    few = {"exact_rows": 0, "filter_rows": 0, "least_recall": 0.0}
+    monkeypatch.setattr(knn, "INDEX", IndexConfig(**few))
+
+
+def test_other_dials_are_another_bundle_and_another_index(options, monkeypatch):
+    def made() -> tuple[str, str, set[str]]:
+        _, bundle, index = knn._opened("gaussian", options)
+        names = {name for name in knn.cells(options) if "gaussian" in name}
+        return bundle.digest, index.digest, names
+
+    before = made()
+    assert made() == before, "what is there is opened"
+    monkeypatch.setattr(knn, "INDEX", replace(knn.INDEX, sample=64))
+    resampled = made()
+    assert (resampled[0], resampled[1] != before[1]) == (before[0], True)
+    monkeypatch.setattr(knn_bundles, "DIM", 32)
+    narrower = made()
+    assert narrower[0] != before[0]
+    assert not narrower[2] & resampled[2]
+    assert not resampled[2] & before[2]
+
+
+def test_the_rival_does_what_the_service_asks_of_it(options, approximate, monkeypatch):
+    _, bundle, index = knn._opened("gaussian", options)
+    kind = bundle.types["ad"]
+    vectors = bundle.vectors[kind.start : kind.start + 5]
+    asked = []
+
+    def found_by(*given, **more):
+        asked.append((given[0], given[3], more["effort"], given[2].shape))
+        return searchers.found_by(*given, **more)
+
+    for module in (parts, knn_raw):
+        monkeypatch.setattr(module, "found_by", found_by)
+    half = np.arange(ROWS) % 2 == 0
+    for allowed in (None, half):
+        index.search("ad", vectors, knn_recall.K + 1, allowed=allowed)
+        knn_raw.ask(index, parts.directions(vectors), allowed)
+    service, raw, filtered, raw_filtered = asked
+    assert service[0] != "exact"
+    assert (service, filtered) == (raw, raw_filtered)
+    assert filtered[2] > service[2], "what passes is rarer"
 
 
 def test_the_server_answers_with_what_is_new(options, monkeypatch: pytest.MonkeyPatch):
