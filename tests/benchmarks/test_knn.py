@@ -126,6 +126,19 @@ def test_the_rival_does_what_the_service_asks_of_it(options, approximate, monkey
     assert filtered[2] > service[2], "what passes is rarer"
 
 
+def test_an_approximate_index_is_asked_one_by_one_and_in_batches(options, approximate, monkeypatch):
+    for name, few in {"SINGLES": 20, "BATCH": 10, "BATCHES": 8, "CORES": 1}.items():
+        monkeypatch.setattr(knn, name, few)
+    assert knn.measure_build("gaussian", options)["kind"] != "exact"
+    told = {"http": knn.measure_http("gaussian", options)}
+    told["batch"] = knn.measure_batch("gaussian", options)
+    cells = {knn.cell_of(kind, "gaussian", ROWS): figures for kind, figures in told.items()}
+    rows = {row.metric: row.value for row in knn.rows_of(cells, ROWS)}
+    assert 0 < rows["raw_p50"] < rows["http_p50"] <= rows["http_p99"]
+    assert 0 < rows["http_batch"] < rows["raw_batch"]
+    assert told["http"]["index"] == told["batch"]["index"]
+
+
 def test_the_server_answers_with_what_is_new(options, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(knn, "CHANGED", 400)
     monkeypatch.setattr(knn, "SINGLES", 20)
