@@ -35,7 +35,7 @@ from graphsvc.hints import meant
 from kge.config import IndexConfig
 from kge.dials import Dials
 from kge.errors import KgeError
-from ranking.config import ExamplesConfig, RankerConfig
+from ranking.config import RankerConfig
 from ranking.errors import RankingError
 
 #: As in graphsvc/db.py.
@@ -111,12 +111,10 @@ class Settings(BaseSettings):
     facets: dict[FacetName, list[str]] = {}
     #: Dials of nearest-neighbor search.
     index: IndexConfig = IndexConfig()
-    #: Dials of the labelled rows: how people whom training never saw get a vector.
-    examples: ExamplesConfig = ExamplesConfig()
     #: Dials of the rankers; the arm is chosen by the retrain request.
     ranker: RankerConfig = RankerConfig()
 
-    @field_validator("transra", "index", "examples", "ranker", mode="wrap")
+    @field_validator("transra", "index", "ranker", mode="wrap")
     @classmethod
     def _by_full_name(
         cls, value: Any, check: ValidatorFunctionWrapHandler, info: ValidationInfo

@@ -34,6 +34,7 @@ from graphsvc.ids import digest_of_json
 from graphsvc.snapshot import RelationInfo, TypeRange
 from kge.arrays import BundleArrays, FacetArrays, check, find_type
 from kge.cold_bias import ColdBias, cold_bias
+from kge.config import FoldInConfig
 from kge.errors import UnknownFacet
 from kge.facet import ALL, Facet
 
@@ -137,6 +138,12 @@ class Bundle:
             return self.artifact.dials
         told: Mapping[str, Mapping[str, Any]] = self.artifact.payload.get("facet_dials", {})
         return told.get(facet, {})
+
+    @property
+    def fold_in(self) -> FoldInConfig:
+        """How vectors are made that training did not give; those of settled types were, so too."""
+        told = self.artifact.dials.get("prior_edges")
+        return FoldInConfig() if told is None else FoldInConfig(prior_edges=told)
 
     @cached_property
     def settled(self) -> frozenset[str]:

@@ -130,6 +130,9 @@ class TransRAConfig:
     precision: Precision = "float32"
     #: After training, give those who act (users, say) the vector that fold-in gives their edges.
     settle: bool = True
+    #: Edges that an entity's prior counts for where it is folded in (edges); larger keeps new
+    #: entities nearer to it. Left alone, the service takes what ranks held-out outcomes best.
+    prior_edges: float = 2.0
     #: Seeds initial values and all sampling.
     seed: int = 0
 
@@ -186,7 +189,7 @@ _AMOUNTS = (
 #: Numbers above 0.
 _SIZES = (
     *("max_norm", "matrix_gain", "anchor_temperature", "epochs", "margin"),
-    *("learning_rate", "relation_learning_rate", "refresh_share"),
+    *("learning_rate", "relation_learning_rate", "refresh_share", "prior_edges"),
 )
 _CHOICES = {
     "anchor_choice": AnchorChoice,
@@ -204,7 +207,7 @@ _CHOICES = {
 class FoldInConfig:
     """How a vector is made for an entity that training never saw."""
 
-    #: How many edges the type's prior counts for (edges); larger keeps new entities nearer to it.
+    #: See `TransRAConfig`.
     prior_edges: float = 2.0
     #: Longest vector that fold-in gives, as a multiple of the longest one that training gave.
     max_norm_ratio: float = 1.0

@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 from graphsvc.report import Row
 from graphsvc.snapshot import Interactions, Snapshot, Span
 from kge.bundle import Bundle
-from kge.config import FoldInConfig
 from kge.evaluate import MEMORY, tail_ranks
 from kge.foldin import FoldIn, History, Queries, foldin_as_of
 from kge.ranks import buckets, distance_scores, spread
@@ -85,7 +84,6 @@ def evaluate(
     *,
     seed: int,
     span: Span = Span.TEST,
-    foldin: FoldInConfig | None = None,
     memory: int = MEMORY,
 ) -> list[Row]:
     """Rows of the models `transra`, `click_count`, `random` and of `transra - click_count`.
@@ -104,7 +102,7 @@ def evaluate(
         for label, (fewest, most) in HISTORY.items():
             slices[f"history={label}"] = (history >= fewest) & (history <= most)
     name = f"{snapshot.split['protocol']}/{span.name.lower()}"
-    served = _Served(bundle, snapshot, foldin or FoldInConfig())
+    served = _Served(bundle, snapshot)
     ranks = {"transra": served.ranks(task, memory)} | _rivals(task)
     return _sliced(name, task, ranks, slices, _Draws(seed, memory))
 
@@ -123,7 +121,7 @@ def compare(
     ranks: dict[str, NDArray[np.float64]] = {}
     slices: dict[str, NDArray[np.bool_]] = {}
     for name, bundle in bundles.items():
-        served = _Served(bundle, snapshot, FoldInConfig())
+        served = _Served(bundle, snapshot)
         slices = slices or dict(buckets(served.degree[task.tail[task.query]]))
         ranks[name] = served.ranks(task, MEMORY)
     name = f"{snapshot.split['protocol']}/{span.name.lower()}"
@@ -176,10 +174,13 @@ class _Served:
     Points of one range of candidates are kept for the heads that come next.
     """
 
-    def __init__(self, bundle: Bundle, snapshot: Snapshot, config: FoldInConfig) -> None:
+    def __init__(self, bundle: Bundle, snapshot: Snapshot) -> None:
         info = snapshot.interaction
         self._bundle, self._snapshot, self._info = bundle, snapshot, info
-        self._foldin, self._relation = FoldIn(bundle, config), bundle.relation_index(info.outcome)
+        self._foldin, self._relation = (
+            FoldIn(bundle, bundle.fold_in),
+            bundle.relation_index(info.outcome),
+        )
         #: int32 [m] rows of the bundle, -1 where it holds no such candidate
         self._tails = bundle.rows(info.tail, snapshot.ids[slice(*snapshot.types[info.tail][1:])])
         self._held: tuple[tuple[int, int], NDArray[np.float32], NDArray[np.float32]] | None = None

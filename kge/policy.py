@@ -69,7 +69,7 @@ _OF_MEMBERS = {"dim", "relation_dim", "projection", "projection_blocks", "member
 _FORM = (
     *("dim", "relation_dim", "projection", "projection_blocks", "members", "tails", "inverse"),
     "bias",
-    *("max_norm", "gate_edges", "matrix_gain", "matrix_flips"),
+    *("max_norm", "gate_edges", "matrix_gain", "matrix_flips", "prior_edges"),
 )
 _AS_BEFORE = "as in the bundle before, whose maps it begins with"
 

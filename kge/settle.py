@@ -11,6 +11,7 @@ our design.
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kge.arrays import BundleArrays
 from kge.bundle import acting
@@ -46,6 +47,20 @@ def with_side_priors(arrays: BundleArrays, graph: Graph) -> BundleArrays:
     return replace(arrays, side_priors=means)
 
 
+def edges_of(graph: Graph, rows: NDArray[np.int64]) -> FoldInEdges:
+    """The edges that some entities, ascending rows, have as heads; owners count from the first."""
+    place = np.full(graph.entity_count, -1, np.int32)
+    place[rows] = np.arange(len(rows), dtype=np.int32)
+    own = np.flatnonzero(place[graph.head] >= 0)
+    return FoldInEdges(
+        owner=place[graph.head[own]],
+        relation=graph.relation[own].astype(np.int16),
+        other=graph.tail[own].astype(np.int32),
+        inverse=np.zeros(len(own), dtype=bool),
+        weight=graph.weight[own],
+    )
+
+
 def settle(arrays: BundleArrays, graph: Graph, config: FoldInConfig) -> BundleArrays:
     """Arrays in which the types that only ever act hold fold-in vectors: see `acting`."""
     settled = acting(graph.relations)
@@ -53,14 +68,6 @@ def settle(arrays: BundleArrays, graph: Graph, config: FoldInConfig) -> BundleAr
     for kind in graph.types:
         if kind.name not in settled:
             continue
-        own = (graph.head >= kind.start) & (graph.head < kind.stop)
-        edges = FoldInEdges(
-            owner=(graph.head[own] - kind.start).astype(np.int32),
-            relation=graph.relation[own].astype(np.int16),
-            other=graph.tail[own].astype(np.int32),
-            inverse=np.zeros(int(own.sum()), dtype=bool),
-            weight=graph.weight[own],
-        )
-        count = kind.stop - kind.start
-        vectors[kind.start : kind.stop] = foldin.solve(kind.name, count, edges)
+        rows = np.arange(kind.start, kind.stop)
+        vectors[rows] = foldin.solve(kind.name, len(rows), edges_of(graph, rows))
     return replace(arrays, vectors=vectors)

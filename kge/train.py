@@ -72,7 +72,7 @@ class Trained:
         )
         arrays = with_side_priors(arrays, graph)
         if self.config.settle:
-            arrays = settle(arrays, graph, FoldInConfig())
+            arrays = settle(arrays, graph, FoldInConfig(prior_edges=self.config.prior_edges))
         previous = None if self.previous is None else self.previous.digest
         return replace(arrays, frame=self._frame(arrays), previous=previous)
 

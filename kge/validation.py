@@ -31,7 +31,7 @@ from kge.triples import Graph
 MOST = 500
 LOOKS = 8
 #: Bytes of scores and points at a time: what is looked at has to fit beside a training.
-_MEMORY = 16 << 20
+MEMORY = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Sample:
 
     def mrr(self, training: Training) -> float:
         """Filtered MRR by what is learned up to now."""
-        ranks = tail_ranks(_Learned(self, training), self.queries, self.known, memory=_MEMORY)
+        ranks = tail_ranks(_Learned(self, training), self.queries, self.known, memory=MEMORY)
         return float((1.0 / ranks).mean())
 
 

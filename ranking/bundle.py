@@ -19,7 +19,6 @@ from safetensors.torch import load_file, save_file
 
 from graphsvc.artifact import Artifact, ArtifactStore, Recipe
 from kge.bundle import Bundle
-from kge.foldin import FoldInConfig
 from ranking.calibration import Platt
 from ranking.config import (
     AttentionConfig,
@@ -55,8 +54,6 @@ class TrainedRanker(NamedTuple):
     config: RankerConfig
     #: Names of the relations from head to tail type, in the order of the tokens.
     relations: tuple[str, ...]
-    #: How heads outside the bundle got their vectors.
-    fold_in: FoldInConfig
     #: One entry per epoch, as yielded.
     trace: tuple[Mapping[str, float], ...]
 
@@ -100,11 +97,6 @@ class Ranker:
     @property
     def arm(self) -> str:
         return str(self.artifact.payload["arm"])
-
-    @property
-    def fold_in(self) -> FoldInConfig:
-        """How heads outside the bundle got their vectors; serving has to do the same."""
-        return FoldInConfig(**self.artifact.payload["fold_in"])
 
     @property
     def head_type(self) -> str:
@@ -162,7 +154,6 @@ def seal_ranker(
         "spec": trained.spec.as_json(),
         "shape": trained.shape.as_json(),
         "buckets": trained.config.ids.buckets,
-        "fold_in": asdict(trained.fold_in),
         "relations": list(trained.relations),
         "calibration": {"method": "platt", **trained.calibration._asdict()},
         "trace": [dict(progress) for progress in trained.trace],

@@ -8,7 +8,6 @@ VALID span of MovieLens-100k; TEST figures had been printed before two of them b
 from dataclasses import dataclass, field
 from typing import Any
 
-from kge.foldin import FoldInConfig
 from ranking.errors import ConfigError
 
 #: none: no KGE. frozen: KGE vectors concatenated. attention: KGE attended to by the ID rows.
@@ -26,14 +25,6 @@ def _positive_int(name: str, value: int) -> None:
 
 def _share(name: str, value: float) -> None:
     _check(0.0 <= value < 1.0, name, "at least 0 and below 1", value)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ExamplesConfig:
-    """How interactions become labelled rows."""
-
-    #: How heads outside the bundle get a vector; serving has to use the same.
-    fold_in: FoldInConfig = field(default_factory=FoldInConfig)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

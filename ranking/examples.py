@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from graphsvc.snapshot import Interactions, RelationInfo, Snapshot, Span
 from kge.bundle import Bundle
 from kge.foldin import FoldIn, History, Queries, foldin_as_of
-from ranking.config import ExamplesConfig
 from ranking.errors import NotEnoughRows
 from ranking.pasts import AttributePast
 from ranking.states import EntityStates
@@ -65,10 +64,9 @@ class Examples(NamedTuple):
     bundle_digest: str
     frame: str
     protocol: str
-    config: ExamplesConfig
 
 
-def build_examples(snapshot: Snapshot, bundle: Bundle, config: ExamplesConfig) -> Examples:
+def build_examples(snapshot: Snapshot, bundle: Bundle) -> Examples:
     """All labelled rows of TRAIN, VALID and TEST.
 
     Attributes are those of the row's time. A head of the bundle has its vector; any other is
@@ -79,7 +77,7 @@ def build_examples(snapshot: Snapshot, bundle: Bundle, config: ExamplesConfig) -
     info, events = snapshot.interaction, snapshot.interactions()
     wanted = (events.label != _UNKNOWN) & (events.span > Span.GRAPH)
     states = (
-        _head_states(snapshot, bundle, config, events, wanted),
+        _head_states(snapshot, bundle, events, wanted),
         _side_states(snapshot, bundle, info.tail, (events.tail, events), wanted),
     )
     span = events.span[wanted]
@@ -111,7 +109,6 @@ def build_examples(snapshot: Snapshot, bundle: Bundle, config: ExamplesConfig) -
         bundle_digest=bundle.digest,
         frame=bundle.frame,
         protocol=str(snapshot.split["protocol"]),
-        config=config,
     )
 
 
@@ -190,7 +187,6 @@ def _side_states(
 def _head_states(
     snapshot: Snapshot,
     bundle: Bundle,
-    config: ExamplesConfig,
     events: Interactions,
     wanted: Bool[np.ndarray, "e"],
 ) -> EntityStates:
@@ -206,7 +202,7 @@ def _head_states(
     place = bundle.rows(info.tail, snapshot.ids[tails.start : tails.stop].tolist())
     vectors, _ = foldin_as_of(
         bundle,
-        FoldIn(bundle, config.fold_in),
+        FoldIn(bundle, bundle.fold_in),
         relation,
         History(
             key=events.head[outcome].astype(np.int64),

@@ -90,7 +90,6 @@ def train(examples: Examples, config: RankerConfig) -> Generator[Progress, None,
         calibration=platt,
         config=config,
         relations=examples.maps.names,
-        fold_in=examples.config.fold_in,
         trace=tuple(progress._asdict() for progress in trace),
     )
 

@@ -63,11 +63,13 @@ def embed(
     graph = begun.graph
     check_groups(graph, groups)
 
-    def run(facet: str, training: "Training") -> _Learned:
+    def run(facet: str, training: "Training", *, choose: bool = False) -> _Learned:
         file = _checkpoint(shop, snapshot, facet, training)
-        return _learn(_Run(facet, training, file, sample_of(source, training.graph)), tick)
+        sample = sample_of(source, training.graph)
+        return _learn(_Run(facet, training, file, sample), tick, choose=choose)
 
-    learned = [run("", begun)]
+    learned = [run("", begun, choose=before is None and dials.prior_edges is None)]
+    dials = replace(dials, prior_edges=learned[0].config.prior_edges)
     del begun  # its tables, of which no more than the arrays is needed while facets train
     for name, group in groups.items():
         training = begin_graph(
@@ -111,14 +113,18 @@ class _Learned:
         return f"curve-{self.facet}.png" if self.facet else _CURVE
 
 
-def _learn(run: "_Run", tick: Tick) -> _Learned:
-    """Train to the end."""
+def _learn(run: "_Run", tick: Tick, *, choose: bool) -> _Learned:
+    """Train to the end. `choose`: what a prior weighs is to be found out."""
     from kge.curves import picture
+    from kge.prior_edges import choose_prior_edges
 
     for done in run.steps():
         tick(*done)
     training = run.training
-    trained = training.trained()
+    trained, reasons = training.trained(), dict(training.reasons)
+    if choose and run.sample and (choice := choose_prior_edges(trained, run.sample)):
+        trained = replace(trained, config=replace(trained.config, prior_edges=choice.value))
+        reasons["prior_edges"] = choice.reason
     arrays, metrics = trained.arrays(), {"loss": training.loss}
     if (stayed := trained.frame_kept(arrays)) is not None:
         metrics["frame_kept"] = stayed
@@ -126,9 +132,9 @@ def _learn(run: "_Run", tick: Tick) -> _Learned:
         facet=run.facet,
         file=run.file,
         arrays=arrays,
-        config=training.config,
+        config=trained.config,
         metrics=metrics | run.found,
-        reasons=training.reasons,
+        reasons=reasons,
         picture=picture(run.points),
     )
 

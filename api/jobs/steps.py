@@ -75,7 +75,6 @@ class Workshop:
             self._examples[key] = build_examples(
                 open_snapshot(self.store, snapshot),
                 open_bundle(self.store, bundle),
-                self.settings.examples,
             )
         return self._examples[key]
 
@@ -188,7 +187,7 @@ def judge(
     """
     tick(0, 2, "link prediction on held-out edges")
     source, bundle = open_snapshot(shop.store, parents[0]), open_bundle(shop.store, parents[1])
-    rows = heldout.evaluate(bundle, source, seed=seed, foldin=shop.settings.examples.fold_in)
+    rows = heldout.evaluate(bundle, source, seed=seed)
     tick(1, 2, "rankers and rivals")
     originals = _originals(shop, parents[0], rankers) if refreshed else {}
     examples = shop.examples(*parents)

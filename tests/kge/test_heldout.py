@@ -58,10 +58,10 @@ def sealed(store, snapshot) -> Bundle:
         priors=normal(3, 4),
         frame_rows=np.array([0], np.int32),
     )
-    return seal_bundle(store, snapshot.digest, arrays, dials={}, metrics={})
+    return seal_bundle(store, snapshot.digest, arrays, dials={"prior_edges": 1.5}, metrics={})
 
 
-def slow_ranks(bundle, config: FoldInConfig) -> list[tuple[str, int, float, float, int]]:
+def slow_ranks(bundle) -> list[tuple[str, int, float, float, int]]:
     """(user, history, rank by TransRA, rank by clicks, candidates) of every test query."""
     clicks = {film: sum(a[1] == film and a[3] == GRAPH for a in ACTS) for film in FILMS}
     first = {}
@@ -84,7 +84,7 @@ def slow_ranks(bundle, config: FoldInConfig) -> list[tuple[str, int, float, floa
                 np.zeros(size, bool),
                 np.ones(size, np.float32),
             )
-            head = FoldIn(bundle, config).solve("user", 1, edges)[0]
+            head = FoldIn(bundle, FoldInConfig(prior_edges=1.5)).solve("user", 1, edges)[0]
         known = {f for (u, f) in first if u == user}
         rest = [f for f in FILMS if f == film or f not in known]
         score = {f: score_of(bundle, head, f) for f in rest}
@@ -121,9 +121,8 @@ def value_of(rows: list[Row], split: str, model: str, metric: str) -> Row:
 
 def test_every_figure_equals_a_slow_loop(world):
     bundle, snapshot = world
-    config = FoldInConfig(prior_edges=1.5)
-    rows = evaluate(bundle, snapshot, seed=3, foldin=config)
-    ranks = slow_ranks(bundle, config)
+    rows = evaluate(bundle, snapshot, seed=3)
+    ranks = slow_ranks(bundle)
     assert len(ranks) == 5
     slices = {
         "global_time/test": ranks,
@@ -184,7 +183,7 @@ def test_bundles_are_compared_on_the_same_queries(world):
         )
     # f9 is unknown to the bundle; the others have an edge to their genre, and clicks
     assert {row.split for row in rows} == {split, f"{split}/degree=0", f"{split}/degree=1-4"}
-    ranks = slow_ranks(bundle, FoldInConfig())
+    ranks = slow_ranks(bundle)
     new = value_of(rows, f"{split}/degree=0", "one", "mrr")
     assert new.value == pytest.approx(1 / ranks[-1][2])
 

@@ -9,7 +9,6 @@ from kge.arrays import BundleArrays
 from kge.bundle import seal_bundle
 from ranking.bundle import config_of, open_ranker, seal_ranker
 from ranking.config import (
-    ExamplesConfig,
     FeatureConfig,
     IdTableConfig,
     RankerConfig,
@@ -38,7 +37,7 @@ def run(generator):
 
 @pytest.fixture
 def examples(leaning):
-    return build_examples(leaning.snapshot, leaning.bundle, ExamplesConfig())
+    return build_examples(leaning.snapshot, leaning.bundle)
 
 
 @pytest.fixture
@@ -154,7 +153,7 @@ def test_a_later_bundle_may_have_further_relations_and_none_too_few(leaning, ran
     maps = own.projections
     odd = np.full_like(maps[:1], 7.0)
     wider = bundle_of([extra, *own.relations], np.concatenate([odd, maps[:3], odd, maps[3:]]))
-    rows = build_examples(leaning.snapshot, own, ExamplesConfig()).rows[Span.TEST]
+    rows = build_examples(leaning.snapshot, own).rows[Span.TEST]
     wide = open_ranker(leaning.store, ranker.digest, wider)
     assert wide.relations == ("click", "save")
     np.testing.assert_array_equal(

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from graphsvc.snapshot import Span
-from ranking.config import ExamplesConfig
 from ranking.errors import StatesMismatch
 from ranking.evaluate import evaluate_rankers
 from ranking.examples import build_examples
@@ -11,7 +10,7 @@ from ranking.metrics import auc
 
 @pytest.fixture
 def examples(leaning):
-    return build_examples(leaning.snapshot, leaning.bundle, ExamplesConfig())
+    return build_examples(leaning.snapshot, leaning.bundle)
 
 
 def known_answer(examples):

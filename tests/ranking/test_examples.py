@@ -3,7 +3,7 @@ import pytest
 
 from graphsvc.snapshot import Span
 from kge.foldin import FoldIn, FoldInEdges
-from ranking.config import ExamplesConfig, FeatureConfig
+from ranking.config import FeatureConfig
 from ranking.errors import NotEnoughRows
 from ranking.examples import build_examples, counts_before, kge_maps
 from ranking.features import Encoder
@@ -43,7 +43,7 @@ def test_counts_before_nothing():
 
 
 def test_counters_equal_a_slow_loop(crowded):
-    examples = build_examples(crowded.snapshot, crowded.bundle, ExamplesConfig())
+    examples = build_examples(crowded.snapshot, crowded.bundle)
     log = crowded_events()
     for span in SPANS:
         rows = examples.rows[span]
@@ -59,9 +59,9 @@ def test_counters_equal_a_slow_loop(crowded):
 
 
 def test_vectors_come_from_the_bundle_or_from_earlier_outcomes(crowded):
-    examples = build_examples(crowded.snapshot, crowded.bundle, ExamplesConfig())
+    examples = build_examples(crowded.snapshot, crowded.bundle)
     bundle, log = crowded.bundle, crowded_events()
-    foldin = FoldIn(bundle, ExamplesConfig().fold_in)
+    foldin = FoldIn(bundle, bundle.fold_in)
     films = bundle.rows("film", ["f0", "f1", "f2"])
     for span in SPANS:
         rows = examples.rows[span]
@@ -89,7 +89,7 @@ def test_vectors_come_from_the_bundle_or_from_earlier_outcomes(crowded):
 
 
 def test_rows_are_the_exposures_after_the_graph_span(crowded):
-    examples = build_examples(crowded.snapshot, crowded.bundle, ExamplesConfig())
+    examples = build_examples(crowded.snapshot, crowded.bundle)
     for span in SPANS:
         shown = [e for e in crowded_events() if e[2] == 0 and e[5] == span]
         rows = examples.rows[span]
@@ -105,7 +105,7 @@ def test_a_planted_future_event_changes_no_feature(crowded, world):
     future = world(crowded_events() + planted, users=5, films=4, known_users=2, known_films=3)
 
     def features(a_world):
-        examples = build_examples(a_world.snapshot, crowded.bundle, ExamplesConfig())
+        examples = build_examples(a_world.snapshot, crowded.bundle)
         rows = examples.rows[Span.TRAIN]
         spec = learn_spec(
             SideRows(states=rows.heads, type="user", kinds=examples.head_kinds),
@@ -135,7 +135,7 @@ def test_an_outcome_that_is_no_relation_leaves_cold_heads_unknown(world):
     log = crowded_events()
     here = world(log, users=5, films=4, known_users=2, known_films=3)
     here.bundle.whole.__dict__["relations"] = here.bundle.relations[2:]
-    examples = build_examples(here.snapshot, here.bundle, ExamplesConfig())
+    examples = build_examples(here.snapshot, here.bundle)
     heads = examples.rows[Span.TRAIN].heads
     assert (heads.known == np.isin(heads.ids, ["u0", "u1"])).all()
 
@@ -145,7 +145,7 @@ def test_a_span_with_one_label_is_too_little(world):
     events += [(0, 0, 0, 200 + i, 0, 3) for i in range(10)]
     here = world(events, users=1, films=1, known_users=1, known_films=1)
     with pytest.raises(NotEnoughRows, match=r"TEST span .* received 10 rows with 0 outcomes"):
-        build_examples(here.snapshot, here.bundle, ExamplesConfig())
+        build_examples(here.snapshot, here.bundle)
 
 
 def test_what_nobody_knows_yet_is_no_row_and_a_lone_negative_is_one(world):
@@ -154,7 +154,7 @@ def test_what_nobody_knows_yet_is_no_row_and_a_lone_negative_is_one(world):
     refused = [(0, 1, 2, 10 * span + 6, 0, span) for span in range(4)]
     events = sorted(known + young + refused, key=lambda e: e[3])
     here = world(events, users=1, films=2, known_users=1, known_films=2)
-    rows = build_examples(here.snapshot, here.bundle, ExamplesConfig()).rows
+    rows = build_examples(here.snapshot, here.bundle).rows
     for span in SPANS:
         assert rows[span].labels.tolist() == [0, 1, 0, 1, 0]
         assert rows[span].time.tolist() == [10 * span + n for n in (0, 1, 2, 3, 6)]
@@ -167,5 +167,5 @@ def test_a_row_stands_for_those_that_were_not_logged(world):
         (0, n % 2, 0, 10 * s + n, n % 2, s, (0.25, 1.0)[n % 2]) for s in range(4) for n in range(4)
     ]
     here = world(events, users=1, films=2, known_users=1, known_films=2)
-    rows = build_examples(here.snapshot, here.bundle, ExamplesConfig()).rows
+    rows = build_examples(here.snapshot, here.bundle).rows
     assert rows[Span.TEST].weight.tolist() == [4.0, 1.0, 4.0, 1.0]

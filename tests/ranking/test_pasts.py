@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graphsvc.snapshot import Attributes, Span
-from ranking.config import ExamplesConfig
 from ranking.examples import build_examples
 from ranking.pasts import AttributePast
 
@@ -66,7 +65,7 @@ def test_a_row_has_the_values_of_its_own_time(world) -> None:
         (1, "lean", '"left"', 202),
     ]
     here = world(EVENTS, users=1, films=2, known_users=1, known_films=2, attributes=attributes)
-    rows = build_examples(here.snapshot, here.bundle, ExamplesConfig()).rows
+    rows = build_examples(here.snapshot, here.bundle).rows
     found = {span: rows[span].tails.attributes["lean"] for span in rows}
     assert found == {
         Span.TRAIN: ["left", None],
@@ -82,9 +81,7 @@ def test_a_value_that_is_set_later_changes_no_row(world, value) -> None:
         world(EVENTS, users=1, films=2, known_users=1, known_films=2, attributes=given_)
         for given_ in (attributes, [*attributes, (0, "lean", value, 302), (1, "lean", value, 302)])
     )
-    one, other = (
-        build_examples(w.snapshot, here.bundle, ExamplesConfig()).rows for w in (here, there)
-    )
+    one, other = (build_examples(w.snapshot, here.bundle).rows for w in (here, there))
     assert here.snapshot.digest != there.snapshot.digest
     for span in one:
         assert one[span].tails.attributes == other[span].tails.attributes

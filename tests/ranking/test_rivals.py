@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from graphsvc.snapshot import Span
-from ranking.config import ExamplesConfig
 from ranking.examples import build_examples
 from ranking.metrics import auc
 from ranking.rivals import SMOOTHING_GRID, fit_rivals, smoothed_rate
@@ -26,7 +25,7 @@ def popular_events(seed=0):
 @pytest.fixture
 def popular(world):
     here = world(popular_events(), users=30, films=10, known_users=30, known_films=10)
-    return build_examples(here.snapshot, here.bundle, ExamplesConfig())
+    return build_examples(here.snapshot, here.bundle)
 
 
 def test_smoothed_rate_by_hand(states):

@@ -7,7 +7,6 @@ import torch
 from graphsvc.snapshot import Span
 from ranking.config import (
     CrossingConfig,
-    ExamplesConfig,
     FeatureConfig,
     IdTableConfig,
     RankerConfig,
@@ -49,7 +48,7 @@ test_auc_of.__test__ = False
 
 @pytest.fixture
 def examples(leaning):
-    return build_examples(leaning.snapshot, leaning.bundle, ExamplesConfig())
+    return build_examples(leaning.snapshot, leaning.bundle)
 
 
 def without_attributes(examples):
@@ -183,7 +182,7 @@ def test_training_starts_where_counting_is():
 
 def test_probabilities_are_those_of_what_was_not_logged_too(leaning):
     """Zeros that stand for four each: predictions are for all five, not for the two logged."""
-    examples = build_examples(leaning.snapshot, leaning.bundle, ExamplesConfig())
+    examples = build_examples(leaning.snapshot, leaning.bundle)
     rng = np.random.default_rng(1)
     rows = {}
     for span, part in examples.rows.items():
