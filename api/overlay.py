@@ -153,10 +153,6 @@ class Overlay:
             self._outdated(type_)
             _mark(self._hidden, type_, place, to=hidden)
 
-    def stands_in(self, entity: EntityId) -> bool:
-        """Whether it is here in the place of its row of the index."""
-        return entity in self._changed
-
     def hidden(self, type_: str) -> NDArray[np.bool_] | None:
         """Of which indexed entities of a type nobody may use the vector; None: of none of them."""
         return self._hidden.get(type_)

@@ -135,7 +135,7 @@ class Tail:
         named = dict.fromkeys(keys)
         entities = self._entities(connection, named)
         for key in opted_out:
-            self._opted_out.add(_holds(entities, key))
+            self._opt_out(entities, _holds(entities, key))
         moved = {_holds(entities, key) for key in changed}
         # In the order of the log: where there is not room for all, those named last stay.
         for key in [*named, *(key for key in entities if key not in named)]:
@@ -143,6 +143,15 @@ class Tail:
                 self._place(entities[key])
                 if key in moved:
                     self._refresh(entities[key], Turn.CHANGED)
+
+    def _opt_out(self, entities: dict[int, Entity], key: int) -> None:
+        """Use nothing of a person that an edge gave which may be gone, from here on.
+
+        Before the log counts as read: who looks until they are solved again finds nobody.
+        """
+        self._opted_out.add(key)
+        if key in entities:
+            self.overlay.drop(entities[key].name)
 
     def _entities(self, connection: Connection, keys: Iterable[int]) -> dict[int, Entity]:
         """Entities by key, and behind them those that any of them is part of."""
@@ -159,9 +168,6 @@ class Tail:
         place = self._indexed(entity)
         if place is not None:
             self.overlay.hide(entity.type, place, hidden=gone or replaced)
-        if replaced and self.overlay.stands_in(entity.name):
-            # What it was moved by may be gone; who looks meanwhile finds nobody.
-            self.overlay.drop(entity.name)
         if gone:
             self.overlay.drop(entity.name)
             self._waiting.drop(entity)
