@@ -6,7 +6,7 @@ its bound. Each trio has an overlay of its own, so a promotion starts with an em
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -29,6 +29,8 @@ class Folded:
     vector: NDArray[np.float32]
     edges: int
     facets: Mapping[str, "Folded"] = field(default_factory=dict)
+    #: Keys of the entities whose offsite edges it was solved from: an opt-out may take these.
+    leans_on: tuple[int, ...] = ()
 
     def within(self, facet: str) -> "Folded | None":
         """Where it lies in a facet; None where it has no edge of the facet's relations."""
@@ -157,6 +159,17 @@ class Overlay:
         """Of which indexed entities of a type nobody may use the vector; None: of none of them."""
         return self._hidden.get(type_)
 
+    def leaning_on(self, keys: Collection[int]) -> list[EntityId]:
+        """Those that were solved from offsite edges of some entities."""
+        among = frozenset(keys)
+        with self._lock:
+            held = [(type_, *one) for type_, side in self._sides.items() for one in side.folded()]
+        return [
+            EntityId(type_, id_)
+            for type_, id_, folded in held
+            if not among.isdisjoint(folded.leans_on)
+        ]
+
     def __contains__(self, entity: EntityId) -> bool:
         return entity in self._new or entity in self._changed
 
@@ -268,6 +281,9 @@ class _Side:
 
     def get(self, id_: str) -> Folded:
         return self._folded[self._place[id_]]
+
+    def folded(self) -> Iterator[tuple[str, Folded]]:
+        return zip(self.ids, self._folded, strict=True)
 
     def put(self, id_: str, folded: Folded, *, changed: bool) -> None:
         place = self._place.get(id_)

@@ -6,8 +6,8 @@ step, and never holds more than a bounded number of entities that wait.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from time import monotonic, time
 
 from api.overlay import Overlay, Place
@@ -16,7 +16,7 @@ from api.waiting import Turn, Waiting
 from graphsvc import tail as log
 from graphsvc.builtin import MERGE, OPT_OUT, RETRACT
 from graphsvc.db import Connection, Database
-from graphsvc.folding import fold_edges
+from graphsvc.folding import FoldEdge, fold_edges
 from graphsvc.ids import EntityId
 from graphsvc.schema import Schema
 from graphsvc.tail import Change, Entity
@@ -112,8 +112,10 @@ class Tail:
             touched[row.actor] = None
             if row.object is not None:
                 touched[row.object] = None
-        opted_out = [row.actor for row in rows if row.event_name == OPT_OUT]
-        self._settle(connection, touched, opted_out=opted_out, changed=self._changed(rows))
+        opted_out, leaning = self._withdrawn(connection, rows)
+        touched = dict.fromkeys(leaning) | touched
+        changed = [*leaning, *self._changed(rows)]
+        self._settle(connection, touched, opted_out=opted_out, changed=changed)
         full = len(rows) == _ROWS
         # Rows behind the last one may have been taken out: nobody will find them any more.
         self.done = rows[-1].seq if full else max(self.done, reached)
@@ -123,6 +125,34 @@ class Tail:
         """The actors of rows that change edges of theirs, in order; others keep their vector."""
         return list(dict.fromkeys(row.actor for row in rows if row.event_name in self._changing))
 
+    def _withdrawn(
+        self, connection: Connection, rows: Sequence[Change]
+    ) -> tuple[set[int], list[int]]:
+        """Who has opted out by some rows, and who was solved from edges that went with that.
+
+        The log has these edges' events no more, so nothing else names the latter. If one of two
+        merged persons has opted out, both have: it is the merge that says so.
+        """
+        said = {row.actor for row in rows if row.event_name == OPT_OUT}
+        merged = [row for row in rows if row.event_name == MERGE]
+        persons = self._persons(
+            connection, said.union(*((row.actor, row.object or row.actor) for row in merged))
+        )
+        if not persons:
+            return set(), []
+        ids = log.ids_of(connection, persons)
+        opted_out = {holds for key, holds in ids.items() if key in said | self._opted_out}
+        return opted_out, log.keys_of(connection, self.overlay.leaning_on(set(ids)))
+
+    def _persons(self, connection: Connection, keys: Iterable[int]) -> set[int]:
+        """The keys of persons that some keys stand for now."""
+        entities, known = self._entities(connection, keys), self.schema().entities
+        return {
+            _holds(entities, key)
+            for key, entity in entities.items()
+            if entity.type in known and known[entity.type].person
+        }
+
     def _settle(
         self,
         connection: Connection,
@@ -131,11 +161,14 @@ class Tail:
         opted_out: Iterable[int] = (),
         changed: Iterable[int] = (),
     ) -> None:
-        """Hide what is out of answers, and let those that need another vector wait."""
+        """Hide what is out of answers, and let those that need another vector wait.
+
+        `opted_out`: keys that hold now.
+        """
         named = dict.fromkeys(keys)
         entities = self._entities(connection, named)
         for key in opted_out:
-            self._opt_out(entities, _holds(entities, key))
+            self._opt_out(entities, key)
         moved = {_holds(entities, key) for key in changed}
         # In the order of the log: where there is not room for all, those named last stay.
         for key in [*named, *(key for key in entities if key not in named)]:
@@ -217,6 +250,7 @@ class Tail:
 
     def _solve_some(self, connection: Connection, chosen: list[Entity], turn: Turn) -> None:
         as_of, schema = int(time()), self.schema()
+        offsite = {relation.name for relation in schema.relations if relation.source == "offsite"}
         for type_ in dict.fromkeys(entity.type for entity in chosen):
             some = [entity for entity in chosen if entity.type == type_]
             found = [
@@ -231,13 +265,13 @@ class Tail:
                 for entity in some
             ]
             solved = self.solver.solve(type_, found, each_counts=False)
-            for entity, folded in zip(some, solved, strict=True):
+            for entity, folded, edges in zip(some, solved, found, strict=True):
                 if not folded.edges:
                     self.overlay.drop(entity.name)
                     continue
                 self.overlay.put(
                     entity.name,
-                    folded,
+                    replace(folded, leans_on=_ends_of(edges, offsite)),
                     latest=turn.latest,
                     replaces=self._indexed(entity) if turn.changed else None,
                 )
@@ -287,6 +321,11 @@ class Tail:
             found = self.solver.bundle.rows(type_, [entity.id for entity in some])
             rows.update(zip((entity.name for entity in some), found.tolist(), strict=True))
         return [e for e in page if rows[e.name] < 0 or e.key in self._opted_out]
+
+
+def _ends_of(edges: Iterable[FoldEdge], relations: Collection[str]) -> tuple[int, ...]:
+    """The keys of the other ends of some relations' edges."""
+    return tuple(edge.key for edge in edges if edge.relation in relations)
 
 
 def _holds(entities: dict[int, Entity], key: int) -> int:

@@ -25,13 +25,17 @@ _LOOKED_AT = 20
 
 @dataclass(frozen=True, slots=True)
 class FoldEdge:
-    """An edge to solve an entity's vector from; `inverse`: the entity is the tail."""
+    """An edge to solve an entity's vector from; `inverse`: the entity is the tail.
+
+    `key` is the other end's.
+    """
 
     relation: str
     other: EntityId
     inverse: bool
     weight: float
     count: int
+    key: int = 0
 
 
 def fold_edges(
@@ -66,6 +70,7 @@ def fold_edges(
             inverse=bool(row.inverse),
             weight=weight_at(schema, row.relation, row.decayed, as_of - row.last_time),
             count=row.n,
+            key=row.other,
         )
         for row in rows
     ]

@@ -4,7 +4,8 @@ Takes a place in the log, gives entities as they are now; never writes. The log 
 at, the projections say what holds: rows that an opt-out took from the log are missed by nobody.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, or_, select
@@ -13,6 +14,7 @@ from sqlalchemy.sql import Select
 from graphsvc.builtin import MERGE, OPT_OUT, RETIRE
 from graphsvc.bulk import fetch, rows_among
 from graphsvc.ids import EntityId, is_storable
+from graphsvc.logread import aliases
 from graphsvc.tables import consents, entities, events, sequences
 
 #: Also of keys in a statement, each as two of SQLite's 32,766 variables.
@@ -99,6 +101,24 @@ def entities_of(connection: Connection, keys: Collection[int]) -> dict[int, Enti
         return {}
     rows = connection.execute(_entities().where(entities.c.key.in_(sorted(keys))))
     return {row.key: Entity(*row) for row in rows}
+
+
+def ids_of(connection: Connection, keys: Iterable[int]) -> dict[int, int]:
+    """Every key that an event may name some entities by -> the one that holds now."""
+    return aliases(connection, keys)
+
+
+def keys_of(connection: Connection, names: Iterable[EntityId]) -> list[int]:
+    """The keys of some entities, however many; nobody's name has none."""
+    ids: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        ids[name.type].append(name.id)
+    query = "SELECT key FROM entities WHERE type = {value} AND id {among}"
+    return [
+        row[0]
+        for type_, some in ids.items()
+        for row in rows_among(connection, query, some, where=(type_,))
+    ]
 
 
 def entities_below(connection: Connection, key: int, *, limit: int) -> list[Entity]:

@@ -129,3 +129,50 @@ def test_no_vector_of_before_an_opt_out_is_left_once_it_is_dealt_with(
     assert entity(person) not in tail.overlay
     settle(tail)
     assert tail.overlay.get(entity(person)).edges == 1
+
+
+def test_what_was_solved_from_edges_that_an_opt_out_deletes_is_solved_again(tail: Tail) -> None:
+    post(
+        tail,
+        ("add_to_cart", "u1", "p-both"),
+        ("add_to_cart", "u2", "p-both"),
+        ("add_to_cart", "u1", "p-alone"),
+        ("add_to_cart", "u2", "p-other"),
+    )
+    settle(tail)
+    before = {name: tail.overlay.get(entity(name)) for name in ("p-both", "p-alone", "p-other")}
+    assert [found.edges for found in before.values()] == [2, 1, 1]
+    post(tail, ("opt_out", "u1", ""))
+    settle(tail)
+    assert entity("p-alone") not in tail.overlay, "nothing is known of it any more"
+    both = tail.overlay.get(entity("p-both"))
+    assert both.edges == 1
+    np.testing.assert_allclose(both.vector, before["p-other"].vector, atol=1e-5)
+    assert tail.overlay.get(entity("p-other")) is before["p-other"], "it owes nothing to them"
+
+
+def test_an_opt_out_is_also_of_those_ids_that_were_merged_into_the_person(tail: Tail) -> None:
+    post(tail, ("add_to_cart", "u1", "p-new"), ("add_to_cart", "u2", "p-new"))
+    settle(tail)
+    post(tail, ("merge", "u1", "u2"))
+    settle(tail)
+    assert tail.overlay.get(entity("p-new")).edges == 1
+    post(tail, ("add_to_cart", "u3", "p-new"), ("opt_out", "u2", ""))
+    settle(tail)
+    assert tail.overlay.get(entity("p-new")).edges == 1
+    post(tail, ("opt_out", "u3", ""))
+    settle(tail)
+    assert entity("p-new") not in tail.overlay
+
+
+def test_who_is_merged_with_one_who_opted_out_has_opted_out(tail: Tail) -> None:
+    post(tail, ("click", "u2", "a1"), ("add_to_cart", "u2", "p-new"), ("opt_out", "u1", ""))
+    settle(tail)
+    assert tail.overlay.get(entity("u2")).edges == 1, "no more than training's index knows of"
+    assert tail.overlay.get(entity("p-new")).edges == 1
+    post(tail, ("merge", "u1", "u2"))
+    settle(tail)
+    assert entity("p-new") not in tail.overlay
+    view = tail.overlay.view("user")
+    assert (view.ids, view.changed.tolist(), view.edges.tolist()) == (["u2"], [False], [1])
+    assert view.passed_over.tolist() == [False, True, True, False]
