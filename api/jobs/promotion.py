@@ -1,5 +1,6 @@
 """Making a trio live: one transaction, harmless to repeat."""
 
+from collections.abc import Mapping
 from time import time
 
 from graphsvc import ledger
@@ -14,15 +15,15 @@ def promote(
     reason: str,
     bundle: str | None = None,
     once: bool = False,
-    while_live: bool = False,
+    while_live: Mapping[str, str] | None = None,
 ) -> ledger.Live:
     """Make a ranker and the bundle and index it belongs to the live trio.
 
     `bundle`: a later one of the same frame, instead of the one it was trained on. A trio that is
     live already keeps its generation. `once`: what was promoted for this reason before is not
-    promoted again, since somebody may have gone back from it meanwhile. `while_live`: the ranker
-    has to be the live one still, since a refresh should not take back what came meanwhile. Raises
-    `PromotionRefused` or `ArtifactMissing`.
+    promoted again, since somebody may have gone back from it meanwhile. `while_live`: the
+    digests of the trio that has to be live still, by name: a refresh should take back neither what
+    came meanwhile nor a rollback. Raises `PromotionRefused` or `ArtifactMissing`.
     """
     with database.transaction() as connection:
         wait_for_writers(connection)
@@ -31,12 +32,24 @@ def promote(
             return before
         chosen, index, _ = ledger.trio_of(connection, ranker, bundle)
         present = ledger.live(connection)
-        if while_live and (present is None or present.ranker != ranker):
-            raise PromotionRefused(
-                f"ranker {ranker} should be the live one still, and "
-                f"{present.ranker if present else 'none'} is by now; ask for a refresh again"
-            )
+        if while_live is not None:
+            _refuse_another(present, while_live)
         trio = {"bundle": chosen, "index": index, "ranker": ranker}
-        if present and trio == {name: getattr(present, name) for name in trio}:
+        if present and trio == _digests(present):
             return present
         return ledger.promote(connection, **trio, reason=reason, now=int(time()))
+
+
+def _digests(live: ledger.Live) -> dict[str, str]:
+    return {"bundle": live.bundle, "index": live.index, "ranker": live.ranker}
+
+
+def _refuse_another(present: ledger.Live | None, expected: Mapping[str, str]) -> None:
+    """Raise `PromotionRefused` where another trio is live by now."""
+    found: Mapping[str, str] = _digests(present) if present else {}
+    for name in ("ranker", "bundle", "index"):
+        if found.get(name) != expected[name]:
+            raise PromotionRefused(
+                f"{name} {expected[name]} should be the live one still, and "
+                f"{found.get(name, 'none')} is by now; ask for a refresh again"
+            )

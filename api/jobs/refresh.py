@@ -46,7 +46,7 @@ def refresh(
     )
     promoted = None
     if request.promote:
-        promoted = walk.step("promote", lambda _tick: _promote(shop, ranker, bundle, job))
+        promoted = walk.step("promote", lambda _tick: promote_over(shop, live, bundle, job))
     return {
         "bundle": bundle,
         "index": built,
@@ -70,13 +70,17 @@ def arm_that_reads(store: ArtifactStore, ranker: str, bundle: str) -> str:
         ) from error
 
 
-def _promote(shop: Workshop, ranker: str, bundle: str, job: str) -> dict[str, Any]:
-    live = promote(
+def promote_over(shop: Workshop, live: dict[str, str], bundle: str, job: str) -> dict[str, Any]:
+    """Promote the ranker of a trio with a newer bundle. Raises `PromotionRefused`.
+
+    Only over that trio: whoever promoted another one meanwhile, if only an older bundle, meant it.
+    """
+    promoted = promote(
         shop.database,
-        ranker,
+        live["ranker"],
         bundle=bundle,
         reason=f"refresh, job {job}",
         once=True,
-        while_live=True,
+        while_live=live,
     )
-    return {"ranker": ranker, "generation": live.generation}
+    return {"ranker": live["ranker"], "generation": promoted.generation}

@@ -8,11 +8,11 @@ import pytest
 
 from api.jobs import steps
 from api.jobs.embedding import embed
-from api.jobs.moments import would_choose
-from api.jobs.promotion import promote
-from api.jobs.refresh import arm_that_reads
+from api.jobs.moments import digests_of, would_choose
+from api.jobs.refresh import arm_that_reads, promote_over
 from api.jobs.requests import RetrainRequest
 from api.jobs.steps import Workshop, open_workshop
+from graphsvc import ledger
 from graphsvc.errors import PromotionRefused
 from graphsvc.report import rows_of
 from kge.bundle import open_bundle
@@ -142,6 +142,24 @@ def test_a_refresh_of_another_trio_is_another_job(shop, trained):
     assert not would_choose(shop.database, other, request)
 
 
+def live_digests(shop: Workshop) -> dict[str, str]:
+    with shop.database.reading() as connection:
+        return digests_of(ledger.live(connection))
+
+
 def test_what_was_promoted_meanwhile_is_not_taken_back(shop, trained):
-    with pytest.raises(PromotionRefused, match=f"{trained.rankers[1]} is by now"):
-        promote(shop.database, trained.rankers[0], reason="refresh", while_live=True)
+    live = live_digests(shop)
+    begun = live | {"ranker": trained.rankers[0]}
+    with pytest.raises(PromotionRefused, match=f"^ranker.*{trained.rankers[1]} is by now"):
+        promote_over(shop, begun, trained.bundles[0], "another trio's")
+    assert live_digests(shop) == live
+
+
+def test_a_rollback_of_the_bundle_alone_is_not_taken_back_either(shop, trained):
+    live, bundle = live_digests(shop), refreshed(shop, trained)
+    begun = live | {"bundle": bundle, "index": steps.index(shop, bundle, silent)}
+    with pytest.raises(PromotionRefused, match=rf"^bundle {bundle} .*{live['bundle']} is by now"):
+        promote_over(shop, begun, bundle, "begun before the rollback")
+    assert live_digests(shop) == live
+    assert promote_over(shop, live, live["bundle"], "of this trio")["ranker"] == live["ranker"]
+    assert live_digests(shop) == live
