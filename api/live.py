@@ -21,6 +21,7 @@ from graphsvc.artifact import ArtifactStore
 from graphsvc.db import Database
 from graphsvc.errors import ArtifactMissing
 from graphsvc.schema import Schema
+from graphsvc.snapshot import Snapshot
 from kge.bundle import Bundle, open_bundle
 from kge.completion import Completion
 from kge.foldin import NO_EDGES, FoldIn
@@ -174,12 +175,14 @@ class Live:
         overlay = Overlay(self.following.overlay_entities)
         solver = Solver(bundle, foldin)
         solver.solve(ranker.head_type, [[]], each_counts=False)
+        watermark, graph_end = self._seen(bundle)
         tail = Tail(
             database=self.database,
             schema=self.schema,
             solver=solver,
             overlay=overlay,
-            watermark=self._watermark(bundle),
+            watermark=watermark,
+            graph_end=graph_end,
             most_edges=self.following.most_edges,
         )
         tail.start()
@@ -200,13 +203,17 @@ class Live:
             heads=Remembered(self.following.overlay_entities),
         )
 
-    def _watermark(self, bundle: Bundle) -> int:
-        """The last row of the log that the bundle saw; 0, the safe side, if nobody can say."""
+    def _seen(self, bundle: Bundle) -> tuple[int, int]:
+        """The last row of the log that the bundle's snapshot saw, and when its graph's span ends.
+
+        (0, 0), the safe side, if nobody can say.
+        """
         try:
-            snapshot = self.store.open("snapshot", bundle.snapshot_digest, verify=False)
+            sealed = self.store.open("snapshot", bundle.snapshot_digest, verify=False)
         except ArtifactMissing:
-            return 0
-        return int(snapshot.payload["watermark"]["seq"])
+            return 0, 0
+        snapshot = Snapshot(sealed)
+        return snapshot.watermark["seq"], snapshot.graph_end
 
 
 @dataclass(slots=True)

@@ -30,6 +30,8 @@ _STEP_SECONDS = 0.05
 _MOST_WAITING = 10_000
 #: Candidates of answers that were found to be missing; more are forgotten.
 _MOST_WANTED = 2_000
+#: Behind every (time, row) of the log.
+_AT_THE_END = (2**63 - 1, 2**63 - 1)
 
 
 @dataclass(slots=True)
@@ -40,10 +42,13 @@ class Tail:
     schema: Callable[[], Schema]
     solver: Solver
     overlay: Overlay
-    #: The bundle has seen the log up to here.
+    #: The bundle knows the entities and the structure of the log up to here.
     watermark: int
     #: Most recent edges that a fold-in looks at.
     most_edges: int
+    #: The end of the graph's span: of what people did, the bundle knows the events up to this
+    #: second. 0, the safe side, if nobody can say.
+    graph_end: int = 0
     #: The last row of the log that is dealt with, or waits to be solved.
     done: int = 0
     #: Rows of the log that are not dealt with yet, as of the last step.
@@ -54,17 +59,23 @@ class Tail:
     _opted_out: set[int] = field(default_factory=set)
     #: The walk over entities that have no vector of training's goes on below this key.
     _below: int = 0
-    #: The walk over the log, for what changed before this trio was live, goes on below this row.
+    #: The walk over the log, for what changed before this trio was live, goes on below this row,
     _before: int = 0
+    #: and when it has reached the watermark, before this time and row: of what people did.
+    _earlier: tuple[int, int] | None = _AT_THE_END
     _waiting: Waiting = field(init=False)
     #: Names of events that change the edges of those whose trained vectors are fold-ins.
     _changing: frozenset[str] = field(init=False)
+    #: Those of which the bundle may know a part only, up to the watermark.
+    _spanned: frozenset[str] = field(init=False)
     _wanted: deque[int] = field(default_factory=lambda: deque(maxlen=_MOST_WANTED))
 
     def __post_init__(self) -> None:
         bundle = self.solver.bundle
         names = {r.name for r in bundle.relations if r.head in bundle.settled}
         self._changing = frozenset(names | {RETRACT, MERGE} if names else ())
+        timeless = {r.name for r in bundle.relations if r.source == "structure"}
+        self._spanned = self._changing - timeless - {MERGE}
         self._waiting = Waiting(most_changed=self.overlay.bound)
 
     def start(self) -> None:
@@ -298,20 +309,35 @@ class Tail:
         return self._below > 1
 
     def _look_back(self, connection: Connection) -> bool:
-        """Look at the last rows of the log behind the watermark that this trio did not follow.
+        """Look at the last rows of the log that the bundle has not seen and nobody followed.
 
-        Those whose edges they changed wait, the last ones first. It ends where the overlay is full.
+        First those behind the watermark, then what people did behind the graph's span. Those whose
+        edges they changed wait, the last ones first. It ends where the overlay is full.
         """
         if not self._changing or self.overlay.full:
             return False
-        rows = log.changes_before(connection, self._before, after=self.watermark, limit=_ROWS)
-        self._before = rows[-1].seq if rows else 0
+        rows = self._unseen(connection)
         keys = self._changed(rows)
         entities = self._entities(connection, keys)
         for key in dict.fromkeys(_holds(entities, key) for key in keys):
             if key in entities and entities[key].name not in self.overlay:
                 self._refresh(entities[key], Turn.CHANGED_BEFORE)
         return bool(rows)
+
+    def _unseen(self, connection: Connection) -> list[Change]:
+        """The next rows to look back at; none at the end."""
+        if self._before:
+            rows = log.changes_before(connection, self._before, after=self.watermark, limit=_ROWS)
+            self._before = rows[-1].seq if rows else 0
+            if rows:
+                return rows
+        if self._earlier is None:
+            return []
+        rows = log.changes_later(
+            connection, self._spanned, than=self.graph_end, before=self._earlier, limit=_ROWS
+        )
+        self._earlier = (rows[-1].event_time, rows[-1].seq) if rows else None
+        return rows
 
     def _without_vector(self, page: Sequence[Entity]) -> list[Entity]:
         """Those of some entities that the bundle does not hold, or for nothing; in their order."""

@@ -176,6 +176,15 @@ class Snapshot:
         """How interactions were cut into spans: protocol, shares and times."""
         return self.artifact.payload["split"]
 
+    @property
+    def graph_end(self) -> int:
+        """Up to when everybody's events are edges, in seconds since 1970; no later one is.
+
+        0 where each has an end of their own (`per_user_time`), since the manifest names none.
+        """
+        times = self.split.get("last_times")
+        return int(times[Span.GRAPH]) if times else 0
+
     @cached_property
     def types(self) -> dict[str, TypeRange]:
         return {t["name"]: TypeRange(**t) for t in self.artifact.payload["types"]}

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, func, or_, select, union_all
 from sqlalchemy.sql import Select
 
 from graphsvc.builtin import MERGE, OPT_OUT, RETIRE
@@ -28,6 +28,7 @@ class Change(NamedTuple):
     event_name: str
     actor: int
     object: int | None
+    event_time: int
 
 
 class Entity(NamedTuple):
@@ -66,12 +67,7 @@ def reached(connection: Connection) -> int:
 def changes(connection: Connection, *, after: int, limit: int) -> list[Change]:
     """The next rows of the log behind `after`, in order."""
     log = events.c
-    rows = connection.execute(
-        select(log.seq, log.event_name, log.actor, log.object)
-        .where(log.seq > after)
-        .order_by(log.seq)
-        .limit(limit)
-    )
+    rows = connection.execute(_changes().where(log.seq > after).order_by(log.seq).limit(limit))
     return [Change(*row) for row in rows]
 
 
@@ -79,12 +75,40 @@ def changes_before(connection: Connection, seq: int, *, after: int, limit: int) 
     """The last rows of the log before `seq` and behind `after`, the newest first."""
     log = events.c
     rows = connection.execute(
-        select(log.seq, log.event_name, log.actor, log.object)
-        .where(log.seq < seq, log.seq > after)
-        .order_by(log.seq.desc())
-        .limit(limit)
+        _changes().where(log.seq < seq, log.seq > after).order_by(log.seq.desc()).limit(limit)
     )
     return [Change(*row) for row in rows]
+
+
+def changes_later(
+    connection: Connection,
+    names: Collection[str],
+    *,
+    than: int,
+    before: tuple[int, int],
+    limit: int,
+) -> list[Change]:
+    """The last rows of some events that happened later than a second, the latest first.
+
+    Only those before a place: (time, seq) of the last row of the page before this one.
+    """
+    if not names:
+        return []
+    log, (time, seq) = events.c, before
+    parts = [
+        select(
+            _changes()
+            .where(log.event_name == name, log.event_time > than, log.event_time <= time)
+            .where(or_(log.event_time < time, log.seq < seq))
+            .order_by(log.event_time.desc(), log.seq.desc())
+            .limit(limit)
+            .subquery()
+        )
+        for name in sorted(names)
+    ]
+    every = union_all(*parts).subquery()
+    query = select(every).order_by(every.c.event_time.desc(), every.c.seq.desc()).limit(limit)
+    return [Change(*row) for row in connection.execute(query)]
 
 
 def unrest(connection: Connection, *, after: int) -> bool:
@@ -218,6 +242,11 @@ def unfit(
         opted_out = opted_out_since(connection, since, keys=spoken)
         found.update((spoken[key], place) for key, place in opted_out.items())
     return found
+
+
+def _changes() -> Select[Any]:
+    log = events.c
+    return select(log.seq, log.event_name, log.actor, log.object, log.event_time)
 
 
 def _entities() -> Select[Any]:

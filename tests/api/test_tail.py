@@ -4,13 +4,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from planted import START, click
+from planted import COMEDIES, START, click
 
 from api import tail as tail_module
 from api.answers import Answerer
+from api.jobs import steps
+from api.jobs.embedding import embed
+from api.jobs.requests import RetrainRequest
+from api.jobs.steps import open_workshop
 from api.live import Following, Live
 from api.overlay import Overlay
 from api.waiting import Turn
+from graphsvc import ledger
 from graphsvc import tail as log
 from graphsvc.artifact import ArtifactStore
 from graphsvc.db import Database
@@ -228,19 +233,54 @@ def test_scoring_keeps_the_trained_vector_and_the_next_trio_looks_back(trained) 
     with live.database.reading() as connection:
         asked = answerer.locate(trio, connection, user)
         scored = answerer.locate(trio, connection, user, scoring=True)
-        untouched = answerer.locate(trio, connection, EntityId("user", "u59"))
+        quiet = answerer.locate(trio, connection, EntityId("user", "u59"))
         key = log.named(connection, user).key
         edges = fold_edges(connection, FILM, type_="user", key=key, as_of=START + 99)
     np.testing.assert_array_equal(asked.vector, folded.vector)
     np.testing.assert_array_equal(scored.vector, trio.bundle.vectors[row])
-    assert [(one.state, one.edges) for one in (asked, scored, untouched)] == [
+    assert [(one.state, one.edges) for one in (asked, scored, quiet)] == [
         ("learned", 21),
         ("learned", 0),
-        ("learned", 0),
+        ("learned", 20),  # of which the graph's span holds the first ones
     ]
     (alone,) = trio.solver.solve("user", [edges], each_counts=False)
     np.testing.assert_allclose(folded.vector, alone.vector, atol=1e-5)
     live.database.dispose()
+
+
+def test_a_promotion_takes_nothing_back_of_what_people_did(trained) -> None:
+    """A bundle's edges end with its graph's span, and its watermark lies behind what came later."""
+    user, turned = EntityId("user", "u44"), "u44"  # liked drama until now
+    later = [
+        click(turned, film, START + 100_000 + n, f"turned-{film}")
+        for n, film in enumerate(COMEDIES)
+    ]
+    answer = trained.http.post("/v1/events?backfill=true", json={"events": later})
+    assert answer.json()["accepted"] == len(later), answer.text
+    live = opened(trained)
+    settle(live)
+    before = live.trio().overlay.get(user)
+    assert before.edges == 20 + len(later)
+
+    shop, quiet = open_workshop(trained.settings), lambda *_told: None
+    snapshot = steps.snapshot(shop, RetrainRequest(), quiet)
+    bundle = embed(shop, snapshot, seed=2, tick=quiet, previous=trained.bundles[1])
+    index = steps.index(shop, bundle, quiet)
+    made = ledger.Live(generation=99, bundle=bundle, index=index, ranker=trained.rankers[1])
+    trio = live._load(made)
+    assert trio.tail.watermark == trio.tail.done, "the log holds nothing newer"
+    while trio.tail.step():
+        pass
+    row = trio.bundle.rows("user", [turned])[0]
+    after = trio.overlay.get(user)
+    assert 0 < trio.bundle.degree[row] < after.edges == before.edges
+    with live.database.reading() as connection:
+        key = log.named(connection, user).key
+        edges = fold_edges(connection, FILM, type_="user", key=key, as_of=START + 200_000)
+    (alone,) = trio.solver.solve("user", [edges], each_counts=False)
+    np.testing.assert_allclose(after.vector, alone.vector, atol=1e-5)
+    for database in (live.database, shop.database):
+        database.dispose()
 
 
 def test_only_edges_change_somebody_also_those_that_are_taken_back(trained) -> None:
@@ -259,8 +299,9 @@ def test_only_edges_change_somebody_also_those_that_are_taken_back(trained) -> N
         assert answer.json()["accepted"] == 1, answer.text
         settle(live)
 
+    before = trio.overlay.get(user)
     said(shown)
-    assert user not in trio.overlay
+    assert trio.overlay.get(user) is before
     said(taken)
     assert trio.overlay.get(user).edges == 19
     live.database.dispose()

@@ -65,6 +65,7 @@ def tail(database: Database, bundle: Bundle) -> Tail:
         solver=Solver(bundle, FoldIn(bundle, FoldInConfig())),
         overlay=Overlay(100),
         watermark=0,
+        graph_end=0,
         most_edges=200,
     )
     made.start()

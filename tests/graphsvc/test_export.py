@@ -92,6 +92,7 @@ def test_a_small_graph_by_hand(database: Database, tmp_path: Path) -> None:
     snapshot = seal(database, tmp_path, Split(protocol="global_time", shares=SHARES))
     # 2 of 5 exposures are GRAPH's 40 %, then one each.
     assert snapshot.watermark == {"seq": 11, "as_of": START + 14 * DAY, "observed": NOW}
+    assert snapshot.graph_end == START + 14 * DAY
     decayed = 1 + 2 ** -((14 * DAY - 60) / (14 * DAY))
     assert triples_of(snapshot) == [
         ("u1", "click", "a1", pytest.approx(log2(1 + decayed)), START + 14 * DAY),
@@ -128,6 +129,7 @@ def test_per_user_cuts_by_hand(database: Database, tmp_path: Path) -> None:
     log += [raw("click", START + 500, "u3", "a9")]  # never shown anything: all of it is GRAPH
     post(database, log)
     snapshot = seal(database, tmp_path, Split(protocol="per_user_time", shares=SHARES))
+    assert snapshot.graph_end == 0, "everybody's is another"
     spans = {(row[0], row[3] - START): Span(row[5]) for row in rows_of(snapshot)}
     assert [spans["u1", day] for day in range(5)] == [
         Span.GRAPH,

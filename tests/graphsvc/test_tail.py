@@ -1,12 +1,15 @@
 """What the log says since, and what has become of whom it names."""
 
 import pytest
+from plans import plans_of
+from sqlalchemy import update
 
 from graphsvc import tail
 from graphsvc.db import Database
 from graphsvc.ids import EntityId
 from graphsvc.ingest import Rules, ingest
 from graphsvc.schema import load_schema
+from graphsvc.tables import events
 
 ADS = load_schema("ads")
 NOW = 1_767_225_600
@@ -64,6 +67,30 @@ def test_changes_are_read_in_pieces(database: Database) -> None:
     assert [row.event_name for row in rows] == ["click", "click", "retire"]
     assert (rows[0].actor, rows[0].object) == (keys["user", "u1"], keys["ad", "a1"])
     assert (rows[2].actor, rows[2].object) == (keys["ad", "a1"], None)
+
+
+def test_what_people_did_is_read_back_by_its_time(database: Database) -> None:
+    """Later than a second, the latest first, of some names; of one second, by row."""
+    post(database, *(("click", f"u{n}", "a1") for n in range(3)))
+    post(database, ("save", "u3", "a1"), ("impression", "u4", "a1"), ("click", "u5", "a1"))
+    with database.transaction() as connection:
+        connection.execute(update(events).where(events.c.seq >= 5).values(event_time=NOW - 500))
+        connection.execute(update(events).where(events.c.seq == 2).values(event_time=NOW - 400))
+    with plans_of(database, "(SELECT") as plans, database.reading() as connection:
+        found, place = [], (2**63 - 1, 2**63 - 1)
+        while page := tail.changes_later(
+            connection, ["click", "save"], than=NOW - 1000, before=place, limit=2
+        ):
+            assert len(page) <= 2
+            found += page
+            place = page[-1].event_time, page[-1].seq
+        assert tail.changes_later(connection, [], than=0, before=place, limit=2) == []
+    # The first row lies at that second itself, and an impression changes no edge.
+    assert [row.seq for row in found] == [2, 6, 4, 3]
+    assert [row.event_name for row in found] == ["click", "click", "save", "click"]
+    assert plans
+    for plan in plans:
+        assert "ix_events_event_name_event_time" in plan or "event_name=?" in plan, plan
 
 
 def test_the_end_of_the_log_does_not_move_back_when_rows_go(database: Database) -> None:
