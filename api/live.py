@@ -42,7 +42,7 @@ class Following:
 
     #: Most entities in the overlay.
     overlay_entities: int = 10_000
-    #: Most recent edges that a fold-in looks at.
+    #: Most recent edges of each relation and direction that a fold-in takes: as many as training.
     most_edges: int = 200
     #: What is kept of relations that were asked about.
     relation_bytes: int = 256 << 20

@@ -93,7 +93,7 @@ class Settings(BaseSettings):
     idempotency_mib: Annotated[int, Field(ge=1)] = 1024
     #: Most entities kept folded in between two promotions.
     overlay_entities: Annotated[int, Field(ge=1)] = 10_000
-    #: Most recent edges that a fold-in looks at.
+    #: Most recent edges of each relation and direction that a fold-in takes.
     foldin_edges: Annotated[int, Field(ge=1, le=10_000)] = 200
     #: How often a server asks the log what is new, in seconds.
     tail_seconds: Annotated[float, Field(gt=0, le=60)] = 0.1

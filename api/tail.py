@@ -44,7 +44,7 @@ class Tail:
     overlay: Overlay
     #: The bundle knows the entities and the structure of the log up to here.
     watermark: int
-    #: Most recent edges that a fold-in looks at.
+    #: Most recent edges of each relation and direction that a fold-in takes.
     most_edges: int
     #: The end of the graph's span: of what people did, the bundle knows the events up to this
     #: second. 0, the safe side, if nobody can say.

@@ -1,7 +1,10 @@
-"""The edges that a vector can be solved from: the most recent ones of one entity.
+"""The edges that a vector can be solved from: the most recent ones of one entity, by relation.
 
 Takes an entity's key, gives edges with the ids of their other ends; never reads more than a fixed
-number of rows, however many edges the entity has.
+number of rows of a relation and direction, however many edges the entity has.
+
+The rule is that of training (`graphsvc/triples.py`): who has been settled from so many of each
+relation would move if an event had them solved from the newest of all.
 """
 
 from collections.abc import Iterator
@@ -48,12 +51,13 @@ def fold_edges(
     limit: int = 200,
     outward: str | None = None,
 ) -> list[FoldEdge]:
-    """The most recent edges of an entity within their windows, newest first.
+    """The `limit` most recent edges of each relation and direction within its window, newest first.
 
-    `outward`: of this relation alone, where the entity is the head. An entity with more than 20 *
-    `limit` edges of one relation and direction has its most recent among that many.
+    Structure that the entity is the head of is not cut, as in training. `outward`: of this relation
+    alone, where the entity is the head. An entity with more than 20 * `limit` edges of one relation
+    and direction has its most recent among that many.
     """
-    terms = list(_terms(schema, type_, key, as_of, limit * _LOOKED_AT, outward))
+    terms = list(_terms(schema, type_, key, as_of, limit, outward))
     if not terms:
         return []
     both = union_all(*terms).subquery()
@@ -61,7 +65,6 @@ def fold_edges(
         select(both, entities.c.type, entities.c.id)
         .join(entities, entities.c.key == both.c.other)
         .order_by(both.c.last_time.desc(), both.c.inverse, both.c.relation, both.c.other)
-        .limit(limit)
     )
     return [
         FoldEdge(
@@ -85,23 +88,28 @@ def weight_at(schema: Schema, relation: str, decayed: float, age: int) -> float:
 
 
 def _terms(
-    schema: Schema, type_: str, key: int, as_of: int, most: int, outward: str | None
+    schema: Schema, type_: str, key: int, as_of: int, limit: int, outward: str | None
 ) -> Iterator[Select[Any]]:
     """One bounded query per relation and direction that the entity's type can have."""
     for relation in schema.relations:
         if outward is not None and relation.name != outward:
             continue
-        start = _window_start(relation, as_of)
+        start, most = _window_start(relation, as_of), limit * _LOOKED_AT
         if relation.head == type_:
-            yield _term(relation.name, key, start, most, inverse=False)
+            kept = most if relation.source == "structure" else limit
+            yield _term(relation.name, key, start, (most, kept), inverse=False)
         if relation.tail == type_ and outward is None:
-            yield _term(relation.name, key, start, most, inverse=True)
+            yield _term(relation.name, key, start, (most, limit), inverse=True)
 
 
-def _term(relation: str, key: int, start: int, most: int, *, inverse: bool) -> Select[Any]:
+def _term(
+    relation: str, key: int, start: int, among: tuple[int, int], *, inverse: bool
+) -> Select[Any]:
+    """So many are looked at, and the most recent so many of these are given."""
     table = edges.c
     own, other = (table.tail, table.head) if inverse else (table.head, table.tail)
-    part = (
+    most, kept = among
+    looked_at = (
         select(
             literal(int(inverse)).label("inverse"),
             table.relation,
@@ -113,8 +121,10 @@ def _term(relation: str, key: int, start: int, most: int, *, inverse: bool) -> S
         .where(own == key, table.relation == relation, table.last_time >= start)
         .order_by(other.desc())  # the order of the index, newcomers first
         .limit(most)
+        .subquery()
     )
-    return select(part.subquery())
+    recent = (looked_at.c.last_time.desc(), looked_at.c.other)
+    return select(select(looked_at).order_by(*recent).limit(kept).subquery())
 
 
 def _window_start(relation: EventType, as_of: int) -> int:

@@ -14,6 +14,7 @@ from api.jobs.requests import RetrainRequest
 from api.jobs.steps import open_workshop
 from api.live import Following, Live
 from api.overlay import Overlay
+from api.settings import Settings
 from api.waiting import Turn
 from graphsvc import ledger
 from graphsvc import tail as log
@@ -22,6 +23,7 @@ from graphsvc.db import Database
 from graphsvc.folding import fold_edges
 from graphsvc.ids import EntityId
 from graphsvc.schema import load_schema
+from graphsvc.triples import MOST_TAILS
 from kge.bundle import Bundle
 
 FILM = load_schema("film")
@@ -392,3 +394,8 @@ def test_a_database_that_fails_loses_nothing(trained, monkeypatch: pytest.Monkey
     settle(live)
     assert live.trio().overlay.get(EntityId("film", "lost-1")).edges == 2
     live.database.dispose()
+
+
+def test_serving_takes_as_many_as_training() -> None:
+    numbers = (Following().most_edges, Settings.model_fields["foldin_edges"].default)
+    assert numbers == (MOST_TAILS,) * 2

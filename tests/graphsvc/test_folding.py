@@ -1,11 +1,14 @@
 """The edges that a vector is solved from: recent, within their windows, and not too many."""
 
 from math import log2
+from pathlib import Path
 
 import pytest
 
-from graphsvc import folding
+from graphsvc import folding, triples
+from graphsvc.artifact import ArtifactStore
 from graphsvc.db import Database
+from graphsvc.export import Split, export_snapshot
 from graphsvc.folding import FoldEdge, fold_edges
 from graphsvc.ids import EntityId
 from graphsvc.ingest import Rules, ingest
@@ -59,9 +62,44 @@ def test_recent_and_within_their_windows(database: Database) -> None:
         ("ad_of_product", EntityId("product", "p1"), False, 1),  # structure has no window
     ]
     assert found[0].weight == pytest.approx(log2(1 + 1.5))  # half-life 14 days
-    assert folded(database, "ad", "a1", limit=1) == found[:1]
     assert [e.relation for e in folded(database, "user", "u1", outward="click")] == ["click"]
     assert folded(database, "ad", "a1", outward="click") == [], "ads do not click"
+
+
+def test_each_relation_and_direction_has_its_most_recent(database: Database) -> None:
+    post(
+        database,
+        *(("click", f"u{n}", "a1", n) for n in range(4)),
+        *(("save", f"u{n}", "a1", 30 + n) for n in range(4)),
+        *(("ad_of_product", "a1", f"p{n}", 50 + n) for n in range(4)),
+    )
+    found = [(e.relation, e.other.id) for e in folded(database, "ad", "a1", limit=2)]
+    recent = [("click", "u0"), ("click", "u1"), ("save", "u0"), ("save", "u1")]
+    assert found == [*recent, *(("ad_of_product", f"p{n}") for n in range(4))]
+    assert len(folded(database, "product", "p1", limit=1)) == 1
+
+
+def test_who_is_solved_again_is_so_from_the_edges_that_training_settles_from(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(triples, "MOST_TAILS", 3)
+    post(
+        database,
+        *((name, "u1", f"a{n}", 30 + n) for name in ("click", "save") for n in range(5)),
+        *(("page_visit", "u1", f"p{n}", 40 + n) for n in range(2)),
+        *(("impression", f"u{n}", "a1", 20 - n) for n in range(10)),
+    )
+    with database.reading() as connection:
+        snapshot = export_snapshot(connection, ArtifactStore(tmp_path), ADS, Split())
+    edges, names = snapshot.triples(), [relation.name for relation in snapshot.relations]
+    own = snapshot.ids[edges.head] == "u1"
+    trained = {
+        (names[code], snapshot.ids[tail])
+        for code, tail in zip(edges.relation[own], edges.tail[own], strict=True)
+    }
+    found = folded(database, "user", "u1", limit=3)
+    assert {(edge.relation, edge.other.id) for edge in found} == trained
+    assert len(trained) == 3 + 3 + 2
 
 
 def test_a_hub_is_looked_at_in_part(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,6 +110,6 @@ def test_a_hub_is_looked_at_in_part(database: Database, monkeypatch: pytest.Monk
         ("save", "u0", "hub", 30),
     )
     found = folded(database, "ad", "hub", limit=3)
-    # Of the six users named last, the three who clicked last.
-    assert [edge.other.id for edge in found] == ["u19", "u18", "u17"]
-    assert len(folded(database, "ad", "hub", limit=20)) == 20
+    # Of the six users named last, the three who clicked last; of another relation its own.
+    assert [edge.other.id for edge in found] == ["u19", "u18", "u17", "u0"]
+    assert len(folded(database, "ad", "hub", limit=20)) == 21
