@@ -84,7 +84,7 @@ def _completing(
     facet = trio.bundle.facet(side.facet)
     items = _items(trio, wanted.type, rows, _gaps(scores, facet.bias[rows], facet.scale), scores)
     if len(beside):
-        bias = trio.bundle.cold_bias(wanted.type, view.edges[beside], facet=side.facet)
+        bias = trio.bundle.cold_bias(wanted.type, view.degree[beside], facet=side.facet)
         known = trio.bundle.rows(wanted.type, [view.ids[n] for n in beside.tolist()])
         # One that had no edge of the facet learned no bias in it.
         learned = view.changed[beside] & (facet.degree[known] > 0)

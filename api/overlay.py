@@ -23,6 +23,7 @@ _FIRST_ROOM = 64
 class Folded:
     """A vector in the bundle's space and the number of edges that it was solved from.
 
+    `degree`: how many edges it has, also those that it was not solved from; 0 where nobody counted.
     `facets`: the same in the other facets' spaces, by name, if those were asked for.
     """
 
@@ -31,6 +32,7 @@ class Folded:
     facets: Mapping[str, "Folded"] = field(default_factory=dict)
     #: Keys of the entities whose offsite edges it was solved from: an opt-out may take these.
     leans_on: tuple[int, ...] = ()
+    degree: int = 0
 
     def within(self, facet: str) -> "Folded | None":
         """Where it lies in a facet; None where it has no edge of the facet's relations."""
@@ -220,6 +222,8 @@ class View:
     directions: NDArray[np.float32]
     #: [m] edges that each was solved from
     edges: NDArray[np.int64]
+    #: [m] edges that each has, no fewer than it was solved from
+    degree: NDArray[np.int64]
     #: [m] training knows it, and this stands in for its row of the index
     changed: NDArray[np.bool_]
     #: Rows of the index to pass over, True at each; None for none.
@@ -229,8 +233,8 @@ class View:
 def _view(side: "_Side | None", facet: str, passed_over: NDArray[np.bool_] | None) -> View:
     rows = side.rows.get(facet) if side else None
     if side is None or rows is None:
-        nothing = np.empty((0, 0), np.float32)
-        return View([], nothing, nothing, np.empty(0, np.int64), np.empty(0, np.bool_), passed_over)
+        nothing, none = np.empty((0, 0), np.float32), np.empty(0, np.int64)
+        return View([], nothing, nothing, none, none, np.empty(0, np.bool_), passed_over)
     count = len(side.ids)
     # In a facet, those that have no edge of it are nowhere.
     here = np.flatnonzero(rows.edges[:count]) if facet != ALL else slice(count)
@@ -240,6 +244,7 @@ def _view(side: "_Side | None", facet: str, passed_over: NDArray[np.bool_] | Non
         vectors=rows.vectors[:count][here].copy(),
         directions=rows.directions[:count][here].copy(),
         edges=rows.edges[:count][here].copy(),
+        degree=rows.degree[:count][here].copy(),
         changed=side.changed[:count][here].copy(),
         passed_over=passed_over,
     )
@@ -252,19 +257,22 @@ class _Rows:
         self.vectors = np.zeros((0, dim), np.float32)
         self.directions = np.zeros((0, dim), np.float32)
         self.edges = np.zeros(0, np.int64)
+        self.degree = np.zeros(0, np.int64)
 
     def put(self, place: int, folded: Folded | None, room: int) -> None:
         if room > len(self.edges):
             self.vectors = _grown(self.vectors, room)
             self.directions = _grown(self.directions, room)
             self.edges = _grown(self.edges, room)
+            self.degree = _grown(self.degree, room)
         self.edges[place] = folded.edges if folded else 0
+        self.degree[place] = max(folded.edges, folded.degree) if folded else 0
         if folded:
             self.vectors[place] = folded.vector
             self.directions[place] = direction(folded.vector)
 
     def move(self, last: int, place: int) -> None:
-        for column in (self.vectors, self.directions, self.edges):
+        for column in (self.vectors, self.directions, self.edges, self.degree):
             if last < len(column):
                 column[place] = column[last]
 

@@ -23,14 +23,19 @@ class Solver:
     foldin: FoldIn
 
     def solve(
-        self, type_: str, found: Sequence[Sequence[FoldEdge]], *, each_counts: bool
+        self,
+        type_: str,
+        found: Sequence[Sequence[FoldEdge]],
+        *,
+        each_counts: bool,
+        degrees: Sequence[Mapping[str, int]] | None = None,
     ) -> list[Folded]:
         """One vector per list of edges, all in one solve.
 
         Edges of relations or to entities that the bundle does not hold are left out; an entity
         without others has its type's prior and 0 edges. `each_counts`: every event is an edge of
         weight 1, as rankers see heads, and no facet is asked for; else an edge has its decayed
-        weight.
+        weight. `degrees`: how many edges each entity has of every relation, where that was counted.
         """
         others = [self._rows(edges) for edges in found]
         whole = self._within(ALL, type_, found, others, each_counts=each_counts)
@@ -41,10 +46,21 @@ class Solver:
             for name in self._foldins
             if name != ALL
         }
-        return [
+        together = [
             replace(one, facets={name: column[n] for name, column in facets.items()})
             for n, one in enumerate(whole)
         ]
+        if degrees is None:
+            return together
+        return [self._counted(one, numbers) for one, numbers in zip(together, degrees, strict=True)]
+
+    def _counted(self, one: Folded, numbers: Mapping[str, int], facet: str = ALL) -> Folded:
+        """A solution that knows how many edges there are, also in each facet by itself."""
+        return replace(
+            one,
+            degree=sum(numbers.get(r.name, 0) for r in self.bundle.facet(facet).relations),
+            facets={name: self._counted(it, numbers, name) for name, it in one.facets.items()},
+        )
 
     @cached_property
     def _foldins(self) -> Mapping[str, FoldIn]:

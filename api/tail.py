@@ -16,7 +16,7 @@ from api.waiting import Turn, Waiting
 from graphsvc import tail as log
 from graphsvc.builtin import MERGE, OPT_OUT, RETRACT
 from graphsvc.db import Connection, Database
-from graphsvc.folding import FoldEdge, fold_edges
+from graphsvc.folding import FoldEdge, count_edges, fold_edges
 from graphsvc.ids import EntityId
 from graphsvc.schema import Schema
 from graphsvc.tail import Change, Entity
@@ -260,22 +260,12 @@ class Tail:
                 return
 
     def _solve_some(self, connection: Connection, chosen: list[Entity], turn: Turn) -> None:
-        as_of, schema = int(time()), self.schema()
+        schema = self.schema()
         offsite = {relation.name for relation in schema.relations if relation.source == "offsite"}
         for type_ in dict.fromkeys(entity.type for entity in chosen):
             some = [entity for entity in chosen if entity.type == type_]
-            found = [
-                fold_edges(
-                    connection,
-                    schema,
-                    type_=type_,
-                    key=entity.key,
-                    as_of=as_of,
-                    limit=self.most_edges,
-                )
-                for entity in some
-            ]
-            solved = self.solver.solve(type_, found, each_counts=False)
+            found, degrees = self._edges_of(connection, schema, some)
+            solved = self.solver.solve(type_, found, each_counts=False, degrees=degrees)
             for entity, folded, edges in zip(some, solved, found, strict=True):
                 if not folded.edges:
                     self.overlay.drop(entity.name)
@@ -286,6 +276,23 @@ class Tail:
                     latest=turn.latest,
                     replaces=self._indexed(entity) if turn.changed else None,
                 )
+
+    def _edges_of(
+        self, connection: Connection, schema: Schema, chosen: list[Entity]
+    ) -> tuple[list[list[FoldEdge]], list[dict[str, int]]]:
+        """Edges to solve some entities from, and how many each has of every relation."""
+        as_of, most = int(time()), self.most_edges
+        found = [
+            fold_edges(connection, schema, type_=one.type, key=one.key, as_of=as_of, limit=most)
+            for one in chosen
+        ]
+        degrees = [
+            count_edges(
+                connection, schema, edges, type_=one.type, key=one.key, as_of=as_of, limit=most
+            )
+            for one, edges in zip(chosen, found, strict=True)
+        ]
+        return found, degrees
 
     def _walk(self, connection: Connection) -> bool:
         """Look at the next entities below the last ones; those without a vector wait.

@@ -1,5 +1,6 @@
 """Facets in answers: what is folded in, what is near, and the anchors that two lean on."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -240,3 +241,30 @@ def test_anchors_that_do_not_fit_are_refused(store: ArtifactStore, change, words
     arrays = made(**{**leaning(), **change})
     with pytest.raises(ShapeMismatch, match=words):
         seal_bundle(store, "0" * 64, arrays, dials={}, metrics={})
+
+
+def test_the_bias_of_what_is_new_goes_by_all_its_edges(
+    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also by those that it was not solved from: forty are near the forty of four films."""
+    monkeypatch.setattr("kge.cold_bias._ALIKE", 2)
+    degree = np.full(FILMS + USERS, 2, np.int32)
+    degree[4:FILMS] = 40
+    bundle = seal_bundle(store, "0" * 64, replace(made(), degree=degree), dials={}, metrics={})
+    clicks = [edge("click", name, inverse=True) for name in ("u0", "u1")]
+    (film,) = Solver(bundle, FoldIn(bundle, FoldInConfig())).solve(
+        "film", [clicks], each_counts=False, degrees=[{"click": 40, "of a later schema": 9}]
+    )
+    assert (film.edges, film.degree) == (2, 40)
+    assert (film.facets["clicks"].edges, film.facets["clicks"].degree) == (2, 40)
+    overlay, completion = Overlay(9), Completion(bundle, 1 << 20)
+    overlay.put(EntityId("film", "new"), film)
+    side = completion.side("click", "user", inverse=False)
+    heads = bundle.vectors[FILMS : FILMS + 1]
+    trio = SimpleNamespace(bundle=bundle, overlay=overlay, completion=completion)
+    found = nearest(trio, Wanted(type="film", k=9, side=side), heads, None).items[0]
+    (new,) = [item for item in found if item.id == "new"]
+    bias = bundle.bias[4:FILMS].mean(keepdims=True)
+    expected = bundle.score_vectors(0, heads, film.vector[None, :], bias)
+    assert new.score == pytest.approx(float(expected[0, 0]), abs=1e-4)
+    assert new.edges == 2

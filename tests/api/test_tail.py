@@ -74,6 +74,16 @@ def test_an_entity_is_solved_from_all_its_present_edges(trained) -> None:
     live.database.dispose()
 
 
+def test_the_edges_that_a_fold_in_leaves_out_are_counted(trained) -> None:
+    live = opened(trained, most_edges=2)
+    post(trained, "counted", range(5))
+    settle(live)
+    view = live.trio().overlay.view("film")
+    place = view.ids.index("counted")
+    assert (view.edges[place], view.degree[place]) == (2, 5)
+    live.database.dispose()
+
+
 def test_many_solved_together_are_as_if_solved_alone(trained) -> None:
     live = opened(trained)
     settle(live)

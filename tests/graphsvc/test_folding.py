@@ -9,7 +9,7 @@ from graphsvc import folding, triples
 from graphsvc.artifact import ArtifactStore
 from graphsvc.db import Database
 from graphsvc.export import Split, export_snapshot
-from graphsvc.folding import FoldEdge, fold_edges
+from graphsvc.folding import FoldEdge, count_edges, fold_edges
 from graphsvc.ids import EntityId
 from graphsvc.ingest import Rules, ingest
 from graphsvc.schema import load_schema
@@ -100,6 +100,29 @@ def test_who_is_solved_again_is_so_from_the_edges_that_training_settles_from(
     found = folded(database, "user", "u1", limit=3)
     assert {(edge.relation, edge.other.id) for edge in found} == trained
     assert len(trained) == 3 + 3 + 2
+
+
+def test_edges_are_counted_that_a_fold_in_leaves_out(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post(
+        database,
+        *(("click", f"u{n}", "a1", n) for n in range(7)),
+        *(("click", f"u{n}", "a1", 95) for n in range(7, 9)),  # the window is 90 days
+        *(("save", "u0", f"a{n}", 0) for n in range(1, 5)),
+    )
+
+    def counted(type_: str, id_: str, limit: int) -> dict[str, int]:
+        found = folded(database, type_, id_, limit=limit)
+        with database.reading() as connection:
+            key = named(connection, EntityId(type_, id_)).key
+            return count_edges(connection, ADS, found, type_=type_, key=key, as_of=NOW, limit=limit)
+
+    assert counted("ad", "a1", 200) == {"click": 7, "save": 1}
+    assert counted("ad", "a1", 3) == {"click": 7, "save": 1}
+    assert counted("user", "u0", 2) == {"click": 1, "save": 2}, "heads have no more in training"
+    monkeypatch.setattr(folding, "_MOST_COUNTED", 5)
+    assert counted("ad", "a1", 3) == {"click": 5, "save": 1}
 
 
 def test_a_hub_is_looked_at_in_part(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
