@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import grid
 import numpy as np
 import printed
+import verdicts
 import warm
 from growing import ARMS, FIRST, REFRESHES, World, open_world
 from pictures import by_refresh
@@ -362,7 +363,9 @@ def write(found: Mapping[str, Mapping[str, Any]], options: argparse.Namespace) -
         told = [row for row in rows if row.metric == metric and row.split.endswith(kind)]
         by_refresh(options.out / f"{metric}.png", told)
     given = printed.given(parser(), options)
-    publish(options.out, rows, found, dials, About("refresh", _TITLE, _WORDS, "way", given))
+    dials |= {"margin": verdicts.MARGIN, "verdicts": verdicts.verdicts(rows)}
+    words = f"{_WORDS.strip()}\n\n{verdicts.section(rows)}"
+    publish(options.out, rows, found, dials, About("refresh", _TITLE, words, "way", given))
 
 
 if __name__ == "__main__":

@@ -14,9 +14,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import grid
 import growing
 import refresh
+import verdicts
 
 from api.demo.data import FILES, DataMissing
-from graphsvc.report import rows_of
+from graphsvc.report import Row, rows_of
 from ranking.intervals import Judged
 
 
@@ -135,6 +136,12 @@ def test_a_chain_of_refreshes_becomes_rows_a_page_and_pictures(small, tmp_path: 
     assert ("frame_kept", "refresh=1", "procrustes") not in rows, "it begins with no bundle"
     assert rows["refresh_time_share", "movielens", "refresh / full"].value > 0
     assert rows["refresh_mrr_share", "movielens/test", "refresh / full"].value > 0
+    told = json.loads((small.out / "refresh.json").read_text())["header"]["dials"]["verdicts"]
+    assert set(told) == {f"{way} / {arm}" for way in refresh.WAYS for arm in growing.ARMS}
+    assert all(list(each) == ["1", "2", "all"] for each in told.values())
+    page = (small.out / "README.md").read_text()
+    assert "## Kept, or fell" in page
+    assert all(f"| {name} |" in page for name in told)
     for picture in ("auc_change.png", "cosine.png"):
         assert (small.out / picture).read_bytes().startswith(b"\x89PNG")
     check_changes(bench)
@@ -158,3 +165,48 @@ def test_a_gap_is_the_second_less_the_first():
     right = labels.astype(np.float64)
     assert refresh._gap((judged, 1.0 - right), (judged, right)) == [1.0, 1.0, 1.0]
     assert refresh._gap((judged, right), (judged, np.full(60, 0.5))) == [-0.5, -0.5, -0.5]
+
+
+def change(model: str, refresh: int, value: float, reach: float | None, metric="auc_change") -> Row:
+    low, high = (None, None) if reach is None else (value - reach, value + reach)
+    same = {"metric": metric, "unit": "share", "model": model, "seed": "all"}
+    return Row(value=value, lo=low, hi=high, split=f"refresh={refresh}", **same)
+
+
+def test_a_verdict_is_by_the_interval_and_the_margin():
+    values = {
+        "frame / frozen": [(0.0, 0.001), (-0.0015, 0.0004)],
+        "warm start / frozen": [(0.0, 0.001), (-0.0015, 0.0006)],
+        "re-init / frozen": [(0.0, 0.001), (-0.01, 0.007)],
+        "TransR, re-init / frozen": [(0.0, 0.001), (-0.01, None)],
+    }
+    rows = [
+        change(name, number, *pair)
+        for name, pairs in values.items()
+        for number, pair in enumerate(pairs, start=1)
+    ]
+    lifts = dict.fromkeys(values, 0.01) | {"warm start / frozen": 0.0}
+    rows += [change(name, 0, value, 0.005, "auc_lift") for name, value in lifts.items()]
+    told = verdicts.verdicts(rows)
+    assert told["frame / frozen"] == {"1": "kept", "2": "kept", "all": "kept"}
+    assert told["warm start / frozen"] == {"1": "kept", "2": "not decided", "all": "not decided"}
+    assert told["re-init / frozen"] == {"1": "kept", "2": "fell", "all": "fell"}
+    assert told["TransR, re-init / frozen"]["all"] == "not decided", "one without an interval"
+    text = verdicts.section(rows)
+    assert "| frame / frozen | yes | +0.0000 kept | -0.0015 kept | kept |" in text
+    assert "| warm start / frozen | no |" in text
+    assert "`re-init / frozen` is vectors of another frame: fell, as it has to." in text
+    assert "`TransR, re-init / frozen` is vectors of another frame: not decided, though" in text
+    assert "would refuse" not in text
+
+
+def test_a_chain_that_the_service_would_refuse_is_marked():
+    rows = [change("warm start / frozen", 1, 0.0, 0.001)]
+    rows.append(change("warm start / frozen", 0, 0.01, 0.001, "auc_lift"))
+    for seed, kept in ((1, 0.951), (2, 0.949)):
+        same = {"metric": "frame_kept", "unit": "cosine", "model": "warm start"}
+        rows.append(Row(value=kept, split="refresh=1", seed=seed, **same))
+    assert verdicts.refused(rows) == {"warm start": ["1 of seed 2 (0.949)"]}
+    text = verdicts.section(rows)
+    assert "The service would refuse the chain of `warm start`: `frame_kept` is below 0.95" in text
+    assert verdicts.section([]) == ""

@@ -1,0 +1,102 @@
+"""Whether a ranker that is not trained again kept its AUC when its bundle was refreshed.
+
+Takes the rows of `benchmarks/refresh.py`, gives verdicts and a table of them; never measures
+anything. A change is paired: one ranker, the same rows, two bundles.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from pages import table
+
+from graphsvc.report import Row
+from kge.train import FRAME_KEPT
+
+#: AUC may fall by so much.
+MARGIN = 0.002
+#: What has to fall by more, or the margin says nothing: vectors of another frame.
+HAVE_TO_FALL = ("re-init", "TransR, re-init")
+KEPT, FELL, OPEN = "kept", "fell", "not decided"
+
+_WORDS = f"""
+## Kept, or fell
+
+`kept`: the whole 95 % interval of `auc_change` lies above -{MARGIN:g}, over seeds where there are
+two or more, else over users; `fell`: all of it lies below; `{OPEN}`: -{MARGIN:g} is in it. All
+refreshes together are kept where each is, and fell where one did. A ranker whose `auc_lift` is not
+above 0 reads nothing from its vectors, and keeps nothing by it.
+"""
+
+
+def verdict(row: Row) -> str:
+    """Of one change, by its interval."""
+    if row.lo is not None and row.lo > -MARGIN:
+        return KEPT
+    if row.hi is not None and row.hi < -MARGIN:
+        return FELL
+    return OPEN
+
+
+def verdicts(rows: Sequence[Row]) -> dict[str, dict[str, str]]:
+    """`way / arm` -> refresh, or `all` -> verdict; refreshes in their order."""
+    told: dict[str, dict[str, str]] = {}
+    for row in _whole(rows, "auc_change"):
+        told.setdefault(row.model, {})[row.split.removeprefix("refresh=")] = verdict(row)
+    return {name: each | {"all": _together(list(each.values()))} for name, each in told.items()}
+
+
+def _together(each: Sequence[str]) -> str:
+    if FELL in each:
+        return FELL
+    return KEPT if set(each) == {KEPT} else OPEN
+
+
+def refused(rows: Sequence[Row]) -> dict[str, list[str]]:
+    """Way -> the refreshes, of any seed, that the service would not take for the same frame."""
+    told: dict[str, list[str]] = {}
+    for row in rows:
+        if row.metric == "frame_kept" and row.seed != "all" and row.value < FRAME_KEPT:
+            where = f"{row.split.removeprefix('refresh=')} of seed {row.seed} ({row.value:.3f})"
+            told.setdefault(row.model, []).append(where)
+    return told
+
+
+def section(rows: Sequence[Row]) -> str:
+    """What a page says of all this; nothing without a chain."""
+    told = verdicts(rows)
+    if not told:
+        return ""
+    return "\n\n".join([_WORDS.strip(), _table(rows, told), *_sentences(rows, told)])
+
+
+def _table(rows: Sequence[Row], told: Mapping[str, Mapping[str, str]]) -> str:
+    changes = {(row.model, row.split): row for row in _whole(rows, "auc_change")}
+    lifts = {row.model: row for row in _whole(rows, "auc_lift")}
+    refreshes = [name for name in next(iter(told.values())) if name != "all"]
+    lines = []
+    for name, each in told.items():
+        lift = lifts[name]
+        above = "yes" if lift.lo is not None and lift.lo > 0 else "no"
+        shown = [
+            f"{changes[name, f'refresh={n}'].value:+.4f} {each[n]}" if n in each else ""
+            for n in refreshes
+        ]
+        lines.append((name, above, *shown, each["all"]))
+    names = ("way / how the ranker reads vectors", "lift above 0")
+    return table((*names, *(f"refresh {n}" for n in refreshes), "all"), lines, left=1)
+
+
+def _sentences(rows: Sequence[Row], told: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    for name, each in told.items():
+        if name.rpartition(" / ")[0] in HAVE_TO_FALL:
+            said = "as it has to" if each["all"] == FELL else "though it has to fall"
+            yield f"`{name}` is vectors of another frame: {each['all']}, {said}."
+    for way, where in refused(rows).items():
+        yield (
+            f"The service would refuse the chain of `{way}`: `frame_kept` is below {FRAME_KEPT:g} "
+            f"at refresh {', '.join(where)}, so it is another frame, beside which no ranker of "
+            f"before is promoted."
+        )
+
+
+def _whole(rows: Sequence[Row], metric: str) -> list[Row]:
+    return [row for row in rows if row.metric == metric and row.seed == "all"]
