@@ -9,7 +9,7 @@ Files hold head, relation and tail between tabs. Without files only speed is mea
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,8 +19,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import cold_leads
 import grid
 import printed
+from cold_leads import Measured
 from differences import interval
 from folding import (
     ASKED,
@@ -35,7 +37,7 @@ from folding import (
     measure_retrained,
     measure_speed,
 )
-from nodepiece import Asked, NodePieceDials, Part
+from nodepiece import Asked, Chosen, NodePieceDials, Part
 from nodepiece import measure as measure_nodepiece
 from pictures import by_edges
 from publish import About, publish
@@ -148,12 +150,13 @@ def _withheld_cells(options: argparse.Namespace, files: Sequence[Path]) -> dict[
     )
     for seed in _seeds(options):
         rival = _rival(options, options.nodepiece_epochs, seed)
-        made[f"cold-{seed}-{folded}"] = partial(_cold, options, seed)
+        name = f"cold-{seed}-{folded}"
+        made[name] = partial(_kept, options, name, partial(_cold, options, seed))
         for edges in EDGES:
             name = f"retrained-{seed}-{edges}-{trained}"
-            made[name] = partial(_retrained, options, seed, edges)
+            made[name] = partial(_kept, options, name, partial(_retrained, options, seed, edges))
         name = f"nodepiece-{seed}-{TOLD}-{grid.digest_of(files, split | asdict(rival))}"
-        made[name] = partial(_nodepiece, options, rival)
+        made[name] = partial(_kept, options, name, partial(_nodepiece, options, rival))
     return made
 
 
@@ -163,9 +166,10 @@ def _others_cells(options: argparse.Namespace, files: Sequence[Path]) -> dict[st
     folded = grid.digest_of(files, dials | {"ridges": RIDGES, "turns": TURNS})
     for seed in _seeds(options):
         rival = _others_rival(options, seed)
-        made[f"others-fold-in-{seed}-{folded}"] = partial(_others, options, seed)
+        name = f"others-fold-in-{seed}-{folded}"
+        made[name] = partial(_kept, options, name, partial(_others, options, seed))
         name = f"others-nodepiece-{seed}-{grid.digest_of(files, asdict(rival))}"
-        made[name] = partial(_others_nodepiece, options, rival)
+        made[name] = partial(_kept, options, name, partial(_others_nodepiece, options, rival))
     return made
 
 
@@ -191,43 +195,61 @@ def _dials(options: argparse.Namespace, seed: int, epochs: float) -> Dials:
     return Dials(dim=options.dim, epochs=epochs, seed=seed)
 
 
-def _cold(options: argparse.Namespace, seed: int) -> Mapping[str, Any]:
+def _kept(
+    options: argparse.Namespace, cell: str, work: Callable[[], Measured]
+) -> Mapping[str, Any]:
+    """What a cell says, once its ranks lie beside it."""
+    found = work()
+    cold_leads.keep(options.out / "cells" / f"{cell}.npz", found.ranks)
+    return found.told
+
+
+def _with_seed(seed: int, found: Measured) -> Measured:
+    return Measured({"seed": seed, **found.told}, found.ranks)
+
+
+def _cold(options: argparse.Namespace, seed: int) -> Measured:
     dials = _dials(options, seed, options.epochs)
-    return {"seed": seed, **measure_cold(_split(options, seed), dials)}
+    return _with_seed(seed, measure_cold(_split(options, seed), dials))
 
 
-def _retrained(options: argparse.Namespace, seed: int, edges: int) -> Mapping[str, Any]:
+def _retrained(options: argparse.Namespace, seed: int, edges: int) -> Measured:
     dials = _dials(options, seed, options.epochs)
-    return {"seed": seed, **measure_retrained(_split(options, seed), edges, dials)}
+    return _with_seed(seed, measure_retrained(_split(options, seed), edges, dials))
 
 
-def _nodepiece(options: argparse.Namespace, dials: NodePieceDials) -> Mapping[str, Any]:
+def _nodepiece(options: argparse.Namespace, dials: NodePieceDials) -> Measured:
     split = _split(options, dials.seed)
     train = Part(split.kept, split.stay)
     told = Part(split.told(TOLD), len(split.ids))
     valid, test = (split.asked(max(EDGES), ASKED, half) for half in halves(split))
     asked = Asked(valid, test, split.known)
     found = measure_nodepiece(train, told, asked, len(split.relations), dials)
-    return {"seed": dials.seed, **found.dials, f"nodepiece/{TOLD}": found.figures}
+    return _of_rival(f"nodepiece/{TOLD}", dials, found)
+
+
+def _of_rival(name: str, dials: NodePieceDials, found: Chosen) -> Measured:
+    told = {"seed": dials.seed, **found.dials, name: found.figures}
+    return Measured(told, {name: found.reciprocal})
 
 
 def _data(options: argparse.Namespace) -> Known:
     return Known(**{n: read_names([getattr(options, f"inductive_{n}")]) for n in INDUCTIVE})
 
 
-def _others(options: argparse.Namespace, seed: int) -> Mapping[str, Any]:
+def _others(options: argparse.Namespace, seed: int) -> Measured:
     dials = _dials(options, seed, options.inductive_epochs)
-    return {"seed": seed, **measure_others(_data(options), dials)}
+    return _with_seed(seed, measure_others(_data(options), dials))
 
 
-def _others_nodepiece(options: argparse.Namespace, dials: NodePieceDials) -> Mapping[str, Any]:
+def _others_nodepiece(options: argparse.Namespace, dials: NodePieceDials) -> Measured:
     data = _data(options).numbered()
     graph = data.graph
     rows = np.stack([graph.head, graph.relation, graph.tail], axis=1)
     train, told = Part(rows, graph.entity_count), Part(data.told, data.count)
     asked = Asked(data.valid, data.test, data.known)
     found = measure_nodepiece(train, told, asked, len(graph.relations), dials)
-    return {"seed": dials.seed, **found.dials, "nodepiece": found.figures}
+    return _of_rival("nodepiece", dials, found)
 
 
 def rows_of(found: Mapping[str, Mapping[str, Any]]) -> list[Row]:
@@ -278,7 +300,8 @@ def _spread(metric: str, where: str, arm: str, by_seed: Mapping[int, float]) -> 
 
 def write(found: Mapping[str, Mapping[str, Any]], options: argparse.Namespace) -> None:
     """Report, page and picture of what was measured."""
-    rows = rows_of(found)
+    leads = cold_leads.leads(found, options.out / "cells")
+    rows = [*rows_of(found), *cold_leads.rows_of(leads)]
     names = ("seeds", "dim", "epochs", "nodepiece_epochs")
     names += ("inductive_epochs", "inductive_nodepiece_epochs")
     dials = {name: getattr(options, name) for name in names}
@@ -291,6 +314,7 @@ def write(found: Mapping[str, Mapping[str, Any]], options: argparse.Namespace) -
         theirs=_others_rival(options, 1).trials,
     )
     by_edges(options.out / "edges.png", [row for row in rows if row.metric == "mrr"])
+    words = f"{words.strip()}\n\n{cold_leads.section(leads)}"
     given = printed.given(arguments(), options)
     publish(options.out, rows, found, dials, About("cold", _TITLE, words, "model", given))
 

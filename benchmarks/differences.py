@@ -45,12 +45,17 @@ def interval(values: Sequence[float]) -> tuple[float, float | None, float | None
     return mean, mean - half, mean + half
 
 
-def ahead(ours: Sequence[NDArray[np.float32]], theirs: Sequence[NDArray[np.float32]]) -> Ahead:
+def ahead(
+    ours: Sequence[NDArray[np.float32]],
+    theirs: Sequence[NDArray[np.float32]],
+    *,
+    same_triples: bool = True,
+) -> Ahead:
     """The difference in MRR of two models, whose runs of the same seed stand at the same place.
 
     A run is (2, n) reciprocal ranks: of the heads and of the tails of n test triples. A triple is
     drawn with both its ends, for both models and with all its runs: what makes one hard makes it so
-    for all of them.
+    for all of them. Without `same_triples` each seed has triples of its own, and draws among these.
     """
     pairs = [
         (a.astype(np.float64) - b.astype(np.float64)).mean(axis=0)
@@ -58,11 +63,16 @@ def ahead(ours: Sequence[NDArray[np.float32]], theirs: Sequence[NDArray[np.float
     ]
     value, low, high = interval([float(pair.mean()) for pair in pairs])
     by_seed = None if low is None or high is None else (low, high)
-    return Ahead(value, len(pairs), by_seed, _bootstrap(np.mean(pairs, axis=0)))
+    drawn = [np.mean(pairs, axis=0)] if same_triples else pairs
+    return Ahead(value, len(pairs), by_seed, _bootstrap(drawn))
 
 
-def _bootstrap(differences: NDArray[np.float64]) -> tuple[float, float]:
-    draw, count = np.random.default_rng(_SEED), len(differences)
-    means = [differences[draw.integers(count, size=count)].mean() for _ in range(RESAMPLES)]
+def _bootstrap(parts: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
+    """Of the mean of all parts' means."""
+    draw = np.random.default_rng(_SEED)
+    means = [
+        np.mean([part[draw.integers(len(part), size=len(part))].mean() for part in parts])
+        for _ in range(RESAMPLES)
+    ]
     low, high = np.quantile(means, [0.025, 0.975])
     return float(low), float(high)

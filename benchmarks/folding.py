@@ -6,9 +6,10 @@ Takes triples and dials, gives figures; never writes a file.
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from cold_leads import Measured
 from numpy.typing import NDArray
 from withheld import TYPE, Withheld, graph_of, numbered
 
@@ -17,7 +18,7 @@ from kge.arrays import BundleArrays
 from kge.cold_bias import cold_bias
 from kge.config import FoldInConfig
 from kge.dials import Dials
-from kge.evaluate import link_prediction
+from kge.evaluate import LinkPrediction, link_prediction
 from kge.foldin import FoldIn, FoldInEdges
 from kge.policy import choose
 from kge.train import train_graph
@@ -33,6 +34,8 @@ RIDGES = (0.1, 0.3, 1.0, 2.0, 5.0)
 SERVED = FoldInConfig()
 #: Held so much that a fold-in is its prior.
 ALL_PRIOR = FoldInConfig(prior_edges=1e9)
+#: Arms whose ranks are kept, for comparisons triple by triple.
+COMPARED = ("fold-in", "prior alone")
 #: After how many turns entities that know only each other are looked at.
 TURNS = (1, 3, 8)
 
@@ -96,8 +99,11 @@ def trained(graph: Graph, dials: Dials) -> BundleArrays:
             return arrays
 
 
-def measure_cold(split: Withheld, dials: Dials) -> Mapping[str, Any]:
-    """Fold-in at every number of edges, of the second half: as served, and chosen on the first."""
+def measure_cold(split: Withheld, dials: Dials) -> Measured:
+    """Fold-in at every number of edges, of the second half: as served, and chosen on the first.
+
+    Ranks are those of `COMPARED`.
+    """
     base = trained(split.graph(None), dials)
     valid, test = halves(split)
     chosen = max(
@@ -116,19 +122,27 @@ def measure_cold(split: Withheld, dials: Dials) -> Mapping[str, Any]:
         "type's prior alone": (typed, ALL_PRIOR),
     }
     told: dict[str, Any] = {"prior_edges": chosen, "trials": len(RIDGES)}
+    ranks = {}
     for arm, (arrays, config) in arms.items():
         for edges in EDGES:
-            told[f"{arm}/{edges}"] = ranked(joined(arrays, split, edges, config), split, test)
-    return told
+            name, found = (
+                f"{arm}/{edges}",
+                judged(joined(arrays, split, edges, config), split, test),
+            )
+            told[name] = found.figures
+            if arm in COMPARED:
+                ranks[name] = found.reciprocal
+    return Measured(told, ranks)
 
 
-def measure_retrained(split: Withheld, edges: int, dials: Dials) -> Mapping[str, Any]:
+def measure_retrained(split: Withheld, edges: int, dials: Dials) -> Measured:
     """The withheld trained with those same edges."""
-    arrays = trained(split.graph(edges), dials)
-    return {f"retrained/{edges}": ranked(arrays, split, halves(split)[1])}
+    found = judged(trained(split.graph(edges), dials), split, halves(split)[1])
+    name = f"retrained/{edges}"
+    return Measured({name: found.figures}, {name: found.reciprocal})
 
 
-def measure_others(known_by_name: Known, dials: Dials) -> Mapping[str, Any]:
+def measure_others(known_by_name: Known, dials: Dials) -> Measured:
     """Entities that all are new and have edges among themselves alone.
 
     Each begins at its prior; then all are folded in by turns, as changes come one after another.
@@ -145,7 +159,8 @@ def measure_others(known_by_name: Known, dials: Dials) -> Mapping[str, Any]:
     arrays, chosen = best[1]
     found = link_prediction(arrays, data.test, [data.known])
     chosen["trials"] = len(RIDGES) * len(TURNS)
-    return {**chosen, "fold-in": {"mrr": found.mrr, "hits@10": found.hits[10]}}
+    told = {**chosen, "fold-in": {"mrr": found.mrr, "hits@10": found.hits[10]}}
+    return Measured(told, {"fold-in": _reciprocal(found)})
 
 
 def _turns(
@@ -207,19 +222,36 @@ def joined(base: BundleArrays, split: Withheld, edges: int, config: FoldInConfig
     )
 
 
+class Judged(NamedTuple):
+    """Figures of some edges, and float32 (2, n) reciprocal ranks of their heads and tails."""
+
+    figures: dict[str, float]
+    reciprocal: NDArray[np.float32]
+
+
 def ranked(arrays: BundleArrays, split: Withheld, owners: slice) -> dict[str, float]:
     """Figures over the further edges: of both ends, of the other end, and of the withheld."""
+    return judged(arrays, split, owners).figures
+
+
+def judged(arrays: BundleArrays, split: Withheld, owners: slice) -> Judged:
+    """The same with the reciprocal ranks that they are made of."""
     asked = split.asked(max(EDGES), ASKED, owners)
     found = link_prediction(arrays, asked, [split.known])
     is_head = asked[:, 0] >= split.stay
     other = np.where(is_head, found.tail_rank, found.head_rank)
     own = np.where(is_head, found.head_rank, found.tail_rank)
-    return {
+    figures = {
         "mrr": found.mrr,
         "hits@10": found.hits[10],
         "mrr_of_others": float((1 / other).mean()),
         "mrr_of_the_withheld": float((1 / own).mean()),
     }
+    return Judged(figures, _reciprocal(found))
+
+
+def _reciprocal(found: LinkPrediction) -> NDArray[np.float32]:
+    return (1.0 / np.stack([found.head_rank, found.tail_rank])).astype(np.float32)
 
 
 def measure_speed(dim: int, *, size: int, singles: int) -> Mapping[str, Any]:

@@ -64,6 +64,8 @@ class Chosen(NamedTuple):
 
     figures: Mapping[str, float]
     dials: Mapping[str, Any]
+    #: float32 (2, n) reciprocal ranks of what was asked, heads and tails
+    reciprocal: NDArray[np.float32]
 
 
 def factory(part: Part, relations: int, *, inverse: bool = True) -> CoreTriplesFactory:
@@ -80,12 +82,12 @@ def measure(train: Part, told: Part, asked: Asked, relations: int, dials: NodePi
     best, chosen = -1.0, None
     for rate in dials.learning_rates:
         for epochs, model in _trained(train, told, relations, rate, dials):
-            mrr = _ranked(model, asked.valid, asked.known)["mrr"]
+            mrr = _ranked(model, asked.valid, asked.known)[0]["mrr"]
             if mrr > best:
                 # The model trains on, so what it says now is asked now.
-                figures = _ranked(model, asked.test, asked.known)
+                figures, reciprocal = _ranked(model, asked.test, asked.known)
                 told_of = {"learning_rate": rate, "epochs": epochs, "trials": dials.trials}
-                best, chosen = mrr, Chosen(figures, told_of)
+                best, chosen = mrr, Chosen(figures, told_of, reciprocal)
     if chosen is None:
         raise ValueError(f"learning_rates should name one or more, received {dials.learning_rates}")
     return chosen
@@ -128,15 +130,18 @@ def _trained(
 
 def _ranked(
     model: InductiveNodePiece, triples: NDArray[np.int64], known: NDArray[np.int64]
-) -> dict[str, float]:
-    found = RankBasedEvaluator(mode="testing").evaluate(
+) -> tuple[dict[str, float], NDArray[np.float32]]:
+    evaluator = RankBasedEvaluator(mode="testing", clear_on_finalize=False)
+    found = evaluator.evaluate(
         model,
         torch.from_numpy(triples),
         batch_size=64,
         use_tqdm=False,
         additional_filter_triples=[torch.from_numpy(known)],
     )
-    return {
+    figures = {
         "mrr": float(found.get_metric("both.realistic.inverse_harmonic_mean_rank")),
         "hits@10": float(found.get_metric("both.realistic.hits_at_10")),
     }
+    sides = [np.concatenate(evaluator.ranks[side, "realistic"]) for side in ("head", "tail")]
+    return figures, (1.0 / np.stack(sides)).astype(np.float32)

@@ -12,7 +12,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 import cold
+import cold_leads
 import grid
+from differences import ahead
 from folding import EDGES, SERVED, halves, joined, ranked, trained
 from nodepiece import NodePieceDials
 from withheld import Withheld, withhold
@@ -68,6 +70,10 @@ def means_of(rows: list[Row]) -> dict[tuple[str, str, str], Row]:
     return {(row.metric, row.model, row.split): row for row in rows if row.seed == "all"}
 
 
+def means_of_leads(rows: list[Row]) -> list[Row]:
+    return [row for row in rows if row.metric == "mrr_difference_over_triples"]
+
+
 # PyKEEN warns of what its own loop asks for.
 @pytest.mark.filterwarnings("ignore:Training instances are always shuffled:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:'pin_memory' argument is set as true:UserWarning")
@@ -94,6 +100,17 @@ def test_all_cells_become_rows_a_page_and_a_picture(options: argparse.Namespace)
     told = {row.metric: row for row in rows if row.split == "d=4"}
     assert told["one_entity_p50"].value <= told["one_entity_p99"].value
     assert told["entities_per_second"].value > 0
+    for where, rival in (
+        ("edges=10", "prior alone"),
+        ("edges=1", "retrained"),
+        ("others", "nodepiece"),
+    ):
+        lead = means["mrr_difference_over_triples", f"fold-in - {rival}", where]
+        apart = means["mrr", "fold-in", where].value - means["mrr", rival, where].value
+        assert lead.value == pytest.approx(apart, abs=1e-6)
+        assert lead.lo <= lead.value <= lead.hi
+    assert ("mrr_difference_over_triples", "fold-in - nodepiece", "edges=5") in means
+    assert ("mrr_difference_over_triples", "fold-in - nodepiece", "edges=10") not in means
     assert (options.out / "edges.png").read_bytes().startswith(b"\x89PNG")
     page = (options.out / "README.md").read_text()
     folder = options.train.parent.name
@@ -102,6 +119,8 @@ def test_all_cells_become_rows_a_page_and_a_picture(options: argparse.Namespace)
     others = "--seeds 1 --dim 8 --epochs 1 --nodepiece-epochs 2 --inductive-epochs 1"
     assert f"{others} --inductive-nodepiece-epochs 1`" in page
     assert "| mrr | fold-in, chosen | edges=10 |" in page
+    assert "| fold-in - retrained | edges=2 | 1 |" in page
+    assert page.count("| not decided |") == len(means_of_leads(rows)), "with one seed nothing is"
     trials = {name.rpartition("-")[0]: cell.get("trials") for name, cell in found.items()}
     assert (trials["cold-1"], trials["nodepiece-1-5"]) == (5, 2)
     assert (trials["others-fold-in-1"], trials["others-nodepiece-1"]) == (15, 3)
@@ -236,3 +255,49 @@ def test_where_all_are_alike_everybody_ranks_in_the_middle(options: argparse.Nam
     assert found["mrr_of_others"] == pytest.approx(np.mean(others))
     assert found["mrr_of_the_withheld"] == pytest.approx(np.mean(own))
     assert found["mrr"] == pytest.approx(np.mean([others, own]))
+
+
+def cells_of(folder: Path, arm: str, runs: list[np.ndarray]) -> dict[str, dict]:
+    """A cell per seed, with its ranks in the folder."""
+    made = {}
+    for seed, run in enumerate(runs, start=1):
+        cell = f"{arm.partition('/')[0]}-{seed}"
+        both = np.stack([run, run]).astype(np.float32)
+        cold_leads.keep(folder / f"{cell}.npz", {arm: both})
+        made[cell] = {"seed": seed, arm: {"mrr": float(both.mean(dtype=np.float64))}}
+    return made
+
+
+def test_fold_in_is_ahead_where_seeds_and_triples_say_so(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    # Every seed withholds others, so it has triples of its own, and not as many.
+    hard = [draw.uniform(0.1, 0.5, size) for size in (60, 80, 70)]
+    found = cells_of(tmp_path, "fold-in/5", [run + 0.1 for run in hard])
+    found |= cells_of(tmp_path, "nodepiece/5", [run + n / 100 for n, run in enumerate(hard)])
+    found |= cells_of(tmp_path, "retrained/5", hard[:1])
+    told = {lead.rival: lead for lead in cold_leads.leads(found, tmp_path)}
+    assert set(told) == {"nodepiece", "retrained"}
+    nodepiece, retrained = told["nodepiece"].ahead, told["retrained"].ahead
+    assert (nodepiece.value, nodepiece.seeds, nodepiece.decided) == (
+        pytest.approx(0.09),
+        3,
+        "ahead",
+    )
+    # What makes a triple hard is the same for both.
+    assert nodepiece.by_triple == pytest.approx((0.09, 0.09), abs=1e-6)
+    assert (retrained.seeds, retrained.by_seed, retrained.decided) == (1, None, "not decided")
+    metrics = [row.metric for row in cold_leads.rows_of(list(told.values()))]
+    assert metrics.count("mrr_difference_over_seeds") == 1
+    found["nodepiece-2"]["nodepiece/5"]["mrr"] += 0.1
+    with pytest.raises(SystemExit, match=r"nodepiece-2\.npz should have the MRR of its cell"):
+        cold_leads.leads(found, tmp_path)
+
+
+def test_each_seed_draws_among_its_own_triples() -> None:
+    noise = np.where(np.arange(400) % 2, 0.1, -0.1)
+    runs = [np.stack([noise, noise]).astype(np.float32) for _ in range(4)]
+    none = [np.zeros_like(run) for run in runs]
+    # A standard error of .1 / 20 where all runs share the triples, and half of it where none do.
+    _, high = ahead(runs, none).by_triple
+    _, apart = ahead(runs, none, same_triples=False).by_triple
+    assert (high, apart) == pytest.approx((0.0098, 0.0049), abs=1e-3)
