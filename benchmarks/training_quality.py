@@ -70,6 +70,7 @@ def curves(
                 mrr = [point["mrr"] for point in cell["curve"]]
                 there = np.interp(moments, seconds, mrr)
                 there[moments * _LATE < seconds[0]] = np.nan
+                there[-1] = mrr[-1]  # of the end, however late the last step was
                 told.setdefault(name, {})[seed] = there.tolist()
     return told
 

@@ -287,6 +287,10 @@ def test_nothing_is_said_of_a_model_before_its_first_look():
     assert ("valid_mrr", "2", "rotate") in told
     assert ("valid_mrr_lead", "1", "transra - rotate") not in told
     assert quality_rows(found)["ahead_from_minutes", "towns"].value == 2.0
+    for cell in found.values():  # whose first step took longer than all that there was
+        cell["curve"] = [{"seconds": 700.0, "mrr": 0.5}]
+    told = {split for metric, split in quality_rows(found) if metric == "valid_mrr"}
+    assert told == {"towns/minute=10"}
 
 
 def test_files_are_given_together(options):
