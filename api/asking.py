@@ -222,7 +222,8 @@ class _Asking:
         question = like.question
         wanted = Wanted(
             type=type_,
-            k=question.k + 1 + (0 if self.calm else _SPARE),
+            k=question.k,
+            spare=1 + (0 if self.calm else _SPARE),  # who asks is not in the answer
             facet=question.facet,
             side=like.side,
             filter=question.filter,

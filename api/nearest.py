@@ -25,10 +25,17 @@ class Wanted:
     """What some vectors ask for together."""
 
     type: str
+    #: What is asked for: the plan and the recall are those of so many.
     k: int
+    #: So many more are found, of which some may be left out of the answer.
+    spare: int = 0
     facet: str = ALL
     side: Side | None = None
     filter: Filter | None = None
+
+    @property
+    def most(self) -> int:
+        return self.k + self.spare
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +50,7 @@ class Near:
 def nearest(
     trio: Trio, wanted: Wanted, vectors: NDArray[np.float32], passing: Passing | None
 ) -> Near:
-    """The k nearest of one type for each vector; `passing` knows who passes the filter."""
+    """The nearest of one type for each vector; `passing` knows who passes the filter."""
     view = trio.overlay.view(wanted.type, wanted.facet)
     allowed = None if view.passed_over is None else ~view.passed_over
     if wanted.filter is not None and passing is not None:
@@ -52,14 +59,21 @@ def nearest(
     beside = _beside(view, wanted, passing)
     if wanted.side is not None:
         return _completing(trio, wanted, vectors, (allowed, view, beside))
-    found = trio.index.search(wanted.type, vectors, wanted.k, facet=wanted.facet, allowed=allowed)
+    found = trio.index.search(
+        wanted.type,
+        vectors,
+        wanted.k,
+        facet=wanted.facet,
+        allowed=allowed,
+        spare=wanted.spare,
+    )
     items = _items(trio, wanted.type, found.rows, found.distances)
     if len(beside):
         units = np.stack([direction(vector) for vector in vectors])
         distances = 1.0 - units @ view.directions[beside].T
         for n, near in enumerate(distances):
             more = _folded(wanted, view, beside, near, None)
-            items[n] = sorted([*items[n], *more], key=_by_distance)[: wanted.k]
+            items[n] = sorted([*items[n], *more], key=_by_distance)[: wanted.most]
     return Near(items, found.exact.tolist(), found.recalls.tolist())
 
 
@@ -76,11 +90,11 @@ def _completing(
     heads: NDArray[np.float32],
     among: tuple[Mask | None, View, NDArray[np.int64]],
 ) -> Near:
-    """The k best by the model's score of a relation; exact."""
+    """The best by the model's score of a relation; exact."""
     side, (allowed, view, beside) = wanted.side, among
     if side is None:
         return Near([], [], [])
-    scores, rows = trio.completion.search(side, heads, wanted.k, allowed=allowed)
+    scores, rows = trio.completion.search(side, heads, wanted.most, allowed=allowed)
     facet = trio.bundle.facet(side.facet)
     items = _items(trio, wanted.type, rows, _gaps(scores, facet.bias[rows], facet.scale), scores)
     if len(beside):
@@ -93,7 +107,7 @@ def _completing(
         gaps = _gaps(more, bias[None, :], facet.scale)
         for n in range(len(heads)):
             folded = _folded(wanted, view, beside, gaps[n], more[n])
-            items[n] = sorted([*items[n], *folded], key=_by_score)[: wanted.k]
+            items[n] = sorted([*items[n], *folded], key=_by_score)[: wanted.most]
     return Near(items, [True] * len(items), [1.0] * len(items))
 
 
@@ -131,8 +145,8 @@ def _folded(
     distances: NDArray[np.float32],
     scores: NDArray[np.float32] | None,
 ) -> list[Item]:
-    """The k nearest of the overlay."""
-    order = np.argsort(distances if scores is None else -scores, kind="stable")[: wanted.k]
+    """The nearest of the overlay."""
+    order = np.argsort(distances if scores is None else -scores, kind="stable")[: wanted.most]
     return [
         Item(
             wanted.type,

@@ -100,11 +100,13 @@ class Index:
         *,
         facet: str = ALL,
         allowed: Bool[np.ndarray, "n"] | None = None,
+        spare: int = 0,
     ) -> Found:
         """The k nearest entities of a type for each vector, nearest first.
 
-        `allowed`: True at each of the type's n entities that may be found. Raises `UnknownType`,
-        `UnknownFacet` and `ShapeMismatch`.
+        `allowed`: True at each of the type's n entities that may be found. `spare`: so many more
+        are given, for callers who leave some out; plan and recall are those of k. Raises
+        `UnknownType`, `UnknownFacet` and `ShapeMismatch`.
         """
         part = self.part(type_name, facet)
         count = part.kind.stop - part.kind.start
@@ -112,7 +114,7 @@ class Index:
             raise ShapeMismatch(
                 f"allowed should have {count} values, one per {type_name}, received {len(allowed)}"
             )
-        return part.search(vectors, k, allowed)
+        return part.search(vectors, k, allowed, spare=spare)
 
     def _file(self, facet: str, type_: str) -> Path | None:
         name = _file_name(facet, type_)

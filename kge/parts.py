@@ -53,6 +53,13 @@ class Found(NamedTuple):
         return float(self.recalls.min(initial=1.0))
 
 
+class Approach(NamedTuple):
+    """A search through the index: how hard it is, and the recall to expect of it."""
+
+    effort: int
+    recall: float
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
     """What the manifest says of a part."""
@@ -70,18 +77,24 @@ class Recipe:
     #: (kind, recall@10 that it reached) of other kinds that were built
     tried: tuple[tuple[str, float], ...]
 
-    def plan(self, share: float, k: int, *, least: float) -> float | None:
-        """The recall to expect through the index; None where an exact search is due."""
+    def plan(self, share: float, k: int, *, least: float) -> Approach | None:
+        """A search for k that is as hard as a measured one; None where an exact one is due.
+
+        For a k between two depths that were measured it is as hard as for the deeper one, and the
+        lesser recall of the two is told.
+        """
         narrower = [row for row in self.recall if row[0] <= share]
         wider = [row for row in self.recall if row[0] > share]
         # Between two widths that were measured the worse one counts; below the last one, nothing.
         if not narrower:
             return None
-        depth = next((n for n, most in enumerate(DEPTHS) if k <= most), len(DEPTHS) - 1)
         both = [narrower[0], *wider[-1:]]
         if min(row[1] for row in both) < least:
             return None
-        return min(row[1 + depth] for row in both)
+        above = next((n for n, depth in enumerate(DEPTHS) if k <= depth), len(DEPTHS) - 1)
+        below = above if above == 0 or k >= DEPTHS[above] else above - 1
+        effort = effort_for(self.kind, self.effort, max(k, DEPTHS[above]), share)
+        return Approach(effort, min(row[1 + n] for row in both for n in (below, above)))
 
 
 @dataclass(frozen=True)
@@ -103,35 +116,37 @@ class Part:
         queries: Float[np.ndarray, "q d"],
         k: int,
         allowed: Bool[np.ndarray, "n"] | None = None,
+        *,
+        spare: int = 0,
     ) -> Found:
         """The k nearest that are allowed, by the plan that their number asks for.
 
+        And the `spare` next ones, of which neither plan nor recall says anything.
         Where the index comes short, since what is allowed lies elsewhere, all of it is compared.
         """
         may = None if allowed is None else allowed[self._places] if self._gaps else allowed
         count = len(self._places) if may is None else int(np.count_nonzero(may))
-        recall = None
+        plan, most = None, k + spare
         if self._searcher is not None and self.recipe.kind != "exact" and count > self.filter_rows:
             share = count / len(self._places)
-            recall = self.recipe.plan(share, k, least=self.least_recall)
+            plan = self.recipe.plan(share, k, least=self.least_recall)
         units = directions(queries)
         exact = np.ones(len(units), np.bool_)
-        if recall is not None:
-            effort = effort_for(self.recipe.kind, self.recipe.effort, k, share)
-            found = found_by(
-                self.recipe.kind, self._searcher, units, k + _SPARE, effort=effort, allowed=may
-            )
-            exact = comes_short(found, k, may)
+        wide = most + _SPARE
+        if plan is not None:
+            kind, effort = self.recipe.kind, plan.effort
+            found = found_by(kind, self._searcher, units, wide, effort=effort, allowed=may)
+            exact = comes_short(found, most, may)
             found[exact] = -1
             if exact.any():
-                compared = self._compare(units[exact], k + _SPARE, may)
+                compared = self._compare(units[exact], wide, may)
                 found[exact, : compared.shape[1]] = compared
         elif self.recipe.kind == "exact" and 2 * count > len(self._places):
-            found = found_by("exact", self._searcher, units, k + _SPARE, effort=0, allowed=may)
+            found = found_by("exact", self._searcher, units, wide, effort=0, allowed=may)
         else:
-            found = self._compare(units, k + _SPARE, may)
-        distances, rows = self._measured(units, found, k)
-        recalls = np.where(exact, 1.0, 1.0 if recall is None else recall)
+            found = self._compare(units, wide, may)
+        distances, rows = self._measured(units, found, most)
+        recalls = np.where(exact, 1.0, 1.0 if plan is None else plan.recall)
         return Found(distances, rows, exact, recalls)
 
     @cached_property

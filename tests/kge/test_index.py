@@ -11,7 +11,7 @@ from kge.bundle import Bundle, seal_bundle
 from kge.config import IndexConfig
 from kge.errors import ConfigError, ShapeMismatch, UnknownFacet, UnknownType
 from kge.index import Index, build_index, open_index
-from kge.parts import directions
+from kge.parts import Recipe, directions
 
 KINDS = ("exact", "scan", "hnsw", "ivf_sq8")
 
@@ -191,6 +191,38 @@ def test_what_passes_may_lie_far_from_who_asks(
         if not least:
             assert found.exact.tolist() == [True, False], "the second one stands within"
             assert found.plan == "approximate"
+
+
+@pytest.mark.parametrize(
+    ("k", "effort", "recall"), [(1, 16, 0.97), (10, 16, 0.97), (11, 51, 0.96), (100, 51, 0.96)]
+)
+def test_a_search_is_as_hard_as_the_one_whose_recall_is_told(k: int, effort: int, recall: float):
+    recipe = Recipe(
+        facet="all",
+        type="film",
+        kind="ivf_sq8",
+        effort=16,
+        reason="",
+        rows=1000,
+        bytes_per_vector=1.0,
+        recall=((1.0, 0.97, 0.96), (0.3, 0.96, 0.99)),
+        tried=(),
+    )
+    assert recipe.plan(1.0, k, least=0.95) == (effort, recall)
+    assert recipe.plan(0.2, k, least=0.95) is None, "narrower than any that was measured"
+
+
+@pytest.mark.parametrize("kind", ["hnsw", "ivf_sq8"])
+def test_those_to_spare_change_neither_plan_nor_recall(
+    store: ArtifactStore, many: Bundle, kind: str
+):
+    index = build_index(store, many, IndexConfig(kind=kind, filter_rows=0, least_recall=0.5))
+    alone = index.search("film", many.vectors[:20], 10)
+    more = index.search("film", many.vectors[:20], 10, spare=17)
+    assert more.rows.shape == (20, 27)
+    assert more.recall == alone.recall == index.recipes["all", "film"].recall[0][1]
+    deep = index.search("film", many.vectors[:20], 11)
+    assert deep.recall == min(index.recipes["all", "film"].recall[0][1:])
 
 
 @pytest.mark.parametrize("kind", ["hnsw", "ivf_sq8"])
