@@ -59,6 +59,8 @@ def nearest(
     beside = _beside(view, wanted, passing)
     if wanted.side is not None:
         return _completing(trio, wanted, vectors, (allowed, view, beside))
+    if wanted.filter is None:
+        allowed = _of_index(trio, wanted.type, allowed)
     found = trio.index.search(
         wanted.type,
         vectors,
@@ -75,6 +77,17 @@ def nearest(
             more = _folded(wanted, view, beside, near, None)
             items[n] = sorted([*items[n], *more], key=_by_distance)[: wanted.most]
     return Near(items, found.exact.tolist(), found.recalls.tolist())
+
+
+def _of_index(trio: Trio, type_: str, allowed: Mask | None) -> Mask | None:
+    """The same without a filter; None where those are allowed that the index holds.
+
+    Whoever was out of answers when it was built and still is needs no passing over.
+    """
+    held = trio.index.held.get(type_)
+    if allowed is None:
+        return None if held is None else np.ones(len(held), np.bool_)
+    return None if held is not None and np.array_equal(allowed, held) else allowed
 
 
 def _beside(view: View, wanted: Wanted, passing: Passing | None) -> NDArray[np.int64]:

@@ -6,18 +6,22 @@ would all lie near everything.
 Takes a sealed bundle, gives a sealed index and answers searches; never imports torch or PyKEEN.
 FAISS and torch bring two OpenMP runtimes: a process that uses both imports torch first. Files hold
 what had to be learned; vectors are the bundle's own.
+
+Who was out of answers at the build is in no part, so that searches need not pass over them. Who
+comes back before the next build is compared beside what the part finds; our design.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import faiss
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
+from safetensors.numpy import save_file
 
 from graphsvc.artifact import Artifact, ArtifactStore
 from graphsvc.artifact import Recipe as Sealing
@@ -28,12 +32,16 @@ from kge.config import IndexConfig
 from kge.errors import ShapeMismatch, UnknownFacet, UnknownType
 from kge.kinds import bytes_per_vector, choices, shares
 from kge.parts import Found, Part, Recipe, directions
+from kge.pieces import load_arrays
 from kge.tuning import Sample, tune
 
 __all__ = ["Found", "Index", "build_index", "open_index"]
 
-#: Layout of the payload and files; an index of another one is refused by name.
-INDEX_FORMAT = 2
+#: Layout of the payload and files; an index of one that is not read is refused by name.
+INDEX_FORMAT = 3
+#: Format 2 leaves nobody out.
+_READ = (2, 3)
+_LEFT_OUT = "left-out.safetensors"
 
 _SEED = 19
 
@@ -73,12 +81,29 @@ class Index:
                 recipe=recipe,
                 kind=self.types[type_],
                 vectors=self.bundle.facets[facet].vectors,
-                known=_known(self.bundle, facet, self.types[type_]),
+                listed=_listed(self._source, facet, self.types[type_]),
+                left_out=self._left_out_of(facet, self.types[type_]),
                 file=self._file(facet, type_),
                 filter_rows=dials["filter_rows"],
                 least_recall=dials["least_recall"],
             )
             for (facet, type_), recipe in self.recipes.items()
+        }
+
+    @cached_property
+    def left_out(self) -> Int[np.ndarray, "m"]:
+        """Bundle rows in no part: who was out of answers at the build, in rising order."""
+        if _LEFT_OUT not in self.artifact.manifest["files"]:
+            return np.empty(0, np.int32)
+        return load_arrays(self.artifact.file(_LEFT_OUT))["rows"]
+
+    @cached_property
+    def held(self) -> Mapping[str, NDArray[np.bool_]]:
+        """Which rows of a type are not left out; only of types of which some are."""
+        return {
+            name: ~gone
+            for name, kind in self.types.items()
+            if (gone := _within(self.left_out, kind)).any()
         }
 
     def part(self, type_name: str, facet: str = ALL) -> Part:
@@ -104,9 +129,10 @@ class Index:
     ) -> Found:
         """The k nearest entities of a type for each vector, nearest first.
 
-        `allowed`: True at each of the type's n entities that may be found. `spare`: so many more
-        are given, for callers who leave some out; plan and recall are those of k. Raises
-        `UnknownType`, `UnknownFacet` and `ShapeMismatch`.
+        `allowed`: True at each of the type's n entities that may be found; by default all but
+        those whom the build left out. `spare`: so many more are given, for callers who leave some
+        out; plan and recall are those of k. Raises `UnknownType`, `UnknownFacet` and
+        `ShapeMismatch`.
         """
         part = self.part(type_name, facet)
         count = part.kind.stop - part.kind.start
@@ -115,6 +141,14 @@ class Index:
                 f"allowed should have {count} values, one per {type_name}, received {len(allowed)}"
             )
         return part.search(vectors, k, allowed, spare=spare)
+
+    @property
+    def _source(self) -> "_Source":
+        return _Source(self.bundle, self.left_out)
+
+    def _left_out_of(self, facet: str, kind: TypeRange) -> NDArray[np.int64]:
+        gone, known = _within(self.left_out, kind), _known(self.bundle, facet, kind)
+        return np.flatnonzero(gone if known is None else gone & known)
 
     def _file(self, facet: str, type_: str) -> Path | None:
         name = _file_name(facet, type_)
@@ -126,12 +160,16 @@ def build_index(
     bundle: Bundle,
     config: IndexConfig | None = None,
     tell: Tell = lambda _done, _total, _note: None,
+    *,
+    left_out: Int[np.ndarray, "m"] | None = None,
 ) -> Index:
     """Build and seal an index of every type and facet of a bundle, each part of the kind it needs.
 
-    `tell`: how many parts are done, of how many, and what the last one became.
+    `tell`: how many parts are done, of how many, and what the last one became. `left_out`: bundle
+    rows, in rising order, of those who are out of answers.
     """
     config = config or IndexConfig()
+    source = _Source(bundle, np.empty(0, np.int32) if left_out is None else left_out)
     sizes = {
         (facet, kind.name): (kind.stop - kind.start) * bundle.facets[facet].vectors.shape[1]
         for facet in bundle.facets
@@ -143,11 +181,13 @@ def build_index(
     recipes: list[Recipe] = []
     with store.draft() as folder:
         for done, (facet, type_) in enumerate(sizes, start=1):
-            recipe, built = _part(bundle, (facet, type_), budgets[f"{facet}/{type_}"], config)
+            recipe, built = _part(source, (facet, type_), budgets[f"{facet}/{type_}"], config)
             if built is not None:
                 faiss.write_index(built, str(folder / _file_name(facet, type_)))
             recipes.append(recipe)
             tell(done, len(sizes), f"{facet}/{type_}: {recipe.kind}")
+        if len(source.left_out):
+            save_file({"rows": source.left_out.astype(np.int32)}, folder / _LEFT_OUT)
         sealing = Sealing(
             kind="index",
             parents={"bundle": bundle.digest},
@@ -169,7 +209,7 @@ def open_index(store: ArtifactStore, digest: str, bundle: Bundle) -> Index:
     Raises `ArtifactDamaged`, `ArtifactFormat`, and `ShapeMismatch` for another bundle.
     """
     artifact = store.open("index", digest)
-    if artifact.payload.get("index_format") != INDEX_FORMAT:
+    if artifact.payload.get("index_format") not in _READ:
         raise ArtifactFormat(
             f"index {digest} has index_format {artifact.payload.get('index_format')!r}, "
             f"this version reads {INDEX_FORMAT}; build it again"
@@ -182,14 +222,21 @@ def open_index(store: ArtifactStore, digest: str, bundle: Bundle) -> Index:
     return Index(artifact, bundle)
 
 
+class _Source(NamedTuple):
+    """What parts are built from: a bundle, and its rows of those who are out of answers."""
+
+    bundle: Bundle
+    left_out: NDArray[np.int32]
+
+
 def _part(
-    bundle: Bundle, name: tuple[str, str], budget: float, config: IndexConfig
+    source: _Source, name: tuple[str, str], budget: float, config: IndexConfig
 ) -> tuple[Recipe, Any]:
     """The recipe of one part, and what FAISS has built for it, if anything."""
-    facet, kind = name[0], bundle.types[name[1]]
-    vectors, known = bundle.facets[facet].vectors, _known(bundle, facet, kind)
+    facet, kind = name[0], source.bundle.types[name[1]]
+    vectors, listed = source.bundle.facets[facet].vectors, _listed(source, facet, kind)
     rows = np.arange(kind.start, kind.stop)
-    rows = rows if known is None else rows[known]
+    rows = rows if listed is None else rows[listed]
     units = directions(vectors[rows])
     chosen = choices(len(units), units.shape[1], budget, config)
     made = tune(chosen, units, _sample(vectors, rows, config.sample), config)
@@ -230,6 +277,21 @@ def _known(bundle: Bundle, facet: str, kind: TypeRange) -> NDArray[np.bool_] | N
     if facet == ALL:
         return None
     return bundle.facets[facet].degree[kind.start : kind.stop] > 0
+
+
+def _within(rows: NDArray[np.int32], kind: TypeRange) -> NDArray[np.bool_]:
+    """Which of a type's rows are among some rows."""
+    found = np.zeros(kind.stop - kind.start, np.bool_)
+    found[rows[(rows >= kind.start) & (rows < kind.stop)] - kind.start] = True
+    return found
+
+
+def _listed(source: _Source, facet: str, kind: TypeRange) -> NDArray[np.bool_] | None:
+    """Which rows of a type are in its part; None: all of them."""
+    known, gone = _known(source.bundle, facet, kind), _within(source.left_out, kind)
+    if not gone.any():
+        return known
+    return ~gone if known is None else known & ~gone
 
 
 def _recipe(told: Mapping[str, Any]) -> Recipe:

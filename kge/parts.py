@@ -105,8 +105,11 @@ class Part:
     kind: TypeRange
     #: [N, d] vectors of the facet, those of all types
     vectors: NDArray[np.float32]
-    #: [n] rows of the type that the facet knows; None: all of them
-    known: NDArray[np.bool_] | None
+    #: [n] rows of the type that FAISS holds; None: all of them
+    listed: NDArray[np.bool_] | None
+    #: places within the type that the facet knows, and that were out of answers at the build: they
+    #: are compared one by one where a search may find them again
+    left_out: NDArray[np.int64]
     file: Path | None
     filter_rows: int
     least_recall: float
@@ -125,6 +128,7 @@ class Part:
         Where the index comes short, since what is allowed lies elsewhere, all of it is compared.
         """
         may = None if allowed is None else allowed[self._places] if self._gaps else allowed
+        back = self.left_out[:0] if allowed is None else self.left_out[allowed[self.left_out]]
         count = len(self._places) if may is None else int(np.count_nonzero(may))
         plan, most = None, k + spare
         if self._searcher is not None and self.recipe.kind != "exact" and count > self.filter_rows:
@@ -137,27 +141,31 @@ class Part:
             kind, effort = self.recipe.kind, plan.effort
             found = found_by(kind, self._searcher, units, wide, effort=effort, allowed=may)
             exact = comes_short(found, most, may)
+            found = self._named(found)
             found[exact] = -1
             if exact.any():
-                compared = self._compare(units[exact], wide, may)
+                compared = self._compare(units[exact], wide, self._among(may))
                 found[exact, : compared.shape[1]] = compared
         elif self.recipe.kind == "exact" and 2 * count > len(self._places):
             found = found_by("exact", self._searcher, units, wide, effort=0, allowed=may)
+            found = self._named(found)
         else:
-            found = self._compare(units, wide, may)
+            found = self._compare(units, wide, self._among(may))
+        if len(back):
+            found = np.concatenate([found, self._compare(units, wide, back)], axis=1)
         distances, rows = self._measured(units, found, most)
         recalls = np.where(exact, 1.0, 1.0 if plan is None else plan.recall)
         return Found(distances, rows, exact, recalls)
 
     @cached_property
     def _gaps(self) -> bool:
-        return self.known is not None and not bool(self.known.all())
+        return self.listed is not None and not bool(self.listed.all())
 
     @cached_property
     def _places(self) -> NDArray[np.int64]:
         """What FAISS counts from 0, as places within the type."""
         count = self.kind.stop - self.kind.start
-        return np.flatnonzero(self.known) if self.known is not None else np.arange(count)
+        return np.flatnonzero(self.listed) if self.listed is not None else np.arange(count)
 
     @cached_property
     def _own(self) -> NDArray[np.float32]:
@@ -176,13 +184,27 @@ class Part:
             return flat(directions(self._own[self._places] if self._gaps else self._own))
         return faiss.read_index(str(self.file))
 
+    def _named(self, found: NDArray[np.int64]) -> NDArray[np.int64]:
+        """What FAISS counts, as places within the type; -1 stays."""
+        if not self._gaps:
+            return found
+        if not len(self._places):
+            return found[:, :0]
+        return np.where(found >= 0, self._places[np.maximum(found, 0)], -1)
+
+    def _among(self, may: NDArray[np.bool_] | None) -> NDArray[np.int64] | None:
+        """Places of what may be found; None: the whole type, as it lies."""
+        if may is not None:
+            return self._places[may]
+        return self._places if self._gaps else None
+
     def _compare(
-        self, units: NDArray[np.float32], k: int, may: NDArray[np.bool_] | None
+        self, units: NDArray[np.float32], k: int, among: NDArray[np.int64] | None
     ) -> NDArray[np.int64]:
-        """Places, as FAISS counts, of the k nearest by comparing all that may be found."""
+        """Places of the k nearest by comparing all of some places; None: of the whole type."""
         best = np.empty((len(units), 0), np.float32)
         found = np.empty((len(units), 0), np.int64)
-        for some, places in self._blocks(may):
+        for some, places in self._blocks(among):
             cosines = units @ self._own[places].T
             cosines *= self._shrink[places]
             best, found = top(
@@ -193,25 +215,20 @@ class Part:
         return found
 
     def _blocks(
-        self, may: NDArray[np.bool_] | None
+        self, among: NDArray[np.int64] | None
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64] | slice]]:
-        """Numbers as FAISS counts, and places within the type; a slice where that is the same."""
-        some = np.arange(len(self._places)) if may is None else np.flatnonzero(may)
-        for start in range(0, len(some), _BLOCK):
-            part = some[start : start + _BLOCK]
-            if may is None and not self._gaps:
-                yield part, slice(start, start + len(part))
-            else:
-                yield part, self._places[part]
+        """Places, and how their vectors are read: as a slice where all of them are."""
+        places = self._places if among is None else among
+        for start in range(0, len(places), _BLOCK):
+            part = places[start : start + _BLOCK]
+            yield part, slice(start, start + len(part)) if among is None else part
 
     def _measured(
         self, units: NDArray[np.float32], found: NDArray[np.int64], k: int
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Distances by the bundle's own vectors, and bundle rows."""
-        if not len(self._places):
-            found = found[:, :0]
         there = found >= 0
-        places = self._places[np.where(there, found, 0)] if found.size else found
+        places = np.where(there, found, 0)
         cosines = np.einsum("qkd,qd->qk", self._own[places], units) * self._shrink[places]
         cosines = np.where(there, cosines, -np.inf)
         cosines, rows = top(cosines, np.where(there, places + self.kind.start, -1), k)

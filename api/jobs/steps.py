@@ -22,13 +22,14 @@ from api.settings import Settings
 from graphsvc import ledger, versions
 from graphsvc.artifact import Artifact, ArtifactStore, Recipe
 from graphsvc.db import Database
+from graphsvc.errors import ArtifactMissing
 from graphsvc.export import Moment, Split, export_snapshot, moment_at_time, present_moment
 from graphsvc.leaks import find_leaks, leak_rows
 from graphsvc.report import as_report
 from graphsvc.schema import Schema
 from graphsvc.snapshot import Span, open_snapshot
 from kge import heldout
-from kge.bundle import open_bundle
+from kge.bundle import Bundle, open_bundle
 from kge.index import build_index
 from ranking.bundle import open_ranker, seal_ranker
 from ranking.evaluate import evaluate_rankers
@@ -133,10 +134,29 @@ def snapshot(
 
 
 def index(shop: Workshop, bundle: str, tick: Tick, job_id: str | None = None) -> str:
-    """Build the index of a bundle, each part of the kind that its vectors need."""
+    """Build the index of a bundle, each part of the kind that its vectors need.
+
+    Without those that were out of answers at the moment of the bundle's snapshot.
+    """
     opened = open_bundle(shop.store, bundle)
-    built = build_index(shop.store, opened, shop.settings.index, tick)
+    retired = _retired(shop.store, opened)
+    built = build_index(shop.store, opened, shop.settings.index, tick, left_out=retired)
     return shop.record(built.artifact, job_id)
+
+
+def _retired(store: ArtifactStore, bundle: Bundle) -> NDArray[np.int32]:
+    """Bundle rows of what was retired at its snapshot; none where that is gone by now."""
+    try:
+        source = open_snapshot(store, bundle.snapshot_digest)
+    except ArtifactMissing:
+        return np.empty(0, np.int32)
+    gone = source.retired()
+    found = [
+        bundle.rows(kind.name, source.ids[gone[(gone >= kind.start) & (gone < kind.stop)]])
+        for kind in source.types.values()
+    ]
+    rows = np.sort(np.concatenate([np.empty(0, np.int32), *found]))
+    return rows[rows >= 0]
 
 
 def rank(

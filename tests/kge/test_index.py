@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from graphsvc.artifact import ArtifactStore
-from graphsvc.errors import ArtifactDamaged
+from graphsvc.errors import ArtifactDamaged, ArtifactFormat
 from graphsvc.snapshot import TypeRange
 from kge.arrays import BundleArrays
 from kge.bundle import Bundle, seal_bundle
@@ -282,6 +282,61 @@ def test_facets_have_parts_of_their_own(store: ArtifactStore, split_bundle: Bund
     assert sorted(found.rows[0][found.rows[0] >= 0]) == [2, 3, 4, 5, 6], "films with a click"
     with pytest.raises(UnknownFacet, match="clicks"):
         index.search("film", clicks.vectors[:1], 1, facet="likes")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_who_is_left_out_is_in_no_part_and_is_found_where_it_is_back(
+    store: ArtifactStore, many: Bundle, kind: str
+):
+    gone = np.array([3, 4, 2999, 3001], np.int32)
+    config = IndexConfig(kind=kind, filter_rows=0)
+    built = build_index(store, many, config, left_out=gone)
+    index = open_index(store, built.digest, many)
+    assert index.digest != build_index(store, many, config).digest
+    assert index.recipes["all", "film"].rows == 2997
+    np.testing.assert_array_equal(index.left_out, gone)
+    assert np.flatnonzero(~index.held["film"]).tolist() == [3, 4, 2999]
+    queries = many.vectors[[3, 4, 2999, 10]]
+    found = index.search("film", queries, 5)
+    assert not set(gone.tolist()) & set(found.rows.ravel().tolist())
+    assert (found.rows >= 0).all()
+    approximate = kind in ("hnsw", "ivf_sq8")
+    assert found.plan == ("approximate" if approximate else "exact")
+    back = np.ones(3000, bool)
+    back[[4, 2999]] = False  # the first one is back
+    again = index.search("film", queries, 5, allowed=back)
+    assert again.rows[0, 0] == 3, "nearest to itself"
+    assert not {4, 2999} & set(again.rows.ravel().tolist())
+    assert again.plan == found.plan
+    others = [row for row in again.rows[0].tolist() if row != 3]
+    assert others == found.rows[0, :4].tolist()
+
+
+def test_all_of_a_type_may_be_left_out(store: ArtifactStore, split_bundle: Bundle):
+    """Films 2 to 6 have a click; films 0 and 1 are in no part of that facet anyway."""
+    index = build_index(store, split_bundle, left_out=np.arange(7, dtype=np.int32))
+    assert {type_: index.recipes["all", type_].rows for type_ in ("film", "user")} == {
+        "film": 0,
+        "user": 5,
+    }
+    for facet, back in (("all", 7), ("clicks", 5)):
+        vectors = split_bundle.facet(facet).vectors[7:9]
+        nobody = index.search("film", vectors, 7, facet=facet)
+        assert (nobody.rows == -1).all()
+        found = index.search("film", vectors, 7, facet=facet, allowed=np.ones(7, bool))
+        assert (np.count_nonzero(found.rows >= 0, axis=1) == back).all()
+
+
+def test_an_index_of_an_older_layout_is_read_or_refused(
+    store: ArtifactStore, bundle: Bundle, monkeypatch
+):
+    monkeypatch.setattr("kge.index.INDEX_FORMAT", 2)
+    older = open_index(store, build_index(store, bundle).digest, bundle)
+    assert not len(older.left_out)
+    assert not older.held
+    monkeypatch.setattr("kge.index.INDEX_FORMAT", 1)
+    with pytest.raises(ArtifactFormat, match="index_format 1"):
+        open_index(store, build_index(store, bundle).digest, bundle)
 
 
 def test_the_manifest_says_what_each_part_is(store: ArtifactStore, bundle: Bundle):
