@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from api import threads
 from api.answers import Answerer
 from api.errors import ApiError, Invalid
-from api.explaining import explain
+from api.explaining import Explaining
 from api.live import Trio
 from api.nearest import Near, Wanted, nearest
 from api.passing import Passing
@@ -84,11 +84,13 @@ class _Asking:
     #: Nothing behind `done` takes anybody out of answers, so the overlay knows of all who are.
     calm: bool
     passing: Passing = field(init=False)
+    explaining: Explaining = field(init=False)
 
     def __post_init__(self) -> None:
         self.passing = Passing(
             self.connection, self.answerer.schema, self.trio.bundle, self.trio.columns
         )
+        self.explaining = Explaining(self.connection, self.answerer.schema, self.trio, self.calm)
 
     def answers(self, questions: Sequence[Question]) -> list[Answered | Refused]:
         told: list[_Asked | Refused] = [self._understood(question) for question in questions]
@@ -260,11 +262,7 @@ class _Asking:
         if own is not None:
             items = [item for item in items if item.id != own.id or item.type != own.type]
         items = items[: question.k]
-        explanations = (
-            explain(self.connection, self.answerer.schema, self.trio, one.of, items)
-            if question.explain
-            else ()
-        )
+        explanations = self.explaining.explain(one.of, items) if question.explain else ()
         return Answered(
             of=one.of,
             items=items,

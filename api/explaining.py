@@ -1,18 +1,20 @@
 """Why one entity is near another: what both vectors lean on, and how the present graph joins them.
 
-Takes what was found, gives an explanation for each; never searches. Anchors are what training saw,
-paths what holds now, so each can be there without the other.
+Takes what was found, gives an explanation for each; never searches, never names who is out of
+answers. Anchors are what training saw, paths what holds now: each can be there without the other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from time import time
 
 from api.errors import Invalid
 from api.live import Trio
 from api.questions import Explanation, Item, Leaning, Located, Question, Step
+from graphsvc import tail
 from graphsvc.db import Connection
 from graphsvc.ids import EntityId
-from graphsvc.paths import paths
+from graphsvc.paths import Path, paths
 from graphsvc.schema import Schema
 
 #: Items that are explained at most in one answer, and what is told of each.
@@ -32,30 +34,68 @@ def check_explained(question: Question) -> None:
         )
 
 
-def explain(
-    connection: Connection, schema: Schema, trio: Trio, of: Located | None, items: Sequence[Item]
-) -> list[Explanation]:
-    """One explanation per item, in their order."""
-    targets = [EntityId(item.type, item.id) for item in items]
-    found = (
-        paths(connection, schema, of.entity, targets, as_of=int(time()), most=_MOST_PATHS)
-        if of
-        else [[] for _ in items]
-    )
-    return [
-        Explanation(
-            anchors=_shared(trio, of, item),
-            paths=[
-                [Step(hop.relation, "out" if hop.outward else "in", hop.to) for hop in path]
-                for path in some
-            ],
-        )
-        for item, some in zip(items, found, strict=True)
-    ]
+@dataclass(slots=True)
+class Explaining:
+    """Explains what was found, each anchor looked up once; good for one request."""
+
+    connection: Connection
+    schema: Schema
+    trio: Trio
+    #: The overlay knows of all who are out of answers.
+    calm: bool
+    #: Anchors by row: what they are called, None where they are out of answers.
+    _names: dict[int, EntityId | None] = field(default_factory=dict)
+
+    def explain(self, of: Located | None, items: Sequence[Item]) -> list[Explanation]:
+        """One explanation per item, in their order."""
+        return [
+            Explanation(
+                anchors=leaning,
+                paths=[
+                    [Step(hop.relation, "out" if hop.outward else "in", hop.to) for hop in path]
+                    for path in walked
+                ],
+            )
+            for leaning, walked in zip(self.anchors(of, items), self._paths(of, items), strict=True)
+        ]
+
+    def anchors(self, of: Located | None, items: Sequence[Item]) -> list[list[Leaning]]:
+        """What each item leans on together with who was asked about."""
+        found = [_common(self.trio, of, item) for item in items]
+        self._look_up({row for some in found for _, row in some})
+        return [self._named(some) for some in found]
+
+    def _paths(self, of: Located | None, items: Sequence[Item]) -> list[list[Path]]:
+        if of is None:
+            return [[] for _ in items]
+        targets = [EntityId(item.type, item.id) for item in items]
+        now = int(time())
+        return paths(self.connection, self.schema, of.entity, targets, as_of=now, most=_MOST_PATHS)
+
+    def _named(self, common: Iterable[tuple[float, int]]) -> list[Leaning]:
+        named = ((self._names[row], share) for share, row in common)
+        told = [Leaning(name, share) for name, share in named if name is not None]
+        return told[:_MOST_ANCHORS]
+
+    def _look_up(self, rows: Iterable[int]) -> None:
+        """What anchors are called, and which of them are retired, merged or opted out."""
+        bundle, overlay = self.trio.bundle, self.trio.overlay
+        new = [row for row in rows if row not in self._names]
+        for kind in bundle.types.values():
+            own = [row for row in new if kind.start <= row < kind.stop]
+            hidden = overlay.hidden(kind.name)
+            for row in own:
+                out = hidden is not None and hidden[row - kind.start]
+                self._names[row] = None if out else EntityId(kind.name, str(bundle.ids[row]))
+            shown = {name.id: row for row in own if (name := self._names[row])}
+            if shown and not self.calm:
+                since = self.trio.tail.watermark
+                for id_ in tail.unfit(self.connection, kind.name, sorted(shown), since=since):
+                    self._names[shown[id_]] = None
 
 
-def _shared(trio: Trio, of: Located | None, item: Item) -> list[Leaning]:
-    """The anchors that both lean on, the one with the larger common share first.
+def _common(trio: Trio, of: Located | None, item: Item) -> list[tuple[float, int]]:
+    """(share, row) of the anchors that both lean on, the one with the larger share first.
 
     One of the two may be an anchor itself. That it leans on itself tells nothing.
     """
@@ -73,10 +113,4 @@ def _shared(trio: Trio, of: Located | None, item: Item) -> list[Leaning]:
         and row in own
         and min(share, own[row]) >= LEAST_SHARE
     ]
-    common.sort(key=lambda one: (-one[0], one[1]))
-    return [Leaning(_name(trio, row), share) for share, row in common[:_MOST_ANCHORS]]
-
-
-def _name(trio: Trio, row: int) -> EntityId:
-    kind = next(t for t in trio.bundle.types.values() if t.start <= row < t.stop)
-    return EntityId(kind.name, str(trio.bundle.ids[row]))
+    return sorted(common, key=lambda one: (-one[0], one[1]))

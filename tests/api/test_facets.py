@@ -7,14 +7,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from api.explaining import _shared
+from api.explaining import Explaining
 from api.nearest import Wanted, nearest
 from api.overlay import Folded, Overlay, Place
-from api.questions import Item, Located
+from api.questions import Item, Leaning, Located
 from api.solving import Solver
 from graphsvc.artifact import ArtifactStore
 from graphsvc.folding import FoldEdge
 from graphsvc.ids import EntityId
+from graphsvc.schema import load_schema
 from graphsvc.snapshot import RelationInfo, TypeRange
 from kge.arrays import BundleArrays, FacetArrays
 from kge.bundle import Bundle, open_bundle, seal_bundle
@@ -24,6 +25,7 @@ from kge.errors import ShapeMismatch
 from kge.foldin import FoldIn
 from kge.index import build_index
 
+FILM = load_schema("film")
 FILMS, USERS = 8, 4
 
 
@@ -175,6 +177,15 @@ def test_what_is_new_completes_within_a_facet_by_the_bias_of_those_like_it(
         assert item.distance**2 == pytest.approx(float(bias[0]) - expected, abs=1e-3)
 
 
+def shared(bundle: Bundle, of: Located, item: Item, *hidden: Place) -> list[Leaning]:
+    """The anchors of one item, in a graph from which nobody has gone since the overlay's step."""
+    trio = SimpleNamespace(bundle=bundle, overlay=Overlay(9))
+    for place in hidden:
+        trio.overlay.hide("film", place, hidden=True)
+    [told] = Explaining(None, FILM, trio, calm=True).anchors(of, [item])  # type: ignore[arg-type]
+    return told
+
+
 def leaning() -> dict[str, np.ndarray]:
     rows = np.full((FILMS + USERS, 2), -1, np.int32)
     shares = np.zeros((FILMS + USERS, 2), np.float32)
@@ -185,14 +196,22 @@ def leaning() -> dict[str, np.ndarray]:
 
 def test_anchors_that_both_lean_on_are_told(store: ArtifactStore) -> None:
     sealed = seal_bundle(store, "0" * 64, made(**leaning()), dials={}, metrics={})
-    trio = SimpleNamespace(bundle=open_bundle(store, sealed.digest))
+    bundle = open_bundle(store, sealed.digest)
     of = Located(EntityId("film", "f2"), np.zeros(4, np.float32), 2, "learned", 0)
-    told = _shared(trio, of, Item("film", "f3", 0.1, row=3))
+    told = shared(bundle, of, Item("film", "f3", 0.1, row=3))
     assert [(one.anchor.id, one.share) for one in told] == [("f1", 0.25), ("f0", 0.125)]
-    assert _shared(trio, of, Item("film", "f4", 0.1, row=4)) == []
-    assert _shared(trio, of, Item("film", "new", 0.1, cold=True, edges=3)) == []
+    assert shared(bundle, of, Item("film", "f4", 0.1, row=4)) == []
+    assert shared(bundle, of, Item("film", "new", 0.1, cold=True, edges=3)) == []
     moved = Located(of.entity, of.vector, 2, "learned", 5)
-    assert _shared(trio, moved, Item("film", "f3", 0.1, row=3)) == []
+    assert shared(bundle, moved, Item("film", "f3", 0.1, row=3)) == []
+
+
+def test_an_anchor_that_the_overlay_hides_makes_room_for_others(store: ArtifactStore) -> None:
+    sealed = seal_bundle(store, "0" * 64, made(**leaning()), dials={}, metrics={})
+    bundle = open_bundle(store, sealed.digest)
+    of = Located(EntityId("film", "f2"), np.zeros(4, np.float32), 2, "learned", 0)
+    told = shared(bundle, of, Item("film", "f3", 0.1, row=3), Place(1, FILMS))
+    assert [one.anchor.id for one in told] == ["f0"]
 
 
 @pytest.mark.parametrize(("asked", "found"), [("f0", "f1"), ("f1", "f0"), ("f0", "f2")])
@@ -204,9 +223,9 @@ def test_neither_of_the_two_is_what_both_lean_on(
     for row in (0, 1):
         arrays["anchor_rows"][row], arrays["anchor_weights"][row] = [row, 1 - row], [0.6, 0.4]
     sealed = seal_bundle(store, "0" * 64, made(**arrays), dials={}, metrics={})
-    trio = SimpleNamespace(bundle=open_bundle(store, sealed.digest))
+    bundle = open_bundle(store, sealed.digest)
     of = Located(EntityId("film", asked), np.zeros(4, np.float32), int(asked[1]), "learned", 0)
-    told = _shared(trio, of, Item("film", found, 0.1, row=int(found[1])))
+    told = shared(bundle, of, Item("film", found, 0.1, row=int(found[1])))
     assert [one.anchor.id for one in told] == (["f1"] if found == "f2" else [])
 
 
@@ -217,16 +236,16 @@ def test_an_anchor_that_one_hardly_leans_on_is_not_told(
     arrays = leaning()
     arrays["anchor_weights"][2], arrays["anchor_weights"][3] = [0.00002, share], [0.5, 0.5]
     sealed = seal_bundle(store, "0" * 64, made(**arrays), dials={}, metrics={})
-    trio = SimpleNamespace(bundle=open_bundle(store, sealed.digest))
+    bundle = open_bundle(store, sealed.digest)
     of = Located(EntityId("film", "f2"), np.zeros(4, np.float32), 2, "learned", 0)
-    told = _shared(trio, of, Item("film", "f3", 0.1, row=3))
+    told = shared(bundle, of, Item("film", "f3", 0.1, row=3))
     assert [one.anchor.id for one in told] == anchors
 
 
 def test_a_bundle_that_does_not_say_has_no_anchors(bundle: Bundle) -> None:
     assert bundle.leaning is None
     of = Located(EntityId("film", "f2"), np.zeros(4, np.float32), 2, "learned", 0)
-    assert _shared(SimpleNamespace(bundle=bundle), of, Item("film", "f3", 0.1, row=3)) == []
+    assert shared(bundle, of, Item("film", "f3", 0.1, row=3)) == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,56 @@
+"""Explanations in the trained world: whom they name, and what they read."""
+
+from collections.abc import Iterator
+
+import pytest
+from planted import FILMS
+
+from api.answers import Answerer
+from api.asking import ask_one
+from api.live import Live
+from api.questions import Answered, Question
+from graphsvc.artifact import ArtifactStore
+from graphsvc.db import Database
+from graphsvc.ids import EntityId
+from graphsvc.schema import load_schema
+
+FILM = load_schema("film")
+
+
+@pytest.fixture
+def live(trained) -> Iterator[Live]:
+    """A server's view of the trained world, without its threads: the test takes the steps."""
+    database = Database(trained.settings.graph_url)
+    opened = Live(database, ArtifactStore(trained.settings.artifacts_dir), lambda: FILM)
+    opened.refresh()
+    settle(opened)
+    yield opened
+    database.dispose()
+
+
+def settle(live: Live) -> None:
+    while live.trio().tail.step():
+        pass
+
+
+def asked(live: Live, film: str, **named: object) -> Answered:
+    question = Question(entity=EntityId("film", film), k=50, explain=True, **named)  # type: ignore[arg-type]
+    return ask_one(Answerer(live.database, FILM, 200), live.trio(), question)
+
+
+def anchors(answered: Answered) -> list[EntityId]:
+    return [one.anchor for why in answered.explanations for one in why.anchors]
+
+
+def test_an_anchor_that_is_out_of_answers_is_not_named(trained, live: Live) -> None:
+    films = [f"{letter}{n}" for letter in "cd" for n in range(FILMS)]
+    asks, gone = next((film, a) for film in films for a in anchors(asked(live, film)))
+    assert trained.http.delete(f"/v1/entities/{gone.type}/{gone.id}").is_success
+    try:
+        assert gone not in anchors(asked(live, asks)), "from the next answer on"
+        settle(live)
+        assert gone not in anchors(asked(live, asks))
+    finally:
+        assert trained.http.post(f"/v1/entities/{gone.type}/{gone.id}/restore").is_success
+    settle(live)
+    assert gone in anchors(asked(live, asks))
