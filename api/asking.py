@@ -262,7 +262,9 @@ class _Asking:
         if own is not None:
             items = [item for item in items if item.id != own.id or item.type != own.type]
         items = items[: question.k]
-        explanations = self.explaining.explain(one.of, items) if question.explain else ()
+        explanations = (
+            self.explaining.explain(one.of, items, question.facet) if question.explain else ()
+        )
         return Answered(
             of=one.of,
             items=items,

@@ -16,6 +16,7 @@ from graphsvc.db import Connection
 from graphsvc.ids import EntityId
 from graphsvc.paths import Path, paths
 from graphsvc.schema import Schema
+from kge.bundle import ALL
 
 #: Items that are explained at most in one answer, and what is told of each.
 MOST_EXPLAINED = 50
@@ -46,8 +47,10 @@ class Explaining:
     #: Anchors by row: what they are called, None where they are out of answers.
     _names: dict[int, EntityId | None] = field(default_factory=dict)
 
-    def explain(self, of: Located | None, items: Sequence[Item]) -> list[Explanation]:
-        """One explanation per item, in their order."""
+    def explain(
+        self, of: Located | None, items: Sequence[Item], facet: str = ALL
+    ) -> list[Explanation]:
+        """One explanation per item, in their order; `facet`: by whose vectors they were found."""
         return [
             Explanation(
                 anchors=leaning,
@@ -56,11 +59,20 @@ class Explaining:
                     for path in walked
                 ],
             )
-            for leaning, walked in zip(self.anchors(of, items), self._paths(of, items), strict=True)
+            for leaning, walked in zip(
+                self.anchors(of, items, facet), self._paths(of, items), strict=True
+            )
         ]
 
-    def anchors(self, of: Located | None, items: Sequence[Item]) -> list[list[Leaning]]:
-        """What each item leans on together with who was asked about."""
+    def anchors(
+        self, of: Located | None, items: Sequence[Item], facet: str = ALL
+    ) -> list[list[Leaning]]:
+        """What each item leans on together with who was asked about.
+
+        Bundles say it of the vectors of all relations alone, so in another facet it is nothing.
+        """
+        if facet != ALL:
+            return [[] for _ in items]
         found = [_common(self.trio, of, item) for item in items]
         self._look_up({row for some in found for _, row in some})
         return [self._named(some) for some in found]

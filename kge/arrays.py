@@ -59,8 +59,9 @@ class BundleArrays(FacetArrays):
     frame_rows: NDArray[np.int32]
     #: multiplies -||.||^2; 1 where the projections carry it
     scale: float = 1.0
-    #: [N, s] int32, rows of the anchors that each entity leans on, -1 for none and for priors; and
-    #: [N, s] float32, the share of its vector that each gives. None: nobody leans on anchors
+    #: [N, s] int32, rows of the anchors that each entity leans on, -1 for none, for priors and
+    #: of those whose vectors are fold-ins (`kge.settle`); and [N, s] float32, the share of its
+    #: vector that each gives. None: nobody leans on anchors
     anchor_rows: NDArray[np.int32] | None = None
     anchor_weights: NDArray[np.float32] | None = None
     facets: Mapping[str, FacetArrays] = field(default_factory=dict)

@@ -62,12 +62,19 @@ def edges_of(graph: Graph, rows: NDArray[np.int64]) -> FoldInEdges:
 
 
 def settle(arrays: BundleArrays, graph: Graph, config: FoldInConfig) -> BundleArrays:
-    """Arrays in which the types that only ever act hold fold-in vectors: see `acting`."""
+    """Arrays in which the types that only ever act hold fold-in vectors: see `acting`.
+
+    Such a vector leans on its edges, and no more on the anchors that training composed it of.
+    """
     settled = acting(graph.relations)
     foldin, vectors = FoldIn(arrays, config), arrays.vectors.copy()
+    anchors = None if arrays.anchor_rows is None else arrays.anchor_rows.copy()
+    shares = None if arrays.anchor_weights is None else arrays.anchor_weights.copy()
     for kind in graph.types:
         if kind.name not in settled:
             continue
         rows = np.arange(kind.start, kind.stop)
         vectors[rows] = foldin.solve(kind.name, len(rows), edges_of(graph, rows))
-    return replace(arrays, vectors=vectors)
+        if anchors is not None and shares is not None:
+            anchors[rows], shares[rows] = -1, 0.0
+    return replace(arrays, vectors=vectors, anchor_rows=anchors, anchor_weights=shares)

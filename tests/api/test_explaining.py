@@ -54,3 +54,14 @@ def test_an_anchor_that_is_out_of_answers_is_not_named(trained, live: Live) -> N
         assert trained.http.post(f"/v1/entities/{gone.type}/{gone.id}/restore").is_success
     settle(live)
     assert gone in anchors(asked(live, asks))
+
+
+def test_people_lean_on_their_edges_and_not_on_anchors(live: Live) -> None:
+    """Their vectors are fold-ins, by default; films lean on anchors."""
+    user = Question(entity=EntityId("user", "u0"), k=50, explain=True)
+    assert not anchors(ask_one(Answerer(live.database, FILM, 200), live.trio(), user))
+    rows, shares = live.trio().bundle.leaning
+    films, people = (slice(*live.trio().bundle.types[name][1:]) for name in ("film", "user"))
+    assert (rows[people] == -1).all()
+    assert not shares[people].any()
+    assert (rows[films] >= 0).any()

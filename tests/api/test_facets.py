@@ -206,6 +206,18 @@ def test_anchors_that_both_lean_on_are_told(store: ArtifactStore) -> None:
     assert shared(bundle, moved, Item("film", "f3", 0.1, row=3)) == []
 
 
+def test_in_another_facet_nobody_is_said_to_lean_on_anchors(store: ArtifactStore) -> None:
+    """The bundle says of the vectors of all relations alone what they are composed of."""
+    sealed = seal_bundle(store, "0" * 64, made(**leaning()), dials={}, metrics={})
+    trio = SimpleNamespace(bundle=open_bundle(store, sealed.digest), overlay=Overlay(9))
+    of = Located(EntityId("film", "f2"), np.zeros(3, np.float32), 2, "learned", 0)
+    explaining = Explaining(None, FILM, trio, calm=True)  # type: ignore[arg-type]
+    items = [Item("film", "f3", 0.1, row=3)]
+    assert explaining.anchors(of, items, "clicks") == [[]]
+    [whole] = explaining.anchors(of, items)
+    assert [one.anchor.id for one in whole] == ["f1", "f0"]
+
+
 def test_an_anchor_that_the_overlay_hides_makes_room_for_others(store: ArtifactStore) -> None:
     sealed = seal_bundle(store, "0" * 64, made(**leaning()), dials={}, metrics={})
     bundle = open_bundle(store, sealed.digest)

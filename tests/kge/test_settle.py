@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 
 from kge.arrays import BundleArrays
@@ -34,6 +36,29 @@ def test_users_get_the_fold_in_vector_of_their_edges_and_films_stay(arrays: Bund
         expected = FoldIn(arrays, config).solve("user", 1, edges)[0]
         np.testing.assert_allclose(found[user], expected, rtol=1e-5)
     np.testing.assert_allclose(found[8], arrays.priors[1])
+
+
+def test_who_is_settled_leans_on_no_anchor_and_films_still_do(arrays: BundleArrays):
+    """A user's fold-in vector has nothing of the anchors that training composed the user of."""
+    graph = Graph(
+        head=np.array([7, 9]),
+        relation=np.array([0, 0]),
+        tail=np.array([2, 4]),
+        weight=np.ones(2, np.float32),
+        types=arrays.types,
+        relations=arrays.relations,
+        ids=arrays.ids,
+        snapshot_rows=np.arange(12, dtype=np.int32),
+    )
+    rows, shares = np.full((12, 2), 3, np.int32), np.full((12, 2), 0.5, np.float32)
+    leaning = replace(arrays, anchor_rows=rows, anchor_weights=shares)
+    found = settle(leaning, graph, FoldInConfig())
+    assert (found.anchor_rows[:7] == 3).all()
+    assert (found.anchor_weights[:7] == 0.5).all()
+    assert (found.anchor_rows[7:] == -1).all()
+    assert not found.anchor_weights[7:].any()
+    assert (rows == 3).all(), "what was given stays as it was"
+    assert settle(arrays, graph, FoldInConfig()).anchor_rows is None
 
 
 def test_a_side_is_the_mean_of_those_who_have_it(arrays: BundleArrays):
