@@ -124,12 +124,14 @@ class Part:
     ) -> Found:
         """The k nearest that are allowed, by the plan that their number asks for.
 
-        And the `spare` next ones, of which neither plan nor recall says anything.
-        Where the index comes short, since what is allowed lies elsewhere, all of it is compared.
+        And the `spare` next ones, of which neither plan nor recall says anything. Where the index
+        comes short, since what is allowed lies elsewhere, all of it is compared. To allow all is to
+        say nothing.
         """
         may = None if allowed is None else allowed[self._places] if self._gaps else allowed
         back = self.left_out[:0] if allowed is None else self.left_out[allowed[self.left_out]]
         count = len(self._places) if may is None else int(np.count_nonzero(may))
+        may = None if count == len(self._places) else may
         plan, most = None, k + spare
         if self._searcher is not None and self.recipe.kind != "exact" and count > self.filter_rows:
             share = count / len(self._places)

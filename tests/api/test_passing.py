@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -211,12 +212,14 @@ class Shelf(NamedTuple):
     index: Index
     columns: Columns
 
-    def answer(self, words: dict[str, Any]) -> Found:
-        bundle = self.index.bundle
+    def passing(self, words: dict[str, Any]) -> np.ndarray:
         with self.database.reading() as connection:
-            passing = Passing(connection, FILM, bundle, self.columns)
-            rows = passing.rows(Filter.model_validate(words), "film")
-        return self.index.search("film", bundle.vectors[-6:], 12, allowed=rows)
+            passing = Passing(connection, FILM, self.index.bundle, self.columns)
+            return passing.rows(Filter.model_validate(words), "film")
+
+    def answer(self, words: dict[str, Any] | None) -> Found:
+        rows = None if words is None else self.passing(words)
+        return self.index.search("film", self.index.bundle.vectors[-6:], 12, allowed=rows)
 
 
 @pytest.fixture(scope="module")
@@ -296,11 +299,25 @@ def shelved(films: list[str]) -> BundleArrays:
 @given(document=filters)
 @example(document={"must": [{"attribute": "year", "gte": 1985}]})
 @example(document={"must": [{"relation": "genre", "of": {"type": "thing", "id": "drama"}}]})
+@example(document={"must": [{"type": "film"}]})
+@example(document={"must_not": [{"ids": ["nobody"]}]})
 def test_equal_filters_give_equal_answers_through_an_index(shelf, document) -> None:
     first = shelf.answer(document)
-    for words in twins(document):
+    no_filter = [None] if shelf.passing(document).all() else []
+    for words in [*twins(document), *no_filter]:
         for one, other in zip(first, shelf.answer(words), strict=True):
             np.testing.assert_array_equal(one, other, str(words))
+
+
+@pytest.mark.parametrize("relation", [None, "click"])
+def test_a_filter_that_all_pass_answers_as_no_filter_does(live, relation) -> None:
+    answerer = Answerer(live.database, FILM, 200)
+    asked = Question(entity=EntityId("user", "u0"), type="film", k=12, relation=relation)
+    wanted = ask_one(answerer, live.trio(), asked)
+    for words in ({}, {"must": [{"type": "film"}]}, {"must_not": [{"ids": ["nobody"]}]}):
+        found = ask_one(answerer, live.trio(), replace(asked, filter=Filter.model_validate(words)))
+        assert list(found.items) == list(wanted.items)
+        assert (found.plan, found.recall) == (wanted.plan, wanted.recall)
 
 
 def test_wide_filters_are_answered_through_that_index(shelf) -> None:

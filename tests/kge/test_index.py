@@ -163,6 +163,17 @@ def test_a_narrow_filter_is_answered_exactly(store: ArtifactStore, many: Bundle)
             assert 0.95 <= found.recall <= 1.0
 
 
+@pytest.mark.parametrize("kind", ["hnsw", "ivf_sq8"])
+def test_to_allow_all_is_to_say_nothing(store: ArtifactStore, many: Bundle, kind: str, monkeypatch):
+    monkeypatch.setattr("kge.tuning._EFFORTS", {"hnsw": (4,), "ivf_sq8": (1,)})
+    index = build_index(store, many, IndexConfig(kind=kind, filter_rows=0, least_recall=0.1))
+    plain = index.search("film", many.vectors[:40], 10)
+    assert plain.plan == "approximate"
+    allowing = index.search("film", many.vectors[:40], 10, allowed=np.ones(3000, bool))
+    for one, other in zip(plain, allowing, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize("least", [0.0, 0.95])
 def test_what_passes_may_lie_far_from_who_asks(
     store: ArtifactStore, arrays: BundleArrays, least: float
