@@ -239,7 +239,7 @@ def _part(
     rows = rows if listed is None else rows[listed]
     units = directions(vectors[rows])
     chosen = choices(len(units), units.shape[1], budget, config)
-    made = tune(chosen, units, _sample(vectors, rows, config.sample), config)
+    made = tune(chosen, units, _sample(source, facet, rows, config.sample), config)
     recipe = Recipe(
         facet=facet,
         type=kind.name,
@@ -254,18 +254,23 @@ def _part(
     return recipe, made.faiss
 
 
-def _sample(vectors: NDArray[np.float32], rows: NDArray[np.int64], size: int) -> Sample:
+def _sample(source: _Source, facet: str, rows: NDArray[np.int64], size: int) -> Sample:
     """Half of the part's own vectors, half of other types': people ask for films, too.
 
-    These lie elsewhere, and some kinds find much less of what is near them.
+    These lie elsewhere, and some kinds find much less of what is near them. Whom the facet does not
+    know, or who is out of answers, asks for nothing.
     """
+    vectors = source.bundle.facets[facet].vectors
     if not len(rows):
         return Sample(np.empty((0, vectors.shape[1]), np.float32), np.empty(0, np.int64))
     draw = np.random.default_rng(_SEED)
     own = np.sort(draw.choice(len(rows), min(size // 2 or 1, len(rows)), replace=False))
-    inside = np.zeros(len(vectors), np.bool_)
-    inside[rows] = True
-    others = np.flatnonzero(~inside)
+    asks = np.ones(len(vectors), np.bool_)
+    for kind in source.bundle.types.values():
+        if (listed := _listed(source, facet, kind)) is not None:
+            asks[kind.start : kind.stop] = listed
+    asks[rows] = False
+    others = np.flatnonzero(asks)
     foreign = draw.choice(others, min(size - size // 2, len(others)), replace=False)
     queries = vectors[np.concatenate([rows[own], foreign]).astype(np.int64)]
     place = np.concatenate([own, np.full(len(foreign), -1)]).astype(np.int64)

@@ -6,12 +6,13 @@ import pytest
 from graphsvc.artifact import ArtifactStore
 from graphsvc.errors import ArtifactDamaged, ArtifactFormat
 from graphsvc.snapshot import TypeRange
-from kge.arrays import BundleArrays
+from kge.arrays import BundleArrays, FacetArrays
 from kge.bundle import Bundle, seal_bundle
 from kge.config import IndexConfig
 from kge.errors import ConfigError, ShapeMismatch, UnknownFacet, UnknownType
 from kge.index import Index, build_index, open_index
 from kge.parts import Recipe, directions
+from kge.tuning import tune
 
 KINDS = ("exact", "scan", "hnsw", "ivf_sq8")
 
@@ -281,6 +282,40 @@ def test_of_two_kinds_the_one_that_compares_less_is_taken(
     assert recipe.kind == "hnsw"
     assert [kind for kind, _ in recipe.tried] == ["ivf_sq8"]
     assert "and is slower" in recipe.reason
+
+
+def test_who_has_no_edge_of_a_facet_does_not_ask_when_its_recall_is_measured(
+    store: ArtifactStore, arrays: BundleArrays, monkeypatch
+):
+    """Of 40 users 5 have a click, and 3 of them are left out; the others have the type's prior."""
+    crowded = crowd(arrays, 300)
+    facet = {name: getattr(crowded, name) for name in ("bias", "translations", "projections")}
+    vectors, degree = crowded.vectors.copy(), crowded.degree.copy()
+    vectors[305:], degree[305:] = crowded.priors[1], 0
+    clicks = FacetArrays(
+        vectors=vectors,
+        degree=degree,
+        relations=arrays.relations,
+        priors=crowded.priors,
+        **facet,
+    )
+    sealed = replace(crowded, facets={"clicks": clicks})
+    bundle = seal_bundle(store, "0" * 64, sealed, dials={}, metrics={})
+    asked, tuned = [], tune
+
+    def watched(choices, units, sample, config):
+        asked.append(sample)
+        return tuned(choices, units, sample, config)
+
+    monkeypatch.setattr("kge.index.tune", watched)
+    gone = np.array([300, 302, 304], np.int32)
+    index = build_index(store, bundle, IndexConfig(sample=200), left_out=gone)
+    queries, own = asked[list(index.recipes).index(("clicks", "film"))]
+    foreign = queries[own < 0]
+    wanted = directions(vectors[[301, 303]])
+    np.testing.assert_array_equal(np.sort(foreign, axis=0), np.sort(wanted, axis=0))
+    whole, _ = asked[list(index.recipes).index(("all", "film"))]
+    assert len(whole) == 100 + 37, "everybody else of another type"
 
 
 def test_facets_have_parts_of_their_own(store: ArtifactStore, split_bundle: Bundle):
