@@ -151,13 +151,16 @@ class Answerer:
         )
 
     def learned(self, trio: Trio, entity: EntityId, row: int, facet: str = ALL) -> Located:
-        """Where a trained entity is for searches: it may have changed since."""
+        """Where a trained entity is for searches: it may have changed since.
+
+        Nowhere in a facet of whose relations it has no edge, or has none any more.
+        """
         now = trio.overlay.get(entity)
         moved = now.within(facet) if now else None
         if moved is not None:
             return Located(entity, moved.vector, row, "learned", moved.edges)
         held = trio.bundle.facet(facet)
-        if facet != ALL and not held.degree[row]:
+        if facet != ALL and (now is not None or not held.degree[row]):
             return _nowhere(trio, entity, facet)
         return Located(entity, held.vectors[row], row, "learned", 0)
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from api.answers import Answerer
 from api.explaining import Explaining
 from api.nearest import Wanted, nearest
 from api.overlay import Folded, Overlay, Place
@@ -132,6 +133,22 @@ def test_one_that_changed_is_at_its_new_place_in_the_facet_alone(trio: SimpleNam
     trio.overlay.drop(EntityId("film", "f2"))
     back = nearest(trio, Wanted(type="film", k=9, facet="clicks"), vector, None).items[0]
     assert next(item.edges for item in back if item.id == "f2") == 0
+
+
+def test_one_that_took_its_clicks_back_is_nowhere_in_the_facet(trio: SimpleNamespace) -> None:
+    """It has an edge of another relation still, so it is somewhere in the whole."""
+    answerer, f2 = Answerer(None, FILM, 200), EntityId("film", "f2")  # type: ignore[arg-type]
+    trained = trio.bundle.facet("clicks").vectors[2]
+    before = answerer.learned(trio, f2, 2, "clicks")
+    np.testing.assert_array_equal(before.vector, trained)
+    _, alone = solved(trio.bundle)
+    trio.overlay.put(f2, alone, replaces=Place(2, FILMS))
+    after = answerer.learned(trio, f2, 2, "clicks")
+    assert (after.state, after.row, after.edges) == ("unknown", -1, 0)
+    assert not after.vector.any()
+    whole = answerer.learned(trio, f2, 2)
+    assert (whole.state, whole.edges) == ("learned", 1)
+    np.testing.assert_array_equal(whole.vector, alone.vector)
 
 
 def test_what_is_new_completes_a_relation_by_the_same_score(trio: SimpleNamespace) -> None:
