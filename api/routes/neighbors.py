@@ -18,7 +18,7 @@ from api.errors import Invalid
 from api.explaining import MOST_EXPLAINED, check_explained
 from api.filters import Filter, Name, Number, check_size, parse_filter
 from api.questions import Answered, Direction, Question
-from api.routes.entities import ENTITY, IdOf, Ref, TypeOf
+from api.routes.entities import ENTITY, IdOf, Ref, TypeOf, check_type
 from graphsvc.events import EntityRef
 from graphsvc.ids import NAME, EntityId
 from graphsvc.wording import causes, expected, sentence, what_came
@@ -242,6 +242,7 @@ class Asked:
 def get_neighbors(
     services: ServicesOf, type_: TypeOf, id_: IdOf, asked: Annotated[Asked, Depends()]
 ) -> Any:
+    check_type(services, type_)
     question = Question(
         entity=EntityId(type_, id_),
         k=asked.k,

@@ -242,6 +242,15 @@ def test_who_is_known_but_joined_to_nothing_is_told_so(http: httpx.Client, probl
     assert "film 'lonely' has no edge to anything that training knows" in refused["detail"]
 
 
+@pytest.mark.parametrize("asked", [{}, {"filter": "{"}, {"type": "film", "k": 3}])
+def test_a_type_that_there_is_not_is_no_page(
+    http: httpx.Client, problem, asked: dict[str, Any]
+) -> None:
+    entity = problem(http.get("/v1/entities/flim/d1"), 404)
+    refused = problem(http.get("/v1/entities/flim/d1/neighbors", params=asked), 404)
+    assert refused["detail"] == entity["detail"]
+
+
 @pytest.mark.parametrize("length", [1e-14, 1e14])
 def test_the_length_of_a_vector_does_not_matter(http: httpx.Client, bundle, length: float) -> None:
     own = bundle.vectors[bundle.rows("film", ["d4"])[0]].astype(float)
