@@ -107,6 +107,7 @@ class _Asking:
                 self.passing.check(question.filter, types)
             of = self._located(question)
             vector = self._given(question) if of is None else of.vector
+            self.explaining.admit(question)
             return _Asked(question, of, vector, types, side)
         except REFUSALS as error:
             return error

@@ -14,12 +14,14 @@ from api.questions import Explanation, Item, Leaning, Located, Question, Step
 from graphsvc import tail
 from graphsvc.db import Connection
 from graphsvc.ids import EntityId
-from graphsvc.paths import Path, paths
+from graphsvc.paths import Path, Walks
 from graphsvc.schema import Schema
 from kge.bundle import ALL
 
 #: Items that are explained at most in one answer, and what is told of each.
 MOST_EXPLAINED = 50
+#: Items that all queries of a request may have explained together.
+MOST_TOGETHER = 200
 _MOST_PATHS = 3
 _MOST_ANCHORS = 5
 #: An anchor counts from this share of both vectors on: what is less says nothing of them.
@@ -29,15 +31,13 @@ LEAST_SHARE = 0.01
 def check_explained(question: Question) -> None:
     """Raise `Invalid` where more would have to be explained than is."""
     if question.explain and question.k > MOST_EXPLAINED:
-        raise Invalid(
-            f"k should be at most {MOST_EXPLAINED} where explain is asked for, "
-            f"received {question.k}"
-        )
+        wanted = f"at most {MOST_EXPLAINED} where explain is asked for"
+        raise _refusal(question.k, wanted, "")
 
 
 @dataclass(slots=True)
 class Explaining:
-    """Explains what was found, each anchor looked up once; good for one request."""
+    """Explains what was found, whatever it reads only once; good for one request."""
 
     connection: Connection
     schema: Schema
@@ -46,6 +46,22 @@ class Explaining:
     calm: bool
     #: Anchors by row: what they are called, None where they are out of answers.
     _names: dict[int, EntityId | None] = field(default_factory=dict)
+    _walks: Walks = field(init=False)
+    #: Items that those who were admitted may have explained.
+    _admitted: int = 0
+
+    def __post_init__(self) -> None:
+        self._walks = Walks(self.connection, self.schema, int(time()))
+
+    def admit(self, question: Question) -> None:
+        """Raise `Invalid` where a request has too much explained, with what came before."""
+        if not question.explain:
+            return
+        asked = self._admitted + question.k
+        if asked > MOST_TOGETHER:
+            wanted = f"at most {MOST_TOGETHER} in all queries of a request that ask to explain"
+            raise _refusal(asked, wanted, " with those before")
+        self._admitted = asked
 
     def explain(
         self, of: Located | None, items: Sequence[Item], facet: str = ALL
@@ -81,8 +97,7 @@ class Explaining:
         if of is None:
             return [[] for _ in items]
         targets = [EntityId(item.type, item.id) for item in items]
-        now = int(time())
-        return paths(self.connection, self.schema, of.entity, targets, as_of=now, most=_MOST_PATHS)
+        return self._walks.between(of.entity, targets, most=_MOST_PATHS)
 
     def _named(self, common: Iterable[tuple[float, int]]) -> list[Leaning]:
         named = ((self._names[row], share) for share, row in common)
@@ -126,3 +141,8 @@ def _common(trio: Trio, of: Located | None, item: Item) -> list[tuple[float, int
         and min(share, own[row]) >= LEAST_SHARE
     ]
     return sorted(common, key=lambda one: (-one[0], one[1]))
+
+
+def _refusal(k: int, wanted: str, how: str) -> Invalid:
+    told = {"field": "k", "value": k, "expected": wanted}
+    return Invalid(f"k should be {wanted}, received {k}{how}", errors=[told])

@@ -4,9 +4,9 @@ Takes a filter and a connection, gives a truth per row and per id by the same ru
 Each condition is looked up once per request, however many rows and ids it is asked of.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,8 @@ from kge.bundle import Bundle
 #: Edges that a condition on a relation looks at, and that all those of a request look at.
 MOST_EDGES = 100_000
 MOST_EDGES_TOGETHER = 1_000_000
+#: Filters of which a request keeps who passes; each takes a byte per row of a type.
+_MOST_MASKS = 8
 
 Mask = NDArray[np.bool_]
 
@@ -52,7 +54,8 @@ class Passing:
     bundle: Bundle
     columns: Columns
     _ids: dict[tuple[str, bytes], frozenset[str]] = field(default_factory=dict)
-    _masks: dict[tuple[bytes, str], Mask] = field(default_factory=dict)
+    #: Those of the filters that were asked for last.
+    _masks: OrderedDict[tuple[bytes, str], Mask] = field(default_factory=OrderedDict)
     #: Edges that conditions have read.
     _edges: int = 0
 
@@ -78,12 +81,15 @@ class Passing:
 
     def rows(self, filter_: Filter, type_: str) -> Mask:
         """Which rows of a type pass."""
-        known = self._masks.get((filter_.key, type_))
-        if known is None:
+        name = (filter_.key, type_)
+        if name not in self._masks:
             kind = self.bundle.types[type_]
             place = Place(type_, kind.stop - kind.start, None, None)
-            known = self._masks[filter_.key, type_] = self._holds(filter_, place)
-        return known
+            self._masks[name] = self._holds(filter_, place)
+        self._masks.move_to_end(name)
+        while len(self._masks) > _MOST_MASKS:
+            self._masks.popitem(last=False)
+        return self._masks[name]
 
     def ids(self, filter_: Filter, type_: str, ids: Sequence[str]) -> Mask:
         """Which of some ids of a type pass."""
@@ -97,9 +103,10 @@ class Passing:
         for condition in filter_.must_not:
             passes &= ~self._meets(condition, place)
         if filter_.should is not None:
-            passes &= reduce(
-                np.logical_or, [self._meets(condition, place) for condition in filter_.should]
-            )
+            one = np.zeros(place.size, np.bool_)
+            for condition in filter_.should:
+                one |= self._meets(condition, place)
+            passes &= one
         return passes
 
     def _meets(self, condition: Condition, place: Place) -> Mask:

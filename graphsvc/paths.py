@@ -7,6 +7,7 @@ through what is retired.
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -40,43 +41,66 @@ class _Edge(NamedTuple):
     weight: float
 
 
-def paths(
-    connection: Connection,
-    schema: Schema,
-    source: EntityId,
-    targets: Sequence[EntityId],
-    *,
-    as_of: int,
-    most: int,
-) -> list[list[Path]]:
-    """Up to `most` paths from one entity to each of the others; direct ones go first.
+@dataclass(slots=True)
+class Walks:
+    """Finds paths as of one moment, each entity's edges read once; good for one request."""
 
-    A path is as strong as the weaker of its edges. Of more, those of other relations and through
-    other entities are taken before those that tell the same again.
-    """
-    keys = _keys(connection, [source, *targets])
-    start = keys.get(source)
-    if start is None:
-        return [[] for _ in targets]
-    around = _around(
-        connection, schema, {keys[e]: e.type for e in [source, *targets] if e in keys}, as_of
-    )
-    near: dict[int, list[_Edge]] = defaultdict(list)
-    for edge in around.get(start, ()):
-        near[edge.other].append(edge)
-    found = [_between(start, keys.get(target, 0), near, around) for target in targets]
-    named = _named(connection, {edge.other for some in found for path in some for edge in path})
-    # What is retired goes first: it takes no place of a path that holds.
-    walkable = [
-        [path for path in some if all(edge.other in named for edge in path)] for some in found
-    ]
-    return [
-        [
-            tuple(Hop(edge.relation, edge.outward, named[edge.other]) for edge in path)
-            for path in _unlike(some, most)
+    connection: Connection
+    schema: Schema
+    as_of: int
+    _keys: dict[EntityId, int | None] = field(default_factory=dict)
+    _around: dict[int, list["_Edge"]] = field(default_factory=dict)
+    #: What keys are called; None: out of answers.
+    _names: dict[int, EntityId | None] = field(default_factory=dict)
+
+    def between(
+        self, source: EntityId, targets: Sequence[EntityId], *, most: int
+    ) -> list[list[Path]]:
+        """Up to `most` paths from one entity to each of the others; direct ones go first.
+
+        A path is as strong as the weaker of its edges. Of more, those of other relations and
+        through other entities are taken before those that tell the same again.
+        """
+        keys = self._keys_of([source, *targets])
+        start = keys.get(source)
+        if start is None:
+            return [[] for _ in targets]
+        self._read({key: entity.type for entity, key in keys.items()})
+        near: dict[int, list[_Edge]] = defaultdict(list)
+        for edge in self._around[start]:
+            near[edge.other].append(edge)
+        found = [_between(start, keys.get(target, 0), near, self._around) for target in targets]
+        self._look_up({edge.other for some in found for path in some for edge in path})
+        return [self._told(some, most) for some in found]
+
+    def _told(self, found: Sequence[Sequence["_Edge"]], most: int) -> list[Path]:
+        # What is retired goes first: it takes no place of a path that holds.
+        holds = [path for path in found if all(self._names[edge.other] for edge in path)]
+        return [
+            tuple(
+                Hop(edge.relation, edge.outward, name)
+                for edge in path
+                if (name := self._names[edge.other]) is not None
+            )
+            for path in _unlike(holds, most)
         ]
-        for some in walkable
-    ]
+
+    def _keys_of(self, named: Sequence[EntityId]) -> dict[EntityId, int]:
+        new = [entity for entity in dict.fromkeys(named) if entity not in self._keys]
+        self._keys.update(dict.fromkeys(new))
+        self._keys.update(_keys(self.connection, new))
+        return {entity: key for entity in named if (key := self._keys[entity]) is not None}
+
+    def _read(self, types: Mapping[int, str]) -> None:
+        """The edges around some entities, whose types are given by key."""
+        new = {key: type_ for key, type_ in types.items() if key not in self._around}
+        self._around.update({key: [] for key in new})
+        self._around.update(_around(self.connection, self.schema, new, self.as_of))
+
+    def _look_up(self, keys: Collection[int]) -> None:
+        new = [key for key in keys if key not in self._names]
+        self._names.update(dict.fromkeys(new))
+        self._names.update(_named(self.connection, new))
 
 
 def _between(

@@ -1,14 +1,16 @@
 """Explanations in the trained world: whom they name, and what they read."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from planted import FILMS
 
 from api.answers import Answerer
-from api.asking import ask_one
+from api.asking import ask, ask_one
 from api.live import Live
 from api.questions import Answered, Question
+from graphsvc import paths
 from graphsvc.artifact import ArtifactStore
 from graphsvc.db import Database
 from graphsvc.ids import EntityId
@@ -65,3 +67,28 @@ def test_people_lean_on_their_edges_and_not_on_anchors(live: Live) -> None:
     assert (rows[people] == -1).all()
     assert not shares[people].any()
     assert (rows[films] >= 0).any()
+
+
+def test_queries_share_what_was_read_of_the_graph(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    asking = paths._asked
+
+    def counted(schema: Any, types: Any) -> Any:
+        read.extend(types)
+        return asking(schema, types)
+
+    monkeypatch.setattr(paths, "_asked", counted)
+    answerer = Answerer(live.database, FILM, 200)
+    films = [EntityId("film", name) for name in ("c0", "c1", "c0", "c2")]
+    questions = [Question(entity=film, k=50, explain=True) for film in films]
+    together = ask(answerer, live.trio(), questions)
+    assert len(read) == len(set(read)), "no entity's edges twice"
+    shared, read[:] = len(read), []
+    alone = [ask_one(answerer, live.trio(), question) for question in questions]
+    assert len(read) > 3 * shared
+    for one, other in zip(together, alone, strict=True):
+        assert not isinstance(one, Exception)
+        assert one.explanations == other.explanations
+        assert any(why.paths for why in one.explanations)

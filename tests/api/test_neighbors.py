@@ -264,6 +264,37 @@ def test_the_length_of_a_vector_does_not_matter(http: httpx.Client, bundle, leng
     assert all(np.isfinite(item["score"]) for item in scored["items"])
 
 
+def test_what_a_request_has_explained_is_bounded(http: httpx.Client) -> None:
+    """200 items together: who is refused for another reason takes nothing of them."""
+
+    def query(film: str, k: int, *, explain: bool) -> dict[str, Any]:
+        return {"entity": {"type": "film", "id": film}, "k": k, "explain": explain}
+
+    queries = [
+        query("d1", 50, explain=True),
+        query("ghost", 50, explain=True),
+        query("d2", 50, explain=True),
+        query("d3", 50, explain=True),
+        query("d4", 49, explain=True),
+        query("d5", 2, explain=True),
+        query("d5", 2, explain=False),
+        query("d6", 1, explain=True),
+    ]
+    told = http.post("/v1/neighbors", json={"queries": queries}).json()["answers"]
+    refused = [n for n, answer in enumerate(told) if answer["verdict"] == "refused"]
+    assert refused == [1, 5]
+    problem = told[5]["problem"]
+    assert problem["status"] == 422
+    assert problem["detail"] == (
+        "k should be at most 200 in all queries of a request that ask to explain, "
+        "received 201 with those before"
+    )
+    [error] = problem["errors"]
+    assert (error["field"], error["value"]) == ("k", 201)
+    assert error["expected"].startswith("at most 200")
+    assert "explanation" in told[7]["items"][0]
+
+
 def test_too_many_queries_are_refused(http: httpx.Client, problem) -> None:
     query = {"entity": {"type": "film", "id": "d1"}}
     refused = problem(http.post("/v1/neighbors", json={"queries": [query] * 101}), 422)

@@ -1,6 +1,7 @@
 """Who passes a filter, against a slow twin that reads the rules off the page."""
 
 import shutil
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ from api.columns import Columns
 from api.errors import Invalid
 from api.filters import Filter
 from api.live import Live
-from api.passing import Passing
+from api.passing import Passing, Place
 from api.questions import Question
 from graphsvc.artifact import ArtifactStore
 from graphsvc.db import Database
@@ -422,6 +423,34 @@ def test_equal_conditions_of_different_filters_are_looked_up_once(live, monkeypa
             assert not (passing.rows(filter_, "film") & passing.rows(other, "film")).any()
             passing.ids(filter_, "film", ["d1", "d2"])
     assert asked == ["click"]
+
+
+def test_what_is_kept_of_filters_is_bounded(live, monkeypatch) -> None:
+    monkeypatch.setattr("api.passing._MOST_MASKS", 3)
+    trio = live.trio()
+    with live.database.reading() as connection:
+        passing = Passing(connection, FILM, trio.bundle, trio.columns)
+        for n in (*range(9), 8, 0):
+            wanted = Filter.model_validate({"must": [{"ids": [f"d{n}"]}]})
+            rows = passing.rows(wanted, "film")
+            assert np.count_nonzero(rows) == 1
+            assert passing.rows(wanted, "film") is rows, "the last ones are kept"
+            assert len(passing._masks) <= 3
+
+
+def test_many_alternatives_take_no_more_memory_than_few(live) -> None:
+    size, trio = 1_000_000, live.trio()
+    wanted = Filter.model_validate({"should": [{"type": "film"}, {"type": "user"}] * 40})
+    with live.database.reading() as connection:
+        passing = Passing(connection, FILM, trio.bundle, trio.columns)
+        tracemalloc.start()
+        try:
+            found = passing._holds(wanted, Place("film", size, None, None))
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert found.all()
+    assert peak < 5 * size, "a byte for each entity, a few times"
 
 
 def test_the_edges_of_a_request_are_bounded(live, monkeypatch) -> None:

@@ -6,7 +6,7 @@ from graphsvc import paths as paths_module
 from graphsvc.db import Database
 from graphsvc.ids import EntityId
 from graphsvc.ingest import Rules, ingest
-from graphsvc.paths import paths
+from graphsvc.paths import Walks
 from graphsvc.schema import load_schema
 
 FILM = load_schema("film")
@@ -68,7 +68,7 @@ def walk(
     database: Database, source: EntityId, *targets: EntityId, most: int = 9
 ) -> list[list[str]]:
     with database.reading() as connection:
-        return told(paths(connection, FILM, source, targets, as_of=NOW, most=most))
+        return told(Walks(connection, FILM, NOW).between(source, targets, most=most))
 
 
 def test_two_steps_the_stronger_one_first(graph: Database) -> None:
