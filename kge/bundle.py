@@ -350,11 +350,12 @@ def _tensors(facet: FacetArrays) -> dict[str, NDArray[Any]]:
 
 
 def _frame(arrays: BundleArrays) -> str:
-    """Digest over the frame anchors' ids, the facets and the run that placed them.
+    """Digest over the frame anchors' ids and the run that placed them.
 
     A training that held the frame of the bundle before goes on with its name. Any other lands in an
     affine frame of its own, so it is named by what it learned: two such trainings share a frame
-    only if they are equal to the last bit. Our design.
+    only if they are equal to the last bit. Rankers read no facet, so one that comes or goes leaves
+    the frame as it is, in a refresh as in a training from nothing. Our design.
     """
     if arrays.frame is not None:
         return arrays.frame
@@ -365,5 +366,4 @@ def _frame(arrays: BundleArrays) -> str:
     run = hashlib.sha256()
     for part in (arrays.vectors, arrays.translations, arrays.projections):
         run.update(np.ascontiguousarray(part).tobytes())
-    facets = [ALL, *arrays.facets]
-    return digest_of_json({"anchors": named, "facets": facets, "run": run.hexdigest()})
+    return digest_of_json({"anchors": named, "run": run.hexdigest()})

@@ -7,7 +7,7 @@ import pytest
 
 from graphsvc.artifact import ArtifactStore, Recipe
 from graphsvc.errors import ArtifactDamaged, ArtifactFormat
-from kge.arrays import BundleArrays
+from kge.arrays import BundleArrays, FacetArrays
 from kge.bundle import Bundle, open_bundle, seal_bundle
 from kge.errors import ShapeMismatch, UnknownFacet, UnknownRelation, UnknownType
 
@@ -117,6 +117,23 @@ def test_two_trainings_do_not_share_a_frame(
     same = seal_bundle(store, "1" * 64, arrays, dials={"dim": 4}, metrics={})
     assert other.frame != bundle.frame
     assert same.frame == bundle.frame
+
+
+@pytest.mark.parametrize("frame", [None, "7" * 64])
+def test_a_facet_that_comes_or_goes_leaves_the_frame_as_it_is(
+    store: ArtifactStore, arrays: BundleArrays, frame: str | None
+):
+    """Rankers read the vectors of all relations, which are the same in both."""
+    facet = FacetArrays(
+        **{field.name: getattr(arrays, field.name) for field in dataclasses.fields(FacetArrays)}
+    )
+    held = dataclasses.replace(arrays, frame=frame)
+    alone = seal_bundle(store, "0" * 64, held, dials={}, metrics={})
+    both = dataclasses.replace(held, facets={"clicks": facet})
+    beside = seal_bundle(store, "0" * 64, both, dials={}, metrics={})
+    assert list(beside.facets) == ["all", "clicks"]
+    assert beside.frame == alone.frame
+    assert frame in (None, alone.frame)
 
 
 def test_the_bias_of_a_cold_tail_is_that_of_its_type_and_degree(
