@@ -15,10 +15,9 @@ from kge.searchers import effort_for, found_by
 
 #: The machine's cores: server processes, and threads of the rival.
 CORES = 2
-#: The service asks for one more than is wanted, since whoever is asked about finds themselves.
-WANTED = K + 1
-#: And compares a few more again, see `kge/parts.py`.
-WIDE = WANTED + parts._SPARE  # noqa: SLF001
+#: The service takes one more than is wanted, since whoever is asked about finds themselves, and
+#: compares a few more again, see `kge/parts.py`.
+WIDE = K + 1 + parts._SPARE  # noqa: SLF001
 
 
 def ask(index: Index, units: np.ndarray, allowed: np.ndarray | None = None) -> None:
@@ -26,7 +25,7 @@ def ask(index: Index, units: np.ndarray, allowed: np.ndarray | None = None) -> N
     part = index.part("ad")
     recipe, searcher = part.recipe, part._searcher  # noqa: SLF001
     share = 1.0 if allowed is None else float(allowed.mean())
-    effort = effort_for(recipe.kind, recipe.effort, WANTED, share)
+    effort = effort_for(recipe.kind, recipe.effort, K, share)
     found_by(recipe.kind, searcher, units, WIDE, effort=effort, allowed=allowed)
 
 

@@ -45,8 +45,8 @@ def truth_of(bundle: Bundle, asked: Asked) -> NDArray[np.int64]:
 
 
 def recall(index: Index, bundle: Bundle, asked: Asked, truth: NDArray[np.int64]) -> float:
-    """Recall@K as the service searches: one more than is wanted, since its own may be one."""
-    found = index.search("ad", asked.vectors, K + 1).rows - bundle.types["ad"].start
+    """Recall@K as the service searches: with one to spare, since its own may be one."""
+    found = index.search("ad", asked.vectors, K, spare=1).rows - bundle.types["ad"].start
     return share(others(found, asked.own)[:, :K], truth)
 
 

@@ -99,13 +99,15 @@ def measure(
     `split`: by `valid` nothing is ranked but validation.
     """
     graph, filters = data.graph, [data.train, data.valid, data.test]
-    ranks = partial(link_prediction, memory=min(MEMORY, memory // 8))
+    looks = min(MEMORY, memory // 8)
+    ranks = partial(link_prediction, memory=looks)
     drawn = np.random.default_rng(0).permutation(len(data.valid))[:SAMPLE]
 
     def validate(scorer: Scorer) -> float:
         return ranks(scorer, data.valid[drawn], filters).mrr
 
-    room = Room(memory, beside=sum(part.nbytes for part in filters))
+    # Whatever a training holds, validation is ranked beside it.
+    room = Room(memory, beside=looks + sum(part.nbytes for part in filters))
     seconds = 60.0 * minutes
     outcome = timed.run(
         model(name, room, seconds),

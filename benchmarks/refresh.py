@@ -201,7 +201,7 @@ def _lifts(world: World, first: Bundle, rankers: Mapping[str, str]) -> dict[str,
 def _examples(world: World, moment: int, bundle: Bundle) -> Examples:
     shop = world.shop
     snapshot = open_snapshot(shop.store, world.snapshot(moment), verify=False)
-    return build_examples(snapshot, bundle, shop.settings.examples)
+    return build_examples(snapshot, bundle)
 
 
 def _scored(

@@ -216,8 +216,11 @@ def hold(previous: Previous, config: TransRAConfig) -> Hold | None:
 
 
 def kept(previous: Previous, vectors: Float[np.ndarray, "n d"]) -> float:
-    """How much of the frame is kept: mean cosine of the holders' vectors before and now."""
-    if not len(previous.held):
+    """How much of the frame is kept: mean cosine of the holders' vectors before and now.
+
+    0 where none of these is left, or vectors are of another length: of fewer members than before.
+    """
+    if not len(previous.held) or vectors.shape[1] != previous.vectors.shape[1]:
         return 0.0
     before = previous.vectors[previous.held].astype(np.float64)
     now = vectors[previous.rows[previous.held]].astype(np.float64)

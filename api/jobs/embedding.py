@@ -60,8 +60,7 @@ def embed(
     before = None if previous is None else open_bundle(shop.store, previous)
     source = open_snapshot(shop.store, snapshot)
     begun = begin(source, dials, previous=before, room=room)
-    graph = begun.graph
-    check_groups(graph, groups)
+    check_groups(graph := begun.graph, groups)
 
     def run(facet: str, training: "Training", *, choose: bool = False) -> _Learned:
         file = _checkpoint(shop, snapshot, facet, training)

@@ -107,7 +107,7 @@ def test_neighbors_of_another_type_and_more_than_there_are(http: httpx.Client) -
         ("film/d1", {"k": 1001}, 422),
         ("film/d1", {"k": "many"}, 422),
         ("film/d1", {"type": "planet"}, 422),
-        ("planet/mars", {}, 422),
+        ("planet/mars", {}, 404),
     ],
 )
 def test_wrong_questions_about_neighbors(http, problem, path, query, status) -> None:

@@ -49,7 +49,7 @@ def test_a_name_says_its_dials_in_one_way(model: str, dials: list[str], name: st
         ("bias=yes", "dial bias should be true or false, received 'yes'"),
         ("anchor_owner=a/b", "dial anchor_owner should be letters, .*, received 'a/b'"),
         ("dim=0", r"dim should be at least 1, received 0"),
-        ("dropout=2", r"dropout should be from 0 to 1, received 2"),
+        ("dropout=2", r"dropout should be from 0 to less than 1, received 2"),
         ("loss=hinge", "dial loss should be one of softmax, margin, received 'hinge'"),
         ("seed=3", "dial seed should be left to --seeds"),
         ("epochs=3", "dial epochs should be left to --minutes"),

@@ -118,7 +118,7 @@ def test_the_rival_does_what_the_service_asks_of_it(options, approximate, monkey
         monkeypatch.setattr(module, "found_by", found_by)
     half = np.arange(ROWS) % 2 == 0
     for allowed in (None, half):
-        index.search("ad", vectors, knn_recall.K + 1, allowed=allowed)
+        index.search("ad", vectors, knn_recall.K, allowed=allowed, spare=1)
         knn_raw.ask(index, parts.directions(vectors), allowed)
     service, raw, filtered, raw_filtered = asked
     assert service[0] != "exact"

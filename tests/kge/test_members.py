@@ -142,6 +142,11 @@ def test_a_refresh_begins_each_where_it_was(graph: Graph, store: ArtifactStore):
     np.testing.assert_allclose(refreshed.projections, before.projections, atol=1e-5)
     np.testing.assert_allclose(refreshed.bias, before.bias, atol=1e-5)
     assert refreshed.frame == bundle.frame
+    halfway = Training(graph, config, previous_of(bundle, graph))
+    next(iter(halfway.steps()))
+    first = halfway.trained()
+    assert first.arrays().frame is None, "a ranker cannot read half of its vectors"
+    assert first.frame_kept(first.arrays()) == 0.0
     with pytest.raises(ShapeMismatch, match="whose maps cannot be parted into 4"):
         Training(graph, dataclasses.replace(TWO, members=4), previous_of(bundle, graph))
     with pytest.raises(ShapeMismatch, match=r"relation_dim and dim should .* \(12, 16\)"):
