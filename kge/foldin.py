@@ -294,7 +294,11 @@ def _products(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[
 
 
 def foldin_as_of(
-    bundle: Bundle, foldin: FoldIn, relation: int, history: History, queries: Queries
+    bundle: Bundle | BundleArrays,
+    foldin: FoldIn,
+    relation: int,
+    history: History,
+    queries: Queries,
 ) -> tuple[Float[np.ndarray, "q d"], Int[np.ndarray, "q"]]:
     """The vector of each query's head from what it did strictly before the query's time.
 

@@ -1,10 +1,12 @@
 """How much an entity's prior weighs where it is folded in: chosen on held-out outcomes.
 
-Takes what was trained and a sample of the span valid, gives a number; never reads the span test.
+Takes what was trained and a snapshot, gives a number; never reads the span test.
 
-People of the sample get the vectors that fold-in gives to their training edges, once for each
-value, and rank what they did later. The value of the best filtered MRR is taken; where two are
-level, the smaller one, which trusts edges more. Our design.
+A query is a first outcome of the span valid whose tail the graph holds, asked as a server would be:
+a head that the graph holds has the vector that fold-in gives to its training edges, any other one
+that of its outcomes strictly before. All entities of the tail's type are candidates but those of
+the head's other outcomes up to the end of valid. The value of the best filtered MRR is taken; where
+two are level, the smaller one, which trusts edges more. Our design.
 """
 
 from collections.abc import Sequence
@@ -13,20 +15,25 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 
+from graphsvc.snapshot import Snapshot
+from kge.arrays import BundleArrays
 from kge.bundle import acting
 from kge.config import FoldInConfig
-from kge.evaluate import scorer_of, tail_ranks
-from kge.foldin import FoldIn
-from kge.scorer import Scorer
+from kge.evaluate import tail_ranks
+from kge.foldin import FoldIn, History, Queries, foldin_as_of
+from kge.ranks import distance_scores, spread
 from kge.settle import edges_of
 from kge.train import Trained
-from kge.validation import MEMORY, Sample
+from kge.triples import Graph
+from kge.validation import MEMORY, Outcomes, outcomes_of
 
-#: What is tried (edges).
+#: What is tried (edges), and on how many queries at most.
 VALUES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+MOST = 1000
 
-# Dimensions: b heads, c candidates.
+# Dimensions: q queries, e outcomes that are known, b heads, c candidates.
 
 
 class Choice(NamedTuple):
@@ -43,32 +50,101 @@ class Choice(NamedTuple):
 
 
 def choose_prior_edges(
-    trained: Trained, sample: Sample, values: Sequence[float] = VALUES
+    trained: Trained, snapshot: Snapshot, values: Sequence[float] = VALUES, most: int = MOST
 ) -> Choice | None:
-    """The value that ranks the sample best; None where nobody of it is settled by fold-in."""
-    graph, heads = trained.graph, np.unique(sample.queries[:, 0])
-    head_type = graph.types[graph.type_code[heads[0]]].name
-    if not trained.config.settle or head_type not in acting(graph.relations):
+    """The value that ranks best; None where fold-in has no say, or nobody can be asked.
+
+    `most`: so many queries are asked, the same each time.
+    """
+    graph, info = trained.graph, snapshot.interaction
+    if not trained.config.settle or info.head not in acting(graph.relations):
+        return None
+    asked = _Asked.of(snapshot, graph, most)
+    if asked is None:
         return None
     as_learned = replace(trained, config=replace(trained.config, settle=False)).arrays()
-    edges, found = edges_of(graph, heads), {}
+    found = {}
     for value in values:
-        foldin = FoldIn(as_learned, FoldInConfig(prior_edges=value))
-        as_learned.vectors[heads] = foldin.solve(head_type, len(heads), edges)
-        scorer = _Outcomes(scorer_of(as_learned), sample)
-        ranks = tail_ranks(scorer, sample.queries, sample.known, memory=MEMORY)
+        heads = asked.heads(as_learned, graph, FoldIn(as_learned, FoldInConfig(prior_edges=value)))
+        scorer = _Outcome(as_learned, asked, heads)
+        ranks = tail_ranks(scorer, asked.queries, asked.known, memory=MEMORY)
         found[value] = float((1.0 / ranks).mean())
     return Choice(max(found, key=found.__getitem__), found)
 
 
-class _Outcomes:
-    """The scores of one relation's tails alone, as `Sample` counts them."""
+class _Asked(NamedTuple):
+    """Queries as rows of a graph; tails are counted from the first of their type."""
+
+    relation: int
+    head_type: str
+    #: the first row of the tail's type, and the one behind its last
+    start: int
+    stop: int
+    outcomes: Outcomes
+    #: int64 [q] which outcome each query is
+    place: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, graph: Graph, most: int) -> "_Asked | None":
+        info = snapshot.interaction
+        names = [relation.name for relation in graph.relations]
+        kind = next((t for t in graph.types if t.name == info.tail), None)
+        if info.outcome not in names or kind is None:
+            return None
+        told = outcomes_of(snapshot, graph)
+        held = (told.tail >= kind.start) & (told.tail < kind.stop)
+        place = np.flatnonzero(told.valid & held)
+        if not len(place):
+            return None
+        place = np.sort(np.random.default_rng(0).permutation(place)[:most])
+        return cls(names.index(info.outcome), info.head, kind.start, kind.stop, told, place)
+
+    @property
+    def queries(self) -> Int[np.ndarray, "q 3"]:
+        """Each query is a head of its own, since it has a time of its own."""
+        return _triples(np.arange(len(self.place)), self.outcomes.tail[self.place] - self.start)
+
+    @property
+    def known(self) -> Int[np.ndarray, "e 3"]:
+        """Of each query all outcomes of its head; those are sorted by head."""
+        told, key = self.outcomes, self.outcomes.key[self.place]
+        first = np.searchsorted(told.key, key, side="left")
+        number = np.searchsorted(told.key, key, side="right") - first
+        tail = told.tail[spread(first, number)]
+        query = np.repeat(np.arange(len(key)), number)
+        held = (tail >= self.start) & (tail < self.stop)
+        return _triples(query[held], tail[held] - self.start)
+
+    def heads(self, arrays: BundleArrays, graph: Graph, foldin: FoldIn) -> Float[np.ndarray, "q d"]:
+        """The vectors of all heads."""
+        told, row = self.outcomes, self.outcomes.head[self.place]
+        made = np.empty((len(row), arrays.dim), np.float32)
+        rows, which = np.unique(row[row >= 0], return_inverse=True)
+        made[row >= 0] = foldin.solve(self.head_type, len(rows), edges_of(graph, rows))[which]
+        new = self.place[row < 0]
+        made[row < 0], _ = foldin_as_of(
+            arrays,
+            foldin,
+            self.relation,
+            History(told.key, told.tail.astype(np.int32), told.time),
+            Queries(told.key[new], told.time[new]),
+        )
+        return made
+
+
+class _Outcome:
+    """The scores of one relation's tails, as `kge.scorer.Scorer` wants them."""
 
     relation_count = 1
 
-    def __init__(self, scorer: Scorer, sample: Sample) -> None:
-        self._scorer, self._sample = scorer, sample
-        self.entity_count, self.candidate_bytes = sample.count, scorer.candidate_bytes
+    def __init__(self, arrays: BundleArrays, asked: _Asked, heads: NDArray[np.float32]) -> None:
+        r, tails = asked.relation, slice(asked.start, asked.stop)
+        own = arrays.tail_projections
+        matrix = (arrays.projections if own is None else own)[r]
+        self._query = heads @ arrays.projections[r].T + arrays.translations[r]
+        self._points, self._bias = arrays.vectors[tails] @ matrix.T, arrays.bias[tails]
+        self._scale = arrays.scale
+        self.entity_count, self.candidate_bytes = len(self._points), 4 * (len(matrix) + 1)
 
     def scores(
         self,
@@ -77,5 +153,9 @@ class _Outcomes:
         first: int,
         last: int,
     ) -> Float[np.ndarray, "b c"]:
-        start = self._sample.start
-        return self._scorer.scores(self._sample.relation, heads, start + first, start + last)
+        points, bias = self._points[first:last], self._bias[first:last]
+        return distance_scores(self._query[heads], points, bias, self._scale)
+
+
+def _triples(head: Int[np.ndarray, "n"], tail: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n 3"]:
+    return np.stack([head, np.zeros_like(head), tail], axis=1)

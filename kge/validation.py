@@ -10,6 +10,7 @@ nobody is folded in or settled, so a look costs little, and its figure is not th
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -60,7 +61,8 @@ def sample_of(snapshot: Snapshot, graph: Graph, most: int = MOST) -> Sample | No
     kind = next((t for t in graph.types if t.name == info.tail), None)
     if info.outcome not in names or kind is None:
         return None
-    head, tail, valid = _outcomes(snapshot, graph)
+    told = outcomes_of(snapshot, graph)
+    head, tail, valid = told.head, told.tail, told.valid
     inside = (head >= 0) & (tail >= kind.start) & (tail < kind.stop)
     triples = np.stack([head, np.zeros_like(head), tail - kind.start], axis=1)[inside]
     queries = triples[valid[inside]]
@@ -77,10 +79,22 @@ def due(step: int, total: int) -> bool:
     return step * LOOKS // total > (step - 1) * LOOKS // total
 
 
-def _outcomes(
-    snapshot: Snapshot, graph: Graph
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """First outcome of each pair up to the end of valid: rows (-1: none), and whether in valid."""
+class Outcomes(NamedTuple):
+    """First outcomes of each pair up to the end of valid, by head; rows: -1 outside the graph."""
+
+    #: int64 [e] the head among the snapshot's entities, ascending
+    key: NDArray[np.int64]
+    #: int64 [e] rows of the graph
+    head: NDArray[np.int64]
+    tail: NDArray[np.int64]
+    #: int64 [e]
+    time: NDArray[np.int64]
+    #: bool [e] whether it is in the span valid
+    valid: NDArray[np.bool_]
+
+
+def outcomes_of(snapshot: Snapshot, graph: Graph) -> Outcomes:
+    """What people did up to the end of valid, each pair once."""
     acts = snapshot.interactions()
     kept = (acts.event == 1) & (acts.span != Span.TEST)
     head, tail = acts.head[kept].astype(np.int64), acts.tail[kept].astype(np.int64)
@@ -92,7 +106,7 @@ def _outcomes(
     row = np.full(snapshot.entity_count, -1, np.int64)
     row[graph.snapshot_rows] = np.arange(graph.entity_count)
     own = order[first]
-    return row[head[own]], row[tail[own]], span[own] == Span.VALID
+    return Outcomes(head[own], row[head[own]], row[tail[own]], time[own], span[own] == Span.VALID)
 
 
 class _Learned:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from api.jobs.steps import Tick, Workshop
 from graphsvc.ids import digest_of_json
-from graphsvc.snapshot import open_snapshot
+from graphsvc.snapshot import Snapshot, open_snapshot
 from kge.bundle import open_bundle, seal_bundle
 from kge.errors import CheckpointMismatch
 
@@ -65,7 +65,7 @@ def embed(
     def run(facet: str, training: "Training", *, choose: bool = False) -> _Learned:
         file = _checkpoint(shop, snapshot, facet, training)
         sample = sample_of(source, training.graph)
-        return _learn(_Run(facet, training, file, sample), tick, choose=choose)
+        return _learn(_Run(facet, training, file, sample), tick, source if choose else None)
 
     learned = [run("", begun, choose=before is None and dials.prior_edges is None)]
     dials = replace(dials, prior_edges=learned[0].config.prior_edges)
@@ -112,8 +112,8 @@ class _Learned:
         return f"curve-{self.facet}.png" if self.facet else _CURVE
 
 
-def _learn(run: "_Run", tick: Tick, *, choose: bool) -> _Learned:
-    """Train to the end. `choose`: what a prior weighs is to be found out."""
+def _learn(run: "_Run", tick: Tick, source: Snapshot | None) -> _Learned:
+    """Train to the end. `source`: where to find out what a prior weighs; None: it is known."""
     from kge.curves import picture
     from kge.prior_edges import choose_prior_edges
 
@@ -121,7 +121,7 @@ def _learn(run: "_Run", tick: Tick, *, choose: bool) -> _Learned:
         tick(*done)
     training = run.training
     trained, reasons = training.trained(), dict(training.reasons)
-    if choose and run.sample and (choice := choose_prior_edges(trained, run.sample)):
+    if source is not None and (choice := choose_prior_edges(trained, source)):
         trained = replace(trained, config=replace(trained.config, prior_edges=choice.value))
         reasons["prior_edges"] = choice.reason
     arrays, metrics = trained.arrays(), {"loss": training.loss}
