@@ -5,8 +5,8 @@ Takes what was trained and a snapshot, gives a number; never reads the span test
 A query is a first outcome of the span valid whose tail the graph holds, asked as a server would be:
 a head that the graph holds has the vector that fold-in gives to its training edges, any other one
 that of its outcomes strictly before. All entities of the tail's type are candidates but those of
-the head's other outcomes up to the end of valid. The value of the best filtered MRR is taken; where
-two are level, the smaller one, which trusts edges more. Our design.
+the head's other outcomes up to the end of valid. The value of the best filtered MRR is taken, where
+it is ahead of the default by more than a standard error of the paired difference. Our design.
 """
 
 from collections.abc import Sequence
@@ -32,6 +32,7 @@ from kge.validation import MEMORY, Outcomes, outcomes_of
 #: What is tried (edges), and on how many queries at most.
 VALUES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 MOST = 1000
+_DEFAULT = FoldInConfig().prior_edges
 
 # Dimensions: q queries, e outcomes that are known, b heads, c candidates.
 
@@ -46,7 +47,9 @@ class Choice(NamedTuple):
     def reason(self) -> str:
         """Why, in one sentence."""
         told = ", ".join(f"{value:g} {mrr:.4f}" for value, mrr in self.found.items())
-        return f"the best filtered MRR of held-out outcomes: {told}"
+        ahead = max(self.found, key=self.found.__getitem__) == self.value
+        why = "the best" if ahead else "the default, than which none has a clearly better"
+        return f"{why} filtered MRR of held-out outcomes: {told}"
 
 
 def choose_prior_edges(
@@ -63,13 +66,17 @@ def choose_prior_edges(
     if asked is None:
         return None
     as_learned = replace(trained, config=replace(trained.config, settle=False)).arrays()
-    found = {}
-    for value in values:
+    reciprocal = {}
+    for value in dict.fromkeys([_DEFAULT, *values]):
         heads = asked.heads(as_learned, graph, FoldIn(as_learned, FoldInConfig(prior_edges=value)))
         scorer = _Outcome(as_learned, asked, heads)
         ranks = tail_ranks(scorer, asked.queries, asked.known, memory=MEMORY)
-        found[value] = float((1.0 / ranks).mean())
-    return Choice(max(found, key=found.__getitem__), found)
+        reciprocal[value] = 1.0 / ranks
+    found = {value: float(reciprocal[value].mean()) for value in sorted(reciprocal)}
+    best = max(found, key=found.__getitem__)
+    lead = reciprocal[best] - reciprocal[_DEFAULT]
+    error = float(lead.std()) / len(lead) ** 0.5
+    return Choice(best if lead.mean() > error else _DEFAULT, found)
 
 
 class _Asked(NamedTuple):
