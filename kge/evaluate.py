@@ -117,6 +117,13 @@ class _Asked(NamedTuple):
     end: Int[np.ndarray, "g"]
 
 
+def of_one_relation(
+    head: Int[np.ndarray, "n"], tail: Int[np.ndarray, "n"]
+) -> Int[np.ndarray, "n 3"]:
+    """Triples for `tail_ranks` where there is one relation alone: its column is 0."""
+    return np.stack([head, np.zeros_like(head), tail], axis=1)
+
+
 def tail_ranks(
     scorer: Scorer,
     rows: Int[np.ndarray, "n 3"],

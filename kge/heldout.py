@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from graphsvc.report import Row
 from graphsvc.snapshot import Interactions, Snapshot, Span
 from kge.bundle import Bundle
-from kge.evaluate import MEMORY, tail_ranks
+from kge.evaluate import MEMORY, of_one_relation, tail_ranks
 from kge.foldin import FoldIn, History, Queries, foldin_as_of
 from kge.ranks import buckets, distance_scores, spread
 
@@ -223,8 +223,8 @@ class _Served:
             tails = task.tail[spread(task.first[own], number)]
             ranks[part] = tail_ranks(
                 _Asking(self, self._heads(task, known, own)),
-                _triples(state[part] - begin, task.tail[task.query[part]]),
-                _triples(np.repeat(np.arange(end - begin), number), tails),
+                of_one_relation(state[part] - begin, task.tail[task.query[part]]),
+                of_one_relation(np.repeat(np.arange(end - begin), number), tails),
                 memory=memory - beside,
             )
         return ranks
@@ -297,10 +297,6 @@ def _cut(costs: Int[np.ndarray, "s"], most: int) -> Iterator[tuple[int, int]]:
     part = np.cumsum(costs) // max(1, most)
     begins = np.flatnonzero(np.concatenate([[True], part[1:] != part[:-1]])).tolist()
     yield from zip(begins, [*begins[1:], len(costs)], strict=True)
-
-
-def _triples(head: Int[np.ndarray, "n"], tail: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n 3"]:
-    return np.stack([head, np.zeros_like(head), tail], axis=1)
 
 
 def _rivals(task: _Task) -> dict[str, NDArray[np.float64]]:

@@ -21,7 +21,7 @@ from graphsvc.snapshot import Snapshot
 from kge.arrays import BundleArrays
 from kge.bundle import acting
 from kge.config import FoldInConfig
-from kge.evaluate import tail_ranks
+from kge.evaluate import of_one_relation, tail_ranks
 from kge.foldin import FoldIn, History, Queries, foldin_as_of
 from kge.ranks import distance_scores, spread
 from kge.settle import edges_of
@@ -109,7 +109,9 @@ class _Asked(NamedTuple):
     @property
     def queries(self) -> Int[np.ndarray, "q 3"]:
         """Each query is a head of its own, since it has a time of its own."""
-        return _triples(np.arange(len(self.place)), self.outcomes.tail[self.place] - self.start)
+        return of_one_relation(
+            np.arange(len(self.place)), self.outcomes.tail[self.place] - self.start
+        )
 
     @property
     def known(self) -> Int[np.ndarray, "e 3"]:
@@ -120,7 +122,7 @@ class _Asked(NamedTuple):
         tail = told.tail[spread(first, number)]
         query = np.repeat(np.arange(len(key)), number)
         held = (tail >= self.start) & (tail < self.stop)
-        return _triples(query[held], tail[held] - self.start)
+        return of_one_relation(query[held], tail[held] - self.start)
 
     def heads(self, arrays: BundleArrays, graph: Graph, foldin: FoldIn) -> Float[np.ndarray, "q d"]:
         """The vectors of all heads."""
@@ -162,7 +164,3 @@ class _Outcome:
     ) -> Float[np.ndarray, "b c"]:
         points, bias = self._points[first:last], self._bias[first:last]
         return distance_scores(self._query[heads], points, bias, self._scale)
-
-
-def _triples(head: Int[np.ndarray, "n"], tail: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n 3"]:
-    return np.stack([head, np.zeros_like(head), tail], axis=1)
