@@ -1,4 +1,4 @@
-"""What all tests share: databases that are thrown away, and checked tensor shapes.
+"""What all tests share: databases that are thrown away, and tensor shapes that are checked.
 
 Every database test runs on SQLite and on a real PostgreSQL: the fixture `database` does both. The
 PostgreSQL server is one per test process (tests/support/postgres_server.py).
@@ -9,6 +9,7 @@ import os
 # Before anything imports numpy: tests run beside each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import gc
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,11 +19,14 @@ import postgres_server
 import pytest
 from postgres_server import Postgres
 
-# Before anything imports them: shapes and dtypes are checked in every call of a test.
+# Before anything imports them: shapes and dtypes can be checked in every call.
 jaxtyping.install_import_hook(["kge", "ranking"], "beartype.beartype")
 
 from graphsvc.db import Database  # noqa: E402  (after the import hook)
 from migrations import upgrade  # noqa: E402  (after the import hook)
+
+#: Folders whose tests are of tensors.
+_CHECKED = ("kge", "ranking")
 
 
 @pytest.fixture(scope="session")
@@ -93,7 +97,20 @@ def _database_url(request: pytest.FixtureRequest, kind: str) -> Iterator[str]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files of few and long tests first, or one process ends with them while the other idles."""
-    items.sort(key=lambda item: "journeys" not in item.path.parts)
+    items.sort(key=lambda item: not {"journeys", "test_memory.py"} & set(item.path.parts))
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: PyKEEN collects garbage after every epoch, and would look at it."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Check shapes where tensors are what is tested; elsewhere that takes half of all time."""
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    jaxtyping.config.update("jaxtyping_disable", folder not in _CHECKED)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

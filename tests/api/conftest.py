@@ -1,14 +1,18 @@
-"""A trained service in this process, answering real HTTP; one per test process."""
+"""A trained service in this process, answering real HTTP; a file of tests has one of its own."""
 
+import shutil
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import uvicorn
 from planted import planted_events
+from postgres_server import Postgres
 from running import SMALL, eventually, free_port, post_all
 
 from api.app import create_app
@@ -42,23 +46,52 @@ class Trained:
         return httpx.Client(base_url=self.http.base_url, timeout=30)
 
 
+@pytest.fixture(scope="session")
+def nursery(
+    postgres: Postgres, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Trained]:
+    """What was trained on a kind of database, once: to be copied, since tests write to theirs."""
+
+    @cache
+    def on(kind: str) -> Trained:
+        url = postgres.create() if kind == "postgresql" else ""
+        return _train(_settings(tmp_path_factory.mktemp("nursery") / "data", url))
+
+    return on
+
+
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
 def trained(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    nursery: Callable[[str], Trained],
+    postgres: Postgres,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Trained]:
     """The planted world, ingested over HTTP and trained twice; the second trio is live."""
-    url = ""
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgres").create()
+    made = nursery(request.param)
+    folder = tmp_path_factory.mktemp("service") / "data"
+    shutil.copytree(made.settings.data_dir, folder)
+    url = made.settings.database_url and postgres.copy(made.settings.database_url)
+    settings = _settings(folder, url)
+    with serving(settings) as http:
+        http.headers["Authorization"] = f"Bearer {made.key}"
+        _followed(http)
+        yield replace(made, settings=settings, http=http)
+
+
+def _settings(folder: Path, url: str) -> Settings:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in SMALL.items():
             patch.setenv(name, value)
-        settings = Settings(
-            data_dir=tmp_path_factory.mktemp("service") / "data",
+        return Settings(
+            data_dir=folder,
             database_url=url,
             max_bulk_bytes=8 * 1024 * 1024,
             port=free_port(),
         )
+
+
+def _train(settings: Settings) -> Trained:
     key = prepare(settings)
     assert key
     with serving(settings) as http:
@@ -72,14 +105,17 @@ def trained(
         )
         for _, _, ranker in made:
             promote(shop.database, ranker, reason="test")
-        eventually(
-            "the server follows",
-            lambda: http.get("/health/ready").json()["generation"] == len(SEEDS),
-            seconds=10,
-        )
-        bundles, indexes, rankers = (list(column) for column in zip(*made, strict=True))
-        yield Trained(settings, http, key, sealed, bundles, indexes, rankers, report)
         shop.database.dispose()
+        bundles, indexes, rankers = (list(column) for column in zip(*made, strict=True))
+        return Trained(settings, http, key, sealed, bundles, indexes, rankers, report)
+
+
+def _followed(http: httpx.Client) -> None:
+    eventually(
+        "the server has the second trio",
+        lambda: http.get("/health/ready").json().get("generation") == len(SEEDS),
+        seconds=10,
+    )
 
 
 class serving:  # noqa: N801  (used as a function)
@@ -134,8 +170,6 @@ def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
 @pytest.fixture(name="problem")
 def _problem() -> Any:
     return problem
-
-    return tmp_path
 
 
 def _trio(shop: Workshop, snapshot: str, seed: int) -> tuple[str, str, str]:

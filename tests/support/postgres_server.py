@@ -57,8 +57,7 @@ class Postgres:
         return self._copy("template0")
 
     def drop(self, url: str) -> None:
-        name = url.partition("@/")[2].partition("?")[0]
-        self._admin(f"DROP DATABASE {name} WITH (FORCE)")
+        self._admin(f"DROP DATABASE {_name(url)} WITH (FORCE)")
 
     def stop(self) -> None:
         if self.process.poll() is None:
@@ -75,6 +74,10 @@ class Postgres:
         """Start it again after a crash, at the same place."""
         self.process = self._again()
 
+    def copy(self, url: str) -> str:
+        """The URL of a copy of a database that nobody is connected to."""
+        return self._copy(_name(url))
+
     def _copy(self, template: str) -> str:
         self.made += 1
         name = f"t{self.made}"
@@ -84,6 +87,10 @@ class Postgres:
     def _admin(self, statement: str) -> None:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(statement)
+
+
+def _name(url: str) -> str:
+    return url.partition("@/")[2].partition("?")[0]
 
 
 def start(*, durable: bool = False) -> Postgres:
