@@ -98,7 +98,7 @@ def choose(
     derived: dict[str, tuple[Any, str]] = {"batch": _batch(graph)}
     if all(relation.source == "structure" for relation in graph.relations):
         derived |= {name: (value, f"facts: {why}") for name, (value, why) in _FACTS.items()}
-        if _has_bfloat16():
+        if has_bfloat16():
             derived["precision"] = ("bfloat16", "facts: scored whole, and this processor has it")
         derived["projected_l2"] = _regularizer(graph)
         derived |= _blocks(graph, dials.dim or _FACTS["dim"][0])
@@ -176,7 +176,7 @@ def _regularizer(graph: Graph) -> tuple[float, str]:
     )
 
 
-def _has_bfloat16() -> bool:
+def has_bfloat16() -> bool:
     """Whether products of half precision are quicker here than whole ones."""
     known = (getattr(torch.cpu, f"_is_{name}_supported", None) for name in _HALF)
     return any(asked is not None and asked() for asked in known)

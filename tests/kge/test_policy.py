@@ -68,7 +68,7 @@ def test_blocks_of_facts_have_numbers_for_the_facts_of_a_relation(
 
 @pytest.mark.parametrize(("precision", "pace"), [("bfloat16", 7e10), ("float32", 3.5e10)])
 def test_facts_get_members_as_long_as_there_is_time(make_snapshot, monkeypatch, precision, pace):
-    monkeypatch.setattr(policy, "_has_bfloat16", lambda: precision == "bfloat16")
+    monkeypatch.setattr(policy, "has_bfloat16", lambda: precision == "bfloat16")
     graph = graph_of(make_snapshot, 2_000, facts=True)
     head = np.arange(2_000) % 50  # 50 heads and 1 tail to ask for
     ids = np.arange(16_385).astype(str).astype(object)  # of which 8,192 are drawn
