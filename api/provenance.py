@@ -12,6 +12,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+#: As Linux names what decides how quick products of matrices are, the quickest first.
+_WIDTHS = ("amx_tile", "avx512f", "avx2")
+
 
 def header(dials: Mapping[str, Any]) -> dict[str, Any]:
     """Machine, commit and dials, for `graphsvc.report.as_report`."""
@@ -21,7 +24,7 @@ def header(dials: Mapping[str, Any]) -> dict[str, Any]:
             "memory_gib": round(
                 os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1
             ),
-            "processor": _processor(),
+            "processor": processor(),
             "system": f"{platform.system()} {platform.machine()}",
             "python": platform.python_version(),
         },
@@ -46,10 +49,13 @@ def commit() -> str:
     return f"version {version('graphsvc')}"
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The processor's name, and the widest vectors or tiles it computes with: "AMD EPYC (avx2)"."""
     info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or "unknown"
+    told: dict[str, str] = {}
+    for line in info.read_text().splitlines() if info.is_file() else ():
+        name, _, value = line.partition(":")
+        told.setdefault(name.strip(), value.strip())
+    known = told.get("flags", "").split()
+    widest = next((f" ({name})" for name in _WIDTHS if name in known), "")
+    return (told.get("model name") or platform.processor() or "unknown") + widest

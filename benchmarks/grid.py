@@ -16,7 +16,7 @@ from typing import Any
 
 from rich.console import Console
 
-from api.provenance import commit
+from api.provenance import commit, processor
 
 console = Console(stderr=True, width=110, soft_wrap=True)
 
@@ -105,7 +105,8 @@ def measure(
             console.print(f"{name} failed: {error}", markup=False)
             continue
         took = round(time.monotonic() - start, 1)
-        result = {**told, "measured_seconds": took, "commit": _code(name, before, commit())}
+        code, where = _code(name, before, commit()), processor()
+        result = {**told, "measured_seconds": took, "commit": code, "processor": where}
         half = file.with_suffix(".half")
         half.write_text(json.dumps(result, indent=1) + "\n")
         half.rename(file)

@@ -57,6 +57,8 @@ processes of their own, which take turns; ratios are within a turn, intervals ov
 - `peak_memory_ratio_to_pykeen`: by how much the peak of a process (VmHWM) is above what it held
   before training, when libraries were loaded and the graph was there (`training_memory`);
   `process_memory_ratio_to_pykeen`: the same of whole processes (`process_memory`).
+- Arms of `bfloat16` run where the processor multiplies it, as the trainer itself would; turns of
+  other processors have none.
 - `gemm_share`: floating-point operations of training's matrix products, counted from their shapes,
   per second of training, as a share of `gemm_peak`, the quickest of several square products of
   {products} rows in the same precision with as many threads.

@@ -6,7 +6,7 @@ of a cell lie the reciprocal ranks of its test triples: two models are compared 
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from ablation import is_arm
 from numpy.typing import NDArray
+from pages import processor_of
 
 METRICS = ("mrr", "hits@1", "hits@3", "hits@10")
 _NAME = re.compile(
@@ -133,17 +134,15 @@ def comparable(runs: Sequence[Runs]) -> Iterator[list[Runs]]:
             yield [run for run in group if run.memory == room or not is_arm(run.model)]
 
 
-def commits(cells: Iterable[Mapping[str, Any]]) -> str:
-    """Of which commits cells are, as a report's header names them."""
-    return ", ".join(sorted({cell["commit"] for cell in cells}))
-
-
 def mixed(cells: Mapping[int, Mapping[str, Any]]) -> list[str]:
-    """In what the seeds of one interval differ beside their seed: code, and dials that follow.
+    """In what the seeds of one interval differ beside their seed: code, processor, and dials.
 
     A cell that was measured once is not measured again by other code, so this may be.
     """
-    parts = {"commit": {seed: cell["commit"] for seed, cell in cells.items()}}
+    parts: dict[str, dict[int, Any]] = {
+        "commit": {seed: cell["commit"] for seed, cell in cells.items()},
+        "processor": {seed: processor_of(cell) for seed, cell in cells.items()},
+    }
     dials = {seed: cell["dials"] for seed, cell in cells.items() if cell.get("dials")}
     for name in sorted(set().union(*dials.values()) - {"seed"}):
         parts[name] = {seed: own.get(name) for seed, own in dials.items()}

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from ablation import is_arm
 from differences import Ahead, ahead, interval
-from link_cells import METRICS, Runs, commits, comparable, mixed
+from link_cells import METRICS, Runs, comparable, mixed
 from link_pictures import against_time, by_degree
-from pages import measured, table
+from pages import header_of, measured, table
 
 from graphsvc.report import Row, as_report
 from kge.ranks import BUCKETS
@@ -63,13 +63,13 @@ Dials of `transra` that follow from these triples, of its longest training; othe
 _DEGREES = "Test MRR by the number of training triples that the entity asked for is in."
 
 
-def write(folder: Path, runs: Sequence[Runs], command: str, header: Mapping[str, Any]) -> None:
+def write(folder: Path, runs: Sequence[Runs], command: str, dials: Mapping[str, Any]) -> None:
     """README.md, two pictures and differences.json. Raises `SystemExit` without a run."""
     if not runs:
         raise SystemExit("error: --page has nothing to show: no cell of these files is measured")
     folder.mkdir(parents=True, exist_ok=True)
     cells = [cell for run in runs for cell in run.cells.values()]
-    about = {**header, "commit": commits(cells)}
+    about = header_of(cells, dials)
     compared = list(differences(runs))
     against_time(folder / "curves.png", runs)
     by_degree(folder / "degree.png", runs, _degrees(runs))
@@ -271,7 +271,7 @@ def _mixed(runs: Sequence[Runs]) -> Iterator[str]:
     """Which intervals are over seeds that were not measured alike."""
     lines = [f"- `{run.label}`: {'; '.join(told)}" for run in runs if (told := mixed(run.cells))]
     if lines:
-        said = "These means are over seeds that were not measured by the same code or dials:"
+        said = "These means are over seeds that were not measured alike:"
         yield "\n".join([said, "", *lines])
 
 

@@ -31,12 +31,12 @@ import printed
 import timed
 from ablation import ARMS, is_arm, with_dials
 from differences import interval
-from link_cells import METRICS, cell_name, commits, mixed, read, write_ranks
+from link_cells import METRICS, cell_name, mixed, read, write_ranks
 from models import MODELS, chosen, left_out, model
+from pages import header_of
 from rich.table import Table
 
 from api.memory import machine, size
-from api.provenance import header
 from graphsvc.report import Row, as_report
 from kge.drilldown import drill_down
 from kge.errors import KgeError
@@ -198,8 +198,7 @@ def report_of(
         "unseen_relations": list(data.unseen_relations),
         "validation_sample": min(SAMPLE, len(data.valid)),
     }
-    head = {**header(dials), "commit": commits(found.values())}
-    report = as_report(rows_of(found.values()), head)
+    report = as_report(rows_of(found.values()), header_of(found.values(), dials))
     by_cell = {
         key: {name: cell[key] for name, cell in found.items() if key in cell}
         for key in ("curve", "dials", "reasons")
@@ -239,7 +238,7 @@ def run(options: argparse.Namespace) -> grid.Outcome:
     grid.console.print(f"all figures and curves: {options.json}")
     if options.page:
         runs = read(options.out / "cells", digest(options))
-        link_pages.write(options.page, runs, _command(options), report["header"])
+        link_pages.write(options.page, runs, _command(options), report["header"]["dials"])
         grid.console.print(f"page: {options.page / 'README.md'}")
     return outcome
 

@@ -1,11 +1,12 @@
 """A benchmark's report as a Markdown page.
 
-Takes a report and words about it, gives text; never measures anything.
+Takes a report, its cells, and words about it; gives text and a header; never measures anything.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from api.provenance import header
 from graphsvc.report import Row
 
 #: From here on figures have no decimals.
@@ -23,8 +24,7 @@ def page(
 ) -> str:
     """Title, words, machine, and a table of the rows that stand for all runs.
 
-    `header` is that of the report; its `commit` may name several, where cells were measured anew;
-    `models` is what the rows' models are.
+    `header` is that of the report; `models` is what the rows' models are.
     """
     lines = [
         f"# {title}",
@@ -38,6 +38,22 @@ def page(
     ]
     lines += [f"| {' | '.join(cells)} |" for cells in cells_of(rows)]
     return "\n".join(lines) + "\n"
+
+
+def header_of(cells: Iterable[Mapping[str, Any]], dials: Mapping[str, Any]) -> dict[str, Any]:
+    """A report's header: this machine, but commits and processors are those of the cells.
+
+    Cells may have been measured by several of either, at different times.
+    """
+    head, told = header(dials), list(cells)
+    head["commit"] = ", ".join(sorted({cell["commit"] for cell in told}))
+    head["machine"]["processor"] = "; ".join(sorted({processor_of(cell) for cell in told}))
+    return head
+
+
+def processor_of(cell: Mapping[str, Any]) -> str:
+    """On what a cell was measured."""
+    return str(cell.get("processor", "a processor that was not recorded"))
 
 
 def measured(command: str, header: Mapping[str, Any]) -> str:

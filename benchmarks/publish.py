@@ -10,10 +10,9 @@ from typing import Any
 
 import grid
 import orjson
-from pages import cells_of, page
+from pages import cells_of, header_of, page
 from rich.table import Table
 
-from api.provenance import header
 from graphsvc.report import Row, as_report
 
 
@@ -45,8 +44,7 @@ def publish(
 
     The report's commit names those of all cells, which may have been measured at several.
     """
-    head = header(dials)
-    head["commit"] = ", ".join(sorted({cell["commit"] for cell in cells.values()}))
+    head = header_of(cells.values(), dials)
     report = orjson.dumps(as_report(rows, head), option=orjson.OPT_INDENT_2)
     (folder / f"{about.name}.json").write_bytes(report)
     text = page(about.title, about.words, about.command, rows, head, models=about.models)

@@ -11,6 +11,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import grid
 import printed
 
+from api.provenance import processor
+
 
 class Expected(Exception):
     pass
@@ -77,7 +79,7 @@ def test_other_data_or_dials_are_another_cell(tmp_path: Path):
     assert grid.digest_of([moved, files[1]]) != before
 
 
-def test_a_cell_says_of_which_commit_it_is(options: Namespace, capsys, monkeypatch):
+def test_a_cell_says_of_which_commit_and_processor_it_is(options: Namespace, capsys, monkeypatch):
     checkout = ["a"]
     monkeypatch.setattr(grid, "commit", lambda: checkout[-1])
 
@@ -87,6 +89,7 @@ def test_a_cell_says_of_which_commit_it_is(options: Namespace, capsys, monkeypat
 
     cells = {"before": dict, "while": pulled, "after": dict}
     found = grid.measure(cells, options).found
+    assert found["after"]["processor"] == processor() != ""
     told = {name: cell["commit"] for name, cell in found.items()}
     assert told == {"before": "a", "while": "a..b", "after": "b"}
     [warning] = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]

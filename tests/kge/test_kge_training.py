@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import apart
 import kge_training
 import training_quality
+import training_speed
 from link_cells import cell_name
 from popular import popular_triples
 from products import operations
@@ -86,7 +88,18 @@ def options(tmp_path: Path):
     return kge_training.arguments().parse_args([*given, *more])
 
 
-def test_all_cells_become_rows_a_page_and_pictures(options):
+@pytest.fixture
+def half(monkeypatch) -> Callable[[bool], None]:
+    """Whether the processor is said to multiply half precision."""
+
+    def say(has: bool) -> None:
+        monkeypatch.setattr(training_speed, "has_bfloat16", lambda: has)
+
+    return say
+
+
+def test_all_cells_become_rows_a_page_and_pictures(options, half):
+    half(True)
     asked = kge_training.asked_of(options, SMALL)
     found = kge_training.measure(asked, options, inline).found
     kge_training.write(found, asked, options.out, "command")
@@ -128,6 +141,22 @@ def test_all_cells_become_rows_a_page_and_pictures(options):
     assert (again.found, again.failed) == (found, {})
     for picture in ("growth.png", "quality.png"):
         assert (options.out / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_half_precision_is_measured_where_a_processor_has_it(options, half):
+    one_turn = replace(SPEED, repeats=2, threads=(1,))
+    asked = kge_training.asked_of(options, replace(SMALL, speed=one_turn))
+    graph = asked.graphs()[:1]
+    found = {}
+    for turn, (cell, work) in enumerate(training_speed.cells(graph, one_turn, inline).items()):
+        half(turn == 1)
+        found[cell] = work()
+    rows = training_speed.rows_of(found, graph, one_turn)
+    seeds = {"float32": [], "bfloat16": []}
+    for row in rows:
+        if row.metric == "speed_ratio_to_pykeen":
+            seeds[row.split.partition("/")[2]].append(row.seed)
+    assert seeds == {"float32": [1, 2, "all"], "bfloat16": [2, "all"]}
 
 
 def test_a_listing_names_the_cells_of_quality_too(options, capsys):
