@@ -26,7 +26,7 @@ from graphsvc.db import Database  # noqa: E402  (after the import hook)
 from migrations import upgrade  # noqa: E402  (after the import hook)
 
 #: Folders whose tests are of tensors.
-_CHECKED = ("kge", "ranking")
+_CHECKED = ("benchmarks", "kge", "ranking")
 
 
 @pytest.fixture(scope="session")

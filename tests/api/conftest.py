@@ -47,7 +47,7 @@ class Trained:
 
 
 @pytest.fixture(scope="session")
-def nursery(
+def trained_once(
     postgres: Postgres, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], Trained]:
     """What was trained on a kind of database, once: to be copied, since tests write to theirs."""
@@ -55,7 +55,7 @@ def nursery(
     @cache
     def on(kind: str) -> Trained:
         url = postgres.create() if kind == "postgresql" else ""
-        return _train(_settings(tmp_path_factory.mktemp("nursery") / "data", url))
+        return _train(_settings(tmp_path_factory.mktemp("trained") / "data", url))
 
     return on
 
@@ -63,12 +63,12 @@ def nursery(
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
 def trained(
     request: pytest.FixtureRequest,
-    nursery: Callable[[str], Trained],
+    trained_once: Callable[[str], Trained],
     postgres: Postgres,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Trained]:
     """The planted world, ingested over HTTP and trained twice; the second trio is live."""
-    made = nursery(request.param)
+    made = trained_once(request.param)
     folder = tmp_path_factory.mktemp("service") / "data"
     shutil.copytree(made.settings.data_dir, folder)
     url = made.settings.database_url and postgres.copy(made.settings.database_url)

@@ -177,7 +177,7 @@ def test_the_page_has_all_models_classes_degrees_relations_and_pictures(
     assert "- `--minutes 45 --model rotate transra --seeds 1`" in text
     assert text.count(COMMAND) >= 5, "above each"
     assert re.search(r"at commit c0ffee on \d+ cores \(x86\)", text)
-    assert "not measured by the same" not in text
+    assert "not measured alike" not in text
     for picture in ("curves.png", "degree.png"):
         assert f"]({picture})" in text
         assert (folder / picture).read_bytes().startswith(b"\x89PNG")
