@@ -5,6 +5,7 @@ acknowledged transaction survives a power cut (synchronous FULL) and writers tak
 first statement (BEGIN IMMEDIATE), so none fails halfway because another was faster.
 """
 
+import logging
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -221,6 +222,22 @@ def _shorten(original: BaseException, wrapped: BaseException) -> None:
 
 def _first_line(text: str) -> str:
     return text.strip().partition("\n")[0]
+
+
+def _log_shortly(record: logging.LogRecord) -> bool:
+    """Keep an error that psycopg only logs as short as one that it raises.
+
+    It logs what PostgreSQL says of a COPY that had failed already: whole, with the row.
+    """
+    if isinstance(record.args, tuple):
+        record.args = tuple(
+            type(each).__name__ if isinstance(each, _UNUSABLE) else each for each in record.args
+        )
+    record.msg, record.args = _first_line(record.getMessage()), None
+    return True
+
+
+logging.getLogger("psycopg").addFilter(_log_shortly)
 
 
 def _preparing_sqlite(patience: float) -> Callable[[DBAPIConnection, ConnectionPoolEntry], None]:

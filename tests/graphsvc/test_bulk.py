@@ -78,6 +78,30 @@ def test_a_connection_that_is_lost_within_a_copy(
 
 
 @pytest.mark.parametrize(
+    ("value", "told"), [("1", "refused"), (PERSONAL, "InvalidTextRepresentation")]
+)
+def test_what_the_driver_logs_of_a_copy_that_has_failed_quotes_no_row(
+    database: Database, caplog: pytest.LogCaptureFixture, value: str, told: str
+) -> None:
+    """The driver raises the error that came first, and logs the server's."""
+    _make_refusal(database, "RAISE 'refused' USING DETAIL = NEW;")
+    with (  # noqa: PT012  (the trigger comes first)
+        caplog.at_level(logging.DEBUG),
+        pytest.raises(InterruptedError) as error,
+        database.transaction() as connection,
+    ):
+        connection.exec_driver_sql(STAGING.make)
+        _refuse(connection, "staged_here")
+        driver = connection.connection.driver_connection
+        with driver.cursor() as cursor, cursor.copy(STAGING.copy) as copy:
+            copy.write(f"{PERSONAL}\t{value}\n" * 200_000)
+            raise InterruptedError
+    assert "error ignored" in caplog.text
+    assert told in caplog.text
+    _is_silent(error, caplog)
+
+
+@pytest.mark.parametrize(
     "row",
     [
         (f"{PERSONAL}\0", 1),
