@@ -79,7 +79,7 @@ graph = Graph(
     ids=np.array([str(n) for n in range(count)], object),
     snapshot_rows=np.arange(count, dtype=np.int32),
 )
-config = TransRAConfig(dim=8, relation_dim=8, block=16, batch=32, negatives=8, epochs=20.0)
+config = TransRAConfig(dim=8, relation_dim=8, block=16, batch=32, negatives=8, epochs=5.0)
 training = Training(graph, config)
 file, pause = Path(sys.argv[1]), float(sys.argv[2])
 trace = load(training, file)["trace"] if file.exists() else []
@@ -106,7 +106,7 @@ def test_killed_with_signal_9_it_ends_with_the_identical_trace(tmp_path: Path):
     straight = child(tmp_path / "straight.safetensors", 0.0)
     expected = json.loads(straight.communicate(timeout=120)[0].splitlines()[-1])
     file = tmp_path / "killed.safetensors"
-    running = child(file, 0.01)
+    running = child(file, 0.02)
     assert running.stdout is not None
     running.stdout.readline()  # it is training
     time.sleep(0.4)
