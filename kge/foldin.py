@@ -42,8 +42,8 @@ _CHUNK = 64
 #: many multiplications, since a product runs from the cache.
 _DENSE = 8
 
-#: Up to how many rows a run is short.
-_SHORT = 16
+#: Up to how many rows a run is short, and up to how many runs are few.
+_SHORT, _FEW = 16, 64
 
 
 class FoldInEdges(NamedTuple):
@@ -277,11 +277,13 @@ def _sums(values: NDArray[np.float64], first: NDArray[np.int64]) -> NDArray[np.f
     """Sums over runs of rows, given where each begins."""
     if not len(first):
         return values[:0]
+    if values.ndim == 1 or len(first) <= _FEW:
+        return np.asarray(np.add.reduceat(values, first, axis=0))
     length = np.diff(np.append(first, len(values)))
     longest = int(length.max())
-    if values.ndim == 1 or longest > _SHORT:
+    if longest > _SHORT:
         return np.asarray(np.add.reduceat(values, first, axis=0))
-    # The second rows of all runs, then the third ones: `reduceat` is slow at runs of few rows.
+    # The second rows of all runs, then the third ones: `reduceat` is slow at many runs of few rows.
     sums = values[first]
     for place in range(1, longest):
         runs = np.flatnonzero(length > place)
