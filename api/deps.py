@@ -40,9 +40,13 @@ class Services:
         return self.schemas.present
 
 
-def services_of(request: Request) -> Services:
-    """The services of the app that a request came to."""
-    return request.app.state.services
+async def services_of(request: Request) -> Services:
+    """The services of the app that a request came to.
+
+    Asynchronous, like all that waits for nothing: what is not gets a thread for each request.
+    """
+    services: Services = request.app.state.services
+    return services
 
 
 async def body_of(request: Request) -> bytes:

@@ -17,7 +17,7 @@ _MOST_TOLD = 20
 _LONGEST_ECHO = 80
 
 
-def known_only(request: Request) -> None:
+async def known_only(request: Request) -> None:
     """Raise `Invalid` for a query parameter that the route does not name."""
     if not request.query_params:
         return

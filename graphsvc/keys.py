@@ -10,7 +10,7 @@ import re
 import secrets
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from graphsvc.db import wait_for_writers
 from graphsvc.errors import KeyMissing
@@ -18,6 +18,8 @@ from graphsvc.ids import is_storable
 from graphsvc.tables import api_keys
 
 _KEY = re.compile(r"gs_([0-9a-f]{16})_([0-9a-f]{64})")
+#: Made once: every request asks this.
+_HASH = select(api_keys.c.hash).where(api_keys.c.id == bindparam("id"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ def verify(connection: Connection, presented: str) -> str | None:
     if parts is None:
         return None
     public_id, secret = parts.groups()
-    stored = connection.scalar(select(api_keys.c.hash).where(api_keys.c.id == public_id))
+    stored = connection.scalar(_HASH, {"id": public_id})
     # An unknown id takes as long as a wrong secret.
     same = hmac.compare_digest(_hash(secret), stored or "0" * 64)
     return public_id if same and stored else None

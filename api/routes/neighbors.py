@@ -1,8 +1,7 @@
 """Who is near: GET .../neighbors for one entity, POST /v1/neighbors for up to 100 at once."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import orjson
@@ -199,11 +198,20 @@ class QueriesIn(BaseModel):
     )
 
 
-@dataclass(frozen=True)
-class Asked:
+class Asked(NamedTuple):
     """What the query of a GET asks for."""
 
-    k: Annotated[int, Query(ge=1, le=MOST_NEIGHBORS)] = 10
+    k: int
+    type_: str | None
+    facet: str
+    relation: str | None
+    direction: Direction | None
+    filter_: str | None
+    explain: bool
+
+
+async def asked_of(
+    k: Annotated[int, Query(ge=1, le=MOST_NEIGHBORS)] = 10,
     type_: Annotated[
         str | None,
         Query(
@@ -212,15 +220,15 @@ class Asked:
             description="by default its own type, the relation's other end, or those that the "
             "filter names",
         ),
-    ] = None
-    facet: Annotated[str, Query(pattern=_FACET, description="a group of relations")] = ALL
+    ] = None,
+    facet: Annotated[str, Query(pattern=_FACET, description="a group of relations")] = ALL,
     relation: Annotated[
         str | None,
         Query(pattern=NAME.pattern, description="who completes (entity, relation, ?), best first"),
-    ] = None
+    ] = None,
     direction: Annotated[
         Direction | None, Query(description="out: the entity is the relation's head")
-    ] = None
+    ] = None,
     filter_: Annotated[
         str | None,
         Query(
@@ -228,10 +236,13 @@ class Asked:
             max_length=_LONGEST_FILTER,
             description='JSON, e.g. {"must": [{"attribute": "year", "gte": 1990}]}',
         ),
-    ] = None
+    ] = None,
     explain: Annotated[
         bool, Query(description=f"say why each is near; k is {MOST_EXPLAINED} at most")
-    ] = False
+    ] = False,
+) -> Asked:
+    """Without anything to wait for, and so without a thread of its own."""
+    return Asked(k, type_, facet, relation, direction, filter_, explain)
 
 
 @router.get(
@@ -240,7 +251,7 @@ class Asked:
     response_model=NeighborsOut,
 )
 def get_neighbors(
-    services: ServicesOf, type_: TypeOf, id_: IdOf, asked: Annotated[Asked, Depends()]
+    services: ServicesOf, type_: TypeOf, id_: IdOf, asked: Annotated[Asked, Depends(asked_of)]
 ) -> Any:
     check_type(services, type_)
     question = Question(
