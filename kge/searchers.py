@@ -20,8 +20,9 @@ from kge.kinds import KindName, cells, code_bytes
 
 # Dimensions: n vectors, q queries, d vector, k found.
 
-#: So many times k candidates are compared again by the bundle's own vectors.
-WIDTH: dict[KindName, int] = {"hnsw": 1, "ivf_sq8": 2, "ivf_pq": 10}
+#: So many times k candidates are compared again by the bundle's own vectors. Items that few have
+#: touched lie so near to each other that a byte per coordinate does not tell them apart.
+WIDTH: dict[KindName, int] = {"hnsw": 1, "ivf_sq8": 4, "ivf_pq": 10}
 #: Numbers of neighbors for which recall is stored.
 DEPTHS = (10, 100)
 #: Under a filter so many more have to be found: few of it, and the nearest may lie just beyond.

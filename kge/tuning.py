@@ -39,8 +39,8 @@ from kge.searchers import (
 #: How hard to search, from quick to thorough: HNSW's candidates, or cells that are opened.
 _EFFORTS: dict[KindName, tuple[int, ...]] = {
     "hnsw": (32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536),
-    "ivf_sq8": (4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048),
-    "ivf_pq": (4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048),
+    "ivf_sq8": (4, 8, 16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048),
+    "ivf_pq": (4, 8, 16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048),
 }
 #: Shares of the rows that a filter lets pass for which recall is stored.
 SHARES = (1.0, 0.9, 0.3, 0.1)
@@ -81,10 +81,10 @@ def tune(
     """Build kinds in their order, and take the one that reaches `least_recall` in the least time.
 
     Each searches no harder than it has to. It aims at half the misses that are allowed, since a
-    sample is no more than that. A kind that is quick ends it: others take longer to build. Each is
+    sample is no more than that; where its bytes keep it below, halfway to what it can reach. A kind
+    that is quick ends it: others take longer to build. Each is
     built once, and what takes longest not at all where parts of the rows say that it is in vain.
     """
-    aim = (1.0 + config.least_recall) / 2
     best: Tuned | None = None
     least = inf
     tried: list[tuple[str, float]] = []
@@ -97,7 +97,7 @@ def tune(
                 vain.append(why)
                 continue
             measure = _Measure(choice.kind, build(choice.kind, units, config), units, sample)
-            effort, reached = _least_effort(measure, aim)
+            effort, reached = _least_effort(measure, config.least_recall)
             compared = comparisons(choice.kind, effort, len(units), config)
             if reached >= config.least_recall and compared < least:
                 if best is not None:
@@ -159,17 +159,24 @@ class _Measure:
         return _without(found, own, min(depth, found.shape[1] - 1))
 
 
-def _least_effort(measure: _Measure, aim: float) -> tuple[int, float]:
-    """The least effort that reaches the aim, else the most; and the recall@10 that it reaches."""
-    truth = measure.truth(DEPTHS[0])
-    effort, reached = 0, 0.0
+def _least_effort(measure: _Measure, least: float) -> tuple[int, float]:
+    """The least effort that reaches the aim, and the recall@10 that it reaches.
+
+    The aim lies halfway from the recall that is due to 1; where even the most effort stays below,
+    halfway to what that reaches: to search ever harder tells no better apart what the kind's bytes
+    do not. The most effort where it is below what is due.
+    """
+    truth, aim = measure.truth(DEPTHS[0]), (1.0 + least) / 2
     most = len(measure.units) if measure.kind == "hnsw" else cells(len(measure.units))
     efforts = [effort for effort in _EFFORTS[measure.kind] if effort <= most] or [most]
+    found: list[float] = []
     for effort in efforts:
-        reached = measure.recall(DEPTHS[0], effort=effort, truth=truth)
-        if reached >= aim:
-            break
-    return effort, reached
+        found.append(measure.recall(DEPTHS[0], effort=effort, truth=truth))
+        if found[-1] >= aim:
+            return effort, found[-1]
+    aim = max(least, (least + found[-1]) / 2)
+    place = next((n for n, reached in enumerate(found) if reached >= aim), len(found) - 1)
+    return efforts[place], found[place]
 
 
 def _in_vain(
