@@ -82,8 +82,8 @@ def tune(
 
     Each searches no harder than it has to. It aims at half the misses that are allowed, since a
     sample is no more than that; where its bytes keep it below, halfway to what it can reach. A kind
-    that is quick ends it: others take longer to build. Each is
-    built once, and what takes longest not at all where parts of the rows say that it is in vain.
+    that is quick ends it: others take longer to build. Each is built once, and what takes longest
+    not at all where parts of the rows say that it is in vain.
     """
     best: Tuned | None = None
     least = inf
