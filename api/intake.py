@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 
 from api.gathering import Gathering
 from api.reading.lines import Rows, Unmade
+from api.schemas import TRIES
 from graphsvc.errors import SchemaOutdated
 from graphsvc.ingest import Batch, Rules, Verdict, prepare
 from graphsvc.schema import Schema
@@ -53,12 +54,15 @@ class Intake:
 
     def append(self, prepared: Prepared) -> list[Numbered]:
         """The verdicts, in the order of the rows, of a chunk that is committed by now."""
-        write = self.gathering.append
-        try:
-            verdicts = write(prepared.schema, prepared.batch, now=prepared.now)
-        except SchemaOutdated:
-            prepared = self._prepared(prepared.rows, self.schemas.refresh())
-            verdicts = write(prepared.schema, prepared.batch, now=prepared.now)
+        for _ in range(TRIES - 1):
+            try:
+                return self._appended(prepared)
+            except SchemaOutdated:
+                prepared = self._prepared(prepared.rows, self.schemas.refresh())
+        return self._appended(prepared)
+
+    def _appended(self, prepared: Prepared) -> list[Numbered]:
+        verdicts = self.gathering.append(prepared.schema, prepared.batch, now=prepared.now)
         asked = iter(verdicts)
         return [
             (number, value.verdict if isinstance(value, Unmade) else next(asked))

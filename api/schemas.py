@@ -19,8 +19,9 @@ _log = logging.getLogger("graphsvc.schema")
 
 Result = TypeVar("Result")
 
-#: A schema rarely changes twice while a batch is written.
-_TRIES = 5
+#: How often work is tried while the schema changes. Each try that is lost has seen one more change,
+#: so who loses all of them writes while somebody changes the schema again and again.
+TRIES = 20
 
 
 class Schemas:
@@ -53,7 +54,7 @@ class Schemas:
 
         Raises `SchemaOutdated` if the schema changes as often as the work is tried.
         """
-        for _ in range(_TRIES - 1):
+        for _ in range(TRIES - 1):
             try:
                 return work(self.present)
             except SchemaOutdated:

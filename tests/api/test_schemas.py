@@ -14,11 +14,14 @@ import pytest
 from nursery import nursery
 from running import eventually, free_port
 
-from api.schemas import Schemas
+from api.gathering import Gathering
+from api.intake import Intake
+from api.schemas import TRIES, Schemas
 from api.settings import Settings
 from api.setup import prepare
 from graphsvc.db import Database
-from graphsvc.ingest import ingest
+from graphsvc.errors import SchemaOutdated
+from graphsvc.ingest import Rules, ingest
 from graphsvc.schema import load_schema, to_document
 
 PROMISED_SECONDS = 1.0
@@ -167,6 +170,40 @@ def test_a_process_that_missed_a_change_is_stopped_by_the_log(two: Two) -> None:
 
     assert schemas.under(write) == "accepted"
     assert schemas.present.version == 2
+    database.dispose()
+
+
+class Changing:
+    """A schema that has changed again by the time it was read, as often as it is told to."""
+
+    def __init__(self, two: Two, schemas: Schemas, often: int) -> None:
+        self.two, self.schemas, self.often = two, schemas, often
+
+    @property
+    def present(self):
+        return self._then_change(self.schemas.present)
+
+    def refresh(self):
+        return self._then_change(self.schemas.refresh())
+
+    def _then_change(self, found):
+        if self.often:
+            document = with_wink()
+            document["relations"]["save"]["weight"] = float(self.often + 3)
+            assert self.two.first.put("/v1/schema", json=document).status_code == 200
+            self.often -= 1
+        return found
+
+
+def test_a_chunk_is_tried_until_the_schema_holds_still(two: Two) -> None:
+    database = Database(two.settings.graph_url)
+    changing = Changing(two, Schemas(database), often=7)
+    intake = Intake(gathering=Gathering(database), schemas=changing, rules=Rules())
+    [(number, verdict)] = intake.append(intake.prepare([(1, wink(1))]))
+    assert (number, verdict.status, changing.often) == (1, "accepted", 0)
+    changing.often = TRIES
+    with pytest.raises(SchemaOutdated):
+        intake.append(intake.prepare([(2, wink(2))]))
     database.dispose()
 
 
