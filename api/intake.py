@@ -9,26 +9,16 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import time
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from api.gathering import Gathering
 from api.reading.lines import Rows, Unmade
-from api.schemas import TRIES
-from graphsvc.errors import SchemaOutdated
+from api.schemas import Schemas
 from graphsvc.ingest import Batch, Rules, Verdict, prepare
 from graphsvc.schema import Schema
 
 #: A row's number, and what became of it.
 Numbered = tuple[int, Verdict]
-
-
-class SchemaSource(Protocol):
-    """Where the schema of this process is to be had, and had anew."""
-
-    @property
-    def present(self) -> Schema: ...
-
-    def refresh(self) -> Schema: ...
 
 
 class Prepared(NamedTuple):
@@ -45,7 +35,7 @@ class Intake:
     """The way of chunks into one database, under one set of rules."""
 
     gathering: Gathering
-    schemas: SchemaSource
+    schemas: Schemas
     rules: Rules
 
     def prepare(self, rows: Rows) -> Prepared:
@@ -54,16 +44,13 @@ class Intake:
 
     def append(self, prepared: Prepared) -> list[Numbered]:
         """The verdicts, in the order of the rows, of a chunk that is committed by now."""
-        for _ in range(TRIES - 1):
-            try:
-                return self._appended(prepared)
-            except SchemaOutdated:
-                prepared = self._prepared(prepared.rows, self.schemas.refresh())
-        return self._appended(prepared)
 
-    def _appended(self, prepared: Prepared) -> list[Numbered]:
-        verdicts = self.gathering.append(prepared.schema, prepared.batch, now=prepared.now)
-        asked = iter(verdicts)
+        def write(schema: Schema) -> list[Verdict]:
+            fits = schema.version == prepared.schema.version
+            ready = prepared if fits else self._prepared(prepared.rows, schema)
+            return self.gathering.append(ready.schema, ready.batch, now=ready.now)
+
+        asked = iter(self.schemas.under(write))
         return [
             (number, value.verdict if isinstance(value, Unmade) else next(asked))
             for number, value in prepared.rows

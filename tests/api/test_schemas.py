@@ -173,34 +173,31 @@ def test_a_process_that_missed_a_change_is_stopped_by_the_log(two: Two) -> None:
     database.dispose()
 
 
-class Changing:
+class Changing(Schemas):
     """A schema that has changed again by the time it was read, as often as it is told to."""
 
-    def __init__(self, two: Two, schemas: Schemas, often: int) -> None:
-        self.two, self.schemas, self.often = two, schemas, often
-
-    @property
-    def present(self):
-        return self._then_change(self.schemas.present)
+    def __init__(self, two: Two, database: Database) -> None:
+        super().__init__(database)
+        self.two, self.often = two, 0
 
     def refresh(self):
-        return self._then_change(self.schemas.refresh())
-
-    def _then_change(self, found):
+        found = super().refresh()
         if self.often:
-            document = with_wink()
-            document["relations"]["save"]["weight"] = float(self.often + 3)
-            assert self.two.first.put("/v1/schema", json=document).status_code == 200
             self.often -= 1
+            document = with_wink()
+            document["relations"]["save"]["weight"] = float(self.often + 4)
+            assert self.two.first.put("/v1/schema", json=document).status_code == 200
         return found
 
 
 def test_a_chunk_is_tried_until_the_schema_holds_still(two: Two) -> None:
     database = Database(two.settings.graph_url)
-    changing = Changing(two, Schemas(database), often=7)
+    changing = Changing(two, database)
+    changing.often = 7
     intake = Intake(gathering=Gathering(database), schemas=changing, rules=Rules())
     [(number, verdict)] = intake.append(intake.prepare([(1, wink(1))]))
     assert (number, verdict.status, changing.often) == (1, "accepted", 0)
+    two.first.put("/v1/schema", json=with_wink())  # what is known is outdated
     changing.often = TRIES
     with pytest.raises(SchemaOutdated):
         intake.append(intake.prepare([(2, wink(2))]))
