@@ -18,7 +18,7 @@ tails go through matrices T of their own, an outbound edge has `G = M_r^T M_r + 
 outside of it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -41,6 +41,10 @@ _CHUNK = 64
 #: One product over all used sides costs less than gathering G per pair up to this many times as
 #: many multiplications, since a product runs from the cache.
 _DENSE = 8
+
+#: Edges, or entities, times numbers of a vector that are solved for at once, each of them several
+#: times over in double precision.
+NUMBERS = 1 << 20
 
 #: Up to how many rows a run is short, and up to how many runs are few.
 _SHORT, _FEW = 16, 64
@@ -105,12 +109,18 @@ class FoldIn:
         side = edges.relation.astype(np.int64) + np.where(edges.inverse, sides // 2, 0)
         code = edges.owner * np.int64(sides) + side
         order = np.argsort(code, kind="stable")
-        code, weight = code[order], edges.weight[order].astype(np.float64)
-        first = _starts(code)
-        sums_pd = self.bundle.vectors[edges.other[order]] * weight[:, None]
-        owner, side = np.divmod(code[first], sides)
-        pairs = _Pairs(owner, side, _sums(weight, first), _sums(sums_pd, first))
-        return self._solve(type_name, pairs, np.bincount(edges.owner, minlength=count))
+        code, counts_n = code[order], np.bincount(edges.owner, minlength=count)
+        found_nd = np.empty((count, self.bundle.dim), np.float32)
+        for start, stop, own in _parts(counts_n, self.bundle.dim):
+            rows = order[own]
+            owner, side = np.divmod(code[own], sides)
+            first = _starts(code[own])
+            weight = edges.weight[rows].astype(np.float64)
+            sums_pd = self.bundle.vectors[edges.other[rows]] * weight[:, None]
+            owner, side = owner[first] - start, side[first]
+            pairs = _Pairs(owner, side, _sums(weight, first), _sums(sums_pd, first))
+            found_nd[start:stop] = self._solve(type_name, pairs, counts_n[start:stop])
+        return found_nd
 
     def solve_sums(
         self,
@@ -264,6 +274,16 @@ class _Pairs(NamedTuple):
     weight: NDArray[np.float64]
     #: sum of w t, [p, d]
     sums: NDArray[np.float64]
+
+
+def _parts(counts_n: Int[np.ndarray, "n"], dim: int) -> Iterator[tuple[int, int, slice]]:
+    """Ranges of entities, and where their edges lie; whoever has very many is one alone."""
+    ends, most, start = np.append(0, np.cumsum(counts_n)), max(1, NUMBERS // dim), 0
+    while start < len(counts_n):
+        fits = int(np.searchsorted(ends, ends[start] + most, side="right")) - 1
+        stop = min(max(fits, start + 1), start + most, len(counts_n))
+        yield start, stop, slice(int(ends[start]), int(ends[stop]))
+        start = stop
 
 
 def _starts(sorted_: NDArray[np.int64]) -> NDArray[np.int64]:

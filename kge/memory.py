@@ -7,7 +7,8 @@ What the process holds at this moment has no say: a training that goes on after 
 that did other things before, has to have the dials with which it began, and so has one on another
 machine. A fixed allowance stands for the interpreter and its libraries.
 
-Three moments compete for the peak: grouping edges into queries, a step, and handing the arrays out.
+Four moments compete for the peak: grouping edges into queries, a step, handing the arrays out, and
+folding in who only acts.
 Bytes per edge and per row below are those of the arrays that exist at that moment. Reading files of
 triples (`kge/files.py`) takes less than the first of them.
 """
@@ -19,9 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kge.arrays import FacetArrays
+from kge.bundle import acting
 from kge.config import TransRAConfig
 from kge.errors import MemoryBudget
 from kge.factors import ROWS
+from kge.foldin import NUMBERS
 from kge.frame import Previous
 from kge.losses import SLICE
 from kge.members import alone, together
@@ -41,6 +44,9 @@ _EDGE_GROUPING, _EDGE = 56, 8
 _UNIT_GROUPING, _UNIT = 60, 36
 #: Of one edge in one direction while neighborhoods become sparse rows.
 _EDGE_NEIGHBORS = 60
+#: Of one edge of an entity that is folded in, while all are put in order; and of a number of the
+#: vectors at the other ends of a part of them.
+_EDGE_SETTLING, _NUMBER_SETTLING = 60, 48
 #: Of one row while the model is made: degrees, types and popularity in double precision.
 _ROW_BUILDING = 64
 #: Copies of a touched row in a step: values, gradients, and what the optimizer makes on its way.
@@ -89,6 +95,7 @@ def predict(graph: Graph, config: TransRAConfig, beside: int = 0) -> Plan:
         "step": step,
         # What is handed out are few large arrays, which find no place among freed small ones.
         "arrays": kept + _BESIDE + free + _arrays(graph, config),
+        "settling": kept + _BESIDE + _arrays(graph, config) + _settling(graph, config),
     }
     return Plan(config, max(moments.values()), moments)
 
@@ -118,8 +125,8 @@ def plan(graph: Graph, config: TransRAConfig, room: Room) -> Plan:
     return found
 
 
-def size(arrays: FacetArrays | Previous) -> int:
-    """Bytes of what a training has handed out, or begins with."""
+def size(arrays: FacetArrays | Previous | Graph) -> int:
+    """Bytes of what a training has handed out, begins with, or learns from."""
     held = (getattr(arrays, field.name) for field in fields(arrays))
     return sum(column.nbytes for column in held if isinstance(column, np.ndarray))
 
@@ -128,7 +135,7 @@ def _smaller(config: TransRAConfig) -> TransRAConfig | None:
     """Half the block, or half the negatives; None where both are small."""
     if config.block > _LEAST and config.block >= config.negatives // 8:
         half = config.block // 2
-        return replace(config, block=half, batch=max(half, config.batch // 2))
+        return replace(config, block=half, batch=max(min(half, config.batch), config.batch // 2))
     if config.negatives > _LEAST:
         return replace(config, negatives=config.negatives // 2)
     return None
@@ -205,7 +212,7 @@ def _tables(graph: Graph, config: TransRAConfig) -> int:
 def _step(graph: Graph, config: TransRAConfig) -> int:
     most = Pools(graph, config).most()
     # A block may hold twice its share where one head has very many tails.
-    pairs = 2 * config.batch
+    pairs = 2 * max(config.batch, config.block)
     touched = min(graph.entity_count, 2 * pairs + most)
     rows = touched * config.dim * _ROW_COPIES
     width = config.relation_dim
@@ -228,3 +235,14 @@ def _arrays(graph: Graph, config: TransRAConfig) -> int:
     vectors = graph.entity_count * (config.dim * copies + 2)
     leaning = graph.entity_count * 2 * config.nearest_anchors if config.gate_edges else 0
     return (maps + vectors + leaning) * _FLOAT
+
+
+def _settling(graph: Graph, config: TransRAConfig) -> int:
+    """While those who only act are folded in, a part of them at a time."""
+    settled = acting(graph.relations) if config.settle else ()
+    edges = sum(
+        int(np.count_nonzero((graph.head >= kind.start) & (graph.head < kind.stop)))
+        for kind in graph.types
+        if kind.name in settled
+    )
+    return edges * _EDGE_SETTLING + min(edges * config.dim, NUMBERS) * _NUMBER_SETTLING

@@ -131,11 +131,13 @@ class _Asked(NamedTuple):
         rows, which = np.unique(row[row >= 0], return_inverse=True)
         made[row >= 0] = foldin.solve(self.head_type, len(rows), edges_of(graph, rows))[which]
         new = self.place[row < 0]
+        # Their own past alone: it becomes a vector for each outcome.
+        past = np.isin(told.key, told.key[new])
         made[row < 0], _ = foldin_as_of(
             arrays,
             foldin,
             self.relation,
-            History(told.key, told.tail.astype(np.int32), told.time),
+            History(told.key[past], told.tail[past].astype(np.int32), told.time[past]),
             Queries(told.key[new], told.time[new]),
         )
         return made

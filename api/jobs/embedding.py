@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from api.jobs.steps import Tick, Workshop
 from graphsvc.ids import digest_of_json
 from graphsvc.snapshot import Snapshot, open_snapshot
-from kge.bundle import open_bundle, seal_bundle
+from kge.bundle import ALL, Bundle, open_bundle, seal_bundle
 from kge.errors import CheckpointMismatch
 
 if TYPE_CHECKING:  # these take seconds to import, and only this step needs them
@@ -57,9 +57,8 @@ def embed(
     shop.forget_examples()
     dials = replace(shop.settings.transra, seed=seed)
     room, groups = Room(shop.settings.memory), shop.settings.facets
-    before = None if previous is None else open_bundle(shop.store, previous)
     source = open_snapshot(shop.store, snapshot)
-    begun = begin(source, dials, previous=before, room=room)
+    begun = begin(source, dials, previous=_before(shop, previous), room=room)
     check_groups(graph := begun.graph, groups)
 
     def run(facet: str, training: "Training", *, choose: bool = False) -> _Learned:
@@ -67,16 +66,16 @@ def embed(
         sample = sample_of(source, training.graph)
         return _learn(_Run(facet, training, file, sample), tick, source if choose else None)
 
-    learned = [run("", begun, choose=before is None and dials.prior_edges is None)]
+    learned = [run("", begun, choose=previous is None and dials.prior_edges is None)]
     dials = replace(dials, prior_edges=learned[0].config.prior_edges)
     del begun  # its tables, of which no more than the arrays is needed while facets train
     for name, group in groups.items():
         training = begin_graph(
             group_of(graph, group),
             dials,
-            previous=before if before is not None and name in before.facets else None,
+            previous=_before(shop, previous, facet=name),
             facet=name,
-            room=replace(room, beside=sum(size(one.arrays) for one in learned)),
+            room=replace(room, beside=size(graph) + sum(size(one.arrays) for one in learned)),
         )
         learned.append(run(name, training))
     whole, *others = learned
@@ -93,6 +92,12 @@ def embed(
     for one in learned:
         one.file.unlink(missing_ok=True)
     return digest
+
+
+def _before(shop: Workshop, digest: str | None, facet: str = ALL) -> Bundle | None:
+    """The bundle to begin with, if it has that facet; opened each time, since it fills memory."""
+    bundle = None if digest is None else open_bundle(shop.store, digest)
+    return bundle if bundle is not None and (facet == ALL or facet in bundle.facets) else None
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,27 @@ def test_many_entities_over_many_sides_equal_least_squares(split_bundle: Bundle)
     assert apart.max() < 1e-5
 
 
+@pytest.mark.parametrize("numbers", [1, 40, 4 * 600])
+def test_in_parts_it_is_the_same(
+    split_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, numbers: int
+):
+    """One edge at a time, ten, or all; somebody has none, and somebody more than a part holds."""
+    draw = np.random.default_rng(6)
+    size, count = 600, 150
+    owner = np.where(draw.random(size) < 0.2, 7, draw.integers(8, count, size)).astype(np.int32)
+    edges = FoldInEdges(
+        owner,
+        draw.integers(0, 2, size).astype(np.int16),
+        draw.integers(0, 12, size).astype(np.int32),
+        draw.random(size) < 0.5,
+        np.ones(size, np.float32),
+    )
+    whole = FoldIn(split_bundle, FREE).solve("film", count, edges)
+    monkeypatch.setattr("kge.foldin.NUMBERS", numbers)
+    parts = FoldIn(split_bundle, FREE).solve("film", count, edges)
+    np.testing.assert_allclose(parts, whole, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("dense", [0, 10**6])
 def test_both_ways_to_sum_the_matrices_agree(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch, dense: int

@@ -47,16 +47,21 @@ print(json.dumps([before, predicted, told("VmHWM") - before]))
 """
 
 
-def random_graph(entities: int, edges: int, relations: int) -> Graph:
+def random_graph(entities: int, edges: int, relations: int, kind: str = "alike") -> Graph:
+    """All of one type, or half of them act upon the other half."""
     draw = np.random.default_rng(0)
+    split = entities // 2 if kind == "acting" else 0
+    types = [TypeRange("actor", 0, split), TypeRange("entity", split, entities)]
     return Graph(
-        head=draw.integers(entities, size=edges),
+        head=draw.integers(split or entities, size=edges),
         relation=draw.integers(relations, size=edges),
-        tail=(entities * draw.random(edges) ** 2).astype(np.int64),
+        tail=split + ((entities - split) * draw.random(edges) ** 2).astype(np.int64),
         weight=np.ones(edges, np.float32),
-        types=[TypeRange("entity", 0, entities)],
+        types=types if split else types[1:],
         relations=[
-            RelationInfo(name=f"r{n}", head="entity", tail="entity", source="onsite")
+            RelationInfo(
+                name=f"r{n}", head="actor" if split else "entity", tail="entity", source="onsite"
+            )
             for n in range(relations)
         ],
         ids=np.array([f"e{n}" for n in range(entities)], object),
@@ -81,6 +86,8 @@ FACTS = {
             (100_000, 500_000, 20),
             {"loss": "margin", "batch": 8192, "block": 8192, "negatives": 8192},
         ),
+        # Half of them only act, and are folded in when all is learned.
+        ((500_000, 2_000_000, 20, "acting"), {}),
         ((30_000, 300_000, 200), FACTS),
         ((30_000, 300_000, 200), FACTS | {"dim": 512, "relation_dim": 512, "members": 2}),
     ],
@@ -102,6 +109,15 @@ def test_the_peak_is_predicted_within_a_fifth(tmp_path: Path, size, dials):
     assert 0.8 < LIBRARIES / before < 1.2, before // MIB
     assert 0.8 < predicted / taken < 1.2, (predicted // MIB, taken // MIB)
     assert taken > LIBRARIES // 2, "the larger part should be of the sizes"
+
+
+def test_a_batch_never_grows_by_being_shrunk():
+    """Blocks larger than a batch, as small graphs have them."""
+    graph = random_graph(50_000, 100_000, 4)
+    config = TransRAConfig(negatives=16_384, block=8192, batch=256)
+    found = plan(graph, config, Room(predict(graph, config).peak - 60 * MIB)).config
+    assert found.block < config.block
+    assert found.batch <= config.batch
 
 
 # Whole precision has the scores of some queries at a time, so there is less to be had.
