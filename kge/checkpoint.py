@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from graphsvc.ids import digest_of_json
@@ -47,9 +47,16 @@ def save(training: Training, file: Path, extra: Mapping[str, Any] | None = None)
 def load(training: Training, file: Path) -> dict[str, Any]:
     """Bring a training to where `save` left it; gives the caller's `extra`.
 
-    Raises `CheckpointMismatch` for a file that another graph, other dials or another version wrote.
+    Raises `CheckpointMismatch` for a file that another graph, other dials or another version wrote,
+    and for one that is damaged.
     """
-    with safe_open(file, framework="pt") as opened:
+    try:
+        opening = safe_open(file, framework="pt")
+    except SafetensorError as error:
+        raise CheckpointMismatch(
+            f"checkpoint {file.name} is damaged ({error}); delete it to begin anew"
+        ) from error
+    with opening as opened:
         numbers = json.loads((opened.metadata() or {}).get(_NUMBERS, "{}"))
         if numbers.get("identity") != identity(training):
             raise CheckpointMismatch(

@@ -59,6 +59,20 @@ def test_another_training_is_refused_and_left_as_it_was(make_snapshot, tmp_path:
         np.testing.assert_array_equal(other.trained().arrays().vectors, before)
 
 
+@pytest.mark.parametrize("damage", [b"", b"half", None])
+def test_a_damaged_file_is_refused_and_nothing_is_taken_of_it(
+    make_snapshot, tmp_path: Path, damage: bytes | None
+):
+    file = tmp_path / "training.safetensors"
+    training = Training(graph_of_snapshot(make_snapshot(EDGES)), SMALL)
+    save(training, file)
+    file.write_bytes(file.read_bytes()[:-100] if damage is None else damage)
+    before = training.trained().arrays().vectors.copy()
+    with pytest.raises(CheckpointMismatch, match=r"training\.safetensors is damaged"):
+        load(training, file)
+    np.testing.assert_array_equal(training.trained().arrays().vectors, before)
+
+
 _CHILD = """
 import json, sys, time
 from pathlib import Path
