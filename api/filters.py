@@ -40,8 +40,8 @@ _TESTS = ("equals", "in_", *_RANGE, "exists")
 
 Name = Annotated[str, StringConstraints(pattern=NAME.pattern)]
 Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_LENGTH, pattern=ID_PATTERN)]
-Value = str | int | float | bool
 Number = Annotated[float, Field(allow_inf_nan=False)]
+Value = str | int | Number | bool
 
 
 class Filter(BaseModel):

@@ -168,6 +168,10 @@ class QueryIn(BaseModel):
     def _is_about_one(self) -> "QueryIn":
         if (self.entity is None) == (self.vector is None):
             raise ValueError("should have an entity or a vector, and not both")
+        if self.vector_type is not None and self.vector is None:
+            raise ValueError("should have vector_type beside a vector alone: an entity has a type")
+        if self.explain and self.vector is not None:
+            raise ValueError("should ask to explain an entity alone: a vector has no edges")
         return self
 
 

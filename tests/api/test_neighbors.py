@@ -177,6 +177,12 @@ def test_a_vector_finds_what_its_entity_finds(http: httpx.Client, bundle) -> Non
         ({"vector": [1.0, 2.0], "type": "film"}, 422, "vector should have"),
         ({"vector": [1.0]}, 422, "type should be one of film, thing, user, received nothing"),
         ({"vector": [1.0], "relation": "click"}, 422, "vector_type"),
+        (
+            {"entity": {"type": "film", "id": "d1"}, "vector_type": "film"},
+            422,
+            "vector_type beside a vector alone",
+        ),
+        ({"vector": [1.0], "type": "film", "explain": True}, 422, "explain an entity alone"),
         ({"entity": {"type": "film", "id": "d1"}, "facet": "likes"}, 422, "facet should be"),
         ({"entity": {"type": "film", "id": "d1"}, "relation": "klick"}, 422, "relation should be"),
         ({"entity": {"type": "thing", "id": "drama"}, "relation": "click"}, 422, "leads"),
