@@ -31,6 +31,7 @@ from pictures import by_refresh
 from publish import About, publish
 from stability import as_frame, edges_of, procrustes, stability
 
+from api import threads
 from api.demo.data import FILES, PACKAGE, fetch
 from api.errors import ApiError
 from api.settings import read_settings
@@ -242,6 +243,7 @@ def _share_of_movielens(bench: Bench, seed: int) -> Mapping[str, Any]:
 def _share_of_triples(bench: Bench, seed: int) -> Mapping[str, Any]:
     options = bench.options
     data = read_triples(options.train, options.valid, options.test)
+    threads.cap(options.threads)
 
     def judge(bundle: Bundle) -> dict[str, float]:
         known = [data.train, data.valid, data.test]

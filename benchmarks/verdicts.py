@@ -20,18 +20,18 @@ KEPT, FELL, OPEN = "kept", "fell", "not decided"
 _WORDS = f"""
 ## Kept, or fell
 
-`kept`: the whole 95 % interval of `auc_change` lies above -{MARGIN:g}, over seeds where there are
-two or more, else over users; `fell`: all of it lies below; `{OPEN}`: -{MARGIN:g} is in it. All
-refreshes together are kept where each is, and fell where one did. A ranker whose `auc_lift` is not
-above 0 reads nothing from its vectors, and keeps nothing by it.
+`kept`: all 95 % intervals of `auc_change` lie wholly above -{MARGIN:g}, that over seeds and that of
+each seed over users; `fell`: all of them lie below; `{OPEN}`: neither. All refreshes together are
+kept where each is, and fell where each did. A ranker whose `auc_lift` is not above 0 by the same
+intervals reads nothing from its vectors, and keeps nothing by it.
 """
 
 
-def verdict(row: Row) -> str:
-    """Of one change, by its interval."""
-    if row.lo is not None and row.lo > -MARGIN:
+def verdict(rows: Sequence[Row]) -> str:
+    """Of one change, by all of its intervals; a row without one decides nothing."""
+    if all(row.lo is not None and row.lo > -MARGIN for row in rows):
         return KEPT
-    if row.hi is not None and row.hi < -MARGIN:
+    if all(row.hi is not None and row.hi < -MARGIN for row in rows):
         return FELL
     return OPEN
 
@@ -40,14 +40,19 @@ def verdicts(rows: Sequence[Row]) -> dict[str, dict[str, str]]:
     """`way / arm` -> refresh, or `all` -> verdict; refreshes in their order."""
     told: dict[str, dict[str, str]] = {}
     for row in _whole(rows, "auc_change"):
-        told.setdefault(row.model, {})[row.split.removeprefix("refresh=")] = verdict(row)
+        asked = _alike(rows, row)
+        told.setdefault(row.model, {})[row.split.removeprefix("refresh=")] = verdict(asked)
     return {name: each | {"all": _together(list(each.values()))} for name, each in told.items()}
 
 
 def _together(each: Sequence[str]) -> str:
-    if FELL in each:
-        return FELL
-    return KEPT if set(each) == {KEPT} else OPEN
+    return each[0] if len(set(each)) == 1 else OPEN
+
+
+def _alike(rows: Sequence[Row], row: Row) -> list[Row]:
+    """A figure over all seeds, and that of each."""
+    same = (row.metric, row.split, row.model)
+    return [one for one in rows if (one.metric, one.split, one.model) == same]
 
 
 def refused(rows: Sequence[Row]) -> dict[str, list[str]]:
@@ -74,8 +79,8 @@ def _table(rows: Sequence[Row], told: Mapping[str, Mapping[str, str]]) -> str:
     refreshes = [name for name in next(iter(told.values())) if name != "all"]
     lines = []
     for name, each in told.items():
-        lift = lifts[name]
-        above = "yes" if lift.lo is not None and lift.lo > 0 else "no"
+        seen = _alike(rows, lifts[name])
+        above = "yes" if all(one.lo is not None and one.lo > 0 for one in seen) else "no"
         shown = [
             f"{changes[name, f'refresh={n}'].value:+.4f} {each[n]}" if n in each else ""
             for n in refreshes
