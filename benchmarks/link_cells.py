@@ -139,15 +139,25 @@ def mixed(cells: Mapping[int, Mapping[str, Any]]) -> list[str]:
 
     A cell that was measured once is not measured again by other code, so this may be.
     """
+    commits = {"commit": {seed: cell["commit"] for seed, cell in cells.items()}}
+    return [
+        f"{name} {', '.join(f'{value} (seed {seed})' for seed, value in told.items())}"
+        for name, told in (commits | _kind(cells)).items()
+        if len(set(told.values())) > 1
+    ]
+
+
+def unlike(cells: Mapping[int, Mapping[str, Any]]) -> bool:
+    """Whether seeds differ in processor or dials: an interval over them would be of nothing."""
+    return any(len(set(told.values())) > 1 for told in _kind(cells).values())
+
+
+def _kind(cells: Mapping[int, Mapping[str, Any]]) -> dict[str, dict[int, Any]]:
+    """What was trained and where, name -> seed -> value."""
     parts: dict[str, dict[int, Any]] = {
-        "commit": {seed: cell["commit"] for seed, cell in cells.items()},
         "processor": {seed: processor_of(cell) for seed, cell in cells.items()},
     }
     dials = {seed: cell["dials"] for seed, cell in cells.items() if cell.get("dials")}
     for name in sorted(set().union(*dials.values()) - {"seed"}):
         parts[name] = {seed: own.get(name) for seed, own in dials.items()}
-    return [
-        f"{name} {', '.join(f'{value} (seed {seed})' for seed, value in told.items())}"
-        for name, told in parts.items()
-        if len(set(told.values())) > 1
-    ]
+    return parts

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from ablation import is_arm
 from differences import Ahead, ahead, interval
-from link_cells import METRICS, Runs, comparable, mixed
+from link_cells import METRICS, Runs, comparable, mixed, unlike
 from link_pictures import against_time, by_degree
 from pages import header_of, measured, table
 
@@ -110,8 +110,8 @@ def models_table(runs: Sequence[Runs]) -> str:
     lines = []
     for run in runs:
         trained = [cell["training_seconds"] / 60 for cell in run.cells.values()]
-        shown = [_spread(run.values("test", metric)) for metric in METRICS]
-        shown.append(_spread(run.values("valid")))
+        shown = [_spread(run, "test", metric) for metric in METRICS]
+        shown.append(_spread(run, "valid"))
         lines.append(
             (run.name, f"{run.minutes:g}", f"{np.mean(trained):.1f}", str(len(run.cells)), *shown)
         )
@@ -123,13 +123,13 @@ def slices_table(runs: Sequence[Runs], splits: Sequence[str], name: str) -> str:
     """Test MRR by parts of the ranks, a column per model; the highest of a row is bold."""
     lines = []
     for split in splits:
-        found = [run.values(split) for run in runs]
-        if not any(found):
+        means = [np.mean(values) for run in runs if (values := run.values(split))]
+        if not means:
             continue
-        best = max(np.mean(values) for values in found if values)
         shown = [
-            "" if not v else f"**{_spread(v)}**" if np.mean(v) == best else _spread(v)
-            for v in found
+            f"**{told}**" if told and np.mean(run.values(split)) == max(means) else told
+            for run in runs
+            for told in [_spread(run, split)]
         ]
         lines.append((split.partition("=")[2], f"{_ranks(runs, split):,}", *shown))
     return table((name, "ranks", *(run.label for run in runs)), lines, left=1)
@@ -186,7 +186,7 @@ def relations_table(ours: Runs, rival: Runs) -> str:
         mine, theirs = ours.values(split), rival.values(split)
         lead = f"{np.mean(mine) - np.mean(theirs):+.4f}" if theirs else ""
         name = split.partition("=")[2].replace("|", "\\|")
-        shown = [_spread(values) if values else "" for values in (mine, theirs)]
+        shown = [_spread(run, split) for run in (ours, rival)]
         lines.append((name, f"{_ranks([ours], split):,}", *shown, lead))
     return table(("relation", "ranks", ours.name, rival.name, "difference"), lines, left=1)
 
@@ -268,10 +268,13 @@ def _rows(ours: Runs, other: Runs, found: Ahead) -> Iterator[Row]:
 
 
 def _mixed(runs: Sequence[Runs]) -> Iterator[str]:
-    """Which intervals are over seeds that were not measured alike."""
+    """Which means are over seeds that were not measured alike."""
     lines = [f"- `{run.label}`: {'; '.join(told)}" for run in runs if (told := mixed(run.cells))]
     if lines:
-        said = "These means are over seeds that were not measured alike:"
+        said = (
+            "These means are over seeds that were not measured alike; where they differ in more "
+            "than the commit, they have no interval:"
+        )
         yield "\n".join([said, "", *lines])
 
 
@@ -300,9 +303,14 @@ def _link(folder: Path) -> str:
     return f"[link prediction]({path}#models)"
 
 
-def _spread(values: Sequence[float]) -> str:
+def _spread(run: Runs, split: str, metric: str = "mrr") -> str:
+    """A mean over seeds, with its interval where these are runs of one kind; empty without any."""
+    values = run.values(split, metric)
+    if not values:
+        return ""
     mean, low, high = interval(values)
-    return f"{mean:.4f}" + ("" if low is None or high is None else f" ± {(high - low) / 2:.4f}")
+    sure = low is not None and high is not None and not unlike(run.cells)
+    return f"{mean:.4f}" + (f" ± {(high - low) / 2:.4f}" if sure else "")
 
 
 def _range(ends: tuple[float, float]) -> str:

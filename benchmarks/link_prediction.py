@@ -31,7 +31,7 @@ import printed
 import timed
 from ablation import ARMS, is_arm, with_dials
 from differences import interval
-from link_cells import METRICS, cell_name, mixed, read, write_ranks
+from link_cells import METRICS, cell_name, mixed, read, unlike, write_ranks
 from models import MODELS, chosen, left_out, model
 from pages import header_of
 from rich.table import Table
@@ -147,9 +147,14 @@ def _named(found: Any) -> dict[str, float]:
 
 
 def rows_of(cells: Iterable[Mapping[str, Any]]) -> list[Row]:
-    """A row per metric, split, model and seed, and one over the seeds with its t interval."""
+    """A row per metric, split, model and seed, and one over the seeds with its t interval.
+
+    Without an interval where the seeds are not runs of one kind.
+    """
     values: dict[tuple[str, str, str], dict[int, float]] = {}
+    seeds: dict[str, dict[int, Mapping[str, Any]]] = {}
     for cell in cells:
+        seeds.setdefault(cell["model"], {})[cell["seed"]] = cell
         for split, told in cell["splits"].items():
             for metric in METRICS:
                 key = (cell["model"], split, metric)
@@ -159,6 +164,8 @@ def rows_of(cells: Iterable[Mapping[str, Any]]) -> list[Row]:
         same = {"metric": metric, "unit": "share", "split": split, "model": name}
         rows += [Row(value=value, seed=seed, **same) for seed, value in by_seed.items()]
         mean, low, high = interval(list(by_seed.values()))
+        if unlike(seeds[name]):
+            low = high = None
         rows.append(Row(value=mean, lo=low, hi=high, seed="all", **same))
     return rows
 

@@ -134,7 +134,7 @@ def test_seeds_of_one_interval_that_were_not_measured_alike_are_told(cells: Path
     link_pages.write(tmp_path / "page", read(cells, FILES), COMMAND, {})
     text = (tmp_path / "page" / "README.md").read_text()
     assert re.search(r"at commit beef..c0de, c0ffee on \d+ cores \(arm; x86\)", text)
-    told = text.split("not measured alike:")[1].split("\n\n")[1]
+    told = text.split("they have no interval:")[1].split("\n\n")[1]
     assert told == (
         "- `transr, 10 min`: commit beef..c0de (seed 0), c0ffee (seed 1), c0ffee (seed 2); "
         "processor arm (seed 0), x86 (seed 1), x86 (seed 2); "
