@@ -78,6 +78,7 @@ def measure_evaluation(
         "seconds": [speed._asdict() for speed in own],
         "pykeen_seconds": [speed._asdict() for speed in other],
         "ranks_that_differ": float((ranks != others).mean()),
+        "ranks_apart": float(np.abs(ranks - others).max()),
         "entities": entities,
         "relations": relations,
         "triples": len(asked),

@@ -75,7 +75,7 @@ processes of their own, which take turns; ratios are within a turn, intervals ov
 - `evaluation_ratio_to_pykeen`: queries ranked per second by ours, by those of PyKEEN's
   `RankBasedEvaluator`, on the same PyKEEN TransR. Either's speed is that of three quarters of its
   triples, beyond the first quarter: what a call costs once is in neither. `ranks_that_differ`: the
-  share of realistic ranks that are not equal.
+  share of realistic ranks that are not equal, and `ranks_apart` by how much one is at most.
 
 ![seconds per epoch](growth.png)
 """
@@ -219,6 +219,7 @@ def _evaluation_rows(told: Mapping[str, Any]) -> list[Row]:
     return [
         Row(metric="evaluation_ratio_to_pykeen", value=mean, lo=low, hi=high, unit="ratio", **same),
         Row(metric="ranks_that_differ", value=differ, unit="share", **same),
+        Row(metric="ranks_apart", value=told["ranks_apart"], unit="ranks", **same),
         *speeds,
     ]
 

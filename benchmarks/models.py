@@ -56,6 +56,7 @@ def _train_arm(name: str, own: Mapping[str, Any]) -> Train:
             return (yield from _steps(before, share))
         # A frame holds what a bundle before had: the arm's last part is a refresh of its first.
         yield from _steps(before, _part(share, 0.0, first))
+        taken = before.step
         with TemporaryDirectory(prefix="arm-") as folder:
             trained = before.trained()
             bundle = seal_bundle(
@@ -66,7 +67,8 @@ def _train_arm(name: str, own: Mapping[str, Any]) -> Train:
                 dials=asdict(trained.config),
                 metrics={},
             )
-            return (yield from _steps(begin(None, bundle), _part(share, first, 1.0)))
+            refresh = begin(None, bundle)
+            return (yield from _steps(refresh, _part(share, first, 1.0), taken))
 
     return train
 
@@ -97,12 +99,17 @@ def _begin(
     return training
 
 
-def _steps(training: Training, share: Share | None) -> Generator[Progress, None, Scorer]:
+def _steps(
+    training: Training, share: Share | None, taken: int = 0
+) -> Generator[Progress, None, Scorer]:
+    """All steps; `taken` were there before."""
+
     def so_far() -> Scorer:
         return scorer_of(training.trained().arrays())
 
     for told in training.steps(share):
-        yield replace(told, so_far=so_far if _whole(training) else None)
+        so_far_or_none = so_far if _whole(training) else None
+        yield replace(told, step=taken + told.step, so_far=so_far_or_none)
     return so_far()
 
 

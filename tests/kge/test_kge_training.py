@@ -129,6 +129,7 @@ def test_all_cells_become_rows_a_page_and_pictures(options, half):
     for axis in ("edges", "entities"):
         assert np.isfinite(told["epoch_seconds_slope", "synthetic", axis].value)
     assert told["ranks_that_differ", "synthetic", "entities=40"].value < 0.05
+    assert told["ranks_apart", "synthetic", "entities=40"].value <= 1.5
     ratio = told["evaluation_ratio_to_pykeen", "synthetic", "entities=40"]
     assert ratio.lo <= ratio.value <= ratio.hi
     assert ("lead_at_end", "transra - best rival", "towns") in told

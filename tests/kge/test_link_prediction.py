@@ -174,9 +174,10 @@ def test_the_frame_arm_ends_with_a_refresh_that_keeps_to_the_clock():
         asked.append(next(done))
         return float(asked[-1])
 
-    steps = [told.step for told in MODELS["frame"](graph, seed=0, share=share)]
-    [second] = [n for n, step in enumerate(steps) if n and step == 1]
+    told = list(MODELS["frame"](graph, seed=0, share=share))
+    assert [one.step for one in told] == list(range(1, len(told) + 1)), "of both parts together"
     # Five sixths of the time for the first training, and the refresh has the rest.
+    [second] = [n for n, one in enumerate(told) if n and one.total != told[n - 1].total]
     assert asked[second] == pytest.approx(5 / 6, abs=0.05)
     assert asked[-1] == pytest.approx(1.0, abs=0.03)
 
@@ -244,7 +245,9 @@ def test_all_is_what_can_be_trained_here(files, monkeypatch, capsys):
 
 def test_the_evaluation_cell_compares_the_same_ranks():
     found = measure_evaluation(entities=60, relations=4, triples=1000, sample=640)
+    # Sums in another order decide some near ties the other way, by one place.
     assert found["ranks_that_differ"] < 0.05
+    assert found["ranks_apart"] <= 1.5
     assert found["ratio_lowest"] <= found["ratio"] <= found["ratio_highest"]
     assert (found["triples"], found["pykeen_triples"]) == (1000, 640)
     assert found["ratio"] > 0
