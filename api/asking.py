@@ -180,21 +180,20 @@ class _Asking:
                 f"received {question.entity.type!r}"
             )
         if side is not None:
-            if question.type not in (None, side.tail):
+            others = [name for name in question.types if name != side.tail]
+            if others:
                 raise Invalid(
                     f"type should be {side.tail}, to which {question.relation} leads from "
-                    f"{side.head}, received {question.type!r}"
+                    f"{side.head}, received {others[0]!r}"
                 )
             return [side.tail]
-        wanted = question.type
-        if wanted is None and question.filter is not None and question.filter.names_types:
-            return list(known)
-        if wanted is None and question.entity is not None:
-            wanted = question.entity.type
-        if wanted not in known:
-            came = "nothing" if wanted is None else repr(wanted)
+        own = (question.entity.type,) if question.entity else ()
+        wanted = list(dict.fromkeys(question.types or own))
+        unknown = [name for name in wanted if name not in known]
+        if unknown or not wanted:
+            came = repr(unknown[0]) if unknown else "nothing"
             raise Invalid(f"type should be one of {', '.join(sorted(known))}, received {came}")
-        return [wanted]
+        return wanted
 
     def _search(self, told: list[_Asked | Refused]) -> None:
         """One search for all that ask alike; who cannot be answered becomes a refusal."""

@@ -28,7 +28,9 @@ def neighbors(  # noqa: PLR0913  (an option for each parameter of the route)
     id_: Annotated[str, typer.Argument(metavar="ID")],
     *,
     k: Annotated[int, typer.Option("-k", min=1, max=1000)] = 10,
-    wanted: Annotated[str | None, typer.Option("--type", help="by default TYPE")] = None,
+    wanted: Annotated[
+        list[str] | None, typer.Option("--type", help="by default TYPE; may be repeated")
+    ] = None,
     facet: Annotated[
         str, typer.Option(help="a group of relations of GRAPHSVC_FACETS; all holds every relation")
     ] = "all",
@@ -57,7 +59,7 @@ def neighbors(  # noqa: PLR0913  (an option for each parameter of the route)
     question = Question(
         entity=EntityId(type_, id_),
         k=k,
-        type=wanted,
+        types=tuple(wanted or ()),
         facet=facet,
         relation=relation,
         direction=direction,

@@ -72,11 +72,6 @@ class Filter(BaseModel):
             yield condition
             yield from condition.conditions
 
-    @property
-    def names_types(self) -> bool:
-        """Whether it says something of types, so that more than one may be meant."""
-        return any(condition.type is not None for condition in self.conditions)
-
 
 class Condition(Filter):
     """One thing that holds or does not; or a filter of its own."""

@@ -30,8 +30,8 @@ class Question:
     #: With a relation, the type that a vector stands for.
     vector_type: str | None = None
     k: int = 10
-    #: By default the entity's own, the relation's other end, or those that the filter names.
-    type: str | None = None
+    #: Of which types; by default the entity's own, or the relation's other end.
+    types: tuple[str, ...] = ()
     facet: str = ALL
     relation: str | None = None
     #: Out: the entity is the head of the relation. By default as its type allows, rather out.

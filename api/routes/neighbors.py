@@ -27,6 +27,7 @@ router = APIRouter(prefix="/v1", tags=["neighbors"])
 
 MOST_QUERIES = 100
 MOST_NEIGHBORS = 1000
+_MOST_TYPES = 32
 #: In an address, of which a server takes 64 KiB, and a character may be 12 bytes of it.
 _LONGEST_FILTER = 4_000
 _FACET = r"^[A-Za-z0-9_-]{1,64}$"
@@ -157,7 +158,7 @@ class QueryIn(BaseModel):
         default=None, description="with a relation: the type that the vector stands for"
     )
     k: int = Field(default=10, ge=1, le=MOST_NEIGHBORS)
-    type: Name | None = None
+    type: Name | Annotated[list[Name], Field(min_length=1, max_length=_MOST_TYPES)] | None = None
     facet: str = Field(default=ALL, pattern=_FACET)
     relation: Name | None = None
     direction: Direction | None = None
@@ -206,7 +207,7 @@ class Asked(NamedTuple):
     """What the query of a GET asks for."""
 
     k: int
-    type_: str | None
+    types: tuple[str, ...]
     facet: str
     relation: str | None
     direction: Direction | None
@@ -216,13 +217,13 @@ class Asked(NamedTuple):
 
 async def asked_of(
     k: Annotated[int, Query(ge=1, le=MOST_NEIGHBORS)] = 10,
-    type_: Annotated[
-        str | None,
+    types: Annotated[
+        list[Name] | None,
         Query(
             alias="type",
-            pattern=NAME.pattern,
-            description="by default its own type, the relation's other end, or those that the "
-            "filter names",
+            max_length=_MOST_TYPES,
+            description="of which type, or several, each as a parameter of its own; by default "
+            "its own, or the relation's other end",
         ),
     ] = None,
     facet: Annotated[str, Query(pattern=_FACET, description="a group of relations")] = ALL,
@@ -246,7 +247,7 @@ async def asked_of(
     ] = False,
 ) -> Asked:
     """Without anything to wait for, and so without a thread of its own."""
-    return Asked(k, type_, facet, relation, direction, filter_, explain)
+    return Asked(k, tuple(types or ()), facet, relation, direction, filter_, explain)
 
 
 @router.get(
@@ -261,7 +262,7 @@ def get_neighbors(
     question = Question(
         entity=EntityId(type_, id_),
         k=asked.k,
-        type=asked.type_,
+        types=asked.types,
         facet=asked.facet,
         relation=asked.relation,
         direction=asked.direction,
@@ -312,7 +313,7 @@ def _question(query: Mapping[str, Any]) -> Question | Exception:
             vector=None if asked.vector is None else _vector(asked.vector),
             vector_type=asked.vector_type,
             k=asked.k,
-            type=asked.type,
+            types=_types(asked.type),
             facet=asked.facet,
             relation=asked.relation,
             direction=asked.direction,
@@ -323,6 +324,10 @@ def _question(query: Mapping[str, Any]) -> Question | Exception:
     except Invalid as error:
         return error
     return question
+
+
+def _types(wanted: str | list[str] | None) -> tuple[str, ...]:
+    return () if wanted is None else (wanted,) if isinstance(wanted, str) else tuple(wanted)
 
 
 def _vector(numbers: Sequence[float]) -> NDArray[np.float32]:

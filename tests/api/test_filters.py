@@ -18,8 +18,6 @@ def test_conditions_are_found_at_every_depth() -> None:
         '{"should": [{"must_not": [{"type": "film"}, {"ids": ["a"]}]}, {"ids": ["b"]}]}'
     )
     assert [c.ids for c in found.conditions if c.ids] == [["a"], ["b"]]
-    assert found.names_types
-    assert not parse_filter("{}").names_types
 
 
 @pytest.mark.parametrize(

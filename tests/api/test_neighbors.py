@@ -47,14 +47,28 @@ def test_a_filter_narrows_the_same_list(http: httpx.Client) -> None:
     ]
 
 
-def test_a_filter_on_types_searches_them_together(http: httpx.Client) -> None:
-    wanted = {"must": [{"type": ["film", "thing"]}], "must_not": [{"ids": ["d1", "c1"]}]}
-    found = near(http, "film", "d2", k=1000, filter=wanted)
+def test_several_types_are_searched_together(http: httpx.Client) -> None:
+    wanted = {"must_not": [{"ids": ["d1", "c1"]}]}
+    found = near(http, "film", "d2", k=1000, type=["film", "thing"], filter=wanted)
+    query = {"entity": {"type": "film", "id": "d2"}, "k": 1000, "filter": wanted}
+    body = {"queries": [query | {"type": ["thing", "film", "thing"]}]}
+    [posted] = http.post("/v1/neighbors", json=body).json()["answers"]
+    assert posted["items"] == found["items"]
     assert {item["type"] for item in found["items"]} == {"film", "thing"}
     assert {"drama", "comedy"} <= set(ids(found))
     assert not {"d1", "c1", "d2"} & set(ids(found))
     distances = [item["distance"] for item in found["items"]]
     assert distances == sorted(distances)
+
+
+def test_a_filter_widens_nothing(http: httpx.Client) -> None:
+    """Two ways to say the same, of which one names types."""
+    plain = {"must": [{"ids": ["d4", "drama"]}]}
+    either = {"should": [{"type": "film"}, {"must_not": [{"type": "film"}]}]}
+    found = near(http, "film", "d2", filter=plain)
+    assert ids(found) == ["d4"]
+    assert near(http, "film", "d2", filter={"must": [*plain["must"], either]}) == found
+    assert ids(near(http, "film", "d2", filter={"must": [{"type": "thing"}]})) == []
 
 
 def test_what_is_new_or_has_changed_is_filtered_too(http: httpx.Client) -> None:

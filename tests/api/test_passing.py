@@ -187,16 +187,22 @@ def test_equal_filters_give_equal_answers(live, known, document, relation) -> No
     answerer = Answerer(live.database, FILM, 200)
 
     def answer(words: dict[str, Any]) -> list[tuple[str, float]]:
-        question = Question(
+        narrowed = Filter.model_validate(words)
+        of_user = Question(
             entity=EntityId("user", "u0"),
-            type="film",
+            types=("film",),
             k=12,
             relation=relation,
-            filter=Filter.model_validate(words),
+            filter=narrowed,
         )
-        found = ask_one(answerer, live.trio(), question)
-        assert (found.plan, found.recall) == ("exact", 1.0)
-        return [(item.id, item.distance) for item in found.items]
+        # Nor does what is asked for by default depend on the words.
+        by_default = Question(entity=EntityId("film", "d1"), k=12, filter=narrowed)
+        told = []
+        for question in (of_user, by_default):
+            found = ask_one(answerer, live.trio(), question)
+            assert (found.plan, found.recall) == ("exact", 1.0)
+            told += [(item.id, item.distance) for item in found.items]
+        return told
 
     first = answer(document)
     passing = {id_ for id_, said in known.items() if passes(Filter(**document), id_, said)}
@@ -313,7 +319,7 @@ def test_equal_filters_give_equal_answers_through_an_index(shelf, document) -> N
 @pytest.mark.parametrize("relation", [None, "click"])
 def test_a_filter_that_all_pass_answers_as_no_filter_does(live, relation) -> None:
     answerer = Answerer(live.database, FILM, 200)
-    asked = Question(entity=EntityId("user", "u0"), type="film", k=12, relation=relation)
+    asked = Question(entity=EntityId("user", "u0"), types=("film",), k=12, relation=relation)
     wanted = ask_one(answerer, live.trio(), asked)
     for words in ({}, {"must": [{"type": "film"}]}, {"must_not": [{"ids": ["nobody"]}]}):
         found = ask_one(answerer, live.trio(), replace(asked, filter=Filter.model_validate(words)))
