@@ -96,7 +96,8 @@ class TransRAConfig:
     negatives: int = 1024
     #: Negatives are drawn with probability ~ (degree + 1)^power.
     negative_power: float = 0.5
-    #: Positive edges per block (one relation, one direction).
+    #: Positive edges per block (one relation, one direction); at most those of a batch, whose
+    #: blocks are whole.
     block: int = 1024
     #: Positive edges per batch: blocks whose gradients move the parameters together.
     batch: int = 1024

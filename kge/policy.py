@@ -9,6 +9,7 @@ are facts: many relations of every cardinality, and what counts is the one right
 the first kind are those of `TransRAConfig`.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ import torch
 
 from kge.config import TransRAConfig
 from kge.dials import Dials, set_ones
+from kge.errors import ConfigError
 from kge.triples import Graph
 
 #: A round over the edges should move the parameters about this often, and a batch should not be
@@ -95,7 +97,7 @@ def choose(
     `seconds`: how long it will last, where that is not for its epochs to say.
     """
     given = set_ones(dials)
-    derived: dict[str, tuple[Any, str]] = {"batch": _batch(graph)}
+    derived = _steps(graph, given)
     if all(relation.source == "structure" for relation in graph.relations):
         derived |= {name: (value, f"facts: {why}") for name, (value, why) in _FACTS.items()}
         if has_bfloat16():
@@ -182,10 +184,24 @@ def has_bfloat16() -> bool:
     return any(asked is not None and asked() for asked in known)
 
 
-def _batch(graph: Graph) -> tuple[int, str]:
+def _steps(graph: Graph, given: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
+    """Edges of a batch, and of a block: a batch that is one relation's is one block."""
     edges = 2 * len(graph.head)
     wanted = np.log2(max(edges / _BATCHES_A_ROUND, 1))
-    return int(np.clip(2 ** round(wanted), *_BATCH)), (
+    batch = int(np.clip(2 ** round(wanted), *_BATCH))
+    why = (
         f"{edges} edges in both directions over {_BATCHES_A_ROUND} batches, as a power of two "
         f"from {_BATCH[0]} to {_BATCH[1]}"
     )
+    if given.get("block", 0) > given.get("batch", math.inf):
+        raise ConfigError(
+            f"block should be at most batch, {given['batch']}, received {given['block']}"
+        )
+    if given.get("block", 0) > batch:
+        batch, why = given["block"], "as block"
+    largest = TransRAConfig().block
+    block = min(largest, given.get("batch", batch))
+    derived: dict[str, tuple[Any, str]] = {"batch": (batch, why)}
+    if block < largest:
+        derived["block"] = (block, "as batch, whose blocks are whole")
+    return derived

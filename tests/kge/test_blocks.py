@@ -7,6 +7,8 @@ import pytest
 
 from kge.blocks import BlockSampler, popularity, shares
 from kge.config import TransRAConfig
+from kge.dials import Dials
+from kge.policy import choose
 from kge.triples import graph_of_snapshot
 
 EDGES = [("u1", "click", f"f{n}") for n in range(1, 7)]
@@ -111,3 +113,19 @@ def test_an_epoch_sees_every_click_once_in_each_direction(make_snapshot, behavio
     genres = 7 / 4 if behavior else 2
     for side in (1, 3):
         assert seen[side] / 500 == pytest.approx(genres, rel=0.15)
+
+
+@pytest.mark.parametrize("clicks", [40, 400, 4_000])
+def test_a_small_graph_is_not_seen_more_often_than_epochs_say(make_snapshot, clicks: int):
+    """With the dials that follow from it: blocks of its small batches, not of 1,024 edges."""
+    random = np.random.default_rng(0)
+    drawn = random.choice(200 * 100, clicks, replace=False)
+    edges = [(f"u{n // 100}", "click", f"f{n % 100}") for n in drawn.tolist()]
+    graph = graph_of_snapshot(make_snapshot([*edges, (edges[0][2], "genre", "t1")]))
+    config = choose(graph, Dials()).config
+    sampler, seen = BlockSampler(graph, config), Counter()
+    for batch in batches(sampler, sampler.total):
+        for block in batch.blocks:
+            seen[block.side] += len(block.row)
+    for side in (0, 2):
+        assert seen[side] / clicks == pytest.approx(config.epochs, rel=0.1)

@@ -28,9 +28,29 @@ def graph_of(make_snapshot, edges: int, *, facts: bool = False):
 )
 def test_a_batch_grows_with_the_edges_and_has_bounds(make_snapshot, edges: int, batch: int):
     chosen = choose(graph_of(make_snapshot, edges), Dials())
-    assert chosen.config == TransRAConfig(batch=batch)
-    assert list(chosen.reasons) == ["batch"]
+    assert chosen.config == TransRAConfig(batch=batch, block=batch)
+    assert list(chosen.reasons) == ["batch", "block"][: 1 + (batch < 1024)]
     assert chosen.reasons["batch"].startswith(f"{2 * edges} edges")
+
+
+@pytest.mark.parametrize(
+    ("dials", "batch", "block"),
+    [
+        ({"batch": 8}, 8, 8),
+        ({"batch": 8192}, 8192, 1024),
+        ({"block": 16}, 32, 16),
+        ({"block": 2048}, 2048, 2048),
+        ({"batch": 64, "block": 64}, 64, 64),
+    ],
+)
+def test_a_batch_holds_a_block(make_snapshot, dials, batch: int, block: int):
+    config = choose(graph_of(make_snapshot, 4_000), Dials(**dials)).config
+    assert (config.batch, config.block) == (batch, block)
+
+
+def test_a_block_larger_than_a_batch_is_refused(make_snapshot):
+    with pytest.raises(ConfigError, match="block should be at most batch, 64, received 65"):
+        choose(graph_of(make_snapshot, 4_000), Dials(batch=64, block=65))
 
 
 def test_graphs_of_facts_have_dials_of_their_own_each_with_a_reason(make_snapshot):
