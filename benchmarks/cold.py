@@ -52,7 +52,7 @@ SHARE, ENOUGH = 0.05, 20
 #: How many edges NodePiece is told of each of the withheld.
 TOLD = 5
 #: Learning rates that NodePiece chooses among where fold-in chooses turns, too.
-RATES = (5e-4, 1e-3, 3e-3)
+RATES = (1e-3, 3e-3, 1e-2)
 GIVEN = ("train", "valid", "test")
 INDUCTIVE = ("train", "told", "valid", "test")
 
@@ -102,7 +102,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--epochs", type=float, default=20.0)
     parser.add_argument("--nodepiece-epochs", type=int, default=20)
     parser.add_argument("--inductive-epochs", type=float, default=60.0)
-    parser.add_argument("--inductive-nodepiece-epochs", type=int, default=100)
+    parser.add_argument("--inductive-nodepiece-epochs", type=int, default=300)
     return parser
 
 
@@ -178,12 +178,13 @@ def _seeds(options: argparse.Namespace) -> range:
 
 
 def _rival(options: argparse.Namespace, epochs: int, seed: int) -> NodePieceDials:
-    return NodePieceDials(dim=options.dim, epochs=epochs, seed=seed)
+    """As many looks as fold-in has lambdas."""
+    return NodePieceDials(dim=options.dim, epochs=epochs, stops=len(RIDGES), seed=seed)
 
 
 def _others_rival(options: argparse.Namespace, seed: int) -> NodePieceDials:
     rival = _rival(options, options.inductive_nodepiece_epochs, seed)
-    return replace(rival, learning_rates=RATES)
+    return replace(rival, learning_rates=RATES, stops=len(RIDGES) * len(TURNS) // len(RATES))
 
 
 def _split(options: argparse.Namespace, seed: int) -> Withheld:

@@ -29,7 +29,7 @@ EDGES = (1, 2, 5, 10)
 #: What each is asked for, at most.
 ASKED = 10
 #: lambda, counted in edges, where it is chosen: on the withheld of the first half.
-RIDGES = (0.1, 0.3, 1.0, 2.0, 5.0)
+RIDGES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 #: As a server folds in.
 SERVED = FoldInConfig()
 #: Held so much that a fold-in is its prior.
@@ -37,7 +37,7 @@ ALL_PRIOR = FoldInConfig(prior_edges=1e9)
 #: Arms whose ranks are kept, for comparisons triple by triple.
 COMPARED = ("fold-in", "prior alone")
 #: After how many turns entities that know only each other are looked at.
-TURNS = (1, 3, 8)
+TURNS = (1, 3, 8, 20)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -122,9 +122,9 @@ def test_all_cells_become_rows_a_page_and_a_picture(options: argparse.Namespace)
     assert "| fold-in - retrained | edges=2 | 1 |" in page
     assert page.count("| not decided |") == len(means_of_leads(rows)), "with one seed nothing is"
     trials = {name.rpartition("-")[0]: cell.get("trials") for name, cell in found.items()}
-    assert (trials["cold-1"], trials["nodepiece-1-5"]) == (5, 2)
-    assert (trials["others-fold-in-1"], trials["others-nodepiece-1"]) == (15, 3)
-    assert "fold-in the best of 15" in page
+    assert (trials["cold-1"], trials["nodepiece-1-5"]) == (6, 2)
+    assert (trials["others-fold-in-1"], trials["others-nodepiece-1"]) == (24, 3)
+    assert "fold-in the best of 24" in page
     assert "NodePiece of 3" in page
     assert grid.run(cold.cells(options, SMALL), options) == found, "nothing is measured again"
 
@@ -132,8 +132,8 @@ def test_all_cells_become_rows_a_page_and_a_picture(options: argparse.Namespace)
 def test_with_the_dials_as_they_stand_each_has_as_many_trials() -> None:
     options = cold.arguments().parse_args([])
     ours = len(cold.RIDGES) * len(cold.TURNS)
-    assert cold._others_rival(options, 1).trials == ours == 15
-    assert cold._rival(options, options.nodepiece_epochs, 1).trials == len(cold.RIDGES) == 5
+    assert cold._others_rival(options, 1).trials == ours == 24
+    assert cold._rival(options, options.nodepiece_epochs, 1).trials == len(cold.RIDGES) == 6
 
 
 def test_a_training_is_looked_at_on_its_way() -> None:
