@@ -43,7 +43,8 @@ GIVEN = ("train", "valid", "test")
 _TITLE = "Training TransRA: speed, memory, time to quality"
 _WORDS = """
 Everything runs on one machine, one thing at a time. Speed, memory and epochs are measured in
-processes of their own, which take turns; ratios are within a turn, intervals over the turns.
+processes of their own, which take turns; ratios are within a turn, intervals over the turns. There
+is none over turns or seeds of several processors, nor over seeds whose dials differ.
 
 - `speed_ratio_to_pykeen`: positive triples per second, ours by PyKEEN's. PyKEEN's is its TransR in
   its own training loop (Adam, {pykeen_negatives} negatives per positive, batches of {batch}), ours
@@ -70,7 +71,8 @@ processes of their own, which take turns; ratios are within a turn, intervals ov
   while the clock stands still; none before a model's first look. `valid_mrr_lead`: TransRA's less
   a rival's, with a t interval over the differences of the same seed, once every model has all
   seeds. `ahead_from_minutes`: the first of these minutes from which on that interval lies above 0
-  for every rival; there is no such row where it does not at the end, or with a single seed.
+  for every rival; there is no such row where it does not at the end, or with a single seed. Seeds
+  alone decide it: nothing is resampled of the validation triples, which are the same for all.
   `lead_at_end`: above the rival that is best at the end.
 - `evaluation_ratio_to_pykeen`: queries ranked per second by ours, by those of PyKEEN's
   `RankBasedEvaluator`, on the same PyKEEN TransR. Either's speed is that of three quarters of its

@@ -15,7 +15,7 @@ from apart import Run
 from grid import Measure, named
 from scipy import stats
 from stored import popular
-from training_speed import spread
+from training_speed import alike, spread
 from training_tasks import cost_of_epoch
 
 from graphsvc.report import Row
@@ -100,7 +100,7 @@ def rows_of(found: Mapping[str, Mapping[str, Any]], sizes: GrowthSizes) -> list[
         split = f"entities={entities}/edges={triples}"
         for metric in ("epoch_seconds", "sampling_seconds", "setup_seconds") if told else ():
             values = {n: cell[metric] for n, cell in told.items()}
-            rows += spread(metric, "s", split, NAME, values)
+            rows += spread(metric, "s", split, NAME, values, alike=alike(told.values()))
     for axis in ("edges", "entities"):
         points = series(found, sizes, axis)
         if len({size for size, _ in points}) > 1:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from differences import interval
-from link_cells import cell_name
+from link_cells import cell_name, unlike
 from numpy.typing import NDArray
 from timed import SHARES
 from training_speed import spread
@@ -65,7 +65,7 @@ def curves(
     moments = 60.0 * np.array(sizes.moments)
     for name in sizes.models:
         for seed in range(sizes.seeds):
-            if cell := found.get(cell_name(name, seed, sizes.minutes, files)):
+            if cell := found.get(_cell(name, seed, files, sizes)):
                 seconds = [point["seconds"] for point in cell["curve"]]
                 mrr = [point["mrr"] for point in cell["curve"]]
                 there = np.interp(moments, seconds, mrr)
@@ -75,18 +75,28 @@ def curves(
     return told
 
 
+def _cell(name: str, seed: int, files: str, sizes: QualitySizes) -> str:
+    return cell_name(name, seed, sizes.minutes, files)
+
+
 def rows_of(
     found: Mapping[str, Mapping[str, Any]], files: str, graph: str, sizes: QualitySizes
 ) -> list[Row]:
     """MRR of each model at each moment, our lead, and from when on ours is ahead of all others."""
     told = curves(found, files, sizes)
+    # A clock was set for all: what another processor learned by then is no other run of the same.
+    alike = {
+        name: not unlike({n: found[_cell(name, n, files, sizes)] for n in by_seed})
+        for name, by_seed in told.items()
+    }
     rows = []
     for name, by_seed in told.items():
         for n, minute in enumerate(sizes.moments):
             values = {seed: curve[n] for seed, curve in by_seed.items()}
             if np.isfinite(list(values.values())).all():
-                rows += spread("valid_mrr", "share", f"{graph}/minute={minute:g}", name, values)
-    whole = [name for name in sizes.models if len(told.get(name, ())) == sizes.seeds]
+                split = f"{graph}/minute={minute:g}"
+                rows += spread("valid_mrr", "share", split, name, values, alike=alike[name])
+    whole = [n for n in sizes.models if alike.get(n) and len(told[n]) == sizes.seeds]
     if len(whole) == len(sizes.models):
         rows += _lead_rows(leads(told), graph, sizes)
     return rows

@@ -6,7 +6,7 @@ process of its own, so that what the machine does meanwhile is done to all; rati
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import chain
@@ -16,6 +16,7 @@ import products
 from apart import Run
 from grid import Measure, named
 from link_prediction import interval
+from pages import processor_of
 from stored import Stored
 from training_tasks import speed_of_pykeen, speed_of_transra
 
@@ -132,7 +133,7 @@ def rows_of(
             # A cell of another processor may lack arms.
             for key in dict.fromkeys(chain.from_iterable(figures.values())):
                 values = {n: figure[key] for n, figure in figures.items() if key in figure}
-                rows += spread(*key, graph.name, values)
+                rows += spread(*key, graph.name, values, alike=alike(told[n] for n in values))
     return rows
 
 
@@ -167,11 +168,18 @@ def _figures(cell: Mapping[str, Any], where: str) -> dict[tuple[str, str, str], 
     return made
 
 
+def alike(cells: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether all were measured on one processor: an interval over several would be of nothing."""
+    return len({processor_of(cell) for cell in cells}) == 1
+
+
 def spread(
-    metric: str, unit: str, split: str, model: str, values: Mapping[int, float]
+    metric: str, unit: str, split: str, model: str, values: Mapping[int, float], *, alike: bool
 ) -> list[Row]:
-    """A row per run, and one of all with the mean and its 95 % t interval."""
+    """A row per run, and one of all with the mean and, of runs alike, its 95 % t interval."""
     same = {"metric": metric, "unit": unit, "split": split, "model": model}
     mean, low, high = interval(list(values.values()))
+    if not alike:
+        low = high = None
     each = [Row(value=value, seed=n, **same) for n, value in values.items()]
     return [*each, Row(value=mean, lo=low, hi=high, seed="all", **same)]

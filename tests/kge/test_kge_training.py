@@ -160,6 +160,37 @@ def test_half_precision_is_measured_where_a_processor_has_it(options, half):
     assert seeds == {"float32": [1, 2, "all"], "bfloat16": [2, "all"]}
 
 
+def test_turns_of_several_processors_have_no_interval():
+    values, means = {1: 2.0, 2: 4.0}, []
+    for second in ("one", "another"):
+        cells = [{"processor": name} for name in ("one", second)]
+        alike = training_speed.alike(cells)
+        *_, mean = training_speed.spread("m", "s", "", "graph", values, alike=alike)
+        means.append((mean.value, mean.lo is None, mean.hi is None))
+    assert means == [(3.0, False, False), (3.0, True, True)]
+
+
+def test_seeds_of_several_processors_decide_nothing():
+    sizes = training_quality.QualitySizes(seeds=2)
+    curve = [{"seconds": 60.0 * minute, "mrr": 0.3} for minute in sizes.moments]
+    found = {
+        training_quality._cell(name, seed, "f", sizes): {
+            "curve": [{**p, "mrr": p["mrr"] + (name == "transra")} for p in curve],
+            "commit": "c",
+            "processor": "one",
+        }
+        for name in sizes.models
+        for seed in (0, 1)
+    }
+    rows = training_quality.rows_of(found, "f", "graph", sizes)
+    assert "ahead_from_minutes" in {row.metric for row in rows}
+    found[training_quality._cell("rotate", 1, "f", sizes)]["processor"] = "another"
+    rows = training_quality.rows_of(found, "f", "graph", sizes)
+    assert {row.metric for row in rows} == {"valid_mrr"}
+    bounds = {row.model: row.lo is None for row in rows if row.seed == "all"}
+    assert bounds == {"transra": False, "transr-pykeen": False, "rotate": True}
+
+
 def test_a_listing_names_the_cells_of_quality_too(options, capsys):
     options.list = True
     outcome = kge_training.measure(kge_training.asked_of(options, SMALL), options, inline)
