@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import cold_leads
 import grid
 import printed
+from aims import Aim
 from cold_leads import Measured
 from differences import interval
 from folding import (
@@ -56,6 +57,11 @@ RATES = (1e-3, 3e-3, 1e-2)
 GIVEN = ("train", "valid", "test")
 INDUCTIVE = ("train", "told", "valid", "test")
 
+AIMS = (
+    Aim("mrr_share", at_least=0.85, where="edges=5"),
+    Aim("entities_per_second", at_least=20_000, where="d=64"),
+    Aim("one_entity_p99", at_most=1.0, where="d=64"),
+)
 _TITLE = "Entities that training never saw"
 _WORDS = """
 5 % of the entities, drawn among those with 20 edges or more, are withheld wholly; training sees the
@@ -317,7 +323,7 @@ def write(found: Mapping[str, Mapping[str, Any]], options: argparse.Namespace) -
     by_edges(options.out / "edges.png", [row for row in rows if row.metric == "mrr"])
     words = f"{words.strip()}\n\n{cold_leads.section(leads)}"
     given = printed.given(arguments(), options)
-    publish(options.out, rows, found, dials, About("cold", _TITLE, words, "model", given))
+    publish(options.out, rows, found, dials, About("cold", _TITLE, words, "model", given, AIMS))
 
 
 def main() -> None:

@@ -29,6 +29,7 @@ import printed
 import training_growth
 import training_quality
 import training_speed
+from aims import Aim
 from evaluating import measure_evaluation
 from link_prediction import digest, interval
 from pictures import growth, learning
@@ -40,6 +41,15 @@ from kge.errors import KgeError
 from kge.files import TripleFiles, read_triples
 
 GIVEN = ("train", "valid", "test")
+_ARMS = r"negatives=\d+/\w+"
+AIMS = (
+    Aim("speed_ratio_to_pykeen", at_least=100, where=_ARMS),
+    Aim("epoch_speed_ratio_to_pykeen", at_least=100, where=_ARMS),
+    Aim("peak_memory_ratio_to_pykeen", at_most=0.5, where=_ARMS),
+    Aim("gemm_share", at_least=0.4, where=_ARMS),
+    Aim("evaluation_ratio_to_pykeen", at_least=30),
+    Aim("ahead_from_minutes", at_most=2),
+)
 _TITLE = "Training TransRA: speed, memory, time to quality"
 _WORDS = """
 Everything runs on one machine, one thing at a time. Speed, memory and epochs are measured in
@@ -240,7 +250,7 @@ def write(found: Mapping[str, Mapping[str, Any]], asked: Asked, out: Path, given
     words = _WORDS.format(products=", ".join(map(str, sizes.speed.products)), **named)
     words += _CURVES if runs else ""
     dials = {**asdict(sizes), "graph": asked.name, "digest": asked.files}
-    about = About("kge_training", _TITLE, words, "graph or model", given)
+    about = About("kge_training", _TITLE, words, "graph or model", given, AIMS)
     publish(out, rows, found, dials, about)
 
 

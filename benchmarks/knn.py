@@ -30,6 +30,7 @@ import grid
 import knn_raw
 import knn_recall
 import printed
+from aims import Aim
 from knn_bundles import SOURCES, bundle_of, dials, folder_of
 from knn_overlay import changed_places
 from knn_raw import CORES
@@ -56,6 +57,11 @@ CHANGED = 4_000
 #: Room for a graph of 1 M x 64 beside the users.
 INDEX = IndexConfig(memory_mib=2048)
 
+AIMS = (
+    Aim("recall@10", at_least=0.95),
+    Aim("http_p99", at_most=10.0),
+    Aim("http_batch_share_of_raw", at_least=0.6),
+)
 _WORDS = """
 A type of {rows:,} vectors of 64 numbers, and a tenth as many of another type beside it. `trained`:
 TransRA on a market with categories and tastes. `gaussian`: uniform noise, in which everything is
@@ -367,7 +373,7 @@ def main() -> None:
         asked=knn_raw.WIDE,
     )
     given = printed.given(arguments(), options)
-    about = About("knn", "How near neighbors are found", words, "vectors", given)
+    about = About("knn", "How near neighbors are found", words, "vectors", given, AIMS)
     publish(options.out, rows, found, told, about)
 
 

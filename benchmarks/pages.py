@@ -21,10 +21,12 @@ def page(
     header: Mapping[str, Any],
     *,
     models: str,
+    aims: str = "",
 ) -> str:
     """Title, words, machine, and a table of the rows that stand for all runs.
 
-    `header` is that of the report; `models` is what the rows' models are.
+    `header` is that of the report; `models` is what the rows' models are; `aims` a section of what
+    was to be reached.
     """
     lines = [
         f"# {title}",
@@ -33,6 +35,7 @@ def page(
         "",
         measured(command, header),
         "",
+        *([aims, "", "## All figures", ""] if aims else []),
         f"| metric | {models} | where | value | 95 % interval (t) | unit |",
         "|---|---|---|--:|---|---|",
     ]
@@ -79,15 +82,16 @@ def cells_of(rows: Sequence[Row]) -> list[tuple[str, ...]]:
             row.metric,
             row.model,
             row.split,
-            _number(row.value),
-            "" if row.lo is None or row.hi is None else f"{_number(row.lo)} to {_number(row.hi)}",
+            figure(row.value),
+            "" if row.lo is None or row.hi is None else f"{figure(row.lo)} to {figure(row.hi)}",
             row.unit,
         )
         for row in told(rows)
     ]
 
 
-def _number(value: float) -> str:
+def figure(value: float) -> str:
+    """A number as pages show it."""
     return f"{value:,.0f}" if abs(value) >= _MANY else f"{value:.4g}"
 
 

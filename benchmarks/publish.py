@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aims
 import grid
 import orjson
+from aims import Aim
 from pages import cells_of, header_of, page
 from rich.table import Table
 
@@ -26,6 +28,7 @@ class About:
     models: str
     #: options that a reader would have to give again
     options: str = ""
+    aims: Sequence[Aim] = ()
 
     @property
     def command(self) -> str:
@@ -47,7 +50,9 @@ def publish(
     head = header_of(cells.values(), dials)
     report = orjson.dumps(as_report(rows, head), option=orjson.OPT_INDENT_2)
     (folder / f"{about.name}.json").write_bytes(report)
-    text = page(about.title, about.words, about.command, rows, head, models=about.models)
+    reached = aims.section(about.aims, rows)
+    same = (about.title, about.words, about.command, rows, head)
+    text = page(*same, models=about.models, aims=reached)
     (folder / "README.md").write_text(text)
     shown = Table("metric", about.models, "where", "value", "95 % interval", "unit")
     for line in cells_of(rows):

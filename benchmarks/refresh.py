@@ -26,6 +26,7 @@ import numpy as np
 import printed
 import verdicts
 import warm
+from aims import Aim
 from growing import ARMS, FIRST, REFRESHES, World, open_world
 from pictures import by_refresh
 from publish import About, publish
@@ -66,6 +67,10 @@ WAYS: Mapping[str, tuple[Mapping[str, float], bool, bool]] = {
     "TransR, re-init": (PLAIN, False, False),
 }
 
+AIMS = (
+    Aim("refresh_time_share", at_most=0.25),
+    Aim("refresh_mrr_share", at_least=0.98, where=".*/test"),
+)
 _TITLE = "A bundle is refreshed, its ranker is not"
 _WORDS = f"""
 MovieLens-100k as a log. A first bundle and rankers are trained when {FIRST:.0%} of the ratings have
@@ -367,7 +372,7 @@ def write(found: Mapping[str, Mapping[str, Any]], options: argparse.Namespace) -
     given = printed.given(parser(), options)
     dials |= {"margin": verdicts.MARGIN, "verdicts": verdicts.verdicts(rows)}
     words = f"{_WORDS.strip()}\n\n{verdicts.section(rows)}"
-    publish(options.out, rows, found, dials, About("refresh", _TITLE, words, "way", given))
+    publish(options.out, rows, found, dials, About("refresh", _TITLE, words, "way", given, AIMS))
 
 
 if __name__ == "__main__":
