@@ -295,7 +295,7 @@ def _chain_rows(told: Mapping[str, Any]) -> Iterable[Row]:
             yield _row("overlap@10", kept["overlap"], "share", f"{where}/{kind}", way)
         yield _row("seconds", one["seconds"], "s", where, way)
         if "frame_kept" in one:
-            yield _row("frame_kept", one["frame_kept"], "cosine", where, way)
+            yield _row("frame_kept", one["frame_kept"], "share", where, way)
 
 
 def _share_rows(told: Mapping[str, Any]) -> Iterable[Row]:

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kge.arrays import BundleArrays
 from kge.bundle import Bundle
 from kge.config import TransRAConfig
 from kge.errors import ShapeMismatch
@@ -44,8 +45,9 @@ class Previous:
     #: float32 [w, d], [w]
     vectors: NDArray[np.float32]
     bias: NDArray[np.float32]
-    #: positions in `rows` of those that hold the frame
+    #: positions in `rows` of those that hold the frame, and how many of these it had itself
     held: NDArray[np.int64]
+    holders: int
     #: float32 [T, d], by type of the new graph
     priors: NDArray[np.float32]
     #: sides of the new graph whose maps it has, and these
@@ -82,6 +84,7 @@ def previous_of(bundle: Bundle, graph: Graph, facet: str = ALL) -> Previous:
         vectors=part.vectors[found[rows]],
         bias=part.bias[found[rows]],
         held=held,
+        holders=len(bundle.frame_rows),
         priors=priors,
         sides=sides,
         translations=part.translations[olds],
@@ -215,14 +218,30 @@ def hold(previous: Previous, config: TransRAConfig) -> Hold | None:
     return Hold(rows, torch.from_numpy(previous.vectors[previous.held]), config.frame_weight)
 
 
-def kept(previous: Previous, vectors: Float[np.ndarray, "n d"]) -> float:
-    """How much of the frame is kept: mean cosine of the holders' vectors before and now.
+def kept(previous: Previous, arrays: BundleArrays) -> float:
+    """How much of the frame is kept: 1 where nothing moved.
 
-    0 where none of these is left, or vectors are of another length: of fewer members than before.
+    The least of what holds it together: the vectors of those who hold it, those of all others that
+    both bundles know, and the maps of the relations that both have, each a mean of `agreement`. 0
+    where fewer than half of the holders are left, or vectors are of another length.
     """
-    if not len(previous.held) or vectors.shape[1] != previous.vectors.shape[1]:
+    vectors = arrays.vectors
+    if 2 * len(previous.held) < previous.holders or vectors.shape[1] != previous.vectors.shape[1]:
         return 0.0
-    before = previous.vectors[previous.held].astype(np.float64)
-    now = vectors[previous.rows[previous.held]].astype(np.float64)
-    lengths = np.linalg.norm(before, axis=1) * np.linalg.norm(now, axis=1)
-    return float((np.einsum("fd,fd->f", before, now) / np.maximum(lengths, 1e-12)).mean())
+    now, held = vectors[previous.rows], np.zeros(len(previous.rows), dtype=bool)
+    held[previous.held] = True
+    told = [agreement(previous.vectors[part], now[part]) for part in (held, ~held) if part.any()]
+    maps = np.concatenate([arrays.projections, arrays.translations[:, :, None]], axis=2)
+    before = np.concatenate([previous.projections, previous.translations[:, :, None]], axis=2)
+    if len(before):
+        told.append(agreement(before, maps[previous.sides]))
+    return min(float(each.mean()) for each in told)
+
+
+def agreement(
+    before: Float[np.ndarray, "n ..."], now: Float[np.ndarray, "n ..."]
+) -> Float[np.ndarray, "n"]:
+    """`2 a.b / (|a|^2 + |b|^2)`: 1 where equal, the cosine of two of one length, else less."""
+    a, b = (np.asarray(each, np.float64).reshape(len(each), -1) for each in (before, now))
+    lengths = np.square(a).sum(axis=1) + np.square(b).sum(axis=1)
+    return 2 * np.einsum("nd,nd->n", a, b) / np.maximum(lengths, 1e-12)

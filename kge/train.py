@@ -34,7 +34,7 @@ from kge.triples import Graph, graph_of_snapshot
 
 #: What else a seed is for: see `kge/blocks.py` and `kge/members.py`.
 _STEP = 3
-#: Mean cosine of the frame's holders, before and after, from which on the frame counts as kept.
+#: How much has to be kept of a frame (`kge.frame.kept`) for the next bundle to have its name.
 FRAME_KEPT = 0.95
 
 
@@ -77,14 +77,14 @@ class Trained:
         return replace(arrays, frame=self._frame(arrays), previous=previous)
 
     def frame_kept(self, arrays: BundleArrays) -> float | None:
-        """Mean cosine of the frame's holders before and now; None without a bundle before."""
-        return None if self.previous is None else kept(self.previous, arrays.vectors)
+        """How much of the frame is kept (`kge.frame.kept`); None without a bundle before."""
+        return None if self.previous is None else kept(self.previous, arrays)
 
     def _frame(self, arrays: BundleArrays) -> str | None:
         """The name of the frame before, if it was held and stayed."""
         if self.previous is None or not self.config.frame_weight:
             return None
-        return self.previous.frame if kept(self.previous, arrays.vectors) >= FRAME_KEPT else None
+        return self.previous.frame if kept(self.previous, arrays) >= FRAME_KEPT else None
 
 
 def begin(

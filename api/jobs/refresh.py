@@ -64,9 +64,8 @@ def arm_that_reads(store: ArtifactStore, ranker: str, bundle: str) -> str:
     except FrameMismatch as error:
         stayed = float(opened.artifact.metrics["frame_kept"])
         raise FrameMismatch(
-            f"the live ranker cannot read the refreshed bundle, so nothing is promoted (mean "
-            f"cosine of those who hold the frame: {stayed:.3f}); ask for a retrain without "
-            f"refresh. {error}"
+            f"the live ranker cannot read the refreshed bundle, so nothing is promoted "
+            f"({stayed:.3f} of the frame is kept); ask for a retrain without refresh. {error}"
         ) from error
 
 

@@ -220,7 +220,7 @@ def test_a_chain_that_the_service_would_refuse_is_marked():
     rows = [change("warm start / frozen", 1, 0.0, 0.001)]
     rows.append(change("warm start / frozen", 0, 0.01, 0.001, "auc_lift"))
     for seed, kept in ((1, 0.951), (2, 0.949)):
-        same = {"metric": "frame_kept", "unit": "cosine", "model": "warm start"}
+        same = {"metric": "frame_kept", "unit": "share", "model": "warm start"}
         rows.append(Row(value=kept, split="refresh=1", seed=seed, **same))
     assert verdicts.refused(rows) == {"warm start": ["1 of seed 2 (0.949)"]}
     text = verdicts.section(rows)

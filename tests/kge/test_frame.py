@@ -11,7 +11,7 @@ from kge.config import TransRAConfig
 from kge.dials import Dials
 from kge.errors import ShapeMismatch
 from kge.facets import as_facet, group_of
-from kge.frame import begin_with, hold, kept, previous_of
+from kge.frame import agreement, begin_with, hold, kept, previous_of
 from kge.model import build_model, parts
 from kge.policy import choose
 from kge.train import Training, begin_graph
@@ -80,10 +80,41 @@ def test_a_held_refresh_keeps_the_frame_and_a_training_from_nothing_does_not(
     previous = previous_of(before, graph)
     refreshed = finished(Training(graph, SMALL, previous)).trained().arrays()
     alone = finished(Training(graph, dataclasses.replace(SMALL, seed=9))).trained().arrays()
-    assert kept(previous, refreshed.vectors) > 0.95 > kept(previous, alone.vectors)
+    assert kept(previous, refreshed) > 0.95 > kept(previous, alone)
     for arrays, same in ((refreshed, True), (alone, False)):
         bundle = seal_bundle(store, "1" * 64, arrays, dials={}, metrics={})
         assert (bundle.frame == before.frame) is same
+
+
+def test_a_frame_is_not_kept_by_its_holders_alone(before: Bundle, graph):
+    """Not where others turned, where lengths changed, where maps did, or few holders are left."""
+    previous = previous_of(before, graph)
+    arrays = finished(Training(graph, SMALL, previous)).trained().arrays()
+    others = np.setdiff1d(previous.rows, previous.rows[previous.held])
+    assert len(others)
+    assert len(previous.held)
+    turned, longer = arrays.vectors.copy(), arrays.vectors.copy()
+    turned[others] *= -1
+    longer[previous.rows] = 2 * arrays.vectors[previous.rows]
+    wrong = {
+        "others": dataclasses.replace(arrays, vectors=turned),
+        "lengths": dataclasses.replace(arrays, vectors=longer),
+        "maps": dataclasses.replace(arrays, projections=-arrays.projections),
+    }
+    assert kept(previous, arrays) > 0.95
+    for name, changed in wrong.items():
+        assert kept(previous, changed) < 0.85, name
+    gone = dataclasses.replace(previous, holders=2 * len(previous.held) + 1)
+    assert kept(gone, arrays) == 0.0
+
+
+def test_agreement_by_hand():
+    """Half as long: 2 * 2 / (1 + 4) = .8; at right angles 0; opposite -1; a matrix as one row."""
+    before = np.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 2.0]])
+    now = np.array([[2.0, 0.0], [0.0, 3.0], [-1.0, 0.0], [0.0, 2.0]])
+    np.testing.assert_allclose(agreement(before, now), [0.8, 0.0, -1.0, 1.0])
+    matrix = np.array([[[1.0, 0.0], [0.0, 1.0]]])
+    np.testing.assert_allclose(agreement(matrix, 2 * matrix), [0.8])
 
 
 def test_a_refresh_that_does_not_hold_has_a_frame_of_its_own(before: Bundle, graph):
