@@ -46,7 +46,7 @@ check: setup ## Form, types, and who may import whom
 test: check ## The checks and every test; under 12 minutes on 2 cores
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
 
-soak: setup ## 50,000 random operations with 320 kills against an oracle, on both databases; half an hour
+soak: setup ## 50,000 random operations with 320 kills against an oracle, on both databases; some 40 minutes
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(BIN)/python tests/support/soak.py $(if $(OPERATIONS),--operations $(OPERATIONS)) $(if $(SEED),--seed $(SEED)) $(if $(FIRST),--first $(FIRST))
 
 clean: ## Remove what was made, but not your data
