@@ -17,7 +17,8 @@ from api.errors import Invalid
 from api.explaining import MOST_EXPLAINED, check_explained
 from api.filters import Filter, Name, Number, check_size, parse_filter
 from api.questions import Answered, Direction, Question
-from api.routes.entities import ENTITY, IdOf, Ref, TypeOf, check_type
+from api.routes.entities import ENTITY, IdOf, TypeOf, check_type
+from api.routes.found import FoundOut, shown
 from graphsvc.events import EntityRef
 from graphsvc.ids import NAME, EntityId
 from graphsvc.wording import causes, expected, sentence, what_came
@@ -33,84 +34,6 @@ _LONGEST_FILTER = 4_000
 _FACET = r"^[A-Za-z0-9_-]{1,64}$"
 #: Lengths of a vector beside 0: their squares, times what a relation's matrix adds, are float32.
 _SHORTEST, _LONGEST = 1e-15, 1e15
-_DISTANCE = (
-    "1 - cosine: 0 is the same direction, 2 the opposite one; with a relation, how far it is from "
-    "where the head looks"
-)
-
-
-class StepOut(BaseModel):
-    """An edge of a path, as it is walked: out, from head to tail."""
-
-    relation: str = Field(examples=["genre"])
-    direction: Direction
-    to: Ref
-
-
-class LeaningOut(BaseModel):
-    """An anchor that both vectors lean on; `share`: of the vector that leans on it less.
-
-    Neither of the two themselves, and none with a share below 0.01.
-    """
-
-    anchor: Ref
-    share: float = Field(examples=[0.2])
-
-
-class ExplanationOut(BaseModel):
-    """Why it is near: shared anchors of training, and paths of at most two edges of now."""
-
-    anchors: list[LeaningOut]
-    paths: list[list[StepOut]]
-
-
-class NeighborOut(Ref):
-    """A near entity."""
-
-    distance: float = Field(examples=[0.31], description=_DISTANCE)
-    score: float | None = Field(
-        default=None,
-        examples=[1.2],
-        description="there with a relation: the model's, the best one first",
-    )
-    cold: bool = Field(
-        examples=[False],
-        description="it has no vector from training (new, or opted out since): folded in from the "
-        "edges it has now",
-    )
-    edges: int = Field(
-        examples=[0],
-        description="edges that it was folded in from; above 0 though not cold: training knows it, "
-        "and it is where its edges of now put it",
-    )
-    explanation: ExplanationOut | None = Field(
-        default=None, examples=[None], description="there where it was asked for"
-    )
-
-
-class FoundOut(BaseModel):
-    """The nearest entities, and how they were found."""
-
-    items: list[NeighborOut]
-    state: Literal["learned", "cold"] | None = Field(
-        description="learned in training, or folded in from the edges it has now (cold); null for "
-        "a vector"
-    )
-    folded_edges: int = Field(
-        examples=[0],
-        description="edges that it was folded in from; above 0 though learned: it has new edges "
-        "since training, and is where its edges of now put it",
-    )
-    merged_into: str | None = Field(
-        examples=[None], description="the id that holds now, where the entity was merged"
-    )
-    plan: Literal["exact", "approximate"] = Field(
-        description="exact: all that may be found was compared"
-    )
-    recall_estimate: float = Field(
-        examples=[1.0],
-        description="share of the really nearest that such a search found when the index was built",
-    )
 
 
 class NeighborsOut(FoundOut):
@@ -272,7 +195,7 @@ def get_neighbors(
     check_explained(question)
     trio = services.live.trio()
     found = ask_one(_answerer(services), trio, question)
-    return _json({**_found(question, found), **trio.versions})
+    return _json({**shown(question, found), **trio.versions})
 
 
 @router.post(
@@ -290,7 +213,7 @@ def post_neighbors(services: ServicesOf, body: QueriesIn) -> Any:
     for question in questions:
         answer = next(answers) if isinstance(question, Question) else question
         if isinstance(question, Question) and isinstance(answer, Answered):
-            told.append({"verdict": "answered", **_found(question, answer)})
+            told.append({"verdict": "answered", **shown(question, answer)})
         elif isinstance(answer, Exception):
             told.append({"verdict": "refused", "problem": _problem(answer)})
     return _json({"answers": told, **trio.versions})
@@ -357,43 +280,6 @@ def _refused(error: ValidationError) -> Invalid:
     ]
     says = sentence(details[0], QueryIn)
     return Invalid(f"{errors[0]['field']}: {says}", errors=errors[:20])
-
-
-def _found(question: Question, found: Answered) -> dict[str, Any]:
-    items: list[dict[str, Any]] = [
-        {
-            "type": item.type,
-            "id": item.id,
-            "distance": item.distance,
-            "cold": item.cold,
-            "edges": item.edges,
-            **({} if item.score is None else {"score": item.score}),
-        }
-        for item in found.items
-    ]
-    for item, why in zip(items, found.explanations, strict=False):
-        item["explanation"] = {
-            "anchors": [
-                {"anchor": one.anchor._asdict(), "share": one.share} for one in why.anchors
-            ],
-            "paths": [_path(path) for path in why.paths],
-        }
-    of = found.of
-    return {
-        "items": items,
-        "state": of.state if of else None,
-        "folded_edges": of.edges if of else 0,
-        "merged_into": of.entity.id if of and of.entity != question.entity else None,
-        "plan": found.plan,
-        "recall_estimate": found.recall,
-    }
-
-
-def _path(path: Sequence[Any]) -> list[dict[str, Any]]:
-    return [
-        {"relation": step.relation, "direction": step.direction, "to": step.to._asdict()}
-        for step in path
-    ]
 
 
 def _problem(error: Exception) -> Any:
