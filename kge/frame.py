@@ -31,6 +31,8 @@ from kge.triples import Graph
 
 #: A gate below this is taken for it when own vectors are solved for: x would explode otherwise.
 _LEAST_GATE = 0.1
+#: Entities that are compared at a time.
+_ROWS = 1 << 14
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,17 +227,33 @@ def kept(previous: Previous, arrays: BundleArrays) -> float:
     both bundles know, and the maps of the relations that both have, each a mean of `agreement`. 0
     where fewer than half of the holders are left, or vectors are of another length.
     """
-    vectors = arrays.vectors
-    if 2 * len(previous.held) < previous.holders or vectors.shape[1] != previous.vectors.shape[1]:
+    vectors, held = arrays.vectors, previous.held
+    few = not len(held) or 2 * len(held) < previous.holders
+    if few or vectors.shape[1] != previous.vectors.shape[1]:
         return 0.0
-    now, held = vectors[previous.rows], np.zeros(len(previous.rows), dtype=bool)
-    held[previous.held] = True
-    told = [agreement(previous.vectors[part], now[part]) for part in (held, ~held) if part.any()]
-    maps = np.concatenate([arrays.projections, arrays.translations[:, :, None]], axis=2)
-    before = np.concatenate([previous.projections, previous.translations[:, :, None]], axis=2)
-    if len(before):
-        told.append(agreement(before, maps[previous.sides]))
-    return min(float(each.mean()) for each in told)
+    others = np.setdiff1d(np.arange(len(previous.rows)), held)
+    told = [_stayed(previous, vectors, places) for places in (held, others) if len(places)]
+    if len(previous.sides):
+        told.append(float(agreement(_maps(previous), _maps(arrays)[previous.sides]).mean()))
+    return min(told)
+
+
+def _stayed(
+    previous: Previous, vectors: Float[np.ndarray, "n d"], places: NDArray[np.int64]
+) -> float:
+    """The mean of some entities, in parts: a copy of all would be in no plan of memory."""
+    total = 0.0
+    for first in range(0, len(places), _ROWS):
+        part = places[first : first + _ROWS]
+        total += float(agreement(previous.vectors[part], vectors[previous.rows[part]]).sum())
+    return total / len(places)
+
+
+def _maps(of: Previous | BundleArrays) -> Float[np.ndarray, "s k x"]:
+    """Each side's matrices of heads and of tails, and its translation, side by side."""
+    tails = of.projections if of.tail_projections is None else of.tail_projections
+    parts = (of.projections, tails, of.translations[:, :, None])
+    return np.concatenate(parts, axis=2)
 
 
 def agreement(

@@ -100,12 +100,15 @@ def test_a_frame_is_not_kept_by_its_holders_alone(before: Bundle, graph):
         "others": dataclasses.replace(arrays, vectors=turned),
         "lengths": dataclasses.replace(arrays, vectors=longer),
         "maps": dataclasses.replace(arrays, projections=-arrays.projections),
+        "tails": dataclasses.replace(arrays, tail_projections=-arrays.projections),
     }
     assert kept(previous, arrays) > 0.95
     for name, changed in wrong.items():
         assert kept(previous, changed) < 0.85, name
     gone = dataclasses.replace(previous, holders=2 * len(previous.held) + 1)
     assert kept(gone, arrays) == 0.0
+    nobody = dataclasses.replace(previous, held=previous.held[:0], holders=0)
+    assert kept(nobody, arrays) == 0.0, "a frame that nobody holds is none"
 
 
 def test_agreement_by_hand():
