@@ -94,6 +94,12 @@ class TransRAConfig:
     candidates: Candidates = "type"
     #: Negatives that a batch shares; where at most twice as many exist, all of them.
     negatives: int = 1024
+    #: Share of a member's training, from its beginning, in which `early_negatives` are drawn even
+    #: where all could be taken; 0: none.
+    early_share: float = 0.0
+    #: Negatives that a batch shares while a training is early: who knows little yet learns as much
+    #: from few, and a batch costs a fraction.
+    early_negatives: int = 2048
     #: Negatives are drawn with probability ~ (degree + 1)^power.
     negative_power: float = 0.5
     #: Positive edges per block (one relation, one direction); at most those of a batch, whose
@@ -146,7 +152,7 @@ class TransRAConfig:
             _above(field, getattr(self, field), 0)
         for field in ("matrix_flips", "prior_share", "behavior_share", "refresh_share"):
             _share(field, getattr(self, field))
-        for field in ("dropout", "projected_dropout"):
+        for field in ("dropout", "projected_dropout", "early_share"):
             _part(field, getattr(self, field))
         for field, known in _CHOICES.items():
             _one_of(field, getattr(self, field), get_args(known))
@@ -180,7 +186,8 @@ class TransRAConfig:
 #: Whole numbers of at least 1, where they are set.
 _COUNTS = (
     *("dim", "relation_dim", "projection_rank", "projection_blocks", "anchors_per_type"),
-    *("nearest_anchors", "frame_per_type", "negatives", "block", "batch", "members"),
+    *("nearest_anchors", "frame_per_type", "negatives", "early_negatives", "block", "batch"),
+    "members",
 )
 #: Numbers of at least 0.
 _AMOUNTS = (

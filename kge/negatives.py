@@ -27,22 +27,30 @@ class Candidates(NamedTuple):
 
 
 class Pools:
-    """The candidates of every side: its tail type, what it was seen with, or every entity."""
+    """The candidates of every side: its tail type, what it was seen with, or every entity.
+
+    `early`: whether as many are drawn as early in a training, which whoever asks has to say.
+    """
 
     def __init__(self, graph: Graph, config: TransRAConfig) -> None:
-        self._pools: list[_Pool] = []
+        self.early = False
+        self._late: list[_Pool] = []
+        self._early: list[_Pool] = []
         self.of_side: list[int] = []
         known: dict[object, int] = {}
+        fewer = min(config.early_negatives, config.negatives)
         for side in range(2 * len(graph.relations)):
             key, rows = _members(graph, side, config)
             if key not in known:
-                known[key] = len(self._pools)
-                self._pools.append(_pool(rows, graph, config))
+                known[key] = len(self._late)
+                self._late.append(_pool(rows, graph, config, config.negatives))
+                if config.early_share:
+                    self._early.append(_pool(rows, graph, config, fewer))
             self.of_side.append(known[key])
 
     def draw(self, pool: int, random: Generator) -> Candidates:
         """The candidates of one batch."""
-        return self._pools[pool].draw(random)
+        return self._now[pool].draw(random)
 
     def tempted(self, pool: int, heads: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which heads a query has to meet beside what is drawn: those that the pool has.
@@ -50,7 +58,7 @@ class Pools:
         An entity is the most tempting wrong answer to its own query, above all while matrices are
         near the identity they start from; chance alone would show it too rarely. Our design.
         """
-        of = self._pools[pool]
+        of = self._now[pool]
         if not of.drawn:
             return np.zeros(len(heads), dtype=bool)
         place = np.searchsorted(of.rows, heads).clip(max=len(of.rows) - 1)
@@ -58,7 +66,11 @@ class Pools:
 
     def most(self) -> int:
         """The most candidates that a batch can have of one pool."""
-        return max(pool.drawn or len(pool.rows) for pool in self._pools)
+        return max(pool.drawn or len(pool.rows) for pool in self._late)
+
+    @property
+    def _now(self) -> list["_Pool"]:
+        return self._early if self.early else self._late
 
 
 class _Pool(NamedTuple):
@@ -93,18 +105,18 @@ def _members(graph: Graph, side: int, config: TransRAConfig) -> tuple[object, ND
     return kind.name, np.arange(kind.start, kind.stop)
 
 
-def _pool(rows: NDArray[np.int64], graph: Graph, config: TransRAConfig) -> _Pool:
+def _pool(rows: NDArray[np.int64], graph: Graph, config: TransRAConfig, negatives: int) -> _Pool:
     """Small pools are taken whole; of others `negatives` are drawn, repetitions counting once.
 
     An entity of probability q is among the distinct ones with chance `1 - (1 - q)^m`, so that
     `sum_j e^s_j / chance_j` over them estimates the sum over all without bias (Horvitz and
     Thompson, 1952).
     """
-    if len(rows) <= 2 * config.negatives:
+    if len(rows) <= 2 * negatives:
         return _Pool(rows, 0, np.empty(0), np.zeros(len(rows), dtype=np.float32))
     mass = (graph.degree[rows] + 1.0) ** config.negative_power
     probability = mass / mass.sum()
     cumulative = np.cumsum(probability)
     cumulative[-1] = 1.0
-    chance = -np.expm1(config.negatives * np.log1p(-probability))
-    return _Pool(rows, config.negatives, cumulative, np.log(chance).astype(np.float32))
+    chance = -np.expm1(negatives * np.log1p(-probability))
+    return _Pool(rows, negatives, cumulative, np.log(chance).astype(np.float32))

@@ -12,7 +12,7 @@ the first kind are those of `TransRAConfig`.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -34,8 +34,12 @@ _HEIGHTS = (2, 32)
 #: A training with time left makes members, at most so many, each of the rounds that `epochs` says.
 _MOST_MEMBERS = 4
 #: Operations per second and thread of a whole round, by precision, and seconds that a batch takes
-#: beside them on one thread.
-_PACE, _BATCH_SECONDS = {"bfloat16": 7e10, "float32": 3.5e10}, 0.0025
+#: beside them: with all candidates, and with rows that have to be gathered.
+_PACE = {"bfloat16": 7e10, "float32": 3.5e10}
+_BATCH_SECONDS, _DRAWN_BATCH_SECONDS = 0.0025, 0.015
+#: Where a clock ends a training, so many of its rounds are early ones, which draw negatives; but no
+#: more than this share of its time.
+_EARLY_ROUNDS, _MOST_EARLY = 16, 0.4
 #: `projected_l2` as a part of the loss of a guess among all entities.
 _L2_OF_A_GUESS = 0.02
 
@@ -104,9 +108,13 @@ def choose(
             derived["precision"] = ("bfloat16", "facts: scored whole, and this processor has it")
         derived["projected_l2"] = _regularizer(graph)
         derived |= _blocks(graph, dials.dim or _FACTS["dim"][0])
-        if seconds is not None and before is None and not given.keys() & _OF_MEMBERS:
+        if seconds is not None and before is None:
             values = {name: value for name, (value, _) in derived.items()} | given
-            derived |= _members(graph, seconds, values)
+            rounds = _Rounds.of(graph, values)
+            if not given.keys() & _OF_MEMBERS:
+                derived |= _members(rounds, seconds, values)
+            members = given.get("members", derived.get("members", (1,))[0])
+            derived |= _early(rounds, seconds / members)
     if "dim" in given:
         derived["relation_dim"] = (given["dim"], "as dim")
     derived |= _form(before or {}, given)
@@ -145,28 +153,65 @@ def _blocks(graph: Graph, dim: int) -> dict[str, tuple[Any, str]]:
     return {"projection": ("block", why), "projection_blocks": (dim // height, why)}
 
 
-def _members(graph: Graph, seconds: float, value: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
+class _Rounds(NamedTuple):
+    """How long a round over all edges takes, by rule of thumb, in seconds."""
+
+    whole: float
+    #: with as many negatives as are drawn early; 0: nothing is drawn that could be taken whole
+    early: float
+
+    @classmethod
+    def of(cls, graph: Graph, value: Mapping[str, Any]) -> "_Rounds":
+        size, batches = graph.entity_count, 2 * len(graph.head) / value["batch"]
+        asked = sum(
+            len(np.unique(graph.relation.astype(np.int64) * size + end))
+            for end in (graph.head, graph.tail)
+        )
+        # Scores, and what they change of either factor: three products of two operations each.
+        pace = _PACE[value.get("precision", "float32")] * torch.get_num_threads()
+        products = 6.0 * asked * value["dim"] / pace
+        negatives = value["negatives"]
+        few = value.get("early_negatives", TransRAConfig().early_negatives)
+        taken = size if size <= 2 * negatives else negatives
+        whole = products * taken + batches * _BATCH_SECONDS
+        if not 2 * few < size <= 2 * negatives:
+            return cls(whole, 0.0)
+        return cls(whole, products * few + batches * _DRAWN_BATCH_SECONDS)
+
+    def seconds(self, epochs: float) -> float:
+        """Of a member whose first rounds are early ones."""
+        early = min(_EARLY_ROUNDS, epochs) if self.early else 0.0
+        return early * self.early + (epochs - early) * self.whole
+
+
+def _members(
+    rounds: _Rounds, seconds: float, value: Mapping[str, Any]
+) -> dict[str, tuple[Any, str]]:
     """As many trainings beside one another as there is time for."""
-    size, edges = graph.entity_count, 2 * len(graph.head)
-    candidates = size if size <= 2 * value["negatives"] else value["negatives"]
-    asked = sum(
-        len(np.unique(graph.relation.astype(np.int64) * size + end))
-        for end in (graph.head, graph.tail)
-    )
-    # Scores, and what they change of either factor: three products of two operations each.
-    products = 6.0 * asked * candidates * value["dim"] / _PACE[value.get("precision", "float32")]
-    round_seconds = products / torch.get_num_threads() + edges / value["batch"] * _BATCH_SECONDS
-    rounds = seconds / round_seconds
-    members = int(np.clip(rounds / value["epochs"], 1, _MOST_MEMBERS))
+    each = rounds.seconds(value["epochs"])
+    members = int(np.clip(seconds / each, 1, _MOST_MEMBERS))
     if members == 1:
         return {}
-    why = f"facts: time for {rounds:.0f} rounds with {value['dim']} numbers"
+    why = f"facts: time for {seconds / each * value['epochs']:.0f} rounds with {value['dim']}"
     grown = ("dim", "relation_dim", "projection_blocks")
-    each = f"facts: {members} members of "
+    told = f"facts: {members} members of "
     return {
-        "members": (members, f"{why}, of which {value['epochs']:g} are enough"),
-        **{name: (members * value[name], f"{each}{value[name]}") for name in grown},
+        "members": (members, f"{why} numbers, of which {value['epochs']:g} are enough"),
+        **{name: (members * value[name], f"{told}{value[name]}") for name in grown},
     }
+
+
+def _early(rounds: _Rounds, seconds: float) -> dict[str, tuple[Any, str]]:
+    """The part of a member's time in which few negatives are drawn."""
+    if not rounds.early:
+        return {}
+    share = min(_MOST_EARLY, _EARLY_ROUNDS * rounds.early / seconds)
+    why = (
+        f"facts: who knows little learns as much from few negatives, in rounds of "
+        f"{rounds.early:.3g} seconds beside {rounds.whole:.3g}; {_EARLY_ROUNDS} of them, or "
+        f"{_MOST_EARLY:.0%} of the time"
+    )
+    return {"early_share": (round(share, 3), why)}
 
 
 def _regularizer(graph: Graph) -> tuple[float, str]:

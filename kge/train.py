@@ -204,10 +204,15 @@ class Training:
 
     def _of_member(self, share: Share | None) -> Iterator[Progress]:
         own, members = self._sampler.total, self.config.members
-        for batch in self._sampler:
+        batches = iter(self._sampler)
+        while True:
             done = (self.step - self._first) / own if share is None else self._done(share)
             if done >= 1.0:
                 return
+            # What begins with a bundle knows enough to learn from all.
+            early = self.previous is None and done < self.config.early_share
+            self._sampler.pools.early = early
+            batch = next(batches)
             # All that is random in a step depends on its number, so that it can be done again.
             draw = np.random.default_rng([self._seed, _STEP, self.step - self._first])
             loss = self._learner.learn(batch, self._part * (1.0 - done), draw)

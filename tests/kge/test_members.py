@@ -118,9 +118,11 @@ def test_what_is_over_can_be_saved(graph: Graph, tmp_path: Path):
     )
 
 
+@pytest.mark.parametrize("early", [0.0, 0.5])
 @pytest.mark.parametrize("steps", [5, 60, 75])  # in the first, at its end, in the second
-def test_a_checkpoint_goes_on_in_any_member(graph: Graph, tmp_path: Path, steps: int):
-    whole, first, second = (Training(graph, TWO) for _ in range(3))
+def test_a_checkpoint_goes_on_in_any_member(graph: Graph, tmp_path: Path, steps: int, early: float):
+    config = dataclasses.replace(TWO, early_share=early, early_negatives=2)
+    whole, first, second = (Training(graph, config) for _ in range(3))
     expected = [told.loss for told in whole.steps()]
     assert len(expected) == 120
     begun = [told.loss for told in itertools.islice(first.steps(), steps)]

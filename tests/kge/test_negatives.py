@@ -79,3 +79,24 @@ def test_the_weighted_sum_over_the_drawn_estimates_the_sum_over_all(make_snapsho
         sums.append((values[found.rows] / np.exp(found.log_expected)).sum())
     error = np.std(sums) / np.sqrt(len(sums))
     assert abs(np.mean(sums) - values.sum()) < 4 * error
+
+
+def test_early_in_a_training_fewer_are_drawn_where_all_can_be_taken(make_snapshot):
+    _, pools = pools_of(make_snapshot, early_share=0.5, early_negatives=2)
+    films = pools.of_side[CLICK]
+    assert drawn_for(pools, CLICK).contiguous
+    pools.early = True
+    drawn = drawn_for(pools, CLICK)
+    assert not drawn.contiguous
+    assert 1 <= len(drawn.rows) <= 2
+    assert pools.tempted(films, np.array([5])).all()
+    assert drawn_for(pools, CLICKED_BY).contiguous, "two are few enough to be taken whole"
+    assert pools.most() == 7
+    pools.early = False
+    assert not pools.tempted(films, np.array([5])).any()
+
+
+def test_early_draws_are_no_more_than_later_ones(make_snapshot):
+    _, pools = pools_of(make_snapshot, early_share=0.5, negatives=1, early_negatives=3)
+    pools.early = True
+    assert len(drawn_for(pools, CLICK).rows) == 1

@@ -192,3 +192,26 @@ def test_what_is_set_stays_where_a_training_begins_with_a_bundle(make_snapshot):
     # Nor can matrices of low rank be begun with; full ones take over any.
     low = choose(graph, Dials(), before | {"projection": "low_rank"}).config
     assert low.projection == "full"
+
+
+def test_facts_meet_few_negatives_first_where_a_clock_ends_the_training(make_snapshot, monkeypatch):
+    monkeypatch.setattr(policy, "has_bfloat16", lambda: False)
+    graph = graph_of(make_snapshot, 2_000, facts=True)
+    ids = np.arange(10_000).astype(str).astype(object)  # taken whole, but not 2,048 of them
+    graph = dataclasses.replace(graph, head=np.arange(2_000) % 50, ids=ids)
+    products = 6 * 51 * 256 / 3.5e10 / torch.get_num_threads()
+    early = products * 2_048 + 4_000 / 16 * 0.015
+    whole = products * 10_000 + 4_000 / 16 * 0.0025
+    enough = 16 * early + 14 * whole
+    for seconds, members in ((enough, 1), (2.01 * enough, 2), (99 * enough, 4)):
+        chosen = choose(graph, Dials(), seconds=seconds)
+        share = min(0.4, 16 * early * members / seconds)
+        assert (chosen.config.members, chosen.config.early_share) == (members, round(share, 3))
+        assert "few negatives" in chosen.reasons["early_share"]
+    assert choose(graph, Dials(), seconds=0.1 * enough).config.early_share == 0.4
+    assert choose(graph, Dials(early_share=0.1), seconds=enough).config.early_share == 0.1
+    assert choose(graph, Dials()).config.early_share == 0, "where epochs end it"
+    for own in ({"negatives": 2_048}, {"early_negatives": 5_000}):
+        assert not choose(graph, Dials(**own), seconds=enough).config.early_share
+    before = dataclasses.asdict(choose(graph, Dials()).config)
+    assert not choose(graph, Dials(), before, seconds=enough).config.early_share, "a refresh"

@@ -14,9 +14,10 @@ from kge.bundle import seal_bundle
 from kge.config import TransRAConfig
 from kge.dials import Dials
 from kge.errors import TooFewTriples
+from kge.frame import previous_of
 from kge.learner import Learner, _mask, _Step
 from kge.model import build_model, parts
-from kge.train import Trained, begin, train_graph
+from kge.train import Trained, Training, begin, train_graph
 from kge.triples import graph_of_snapshot
 
 #: Users of two tastes: u0-u3 click f0-f3, u4-u7 click f4-f7, each without one film of the taste.
@@ -63,6 +64,43 @@ def test_progress_counts_to_its_total_and_names_the_relation(make_snapshot):
     assert {p.note for p in trace} == {"click", "genre"}
     assert all(np.isfinite(p.loss) for p in trace)
     assert np.isfinite(trained.loss)
+
+
+@pytest.fixture
+def met(monkeypatch):
+    """How many candidates every step of a training had, at most."""
+    found, learn = [], Learner.learn
+
+    def learned(self, batch, decay, draw):
+        found.append(max(len(one.rows) for one in batch.candidates.values()))
+        return learn(self, batch, decay, draw)
+
+    monkeypatch.setattr(Learner, "learn", learned)
+    return found
+
+
+@pytest.mark.parametrize("by_clock", [False, True])
+def test_few_negatives_are_met_early_and_all_of_them_later(make_snapshot, met, by_clock):
+    graph = graph_of_snapshot(make_snapshot(EDGES))
+    config = dataclasses.replace(SMALL, epochs=4.0, early_share=0.25, early_negatives=2)
+    share = (lambda step: step / 40) if by_clock else None
+    total = len(list(train_graph(graph, config, share=share)))
+    assert total == len(met)
+    assert total == 40 or not by_clock
+    early = -(-total // 4)
+    assert max(met[:early]) <= 2
+    assert min(met[early:]) == 8
+
+
+def test_a_refresh_is_never_early(make_snapshot, met, store):
+    graph = graph_of_snapshot(make_snapshot(EDGES))
+    config = dataclasses.replace(SMALL, epochs=4.0, early_share=0.5, early_negatives=2)
+    _, trained = run(make_snapshot(EDGES), config)
+    bundle = seal_bundle(store, "1" * 64, trained.arrays(), dials={}, metrics={})
+    met.clear()
+    for _ in Training(graph, config, previous_of(bundle, graph)).steps():
+        pass
+    assert min(met) == 8
 
 
 def test_a_caller_may_stop_early(make_snapshot):
