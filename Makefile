@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TESTS ?= tests
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup demo up up-demo check test soak format clean
+.PHONY: help setup demo up up-demo check test slow soak format clean
 
 help: ## What can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -43,8 +44,11 @@ check: setup ## Form, types, and who may import whom
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: check ## The checks and every test; under 12 minutes on 2 cores
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
+test: check ## The checks and all tests but the slow ones; under 12 minutes on 2 cores
+	$(PYTEST) -m "not slow" $(TESTS)
+
+slow: setup ## The slow tests: larger sizes, the other database, more ways to be killed; some 15 minutes
+	$(PYTEST) -m slow $(TESTS)
 
 soak: setup ## 50,000 random operations with 320 kills against an oracle, on both databases; some 40 minutes
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(BIN)/python tests/support/soak.py $(if $(OPERATIONS),--operations $(OPERATIONS)) $(if $(SEED),--seed $(SEED)) $(if $(FIRST),--first $(FIRST))

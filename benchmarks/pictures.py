@@ -24,7 +24,7 @@ def curve(file: Path, series: Mapping[str, Sequence[Mapping[str, float]]]) -> No
     """
     if not series:
         return
-    figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
+    figure, axes = plt.subplots(figsize=(8.4, 3.6), layout="constrained")
     for (name, steps), marker in zip(series.items(), "os^", strict=False):
         events = [step["events"] / 1e6 for step in steps]
         [line] = axes.plot(
@@ -48,7 +48,7 @@ def by_edges(file: Path, rows: Sequence[Row]) -> None:
     means = [row for row in rows if row.seed == "all" and row.split.startswith("edges=")]
     if not means:
         return
-    figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
+    figure, axes = plt.subplots(figsize=(8.4, 3.6), layout="constrained")
     for model in dict.fromkeys(row.model for row in means):
         own = sorted(
             (int(row.split.partition("=")[2]), row.value, row.lo or row.value, row.hi or row.value)
@@ -69,7 +69,7 @@ def by_refresh(file: Path, rows: Sequence[Row]) -> None:
     means = [row for row in rows if row.seed == "all" and row.split.startswith("refresh=")]
     if not means:
         return
-    figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
+    figure, axes = plt.subplots(figsize=(8.4, 3.6), layout="constrained")
     for model in dict.fromkeys(row.model for row in means):
         told = [row for row in means if row.model == model]
         own = sorted(
@@ -94,7 +94,7 @@ def trade(file: Path, series: Mapping[str, Sequence[Mapping[str, float]]], targe
     """
     if not series:
         return
-    figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
+    figure, axes = plt.subplots(figsize=(8.4, 3.6), layout="constrained")
     for (name, steps), marker in zip(series.items(), "os^", strict=False):
         times, recalls = ([step[key] for step in steps] for key in ("ms", "recall"))
         [line] = axes.plot(times, recalls, marker=marker, markersize=4, label=name)
@@ -137,7 +137,8 @@ def growth(file: Path, series: Mapping[str, Sequence[tuple[float, float]]], unit
         )
         axes.set_xlabel(axis)
         axes.set_ylabel(unit)
-        _grid_and_legend(axes)
+        axes.grid(visible=True, alpha=0.3)
+        axes.legend(frameon=False, fontsize="small")
     figure.savefig(file, dpi=130)
     plt.close(figure)
 
@@ -148,7 +149,7 @@ def learning(
     """Validation MRR against minutes of training: mean of a model's runs, and their range."""
     if not runs:
         return
-    figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
+    figure, axes = plt.subplots(figsize=(8.4, 3.6), layout="constrained")
     for (name, curves), marker in zip(runs.items(), "os^vD", strict=False):
         every = np.array(curves)  # NaN where one was not looked at yet: there is no mean then
         mean, low, high = every.mean(axis=0), every.min(axis=0), every.max(axis=0)
@@ -161,12 +162,8 @@ def learning(
 
 
 def _finish(file: Path, figure: Any, axes: Any) -> None:
-    """What every picture of one plot ends with."""
-    _grid_and_legend(axes)
+    """What every picture of one plot ends with: the legend is beside it, over no line."""
+    axes.grid(visible=True, alpha=0.3)
+    figure.legend(loc="outside right upper", frameon=False, fontsize="small")
     figure.savefig(file, dpi=130)
     plt.close(figure)
-
-
-def _grid_and_legend(axes: Any) -> None:
-    axes.grid(visible=True, alpha=0.3)
-    axes.legend(frameon=False, fontsize="small")

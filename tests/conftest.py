@@ -12,6 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import gc
 import shutil
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import jaxtyping
@@ -95,8 +96,14 @@ def _database_url(request: pytest.FixtureRequest, kind: str) -> Iterator[str]:
     server.drop(url)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest looks at the markers that are asked for
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files of few and long tests first, or one process ends with them while the other idles."""
+    """Let `slow_as` make tests slow, and put long ones first, so that no process ends alone."""
+    for item in items:
+        known = item.callspec.id if hasattr(item, "callspec") else ""
+        patterns = (one for mark in item.iter_markers("slow_as") for one in mark.args)
+        if any(fnmatchcase(known, pattern) for pattern in patterns):
+            item.add_marker("slow")
     items.sort(key=lambda item: not {"journeys", "test_memory.py"} & set(item.path.parts))
 
 

@@ -42,6 +42,7 @@ def folder(shop):
     return shop.settings.data_dir / "checkpoints"
 
 
+@pytest.mark.slow_as("sqlite")
 def test_a_step_that_was_ended_goes_on_and_seals_the_same_bundle(
     shop, snapshot_digest, monkeypatch: pytest.MonkeyPatch
 ):
@@ -74,6 +75,7 @@ def test_a_step_that_was_ended_goes_on_and_seals_the_same_bundle(
     assert notes[-1].endswith(f"validation MRR {sealed.metrics['validation_mrr']:.4f}")
 
 
+@pytest.mark.slow_as("sqlite")
 def test_a_checkpoint_of_another_version_is_passed_over(shop, snapshot_digest, monkeypatch):
     monkeypatch.setattr(embedding, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
 
@@ -124,6 +126,7 @@ def test_old_checkpoints_are_removed(shop):
     assert [file.name for file in folder(shop).iterdir()] == ["new.safetensors"]
 
 
+@pytest.mark.slow_as("sqlite")
 def test_facets_are_trained_beside_the_whole(shop, snapshot_digest):
     relations = [r.name for r in open_snapshot(shop.store, snapshot_digest).relations]
     settings = shop.settings.model_copy(update={"facets": {"first": relations[:1]}})

@@ -96,6 +96,7 @@ def test_what_nobody_sets_is_as_in_the_bundle_before(shop, trained):
     assert bundle.frame == open_bundle(shop.store, before).frame
 
 
+@pytest.mark.slow_as("sqlite")
 def test_facets_are_refreshed_alike(shop, trained):
     groups = {"first": ["click"]}
     own = replace(shop, settings=shop.settings.model_copy(update={"facets": groups}))

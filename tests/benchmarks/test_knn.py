@@ -126,6 +126,7 @@ def test_the_rival_does_what_the_service_asks_of_it(options, approximate, monkey
     assert filtered[2] > service[2], "what passes is rarer"
 
 
+@pytest.mark.slow
 def test_an_approximate_index_is_asked_one_by_one_and_in_batches(options, approximate, monkeypatch):
     for name, few in {"SINGLES": 20, "BATCH": 10, "BATCHES": 8, "CORES": 1}.items():
         monkeypatch.setattr(knn, name, few)

@@ -15,6 +15,7 @@ from api.jobs.requests import RetrainRequest
 REQUEST = {"arms": ["none", "frozen"], "seed": 3}
 
 
+@pytest.mark.slow_as("sqlite-begun-*", "postgresql-sealed-*")
 @pytest.mark.parametrize(("point", "newer"), [("sealed", False), ("begun", True)])
 def test_killed_in_each_step_it_ends_with_the_same_digests(
     database_url: str, tmp_path: Path, point: str, newer: bool

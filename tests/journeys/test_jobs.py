@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import orjson
+import pytest
 from dbos import DBOSClient
 from hanging_worker import HangingWorkers
 from nursery import nursery
@@ -57,6 +58,7 @@ def test_a_running_job_stops_at_once_and_goes_on(database_url: str, tmp_path: Pa
             assert said.stderr.decode().startswith(f"error: job {job} is done; only one that waits")
 
 
+@pytest.mark.slow_as("sqlite")
 def test_a_retrain_sees_what_was_posted_before_it(database_url: str, tmp_path: Path) -> None:
     with service(tmp_path, database_url, GRAPHSVC_TRANSRA__EPOCHS="3") as running:
         running.start("serve")
@@ -81,6 +83,7 @@ def test_a_retrain_sees_what_was_posted_before_it(database_url: str, tmp_path: P
             assert wait_job(http, second["job"])["result"]["moment"]["seq"] == before + 1
 
 
+@pytest.mark.slow_as("sqlite")
 def test_a_failed_step_says_why_and_the_job_can_be_done_again(
     database_url: str, tmp_path: Path
 ) -> None:
@@ -120,6 +123,7 @@ def test_a_failed_step_says_why_and_the_job_can_be_done_again(
             assert len(bundles) == 2, "the finished step before it was not repeated"
 
 
+@pytest.mark.slow_as("sqlite")
 def test_jobs_that_nobody_can_run_do_not_stand_in_the_way(
     database_url: str, tmp_path: Path
 ) -> None:
@@ -146,6 +150,7 @@ def test_jobs_that_nobody_can_run_do_not_stand_in_the_way(
             assert refused.status_code == 409
 
 
+@pytest.mark.slow_as("sqlite")
 def test_a_job_whose_worker_always_dies_is_given_up(database_url: str, tmp_path: Path) -> None:
     with service(tmp_path, database_url, GRAPHSVC_TRANSRA__EPOCHS="3") as running:
         running.start("serve")

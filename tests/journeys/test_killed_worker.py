@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import pytest
 from planted import planted_events
 from running import eventually, post_all, service, wait_job
 
 
+@pytest.mark.slow_as("sqlite")
 def test_a_job_survives_a_killed_worker(database_url: str, tmp_path: Path) -> None:
     # Long enough that the kill falls into the training of the embedding.
     with service(tmp_path, database_url, GRAPHSVC_TRANSRA__EPOCHS="40") as running:

@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from play import KINDS, play
 
 OPERATIONS, KILLS, RETRAINS = 500, 8, 2
 
 
+@pytest.mark.slow_as("postgresql")
 def test_a_random_life_is_what_the_oracle_says(
     database_url: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import pytest
 from planted import COMEDIES, click, planted_events
 from running import eventually, free_port, post_all, service, wait_job
 
@@ -14,6 +15,7 @@ NEWCOMERS = 50
 PROMISE_SECONDS = 1.0
 
 
+@pytest.mark.slow_as("postgresql")
 def test_new_films_are_searchable_and_scoreable_on_every_server(
     database_url: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:

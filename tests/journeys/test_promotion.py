@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
+import pytest
 from planted import COMEDIES, planted_events
 from running import Service, eventually, free_port, post_all, service, wait_job
 
@@ -33,6 +34,7 @@ class Seen(NamedTuple):
     seconds: float
 
 
+@pytest.mark.slow_as("postgresql")
 def test_trios_are_swapped_whole_in_every_server(
     database_url: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:

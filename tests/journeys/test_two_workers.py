@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import pytest
 from planted import planted_events
 from postgres_server import Postgres
 from running import Service, eventually, post_all, service, wait_job
 
 
+@pytest.mark.slow
 def test_two_workers_on_one_database_take_turns(postgres: Postgres, tmp_path: Path) -> None:
     url = postgres.create()
     with service(tmp_path, url, GRAPHSVC_TRANSRA__EPOCHS="40") as running:

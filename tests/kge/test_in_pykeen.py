@@ -30,6 +30,7 @@ ARMS = {
 }
 
 
+@pytest.mark.slow_as("transr", "still tails", "transposes")
 @pytest.mark.parametrize("arm", ARMS)
 def test_pykeens_loop_trains_it_and_its_evaluator_sees_it(arm: str):
     config = dataclasses.replace(ARMS[arm], seed=1)

@@ -77,21 +77,26 @@ FACTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("size", "dials"),
-    [
-        ((500_000, 2_000_000, 20), {}),
-        ((500_000, 500_000, 20), {"dim": 96, "relation_dim": 32, "optimizer": "adam"}),
-        (
-            (100_000, 500_000, 20),
-            {"loss": "margin", "batch": 8192, "block": 8192, "negatives": 8192},
-        ),
-        # Half of them only act, and are folded in when all is learned.
-        ((500_000, 2_000_000, 20, "acting"), {}),
-        ((30_000, 300_000, 200), FACTS),
-        ((30_000, 300_000, 200), FACTS | {"dim": 512, "relation_dim": 512, "members": 2}),
-    ],
-)
+#: Sizes and dials.
+KINDS = {
+    "margin": (
+        (100_000, 500_000, 20),
+        {"loss": "margin", "batch": 8192, "block": 8192, "negatives": 8192},
+    ),
+    "large": ((500_000, 2_000_000, 20), {}),
+    "large, adam": ((500_000, 500_000, 20), {"dim": 96, "relation_dim": 32, "optimizer": "adam"}),
+    # Half of them only act, and are folded in when all is learned.
+    "large, acting": ((500_000, 2_000_000, 20, "acting"), {}),
+    "facts": ((30_000, 300_000, 200), FACTS),
+    "members": (
+        (30_000, 300_000, 200),
+        FACTS | {"dim": 512, "relation_dim": 512, "members": 2},
+    ),
+}
+
+
+@pytest.mark.slow_as("large*", "facts", "members")
+@pytest.mark.parametrize(("size", "dials"), KINDS.values(), ids=KINDS)
 def test_the_peak_is_predicted_within_a_fifth(tmp_path: Path, size, dials):
     """Of what is taken beyond the libraries, which would hide any mistake, and of those too."""
     given = [str(Path(__file__).parent), json.dumps(size), json.dumps(dials)]
