@@ -16,6 +16,7 @@ from link_cells import Runs
 from matplotlib import pyplot as plt
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
+from pictures import finish
 
 #: Points of a mean line: curves of several seeds are not measured at the same moments.
 _STEPS = 60
@@ -35,7 +36,8 @@ def against_time(file: Path, runs: Sequence[Runs]) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("minutes of training")
     axes.set_ylabel("validation MRR")
-    _finish(figure, axes, file)
+    axes.set_ylim(0, 1.05 * axes.dataLim.y1)  # room above the highest, however close they are
+    finish(file, figure, axes)
 
 
 def by_degree(file: Path, runs: Sequence[Runs], splits: Sequence[str]) -> None:
@@ -51,7 +53,8 @@ def by_degree(file: Path, runs: Sequence[Runs], splits: Sequence[str]) -> None:
     axes.set_xticks(range(len(splits)), [split.partition("=")[2] for split in splits])
     axes.set_xlabel("training triples of the entity that is asked for")
     axes.set_ylabel("test MRR")
-    _finish(figure, axes, file)
+    axes.set_ylim(0, 1.05 * axes.dataLim.y1)  # room above the highest, however close they are
+    finish(file, figure, axes)
 
 
 def together(run: Runs) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -83,11 +86,3 @@ def _looks(runs: Sequence[Runs]) -> list[dict[str, Any]]:
         }
         for run in runs
     ]
-
-
-def _finish(figure: Any, axes: Any, file: Path) -> None:
-    axes.set_ylim(0, 1.05 * axes.dataLim.y1)  # room above the highest, however close they are
-    axes.grid(visible=True, alpha=0.3)
-    figure.legend(loc="outside right upper", frameon=False, fontsize="small")
-    figure.savefig(file, dpi=130)
-    plt.close(figure)

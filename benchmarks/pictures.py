@@ -40,7 +40,7 @@ def curve(file: Path, series: Mapping[str, Sequence[Mapping[str, float]]]) -> No
     axes.set_xlabel("events in the log, millions")
     axes.set_ylabel("events per second over REST")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    _finish(file, figure, axes)
+    finish(file, figure, axes)
 
 
 def by_edges(file: Path, rows: Sequence[Row]) -> None:
@@ -61,7 +61,7 @@ def by_edges(file: Path, rows: Sequence[Row]) -> None:
     axes.set_ylim(bottom=0)
     axes.set_xlabel("edges given")
     axes.set_ylabel(means[0].metric)
-    _finish(file, figure, axes)
+    finish(file, figure, axes)
 
 
 def by_refresh(file: Path, rows: Sequence[Row]) -> None:
@@ -84,7 +84,7 @@ def by_refresh(file: Path, rows: Sequence[Row]) -> None:
     axes.set_xlabel("refreshes")
     axes.set_ylabel(means[0].metric)
     axes.xaxis.get_major_locator().set_params(integer=True)
-    _finish(file, figure, axes)
+    finish(file, figure, axes)
 
 
 def trade(file: Path, series: Mapping[str, Sequence[Mapping[str, float]]], target: float) -> None:
@@ -111,7 +111,7 @@ def trade(file: Path, series: Mapping[str, Sequence[Mapping[str, float]]], targe
     axes.set_xscale("log")
     axes.set_xlabel("milliseconds per query, FAISS alone, one thread")
     axes.set_ylabel("recall@10")
-    _finish(file, figure, axes)
+    finish(file, figure, axes)
 
 
 def growth(file: Path, series: Mapping[str, Sequence[tuple[float, float]]], unit: str) -> None:
@@ -158,10 +158,10 @@ def learning(
     axes.set_ylim(bottom=0)
     axes.set_xlabel("minutes of training")
     axes.set_ylabel("validation MRR")
-    _finish(file, figure, axes)
+    finish(file, figure, axes)
 
 
-def _finish(file: Path, figure: Any, axes: Any) -> None:
+def finish(file: Path, figure: Any, axes: Any) -> None:
     """What every picture of one plot ends with: the legend is beside it, over no line."""
     axes.grid(visible=True, alpha=0.3)
     figure.legend(loc="outside right upper", frameon=False, fontsize="small")
