@@ -48,7 +48,7 @@ check: setup ## Form, types, and who may import whom
 test: check ## The checks and all tests but the slow ones; some 15 minutes on 2 cores
 	$(PYTEST) -m "not slow" $(TESTS)
 
-slow: setup ## The slow tests: larger sizes, the other database, more ways to be killed
+slow: setup ## The slow tests: larger sizes, the other database, more ways to be killed; some 6 minutes
 	$(PYTEST) -m slow $(TESTS)
 
 soak: setup ## 50,000 random operations with 320 kills against an oracle, on both databases; some 40 minutes
