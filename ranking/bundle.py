@@ -221,5 +221,16 @@ _PARTS = {
 
 def config_of(dials: Mapping[str, Any]) -> RankerConfig:
     """The dials of a manifest as the dataclass that they came from."""
-    parts = {name: kind(**dials[name]) for name, kind in _PARTS.items()}
-    return RankerConfig(**{**dials, **parts})
+    told = {**dials, "crossing": _crossing_dials(dials["crossing"])}
+    parts = {name: kind(**told[name]) for name, kind in _PARTS.items()}
+    return RankerConfig(**{**told, **parts})
+
+
+def _crossing_dials(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Dials of a crossing; rankers of before have switches for what is named by words now."""
+    dials = dict(told)
+    if "layer_norm" in dials:
+        dials["norm"] = "after" if dials.pop("layer_norm") else "none"
+    if isinstance(dials.get("mask"), bool):
+        dials["mask"] = "instance" if dials["mask"] else "none"
+    return dials

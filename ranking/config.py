@@ -12,6 +12,22 @@ from ranking.errors import ConfigError
 
 #: none: no KGE. frozen: KGE vectors concatenated. attention: KGE attended to by the ID rows.
 ARMS = ("none", "frozen", "attention")
+#: The families of crossing layers; `ranking/interactions/registry.py` has them by these names.
+CROSSINGS = (
+    "ml_dcn",
+    "dcn_v2",
+    "dcn_v2_full",
+    "dcn_v2_mixture",
+    "mask_net_serial",
+    "mask_net_parallel",
+    "wukong",
+    "rank_mixer",
+    "mlp",
+)
+MASKS = ("instance", "constant", "second_block", "none")
+NORMS = ("after", "before", "none")
+#: Dials of `CrossingConfig` that are shares, and the most that each may be.
+SHARES = {"rank_share": 1, "hidden_share": 16, "token_share": 8, "mask_share": 4}
 
 
 def _check(ok: bool, name: str, should: str, received: Any) -> None:
@@ -21,6 +37,10 @@ def _check(ok: bool, name: str, should: str, received: Any) -> None:
 
 def _positive_int(name: str, value: int) -> None:
     _check(isinstance(value, int) and value >= 1, name, "a whole number of at least 1", value)
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    _check(value in known, name, f"one of {', '.join(known)}", value)
 
 
 def _share(name: str, value: float) -> None:
@@ -67,26 +87,61 @@ class IdTableConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CrossingConfig:
-    """The crossing layers: the masked low-rank one and its rival without a mask."""
+    """The crossing layers. A dial that a family does not have says nothing to it.
 
-    #: ml_dcn | dcn_v2
+    Widths are shares of D, the width of what enters the first layer, so that the same dials fit any
+    data. What makes a family larger: `rank_share`, `hidden_share`, or `layers` of dcn_v2_full.
+    """
+
+    #: One of CROSSINGS.
     kind: str = "ml_dcn"
-    #: Crossing layers in a row; each raises the degree of interactions by one.
+    #: Layers or blocks: one behind the other, but side by side in mask_net_parallel.
     layers: int = 2
-    #: Rank r as a share of the input width D.
+    #: Rank r as a share of D; of each expert in dcn_v2_mixture.
     rank_share: float = 0.125
-    #: Width q of the mask's hidden layer as a share of r (rho).
+    #: Low-rank experts of dcn_v2_mixture.
+    experts: int = 4
+    #: Hidden numbers as a share of D: of an mlp's layer, a MaskNet block, WuKong's MLP, and of the
+    #: MLP of each of RankMixer's tokens.
+    hidden_share: float = 0.5
+    #: Tokens that D numbers are cut into, for wukong and rank_mixer.
+    tokens: int = 8
+    #: Numbers of a token of rank_mixer as a multiple of those that were cut for it.
+    token_share: float = 1.0
+    #: Columns that WuKong's products of tokens are compressed to.
+    fm_rank: int = 8
+    #: instance: of each example. constant: one for all. second_block: m = 1, and a second low-rank
+    #: block of as many parameters as the mask would have. none: m = 1. All of ml_dcn.
+    mask: str = "instance"
+    #: layer: ml_dcn's mask is made from x_l. first: from x_0.
+    mask_source: str = "layer"
+    #: rank: it multiplies the r numbers between V and U. width: the D numbers behind U.
+    mask_target: str = "rank"
+    #: linear: it is not bounded. sigmoid: m = 2 sigmoid(.), between 0 and 2.
+    mask_form: str = "linear"
+    #: Width q of a mask's hidden layer (rho): as a share of r in ml_dcn, in MaskNet of what is
+    #: masked.
     mask_share: float = 0.5
-    #: False turns the instance-conditioned mask into m = 1.
-    mask: bool = True
-    #: False leaves out the LayerNorm after each layer.
-    layer_norm: bool = True
+    #: Standard deviation of B, the last matrix of ml_dcn's mask, at the start; 0 starts as dcn_v2.
+    mask_deviation: float = 0.0
+    #: after: LayerNorm of what a layer gives. before: of what it reads. none: no LayerNorm.
+    norm: str = "after"
 
     def __post_init__(self) -> None:
-        _check(self.kind in ("ml_dcn", "dcn_v2"), "kind", "ml_dcn or dcn_v2", self.kind)
-        _positive_int("layers", self.layers)
-        _check(0 < self.rank_share <= 1, "rank_share", "above 0 and at most 1", self.rank_share)
-        _check(0 < self.mask_share <= 1, "mask_share", "above 0 and at most 1", self.mask_share)
+        _one_of("kind", self.kind, CROSSINGS)
+        for name in ("layers", "experts", "fm_rank"):
+            _positive_int(name, getattr(self, name))
+        several = isinstance(self.tokens, int) and self.tokens >= 2
+        _check(several, "tokens", "a whole number of at least 2", self.tokens)
+        for name, most in SHARES.items():
+            value = getattr(self, name)
+            _check(0 < value <= most, name, f"above 0 and at most {most}", value)
+        _one_of("mask", self.mask, MASKS)
+        _one_of("mask_source", self.mask_source, ("layer", "first"))
+        _one_of("mask_target", self.mask_target, ("rank", "width"))
+        _one_of("mask_form", self.mask_form, ("linear", "sigmoid"))
+        _check(self.mask_deviation >= 0, "mask_deviation", "at least 0", self.mask_deviation)
+        _one_of("norm", self.norm, NORMS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

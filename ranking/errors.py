@@ -26,3 +26,7 @@ class FrameMismatch(RankingError):
 
 class RankerFormat(RankingError):
     """The ranker has a format that this version does not read; train it again."""
+
+
+class BudgetUnreachable(RankingError):
+    """The crossing family has no size that costs so much; choose other dials or another budget."""

@@ -11,13 +11,12 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
-from ranking.config import ARMS, CrossingConfig, RankerConfig
+from ranking.config import ARMS, RankerConfig
 from ranking.errors import RankerFormat
 from ranking.examples import KgeMaps
 from ranking.features import PADDING, FeatureBatch
 from ranking.idtables.table import IdTable
-from ranking.interactions.dcn_v2 import LowRankCrossing
-from ranking.interactions.ml_dcn import MaskedCrossing
+from ranking.interactions.registry import crossing_stack, out_width
 from ranking.kge_attention import KgeAttention
 
 # Single-letter dimensions: B rows, D width of x_0, F dense numbers, d vector, k projected vector,
@@ -109,11 +108,9 @@ class RankerModel(nn.Module):
                 config.attention,
             )
         self.norm = nn.LayerNorm(width)
-        self.crossing = nn.ModuleList(
-            crossing_layer(width, config.crossing) for _ in range(config.crossing.layers)
-        )
+        self.crossing = crossing_stack(width, config.crossing)
         self.dropout = nn.Dropout(config.dropout)
-        self.hidden = nn.Linear(width, config.hidden)
+        self.hidden = nn.Linear(out_width(width, config.crossing), config.hidden)
         self.last = nn.Linear(config.hidden, 1)
         nn.init.zeros_(self.last.weight)
         self.additive = nn.Parameter(torch.ones(2))
@@ -144,10 +141,8 @@ class RankerModel(nn.Module):
         if self.match:
             fields.append(self._match(batch, sought_BRk))
         x_BD = self.dropout(self.norm(torch.cat([rows_B2E.flatten(1), *fields], dim=1)))
-        first_BD = x_BD
-        for layer in self.crossing:
-            x_BD = layer(first_BD, x_BD)
-        deep_B = self.last(self.dropout(torch.relu(self.hidden(x_BD)))).squeeze(1)
+        hidden = torch.relu(self.hidden(self.crossing(x_BD)))
+        deep_B = self.last(self.dropout(hidden)).squeeze(1)
         return Parts(logits=batch.rates @ self.additive + deep_B, weights=weights)
 
     @torch.no_grad()
@@ -206,15 +201,6 @@ class RankerModel(nn.Module):
         visible_BT = torch.cat([head_known[:, None], tail_known[:, None], projected], dim=1)
         context = torch.relu(self.context(batch.dense))
         return self.attention(rows_B2E, context, tokens_BTZ, visible_BT)
-
-
-def crossing_layer(width: int, config: CrossingConfig) -> nn.Module:
-    """One layer of the kind that the dials name, at rank r = share * D, q = rho * r."""
-    rank = max(1, round(config.rank_share * width))
-    if config.kind == "dcn_v2":
-        return LowRankCrossing(width, rank, layer_norm=config.layer_norm)
-    hidden = max(1, round(config.mask_share * rank))
-    return MaskedCrossing(width, rank, hidden, mask=config.mask, layer_norm=config.layer_norm)
 
 
 def _padded(x_BTZ: Float[Tensor, "B T Z"], width: int) -> Float[Tensor, "B T Y"]:

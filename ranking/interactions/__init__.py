@@ -1,4 +1,4 @@
-"""Crossing layers: x_0 and x_l of equal width D in, x_{l+1} of width D out.
+"""The crossing layers: x_0 of width D in, what they make of it out, by the family that dials name.
 
 Takes tensors, gives tensors; never looks up an embedding.
 """

@@ -3,56 +3,131 @@
 Takes x_0 and x_l, gives x_{l+1}; never looks at a feature's name.
 """
 
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-# Single-letter dimensions: B rows, D width, R rank, Q hidden width of the mask.
+from ranking.config import CrossingConfig
+from ranking.interactions.cost import Cost, layer_norm, linear, pointwise
+from ranking.interactions.norms import norm_of
+
+# Single-letter dimensions: B rows, D width, R rank, Q hidden width of the mask, T what it
+# multiplies (R, or D), S rank of the second block.
+
+
+class Sizes(NamedTuple):
+    """Widths that follow from D and the dials."""
+
+    #: r
+    rank: int
+    #: q = rho r
+    hidden: int
+    #: r, or D
+    masked: int
+    #: s: 2 D s is as near to the mask's D q + q + q t + t parameters as it can be.
+    second: int
+
+
+def sizes(width: int, config: CrossingConfig) -> Sizes:
+    """Of each layer over D = `width` numbers."""
+    rank = max(1, round(config.rank_share * width))
+    hidden = max(1, round(config.mask_share * rank))
+    masked = rank if config.mask_target == "rank" else width
+    mask = linear(width, hidden) + linear(hidden, masked)
+    return Sizes(rank, hidden, masked, max(1, round(mask.parameters / (2 * width))))
 
 
 class MaskedCrossing(nn.Module):
     """One masked low-rank crossing layer.
 
-    z = V x_l + b_z
-    m = B relu(A x_l + a) + b_m
-    x_{l+1} = LN(x_l + x_0 * (U (z * m) + b_u))
+    z = V x + b_z
+    m = B relu(A s + a) + b_m,   s = x or x_0
+    x' = LN(x + x_0 * (U (z * m) + b_u))
 
     Implements the idea of ML-DCN (arXiv 2602.09194). Differs from the paper: its text was not at
-    hand, so the mask's source (x_l), its two linear maps without a squashing function and the place
-    of LN are our reading. B starts at 0 and b_m at 1: the layer starts as low-rank DCNv2. With
-    `mask=False`, m = 1 and A, B, a, b_m do not exist; `layer_norm=False` leaves LN out.
+    hand, so the mask's source (x), its two linear maps without a squashing function, what it
+    multiplies and the place of LN are our reading, and each is a dial. B starts at 0 and b_m at 1:
+    the layer starts as low-rank DCNv2.
+
+    `mask_source` first: s = x_0. `mask_target` width: x' = LN(x + x_0 * (m * (U z + b_u))).
+    `mask_form` sigmoid: m = 2 sigmoid(B relu(A s + a) + b_m), b_m = 0 at the start. `norm` before:
+    x' = x + x_0 * (...) where x is LN(x) within the brackets; none: no LN. `mask` constant: m is a
+    trained vector, 1 at the start, the same for every row; second_block: m = 1, and U' (V' x) is
+    added within the brackets, U' = 0 at the start, at a rank with as many parameters as the mask;
+    none: m = 1.
+
+    FLOPs of matrix products per row: 4 D r + 2 D q + 2 q r; other ones: r + 2 q + r + r + 3 D for
+    b_z, a and relu, b_m, the product with m, and b_u, the product with x_0, the sum with x; 7 D of
+    LN. Parameters: D r + r + D q + q + q r + r + r D + D, and 2 D of LN.
     """
 
-    def __init__(
-        self, width: int, rank: int, hidden: int, *, mask: bool = True, layer_norm: bool = True
-    ) -> None:
+    def __init__(self, width: int, config: CrossingConfig) -> None:
         super().__init__()
+        rank, hidden, masked, second = sizes(width, config)
+        self.config = config
         self.down = nn.Linear(width, rank)
         self.up = nn.Linear(rank, width)
-        self.mask_in = nn.Linear(width, hidden) if mask else None
-        self.mask_out = nn.Linear(hidden, rank) if mask else None
-        self.norm = nn.LayerNorm(width) if layer_norm else None
+        instance, blocks = config.mask == "instance", config.mask == "second_block"
+        self.mask_in = nn.Linear(width, hidden) if instance else None
+        self.mask_out = nn.Linear(hidden, masked) if instance else None
+        self.mask_constant = nn.Parameter(torch.ones(masked)) if config.mask == "constant" else None
+        self.second_down = nn.Linear(width, second, bias=False) if blocks else None
+        self.second_up = nn.Linear(second, width, bias=False) if blocks else None
+        self.norm = norm_of(width, config.norm)
         if self.mask_out is not None:
-            nn.init.zeros_(self.mask_out.weight)
-            nn.init.ones_(self.mask_out.bias)
+            if config.mask_deviation:
+                nn.init.normal_(self.mask_out.weight, std=config.mask_deviation)
+            else:
+                nn.init.zeros_(self.mask_out.weight)
+            nn.init.constant_(self.mask_out.bias, 1.0 if config.mask_form == "linear" else 0.0)
+        if self.second_up is not None:
+            nn.init.zeros_(self.second_up.weight)
 
-    def mask(self, x_BD: Float[Tensor, "B D"]) -> Float[Tensor, "B R"] | None:
-        """M of each row, None where the mask is switched off."""
+    def mask(
+        self, first_BD: Float[Tensor, "B D"], x_BD: Float[Tensor, "B D"]
+    ) -> Float[Tensor, "B T"] | Float[Tensor, "T"] | None:
+        """M of each row, or the one of all rows; None where it is 1."""
         if self.mask_in is None or self.mask_out is None:
-            return None
-        return self.mask_out(torch.relu(self.mask_in(x_BD)))
+            return self.mask_constant
+        source_BD = x_BD if self.config.mask_source == "layer" else first_BD
+        m_BT = self.mask_out(torch.relu(self.mask_in(source_BD)))
+        return m_BT if self.config.mask_form == "linear" else 2 * torch.sigmoid(m_BT)
 
     def forward(
         self, first_BD: Float[Tensor, "B D"], x_BD: Float[Tensor, "B D"]
     ) -> Float[Tensor, "B D"]:
-        z_BR = self.down(x_BD)
-        m_BR = self.mask(x_BD)
-        if m_BR is not None:
-            z_BR = z_BR * m_BR
-        crossed_BD = x_BD + first_BD * self.up(z_BR)
-        return crossed_BD if self.norm is None else self.norm(crossed_BD)
+        before, after = self.config.norm == "before", self.config.norm == "after"
+        read_BD = self.norm(x_BD) if before else x_BD
+        m = self.mask(first_BD, read_BD)
+        z_BR = self.down(read_BD)
+        if m is not None and self.config.mask_target == "rank":
+            z_BR = z_BR * m
+        weighted_BD = self.up(z_BR)
+        if m is not None and self.config.mask_target == "width":
+            weighted_BD = weighted_BD * m
+        if self.second_down is not None and self.second_up is not None:
+            weighted_BD = weighted_BD + self.second_up(self.second_down(read_BD))
+        crossed_BD = x_BD + first_BD * weighted_BD
+        return self.norm(crossed_BD) if after else crossed_BD
 
 
-def matrix_flops(width: int, rank: int, hidden: int) -> int:
-    """Matrix-product FLOPs per row and layer, 2 per multiply-add: 4 D r + 2 D q + 2 q r."""
-    return 4 * width * rank + 2 * width * hidden + 2 * hidden * rank
+def cost(width: int, config: CrossingConfig) -> Cost:
+    """Of all layers."""
+    return _layer_cost(width, config) * config.layers
+
+
+def _layer_cost(width: int, config: CrossingConfig) -> Cost:
+    rank, hidden, masked, second = sizes(width, config)
+    crossing = linear(width, rank) + linear(rank, width) + pointwise(2 * width)
+    crossing += layer_norm(width, config.norm)
+    if config.mask == "instance":
+        crossing += linear(width, hidden) + pointwise(hidden) + linear(hidden, masked)
+        crossing += pointwise(masked * (1 if config.mask_form == "linear" else 3))
+    if config.mask == "constant":
+        crossing += Cost(other=masked, parameters=masked)
+    if config.mask == "second_block":
+        crossing += linear(width, second, bias=False) + linear(second, width, bias=False)
+        crossing += pointwise(width)
+    return crossing
