@@ -9,6 +9,7 @@ from kge.arrays import BundleArrays
 from kge.bundle import seal_bundle
 from ranking.bundle import config_of, open_ranker, seal_ranker
 from ranking.config import (
+    CrossingConfig,
     FeatureConfig,
     IdTableConfig,
     RankerConfig,
@@ -186,3 +187,29 @@ def test_attention_explains_a_score(leaning, examples, ranker, seal):
     np.testing.assert_allclose(found.weights.sum(axis=2), np.ones((5, 2)), atol=1e-6)
     plain = run(train(examples, dataclasses.replace(SMALL, arm="none")))
     assert seal(plain).explain(rows.heads.take(few), rows.tails.take(few)) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ({"mask": True, "layer_norm": True}, {"mask": "instance", "norm": "after"}),
+        ({"mask": False, "layer_norm": False}, {"mask": "none", "norm": "none"}),
+    ],
+)
+def test_dials_of_rankers_that_had_switches_are_read(before, now):
+    told = dataclasses.asdict(SMALL)
+    told["crossing"] = {"kind": "dcn_v2", "layers": 3, "rank_share": 0.25, "mask_share": 1} | before
+    crossing = CrossingConfig(kind="dcn_v2", layers=3, rank_share=0.25, mask_share=1, **now)
+    assert config_of(told) == dataclasses.replace(SMALL, crossing=crossing)
+
+
+@pytest.mark.parametrize("kind", ["mask_net_parallel", "wukong", "rank_mixer"])
+def test_a_family_whose_stack_has_another_width_is_sealed_and_opened(leaning, examples, seal, kind):
+    config = dataclasses.replace(SMALL, arm="none", crossing=CrossingConfig(kind=kind))
+    trained = run(train(examples, config))
+    ranker = open_ranker(leaning.store, seal(trained).digest, leaning.bundle)
+    rows = examples.rows[Span.TEST]
+    np.testing.assert_array_equal(
+        ranker.logits(rows.heads, rows.tails),
+        raw_scores(trained.model, ranker.encoder.encode(rows.heads, rows.tails)),
+    )
