@@ -198,8 +198,13 @@ def test_attention_explains_a_score(leaning, examples, ranker, seal):
 )
 def test_dials_of_rankers_that_had_switches_are_read(before, now):
     told = dataclasses.asdict(SMALL)
-    told["crossing"] = {"kind": "dcn_v2", "layers": 3, "rank_share": 0.25, "mask_share": 1} | before
-    crossing = CrossingConfig(kind="dcn_v2", layers=3, rank_share=0.25, mask_share=1, **now)
+    told["crossing"] = {
+        "kind": "dcn_v2",
+        "layers": 3,
+        "rank_share": 0.25,
+        "mask_share": 1.0,
+    } | before
+    crossing = CrossingConfig(kind="dcn_v2", layers=3, rank_share=0.25, mask_share=1.0, **now)
     assert config_of(told) == dataclasses.replace(SMALL, crossing=crossing)
 
 

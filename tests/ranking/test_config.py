@@ -21,13 +21,13 @@ from ranking.errors import ConfigError
         (lambda: IdTableConfig(buckets=0), "buckets should be a whole number of at least 1"),
         (lambda: CrossingConfig(kind="wide"), r"kind should be one of ml_dcn, .*, received 'wide'"),
         (lambda: CrossingConfig(rank_share=1.5), "rank_share should be above 0 and at most 1"),
-        (lambda: CrossingConfig(hidden_share=17), "hidden_share should be above 0 and at most 16"),
+        (
+            lambda: CrossingConfig(hidden_share=17.0),
+            "hidden_share should be above 0 and at most 16",
+        ),
         (lambda: CrossingConfig(tokens=1), "tokens should be a whole number of at least 2"),
         (lambda: CrossingConfig(norm="middle"), "norm should be one of after, before, none"),
-        (
-            lambda: CrossingConfig(mask=True),
-            "mask should be one of instance, constant, .*, r.* True",
-        ),
+        (lambda: CrossingConfig(mask="on"), "mask should be one of instance, constant, .*'on'"),
         (lambda: CrossingConfig(mask_deviation=-1.0), "mask_deviation should be at least 0"),
         (lambda: AttentionConfig(heads=3), "width should be a multiple of 3, received 64"),
         (lambda: TrainingConfig(learning_rate=0.0), "learning_rate should be above 0"),
