@@ -181,7 +181,8 @@ def write(bench: Bench) -> None:
     ours = [cell for cell in found.values() if "peer" in cell]
     others = ctr_peers.theirs(options.out)
     rows = ctr_pages.rows_of(found)
-    rows += [*ctr_leads.rows_of(leads), *made, *ctr_peers.rows_of(ours, others)]
+    rows += [*ctr_pages.reference(clicks), *ctr_leads.rows_of(leads), *made]
+    rows += ctr_peers.rows_of(ours, others)
     base = ctr_trials.budget(len(clicks.sizes), 1, bench.base)
     ctr_pages.pictures(options, rows, made, base)
     parts = [

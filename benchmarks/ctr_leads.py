@@ -65,6 +65,8 @@ def compared(runs: Mapping[tuple[str, float], Runs], clicks: Clicks) -> list[Com
     """Every comparison for which there are runs of the same seeds."""
     rows = clicks.rows(ctr_spans.TEST)
     _, chosen = judged(np.asarray(clicks.label[rows]), clicks.cluster[rows])
+    for (arm, times), each in runs.items():
+        _check(f"{arm} at {times:g}x", each, chosen)
     weights = draws(chosen)
     made = []
     for times in sorted({times for _, times in runs}):
@@ -74,6 +76,16 @@ def compared(runs: Mapping[tuple[str, float], Runs], clicks: Clicks) -> list[Com
             if ours and theirs and set(ours.auc) & set(theirs.auc):
                 made.append(_compare(rival, times, (ours, theirs), (chosen, weights)))
     return made
+
+
+def _check(name: str, runs: Runs, rows: Judged) -> None:
+    """Raises `SystemExit` where what lies beside a cell is not of the rows that are judged."""
+    for seed, scores in runs.scores.items():
+        if len(scores) != len(rows.label):
+            raise SystemExit(
+                f"error: probabilities of {name}, seed {seed}, should be {len(rows.label)}, "
+                f"received {len(scores)}; delete the cell to measure it anew"
+            )
 
 
 def _compare(

@@ -10,16 +10,19 @@ from typing import Any
 import ctr_leads
 import ctr_peers
 import ctr_trials
+import numpy as np
 from ctr_cells import LATENCIES, OURS, SCREENED, dials_of
 from ctr_data import Clicks
 from ctr_model import CtrDials
 from ctr_pictures import by_change, by_flops
+from ctr_spans import TEST
 from ctr_why import AS_CHOSEN
 from differences import interval
 from pages import figure, table
 
 from graphsvc.report import Row
 from ranking.interactions.registry import FAMILIES
+from ranking.metrics import auc
 
 Cells = Mapping[str, Mapping[str, Any]]
 _METRICS = (("auc", "share"), ("logloss", "nats"))
@@ -40,6 +43,7 @@ says how near an arm came; a family without a size of its own, such as a whole m
 - `ml_dcn-second_block`: m = 1, and a second low-rank block of as many parameters as the mask.
   `ml_dcn-constant`: a mask that is the same for all rows. A win over both is the mask's.
 - The screen is of VALID alone: of both MaskNets the one with the higher mean AUC went on.
+- `reference`: rates before each row, added up; what counting alone reaches.
 - Milliseconds: one forward pass, {threads} threads, the median of 200.
 """
 _SPLITS = {
@@ -94,6 +98,17 @@ def rows_of(found: Cells) -> list[Row]:
     for (metric, unit, split, model), by_seed in told.items():
         rows += _spread(metric, unit, split, model, by_seed)
     return rows
+
+
+def reference(clicks: Clicks) -> list[Row]:
+    """AUC on TEST of what only counts: user rate + item rate; nothing where they are not known."""
+    if "user_rate" not in clicks.sizes:
+        return []
+    rows, names = clicks.rows(TEST), list(clicks.sizes)
+    rates = clicks.codes[rows][:, [names.index("user_rate"), names.index("item_rate")]]
+    value = auc(rates.sum(axis=1).astype(np.float64), np.asarray(clicks.label[rows]))
+    model = "user rate + item rate, in steps of 5 %"
+    return [Row(metric="auc", value=value, unit="share", split="reference/test", model=model)]
 
 
 def _costs(cell: Mapping[str, Any], where: str, arm: str) -> Iterator[Row]:

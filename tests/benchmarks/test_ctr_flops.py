@@ -86,6 +86,8 @@ def test_all_cells_become_rows_a_page_and_pictures(
             ]
             assert apart.value == pytest.approx(ours - theirs)
             assert apart.lo <= apart.value <= apart.hi
+    [counting] = [row for row in rows if row.split == "reference/test"]
+    assert 0.4 < counting.value < 1
     page = (out / "README.md").read_text()
     assert "Every arm had 2 trials on VALID" in page
     assert "| ml_dcn - dcn_v2 | 1x | 2 |" in page
