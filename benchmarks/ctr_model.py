@@ -34,7 +34,7 @@ class CtrDials:
     learning_rate: float = 1e-3
     #: Share of x_0 and of the head's hidden numbers that are 0 while training.
     dropout: float = 0.1
-    #: AdamW's, of everything.
+    #: AdamW's, of matrices and embeddings.
     weight_decay: float = 1e-4
     #: Learning rate of ML-DCN's mask as a multiple of all others'.
     mask_rate: float = 1.0
@@ -125,16 +125,20 @@ def train(clicks: Clicks, dials: CtrDials, seed: int) -> Trained:
 
 
 def optimizer_of(model: CtrModel, dials: CtrDials) -> torch.optim.Optimizer:
-    """AdamW; the parameters of ML-DCN's masks may have a rate of their own."""
-    masks = [p for name, p in model.named_parameters() if ".mask_" in name]
-    taken = {id(p) for p in masks}
-    others = [p for p in model.parameters() if id(p) not in taken]
-    groups = [{"params": others}]
-    if masks and dials.mask_rate != 1:
-        groups.append({"params": masks, "lr": dials.learning_rate * dials.mask_rate})
-    else:
-        groups[0]["params"] = [*others, *masks]
-    return torch.optim.AdamW(groups, lr=dials.learning_rate, weight_decay=dials.weight_decay)
+    """AdamW; matrices and embeddings decay, biases and scales do not: a mask starts at b_m = 1.
+
+    The parameters of ML-DCN's masks may have a rate of their own.
+    """
+    groups = []
+    for masks in (False, True):
+        own = [p for name, p in model.named_parameters() if (".mask_" in name) == masks]
+        rate = dials.learning_rate * (dials.mask_rate if masks else 1.0)
+        for decayed in (True, False):
+            chosen = [p for p in own if (p.ndim > 1) == decayed]
+            decay = dials.weight_decay if decayed else 0.0
+            if chosen:
+                groups.append({"params": chosen, "lr": rate, "weight_decay": decay})
+    return torch.optim.AdamW(groups)
 
 
 def _batches(

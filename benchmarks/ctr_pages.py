@@ -43,7 +43,6 @@ says how near an arm came; a family without a size of its own, such as a whole m
 - `ml_dcn-second_block`: m = 1, and a second low-rank block of as many parameters as the mask.
   `ml_dcn-constant`: a mask that is the same for all rows. A win over both is the mask's.
 - The screen is of VALID alone: of both MaskNets the one with the higher mean AUC went on.
-- `reference`: rates before each row, added up; what counting alone reaches.
 - Milliseconds: one forward pass, {threads} threads, the median of 200.
 """
 _SPLITS = {
@@ -55,7 +54,7 @@ _SPLITS = {
 }
 _COUNTED = (
     "Four fields count what was known before each row's moment: the rate of ones of its user and "
-    "of its item, and of how many rows."
+    "of its item, and of how many rows. `reference` is both rates added up: what counting reaches."
 )
 
 

@@ -40,10 +40,13 @@ class TokenMaps(nn.Module):
         super().__init__()
         bound = width**-0.5  # as torch draws a Linear
         self.weight = nn.Parameter(torch.empty(tokens, width, out).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(tokens, 1, out).uniform_(-bound, bound))
+        # In one row: optimizers tell biases from matrices by their shape.
+        self.bias = nn.Parameter(torch.empty(tokens * out).uniform_(-bound, bound))
 
     def forward(self, x_BTI: Float[Tensor, "B T I"]) -> Float[Tensor, "B T O"]:
-        return torch.baddbmm(self.bias, x_BTI.transpose(0, 1), self.weight).transpose(0, 1)
+        tokens, _, out = self.weight.shape
+        bias_T1O = self.bias.view(tokens, 1, out)
+        return torch.baddbmm(bias_T1O, x_BTI.transpose(0, 1), self.weight).transpose(0, 1)
 
 
 def mixed(x_BTE: Float[Tensor, "B T E"]) -> Float[Tensor, "B T E"]:

@@ -77,18 +77,16 @@ def test_the_same_seed_gives_the_same_network_and_another_seed_another(clicks: C
     assert not torch.equal(weights[0], weights[2])
 
 
-def test_a_masks_rate_is_of_the_mask_alone():
-    dials = CtrDials(mask_rate=0.1, learning_rate=0.01)
+def test_a_masks_rate_is_of_the_mask_alone_and_only_matrices_decay():
+    dials = CtrDials(mask_rate=0.1, learning_rate=0.01, weight_decay=0.3)
     model = CtrModel([5, 6], dials)
-    rates = {
-        id(p): group["lr"] for group in optimizer_of(model, dials).param_groups
-        for p in group["params"]
-    }  # fmt: skip
+    groups = optimizer_of(model, dials).param_groups
+    found = {id(p): (g["lr"], g["weight_decay"]) for g in groups for p in g["params"]}
     for name, parameter in model.named_parameters():
-        expected = 0.001 if ".mask_" in name else 0.01
-        assert rates[id(parameter)] == pytest.approx(expected), name
-    plain = optimizer_of(model, CtrDials()).param_groups
-    assert [len(group["params"]) for group in plain] == [len(list(model.parameters()))]
+        rate, decay = found.pop(id(parameter))
+        assert rate == pytest.approx(0.001 if ".mask_" in name else 0.01), name
+        assert decay == (0.0 if name.endswith("bias") or "norm" in name else 0.3), name
+    assert found == {}
 
 
 def test_it_stops_when_looks_no_longer_help(clicks: Clicks):

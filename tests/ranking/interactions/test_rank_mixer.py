@@ -18,7 +18,8 @@ def gelu(x):
 
 
 def mapped(maps, number, x):
-    return x @ array(maps.weight[number]) + array(maps.bias[number, 0])
+    weight = array(maps.weight)
+    return x @ weight[number] + array(maps.bias).reshape(len(weight), -1)[number]
 
 
 def mixed_twin(X):
