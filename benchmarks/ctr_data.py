@@ -47,6 +47,8 @@ class Clicks(NamedTuple):
     span: NDArray[np.int8]
     #: What the bootstrap draws: the user, or a group of rows.
     cluster: NDArray[np.int32]
+    #: Ones of the row's user before it; 0 where nobody knows whose rows they are.
+    history: NDArray[np.int64]
     #: field -> how many codes it has, in the order of the columns of `codes`
     sizes: Mapping[str, int]
     #: users, or rows
@@ -84,7 +86,7 @@ def encoded(source: Source, encoding: Encoding, work: Path, key: str) -> Clicks:
         _encode(source, encoding, half)
         half.rename(folder)
     told = json.loads((folder / "fields.json").read_text())
-    columns = (np.load(folder / f"{n}.npy", mmap_mode="r") for n in Clicks._fields[:4])
+    columns = (np.load(folder / f"{n}.npy", mmap_mode="r") for n in Clicks._fields[:5])
     return Clicks(*columns, told["sizes"], told["clustered_by"])
 
 
@@ -113,6 +115,10 @@ def _encode(source: Source, encoding: Encoding, folder: Path) -> None:
     np.save(folder / "label.npy", heads.label)
     np.save(folder / "span.npy", span)
     np.save(folder / "cluster.npy", clusters(heads.user, len(span)))
+    past = (
+        same if heads.user is None else ctr_spans.ones_before(heads.user, heads.time, heads.label)
+    )
+    np.save(folder / "history.npy", past)
     by = "rows" if heads.user is None else "users"
     told = {"sizes": sizes, "clustered_by": by}
     (folder / "fields.json").write_text(json.dumps(told, indent=1))

@@ -7,8 +7,9 @@
     .venv/bin/python benchmarks/ctr_flops.py --why
     .venv/bin/python benchmarks/ctr_flops.py --peers
 
-Without `--data`, MovieLens-100k. Each set has a page of its own. Files may be larger than memory:
-they are read block by block, once, and their codes are kept in the work folder.
+Without `--data`, MovieLens-100k; its second protocol is `--split global_time --name ml-global`.
+Each set has a page of its own. Files may be larger than memory: they are read in blocks, before the
+first cell is measured, and their codes are kept in the work folder.
 """
 
 import argparse
@@ -176,13 +177,14 @@ def everything(bench: Bench) -> dict[str, Mapping[str, Any]]:
 def write(bench: Bench) -> None:
     """Report, page and pictures of what was measured."""
     options, clicks, found = bench.options, bench.clicks, everything(bench)
-    leads = ctr_leads.compared(ctr_leads.runs_of(found, options.out), clicks)
+    runs = ctr_leads.runs_of(found, options.out)
+    leads = ctr_leads.compared(runs, clicks)
     made = ctr_pages.changes(found)
     ours = [cell for cell in found.values() if "peer" in cell]
     others = ctr_peers.theirs(options.out)
     rows = ctr_pages.rows_of(found)
     rows += [*ctr_pages.reference(clicks), *ctr_leads.rows_of(leads), *made]
-    rows += ctr_peers.rows_of(ours, others)
+    rows += [*ctr_leads.by_history(runs, clicks), *ctr_peers.rows_of(ours, others)]
     base = ctr_trials.budget(len(clicks.sizes), 1, bench.base)
     ctr_pages.pictures(options, rows, made, base)
     parts = [

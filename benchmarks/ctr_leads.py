@@ -13,11 +13,15 @@ import numpy as np
 from ctr_cells import BETTER, CONTROLS, OURS, RIVALS, kept
 from ctr_data import Clicks
 from ctr_judge import Judged, Lead, auc_draws, draws, judged, lead, logloss_draws
+from differences import interval
 from numpy.typing import NDArray
 from pages import table
 
 from graphsvc.report import Row
+from ranking.metrics import auc
 
+#: Ones of a user before the row: name, least, most.
+HISTORY = (("0", 0, 0), ("1-4", 1, 4), ("5+", 5, np.iinfo(np.int64).max))
 _WORDS = """
 ## Ahead or behind
 
@@ -76,6 +80,34 @@ def compared(runs: Mapping[tuple[str, float], Runs], clicks: Clicks) -> list[Com
             if ours and theirs and set(ours.auc) & set(theirs.auc):
                 made.append(_compare(rival, times, (ours, theirs), (chosen, weights)))
     return made
+
+
+def by_history(runs: Mapping[tuple[str, float], Runs], clicks: Clicks) -> Iterator[Row]:
+    """AUC of those without a known one before the row, with few, and with more."""
+    if clicks.clustered_by != "users":
+        return
+    rows = clicks.rows(ctr_spans.TEST)
+    places, chosen = judged(np.asarray(clicks.label[rows]), clicks.cluster[rows])
+    past = clicks.history[rows][places]
+    for (arm, times), each in runs.items():
+        for name, least, most in HISTORY:
+            part = (past >= least) & (past <= most)
+            label = chosen.label[part]
+            if len(np.unique(label)) < 2:
+                continue
+            scored = each.scores.values()
+            aucs = [auc(scores[part].astype(np.float64), label) for scores in scored]
+            mean, low, high = interval(aucs)
+            yield Row(
+                metric="auc",
+                value=mean,
+                lo=low,
+                hi=high,
+                unit="share",
+                split=f"{times:g}x/test/history={name}",
+                model=called(arm, each.kind),
+                seed="all",
+            )
 
 
 def _check(name: str, runs: Runs, rows: Judged) -> None:

@@ -42,7 +42,7 @@ def by_change(file: Path, rows: Sequence[Row]) -> None:
     if not rows:
         return
     ordered = sorted(rows, key=lambda row: row.value)
-    figure, axes = plt.subplots(figsize=(8.4, 0.8 + 0.28 * len(ordered)), layout="constrained")
+    figure, axes = plt.subplots(figsize=(8.4, 1.6 + 0.28 * len(ordered)), layout="constrained")
     places = range(len(ordered))
     for place, row in zip(places, ordered, strict=True):
         if row.lo is not None and row.hi is not None:

@@ -42,6 +42,14 @@ def spans(
     return spans_of
 
 
+def ones_before(
+    key: NDArray[np.int64], time: NDArray[np.int64], label: NDArray[np.int8]
+) -> NDArray[np.int64]:
+    """How many ones a user or an item had before each row, at an earlier moment."""
+    ones = label == 1
+    return counts_before((key[ones], time[ones]), (key, time))
+
+
 def pasts(
     key: NDArray[np.int64],
     time: NDArray[np.int64],
@@ -53,12 +61,10 @@ def pasts(
     rate = (ones before + s p) / (rows before + s), p of TRAIN, in steps of 5 %; how many as the
     number of binary digits. Before: of an earlier moment, whatever its span, as a service sees it.
     """
-    queries = (key, time)
-    ones = label == 1
-    rows_before = counts_before(queries, queries)
-    ones_before = counts_before((key[ones], time[ones]), queries)
+    rows_before = counts_before((key, time), (key, time))
     base = float(label[span == TRAIN].mean())
-    rate = (ones_before + _SMOOTHING * base) / (rows_before + _SMOOTHING)
+    ones = ones_before(key, time, label)
+    rate = (ones + _SMOOTHING * base) / (rows_before + _SMOOTHING)
     step = np.minimum((rate * _STEPS).astype(np.int32), _STEPS - 1)
     digits = np.ceil(np.log2(rows_before + 1)).astype(np.int32)
     return step, digits

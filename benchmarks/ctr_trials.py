@@ -7,6 +7,7 @@ makes it cost that, a learning rate, dropout and weight decay.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -80,7 +81,8 @@ def shapes_of(arm: str, fields: int) -> list[CrossingConfig]:
     return list(dict.fromkeys(shapes))
 
 
-def sizes(arm: str, fields: int, flops: int, base: CtrDials) -> list[Sized]:
+@cache
+def sizes(arm: str, fields: int, flops: int, base: CtrDials) -> tuple[Sized, ...]:
     """The arm in every shape that can cost so much; the nearest one where none can."""
     width, hidden = fields * base.embedding, base.hidden
     shapes = shapes_of(arm, fields)
@@ -91,9 +93,9 @@ def sizes(arm: str, fields: int, flops: int, base: CtrDials) -> list[Sized]:
         except BudgetUnreachable:
             continue
     if found:
-        return found
+        return tuple(found)
     every = [nearest(width, shape, flops, hidden=hidden) for shape in shapes]
-    return [min(every, key=lambda sized: abs(sized.reached - 1))]
+    return (min(every, key=lambda sized: abs(sized.reached - 1)),)
 
 
 def trial(arm: str, number: int, fields: int, times: float, base: CtrDials) -> Trial:

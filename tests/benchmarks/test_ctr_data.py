@@ -111,6 +111,8 @@ def test_a_table_becomes_codes_by_frequency_in_train(table: Path, tmp_path: Path
     assert clicks.codes[:, 0].tolist() == [1, 2, 1, 1, 2, 1, 1, 2, 1, 2, 1, 1, 2, 1, 1]
     assert clicks.label.tolist() == [1, 0, 0, 1, 1, 0, 1, 0, 0, 0, 1, 0, 1, 1, 0]
     assert clicks.cluster.tolist() == [0, 1, 0, 0, 1, 0, 0, 1, 0, 1, 0, 0, 1, 0, 0]
+    # u had ones at 1, 3, 5, 6 and 9, v at 2 and 5; of the two rows at 6 neither sees the other.
+    assert clicks.history.tolist() == [0, 0, 1, 1, 0, 2, 2, 1, 3, 1, 3, 4, 1, 4, 5]
     again = encoded(told, encoding, tmp_path / "work", digest(told, encoding))
     assert np.array_equal(again.codes, clicks.codes)
 

@@ -86,6 +86,10 @@ def test_all_cells_become_rows_a_page_and_pictures(
             ]
             assert apart.value == pytest.approx(ours - theirs)
             assert apart.lo <= apart.value <= apart.hi
+    for known in ("0", "1-4", "5+"):
+        sliced = means.get(("auc", "ml_dcn", f"1x/test/history={known}"))
+        assert sliced is None or 0 <= sliced.value <= 1
+    assert ("auc", "ml_dcn", "1x/test/history=5+") in means
     [counting] = [row for row in rows if row.split == "reference/test"]
     assert 0.4 < counting.value < 1
     page = (out / "README.md").read_text()

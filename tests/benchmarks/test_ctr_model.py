@@ -36,7 +36,8 @@ def clicks() -> Clicks:
     codes = rng.integers((5, 6), size=(500, 2)).astype(np.int32)
     label = (codes[:, 1] % 2).astype(np.int8)
     span = np.repeat(np.array([ctr_spans.TRAIN, ctr_spans.VALID, ctr_spans.TEST], np.int8), 200)
-    return Clicks(codes, label, span[:500], codes[:, 0], {"user": 5, "item": 6}, "users")
+    past = np.zeros(500, np.int64)
+    return Clicks(codes, label, span[:500], codes[:, 0], past, {"user": 5, "item": 6}, "users")
 
 
 def test_a_plain_network_is_its_equation():
