@@ -25,6 +25,10 @@ from ranking.model import ModelShape, RankerModel, raw_scores
 from ranking.optimizer import RankerOptimizer, make_optimizer
 from ranking.spec import SideRows, learn_spec
 
+#: Rows that go through the model at once while it is trained. What is kept of them until they have
+#: gone back is to stay in the processor's caches, and to be memory that is there already.
+PIECE = 1024
+
 
 class Progress(NamedTuple):
     """What an epoch did. Losses are mean log losses; VALID's are after Platt scaling."""
@@ -115,12 +119,24 @@ def train_step(
     labels: Float[Tensor, "B"],
     weights: Float[Tensor, "B"] | None = None,
 ) -> float:
-    """One step on one batch; its mean loss, as it was before the step."""
+    """One step on one batch; its mean loss, as it was before the step.
+
+    A large batch goes through the model in pieces, whose gradients add up to those of the whole.
+    """
     optimizer.zero_grad()
-    loss = nn.functional.binary_cross_entropy_with_logits(model(batch), labels, weight=weights)
-    loss.backward()
+    total = 0.0
+    for first in range(0, len(labels), PIECE):
+        part = slice(first, first + PIECE)
+        loss = nn.functional.binary_cross_entropy_with_logits(
+            model(FeatureBatch(*(column[part] for column in batch))),
+            labels[part],
+            weight=None if weights is None else weights[part],
+        )
+        share = len(labels[part]) / len(labels)
+        (loss * share).backward()
+        total += float(loss.detach()) * share
     optimizer.step()
-    return float(loss.detach())
+    return total
 
 
 def _epoch(

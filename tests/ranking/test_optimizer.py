@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ranking import optimizer
+from ranking import train as training
 from ranking.config import IdTableConfig, RankerConfig, TrainingConfig
 from ranking.examples import KgeMaps
 from ranking.features import FeatureBatch
@@ -141,3 +142,22 @@ def test_a_smaller_batch_makes_tables_large():
     wide = dataclasses.replace(CONFIG, training=dataclasses.replace(DIALS, batch=7))
     assert make_optimizer(model, wide).tables == []
     assert make_optimizer(model, CONFIG).tables == [model.head_table]
+
+
+@pytest.mark.parametrize("large", [0, 1_000])
+def test_a_batch_in_pieces_is_a_batch(large, monkeypatch):
+    """Row by row or both rows of a batch at once, rows of unequal weight: the same steps."""
+    monkeypatch.setattr(optimizer, "LARGE", large)
+    found = []
+    for piece in (1, 2):
+        monkeypatch.setattr(training, "PIECE", piece)
+        model = model_of(heads=100)
+        made = make_optimizer(model, CONFIG)
+        weights = torch.tensor([0.5, 1.5])
+        losses = [train_step(model, made, *given, weights) for given in batches(20, heads=100)]
+        made.settle()
+        found.append((losses, model.state_dict()))
+    (apart, left), (together, right) = found
+    assert apart == pytest.approx(together, rel=1e-3)
+    for name, value in right.items():
+        torch.testing.assert_close(left[name], value, rtol=1e-3, atol=1e-4, msg=name)
