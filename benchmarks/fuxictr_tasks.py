@@ -30,6 +30,8 @@ def speed_of_fuxictr(*, file: str, form: str, dials: dict[str, Any], epochs: int
 
     `form`: full, its DCNv2 by default, or low_rank, its mixture with one expert.
     """
+    # All of it before the clock and the memory are looked at.
+    from fuxictr.pytorch import layers, models  # noqa: F401
     from fuxictr.pytorch.dataloaders.npz_dataloader import NpzDataLoader
 
     with np.load(file) as stored:
