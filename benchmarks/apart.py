@@ -19,10 +19,19 @@ from typing import Any
 Run = Callable[..., Any]
 
 
-def run(work: Callable[..., Any], asked: Mapping[str, Any], *, threads: int) -> Any:
-    """The result of `work(**asked)` in a new process whose libraries use so many threads."""
+def run(
+    work: Callable[..., Any],
+    asked: Mapping[str, Any],
+    *,
+    threads: int,
+    python: str = sys.executable,
+) -> Any:
+    """The result of `work(**asked)` in a new process whose libraries use so many threads.
+
+    `python` may be that of another environment, if it has what the module of `work` imports.
+    """
     done = subprocess.run(
-        [sys.executable, __file__, work.__module__, work.__name__],
+        [python, __file__, work.__module__, work.__name__],
         env={**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)},
         input=json.dumps(asked),
         capture_output=True,

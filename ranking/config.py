@@ -28,6 +28,8 @@ MASKS = ("instance", "constant", "second_block", "none")
 NORMS = ("after", "before", "none")
 #: Dials of `CrossingConfig` that are shares, and the most that each may be.
 SHARES = {"rank_share": 1, "hidden_share": 16, "token_share": 8, "mask_share": 4}
+#: The most that decay may take from a weight in one step, as a share.
+_MOST_DECAY = 0.05
 
 
 def _check(ok: bool, name: str, should: str, received: Any) -> None:
@@ -175,7 +177,7 @@ class TrainingConfig:
     learning_rate: float = 2e-3
     #: The ID tables' learning rate as a share of `learning_rate`.
     table_share: float = 0.1
-    #: AdamW's decay of matrices; none on tables, biases and gates.
+    #: AdamW's decay of matrices, at most .05 / `learning_rate`; none on ID tables, biases, gates.
     weight_decay: float = 1e-2
     #: Epochs without a better VALID log loss before the loop stops.
     patience: int = 3
@@ -186,6 +188,8 @@ class TrainingConfig:
         _check(self.learning_rate > 0, "learning_rate", "above 0", self.learning_rate)
         _check(self.table_share > 0, "table_share", "above 0", self.table_share)
         _check(self.weight_decay >= 0, "weight_decay", "at least 0", self.weight_decay)
+        most = _MOST_DECAY / self.learning_rate
+        _check(self.weight_decay <= most, "weight_decay", f"at most {most:g}", self.weight_decay)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

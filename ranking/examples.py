@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from graphsvc.snapshot import Interactions, RelationInfo, Snapshot, Span
 from kge.bundle import Bundle
 from kge.foldin import FoldIn, History, Queries, foldin_as_of
+from ranking.columns import Coded
 from ranking.errors import NotEnoughRows
 from ranking.pasts import AttributePast
 from ranking.states import EntityStates
@@ -228,7 +229,7 @@ def _attributes_at(
     snapshot: Snapshot,
     type_name: str,
     queries: tuple[Int32[np.ndarray, "q"], Int64[np.ndarray, "q"]],
-) -> dict[str, list[Any]]:
+) -> dict[str, Coded]:
     """Attribute -> the JSON value of each (entity row, time), None where it was not set by then."""
     kinds = snapshot.attribute_kinds.get(type_name, {})
     table = snapshot.attributes()

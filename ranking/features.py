@@ -7,7 +7,7 @@ Codes of a category or list element: 0 missing, 1 unknown, 2.. the vocabulary; a
 one embedding table, each shifted to its own range. Row 0 of that table pads short lists.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float32, Float64, Int64
 from torch import Tensor
 
+from ranking.columns import Coded, coded, unset
 from ranking.errors import StatesMismatch
 from ranking.idtables.placement import Placement
 from ranking.spec import FeatureSpec, SideSpec, as_number, centered_rate, text_of
@@ -44,7 +45,7 @@ class FeatureBatch(NamedTuple):
 
     def take(self, rows: Int64[Tensor, "m"]) -> "FeatureBatch":
         """Some rows, in that order."""
-        return FeatureBatch(*(column[rows] for column in self))
+        return FeatureBatch(*(column.index_select(0, rows) for column in self))
 
 
 class _Side(NamedTuple):
@@ -58,7 +59,7 @@ class _Side(NamedTuple):
 
 
 class Encoder:
-    """A feature spec made ready: dictionaries are built once, rows are encoded by columns."""
+    """A feature spec made ready: dictionaries are built once, and a value is looked up once."""
 
     def __init__(self, spec: FeatureSpec, heads: Placement, tails: Placement) -> None:
         self.spec = spec
@@ -106,8 +107,10 @@ class Encoder:
     def _encode_side(self, number: int, states: EntityStates) -> _Side:
         side = (self.spec.head, self.spec.tail)[number]
         count, width = len(states), self.spec.list_width
-        empty: list[None] = [None] * count
-        column = {name: states.attributes.get(name, empty) for name in side.attributes}
+        given = states.attributes
+        column = {
+            name: coded(given[name]) if name in given else unset(count) for name in side.attributes
+        }
         categories = [self._category(number, name, column[name]) for name in side.categories]
         lists = [self._list(number, name, column[name]) for name in side.lists]
         rate = centered_rate(states, side.smoothing, self.spec.base_rate)
@@ -126,19 +129,20 @@ class Encoder:
             known=known,
         )
 
-    def _category(self, number: int, name: str, values: Sequence[Any]) -> Int64[np.ndarray, "n"]:
+    def _category(self, number: int, name: str, column: Coded) -> Int64[np.ndarray, "n"]:
         first, codes = self._codes[number, name]
-        return np.array([first + _code(codes, value) for value in values], dtype=np.int64)
+        found = [first + _code(codes, value) for value in column.values]
+        return np.array(found, dtype=np.int64)[column.codes]
 
-    def _list(self, number: int, name: str, values: Sequence[Any]) -> Int64[np.ndarray, "n w"]:
+    def _list(self, number: int, name: str, column: Coded) -> Int64[np.ndarray, "n w"]:
         first, codes = self._codes[number, name]
         width = self.spec.list_width
-        padded = np.full((len(values), width), PADDING, dtype=np.int64)
-        for row, value in enumerate(values):
+        padded = np.full((len(column.values), width), PADDING, dtype=np.int64)
+        for place, value in enumerate(column.values):
             if isinstance(value, list | tuple):
                 found = [first + _code(codes, element) for element in value[:width]]
-                padded[row, : len(found)] = found
-        return padded
+                padded[place, : len(found)] = found
+        return padded[column.codes]
 
 
 def _code(codes: Mapping[str, int], value: Any) -> int:
@@ -147,14 +151,15 @@ def _code(codes: Mapping[str, int], value: Any) -> int:
     return codes.get(text_of(value), _UNKNOWN)
 
 
-def _number(values: Sequence[Any], scale: tuple[float, float]) -> Float64[np.ndarray, "n 2"]:
+def _number(column: Coded, scale: tuple[float, float]) -> Float64[np.ndarray, "n 2"]:
     """(value - mean) / deviation and a flag for missing; what is no finite number is missing."""
     mean, deviation = scale
-    numbers = np.array([as_number(value) for value in values], dtype=np.float64).reshape(-1)
+    numbers = np.array([as_number(value) for value in column.values], dtype=np.float64)
     missing = np.isnan(numbers)
     scaled = np.where(missing, 0.0, (numbers - mean) / deviation)
     # A typing error of a million years should not drown the other features.
-    return np.stack([np.clip(scaled, -5.0, 5.0), missing.astype(np.float64)], axis=1)
+    both = np.stack([np.clip(scaled, -5.0, 5.0), missing.astype(np.float64)], axis=1)
+    return both[column.codes]
 
 
 def _counters(

@@ -15,7 +15,7 @@ from ranking.config import ARMS, RankerConfig
 from ranking.errors import RankerFormat
 from ranking.examples import KgeMaps
 from ranking.features import PADDING, FeatureBatch
-from ranking.idtables.table import IdTable
+from ranking.idtables.table import IdTable, RowTable
 from ranking.interactions.registry import crossing_stack, out_width
 from ranking.kge_attention import KgeAttention
 
@@ -78,7 +78,7 @@ class RankerModel(nn.Module):
         self.arm, self.match = config.arm, config.match and config.arm != "none"
         self.head_table = IdTable(shape.head_rows, config.ids.dim)
         self.tail_table = IdTable(shape.tail_rows, config.ids.dim)
-        self.codes = nn.Embedding(shape.codes, config.attribute_dim)
+        self.codes = RowTable(shape.codes, config.attribute_dim)
         nn.init.normal_(self.codes.weight, std=0.1)
         self.projections: Tensor
         self.translations: Tensor

@@ -4,13 +4,12 @@ Takes the versions in a snapshot, gives values as of any time; never a value tha
 """
 
 import json
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int32, Int64
-from numpy.typing import NDArray
 
 from graphsvc.snapshot import Attributes
+from ranking.columns import Coded, as_objects, distinct, unset
 
 
 class AttributePast:
@@ -18,17 +17,20 @@ class AttributePast:
 
     def __init__(self, table: Attributes, name: str) -> None:
         chosen = table.name == name
+        texts = distinct(table.value[chosen])
         self.row = table.row[chosen].astype(np.int64)
         self.time = table.time[chosen]
-        self.value = _parsed(table.value[chosen])
+        self.code = texts.codes
+        #: The distinct values, and behind them the None of who has none.
+        self.values = as_objects([*map(json.loads, texts.values), None])
 
-    def values_at(self, rows: Int32[np.ndarray, "q"], times: Int64[np.ndarray, "q"]) -> list[Any]:
+    def values_at(self, rows: Int32[np.ndarray, "q"], times: Int64[np.ndarray, "q"]) -> Coded:
         """The JSON value of each (entity row, time): of the last version of that second or before.
 
         None where there is none, or where it was taken away.
         """
         if not len(self.row):
-            return [None] * len(rows)
+            return unset(len(rows))
         moments = np.unique(self.time)
         width = len(moments) + 1
         # (row, time) as one number that sorts like the pair; a snapshot's versions are sorted.
@@ -36,11 +38,4 @@ class AttributePast:
         wanted = rows.astype(np.int64) * width + np.searchsorted(moments, times, side="right")
         place = np.searchsorted(codes, wanted, side="left") - 1
         known = (place >= 0) & (self.row[place] == rows)
-        values = self.value[place]
-        values[~known] = None
-        return values.tolist()
-
-
-def _parsed(texts: NDArray[np.object_]) -> NDArray[np.object_]:
-    distinct = {text: json.loads(text) for text in set(texts.tolist())}
-    return np.fromiter((distinct[text] for text in texts), dtype=object, count=len(texts))
+        return Coded(self.values, np.where(known, self.code[place], len(self.values) - 1))

@@ -6,7 +6,7 @@ later row.
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float64, Int8
 from numpy.typing import NDArray
 
+from ranking.columns import Coded, coded
 from ranking.config import FeatureConfig
 from ranking.states import EntityStates
 
@@ -115,7 +116,7 @@ def _learn_side(
 ) -> SideSpec:
     states = rows.states
     named = {kind: sorted(n for n, k in rows.kinds.items() if k == kind) for kind in _KINDS}
-    attributes = {name: states.attributes.get(name, ()) for name in rows.kinds}
+    attributes = {name: coded(states.attributes.get(name, ())) for name in rows.kinds}
     counters = (
         centered_rate(states, smoothing, base_rate),
         np.log1p(states.exposures),
@@ -124,31 +125,37 @@ def _learn_side(
     return SideSpec(
         type=rows.type,
         categories={
-            name: _vocabulary([(value,) for value in attributes[name]], config.min_rows)
+            name: _vocabulary(attributes[name], config.min_rows, lambda value: (value,))
             for name in named["category"]
         },
         lists={
             name: _vocabulary(
-                [v[: config.list_width] for v in attributes[name] if isinstance(v, list | tuple)],
+                attributes[name],
                 config.min_rows,
+                lambda v: v[: config.list_width] if isinstance(v, list | tuple) else (),
             )
             for name in named["list"]
         },
-        numbers={
-            name: _scale(np.array([as_number(v) for v in attributes[name]], dtype=np.float64))
-            for name in named["number"]
-        },
+        numbers={name: _scale(_numbers(attributes[name])) for name in named["number"]},
         counters=tuple(_scale(column) for column in counters),
         smoothing=smoothing,
     )
 
 
-def _vocabulary(rows: Sequence[Sequence[Any]], min_rows: int) -> tuple[str, ...]:
+def _vocabulary(
+    column: Coded, min_rows: int, elements_of: Callable[[Any], Sequence[Any]]
+) -> tuple[str, ...]:
+    """Elements that enough rows have, sorted; a row has an element once."""
     counts: dict[str, int] = {}
-    for row in rows:
-        for key in {text_of(value) for value in row if value is not None}:
-            counts[key] = counts.get(key, 0) + 1
+    rows = np.bincount(column.codes, minlength=len(column.values)).tolist()
+    for value, count in zip(column.values, rows, strict=True):
+        for key in {text_of(element) for element in elements_of(value) if element is not None}:
+            counts[key] = counts.get(key, 0) + count
     return tuple(sorted(key for key, n in counts.items() if n >= min_rows))
+
+
+def _numbers(column: Coded) -> NDArray[np.float64]:
+    return np.array([as_number(value) for value in column.values], dtype=np.float64)[column.codes]
 
 
 def _scale(values: NDArray[np.float64]) -> tuple[float, float]:

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64
 from numpy.typing import NDArray
 
+from ranking.columns import coded
 from ranking.errors import StatesMismatch
 
 
@@ -21,9 +22,10 @@ class EntityStates:
 
     ids: object [n], the application's ids. vectors: float32 [n, d] in the bundle's space, from
     the bundle, a fold-in or a type's prior. known: bool [n], False where there is no vector at all
-    (its numbers are then ignored). attributes: name -> n JSON values, None where unset; a missing
-    name reads as all None. exposures, outcomes: int64 [n], how often the entity was part of an
-    exposure or an outcome strictly before the moment of scoring.
+    (its numbers are then ignored). attributes: name -> n JSON values (a list, or `Coded`, which is
+    quicker where many are the same), None where unset; a missing name reads as all None.
+    exposures, outcomes: int64 [n], how often the entity was part of an exposure or an outcome
+    strictly before the moment of scoring.
     Raises `StatesMismatch` if the lengths differ.
     """
 
@@ -51,9 +53,7 @@ class EntityStates:
             ids=self.ids[rows],
             vectors=self.vectors[rows],
             known=self.known[rows],
-            attributes={
-                name: [column[row] for row in rows] for name, column in self.attributes.items()
-            },
+            attributes={name: coded(column).take(rows) for name, column in self.attributes.items()},
             exposures=self.exposures[rows],
             outcomes=self.outcomes[rows],
         )

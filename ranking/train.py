@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from graphsvc.snapshot import Span
 from ranking.bundle import TrainedRanker
@@ -21,7 +22,12 @@ from ranking.features import Encoder, FeatureBatch
 from ranking.idtables.placement import Placement, rank_by_frequency
 from ranking.metrics import auc, log_loss
 from ranking.model import ModelShape, RankerModel, raw_scores
+from ranking.optimizer import RankerOptimizer, make_optimizer
 from ranking.spec import SideRows, learn_spec
+
+#: Rows that go through the model at once while it is trained. What is kept of them until they have
+#: gone back is to stay in the processor's caches, and to be memory that is there already.
+PIECE = 1024
 
 
 class Progress(NamedTuple):
@@ -37,7 +43,7 @@ class Progress(NamedTuple):
 
 
 def train(examples: Examples, config: RankerConfig) -> Generator[Progress, None, TrainedRanker]:
-    """Train one ranker: AdamW, ID tables at a share of the rate, early stop on VALID.
+    """Train one ranker: AdamW (`make_optimizer`), early stop on VALID.
 
     The same examples, dials and number of threads give the same weights. The epoch with the least
     calibrated VALID log loss is kept.
@@ -50,7 +56,7 @@ def train(examples: Examples, config: RankerConfig) -> Generator[Progress, None,
         config.features,
     )
     head_ids, tail_ids = (
-        Placement(rank_by_frequency(states.ids.tolist(), config.ids), config.ids.buckets)
+        Placement(rank_by_frequency(states.ids, config.ids), config.ids.buckets)
         for states in (rows.heads, rows.tails)
     )
     encoder = Encoder(spec, head_ids, tail_ids)
@@ -78,6 +84,7 @@ def train(examples: Examples, config: RankerConfig) -> Generator[Progress, None,
         yield trace[-1]
         if epoch - best_epoch >= config.training.patience:
             break
+    optimizer.release()
     model.load_state_dict(best_weights)
     judged = examples.rows[Span.VALID]
     platt = fit_platt(raw_scores(model, valid), judged.labels, judged.weight)
@@ -105,23 +112,36 @@ def _fresh(
     return model
 
 
-def make_optimizer(model: RankerModel, config: RankerConfig) -> torch.optim.Optimizer:
-    """AdamW in three groups: ID tables (slow, no decay), matrices (decay), the rest (no decay)."""
-    dials = config.training
-    tables = [model.head_table.weight, model.tail_table.weight]
-    taken = {id(p) for p in tables}
-    others = [p for p in model.parameters() if id(p) not in taken]
-    groups = [
-        {"params": tables, "lr": dials.learning_rate * dials.table_share, "weight_decay": 0.0},
-        {"params": [p for p in others if p.ndim > 1], "weight_decay": dials.weight_decay},
-        {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=dials.learning_rate)
+def train_step(
+    model: RankerModel,
+    optimizer: RankerOptimizer,
+    batch: FeatureBatch,
+    labels: Float[Tensor, "B"],
+    weights: Float[Tensor, "B"] | None = None,
+) -> float:
+    """One step on one batch; its mean loss, as it was before the step.
+
+    A large batch goes through the model in pieces, whose gradients add up to those of the whole.
+    """
+    optimizer.zero_grad()
+    total = 0.0
+    for first in range(0, len(labels), PIECE):
+        part = slice(first, first + PIECE)
+        loss = nn.functional.binary_cross_entropy_with_logits(
+            model(FeatureBatch(*(column[part] for column in batch))),
+            labels[part],
+            weight=None if weights is None else weights[part],
+        )
+        share = len(labels[part]) / len(labels)
+        (loss * share).backward()
+        total += float(loss.detach()) * share
+    optimizer.step()
+    return total
 
 
 def _epoch(
     model: RankerModel,
-    optimizer: torch.optim.Optimizer,
+    optimizer: RankerOptimizer,
     data: tuple[FeatureBatch, torch.Tensor, torch.Tensor | None],
     config: RankerConfig,
 ) -> float:
@@ -129,14 +149,10 @@ def _epoch(
     model.train()
     total = 0.0
     for chosen in torch.randperm(len(labels)).split(config.training.batch):
-        optimizer.zero_grad(set_to_none=True)
-        logits = model(batch.take(chosen))
-        loss = nn.functional.binary_cross_entropy_with_logits(
-            logits, labels[chosen], weight=None if weights is None else weights[chosen]
-        )
-        loss.backward()
-        optimizer.step()
-        total += float(loss.detach()) * len(chosen)
+        weight = None if weights is None else weights[chosen]
+        loss = train_step(model, optimizer, batch.take(chosen), labels[chosen], weight)
+        total += loss * len(chosen)
+    optimizer.settle()
     return total / len(labels)
 
 

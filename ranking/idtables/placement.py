@@ -6,24 +6,29 @@ of the id's bytes, so slots are the same in every process and version.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Int64
+from numpy.typing import NDArray
 
+from ranking.columns import distinct
 from ranking.config import IdTableConfig
 
 
-def rank_by_frequency(ids: Iterable[str], config: IdTableConfig) -> tuple[str, ...]:
+def rank_by_frequency(
+    ids: Sequence[str] | NDArray[np.object_], config: IdTableConfig
+) -> tuple[str, ...]:
     """The ids that get a row of their own, the most frequent first, ties in order of the id.
 
     `ids` names an id once per TRAIN row.
     """
-    counts: dict[str, int] = {}
-    for name in ids:
-        counts[name] = counts.get(name, 0) + 1
-    ranked = sorted((-n, name) for name, n in counts.items() if n >= config.min_rows)
+    column = distinct(ids)
+    counts = np.bincount(column.codes, minlength=len(column.values)).tolist()
+    ranked = sorted(
+        (-n, name) for name, n in zip(column.values, counts, strict=True) if n >= config.min_rows
+    )
     return tuple(name for _, name in ranked[: config.max_exclusive])
 
 
@@ -45,16 +50,16 @@ class Placement:
     def row_count(self) -> int:
         return len(self.exclusive) + self.buckets
 
-    def rows(self, ids: Sequence[str] | np.ndarray) -> Int64[np.ndarray, "n 2"]:
-        """Two row numbers per id."""
+    def rows(self, ids: Sequence[str] | NDArray[np.object_]) -> Int64[np.ndarray, "n 2"]:
+        """Two row numbers per id; each distinct id is looked up, or hashed, once."""
         row_of: dict[str, int] = self._row_of  # type: ignore[attr-defined]
-        return np.array(
-            [
-                (row, row) if (row := row_of.get(name)) is not None else self._hashed(name)
-                for name in ids
-            ],
-            dtype=np.int64,
-        ).reshape(-1, 2)
+        column = distinct(ids)
+        own = np.array([row_of.get(name, -1) for name in column.values], dtype=np.int64)
+        pairs = np.stack([own, own], axis=1)
+        strangers = np.flatnonzero(own < 0)
+        hashed = [self._hashed(name) for name in column.values[strangers]]
+        pairs[strangers] = np.array(hashed, dtype=np.int64).reshape(-1, 2)
+        return pairs[column.codes]
 
     def _hashed(self, name: str) -> tuple[int, int]:
         # Two halves of one digest; two salted CRCs would collide together, being linear.

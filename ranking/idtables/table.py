@@ -7,8 +7,26 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from ranking.idtables.lazy import LazyAdamW
 
-class IdTable(nn.Module):
+
+class RowTable(nn.Embedding):
+    """A table of rows, of which a batch names some.
+
+    While it is trained row by row, its `weight` has no gradient, and is as of now only after the
+    `settle` of who moves it.
+    """
+
+    #: Who moves its rows one by one; None where `weight` is moved as a whole, or not at all.
+    mover: LazyAdamW | None = None
+
+    def forward(self, rows: Int64[Tensor, "*any"]) -> Float[Tensor, "*any dim"]:
+        if self.mover is None or not torch.is_grad_enabled():
+            return super().forward(rows)
+        return self.mover.look_up(rows)
+
+
+class IdTable(RowTable):
     """A table whose vectors are the mean of an id's two rows.
 
     y = (W[i] + W[j]) / 2
@@ -17,8 +35,7 @@ class IdTable(nn.Module):
     """
 
     def __init__(self, row_count: int, dim: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(row_count, dim))
+        super().__init__(row_count, dim, _weight=torch.zeros(row_count, dim))
 
     def forward(self, rows: Int64[Tensor, "batch 2"]) -> Float[Tensor, "batch dim"]:
-        return nn.functional.embedding(rows, self.weight).mean(dim=1)
+        return super().forward(rows).mean(dim=1)

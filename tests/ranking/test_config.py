@@ -31,6 +31,7 @@ from ranking.errors import ConfigError
         (lambda: CrossingConfig(mask_deviation=-1.0), "mask_deviation should be at least 0"),
         (lambda: AttentionConfig(heads=3), "width should be a multiple of 3, received 64"),
         (lambda: TrainingConfig(learning_rate=0.0), "learning_rate should be above 0"),
+        (lambda: TrainingConfig(weight_decay=26), "weight_decay should be at most 25, received 26"),
     ],
 )
 def test_a_dial_out_of_range_is_named(build, message):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from ranking.columns import Coded, as_objects, distinct
 from ranking.config import FeatureConfig
 from ranking.errors import StatesMismatch
 from ranking.features import PADDING, Encoder
@@ -144,3 +145,60 @@ def test_heads_have_to_fit_tails(encoder, states):
 def test_no_tails_give_no_rows(encoder, states):
     batch = encoder.encode(states(["a"]), states([]))
     assert [len(column) for column in batch] == [0] * 9
+
+
+JOBS = ["cook", None, "monk", "cook", "spy", None, "spy"]
+AGES = [30, None, "x", 30, 10**400, 20.0, 30]
+TAGS = [["odd", "new"], None, [], ["odd", "new"], "new", ["new"] * 9, ["gone", None]]
+
+
+def by_value(column):
+    """A column with each value once, behind one that no row has."""
+    texts = distinct([json.dumps(value) for value in column])
+    values = ["nobody's", *(json.loads(text) for text in texts.values)]
+    return Coded(as_objects(values), texts.codes + 1)
+
+
+def test_values_told_once_are_encoded_as_row_by_row(encoder, states):
+    heads, tails = ["a"] * 7, [f"t{n % 3}" for n in range(7)]
+    plain = encoder.encode(
+        states(heads, attributes={"job": JOBS, "age": AGES}),
+        states(tails, attributes={"tags": TAGS}),
+    )
+    told = encoder.encode(
+        states(heads, attributes={"job": by_value(JOBS), "age": by_value(AGES)}),
+        states(tails, attributes={"tags": by_value(TAGS)}),
+    )
+    for left, right in zip(plain, told, strict=True):
+        assert torch.equal(left, right)
+    # By hand, a row at a time: job has 1 missing, 2 unknown, 3 cook, 4 spy; tags 5 to 8 alike.
+    jobs = [[1 if job is None else {"cook": 3, "spy": 4}.get(job, 2)] for job in JOBS]
+    assert told.categories.tolist() == jobs
+    ages = [0.0 if math.isnan(as_number(age)) else (as_number(age) - 20) / 10 for age in AGES]
+    assert told.dense[:, 0].tolist() == ages
+    lists = []
+    for tags in TAGS:
+        shown = tags[:3] if isinstance(tags, list) else []
+        codes = [5 if tag is None else {"new": 7, "odd": 8}.get(tag, 6) for tag in shown]
+        lists.append([codes + [PADDING] * (3 - len(codes))])
+    assert told.lists.tolist() == lists
+
+
+def test_values_told_once_are_learned_as_row_by_row(states):
+    def learned(tell):
+        heads = states(["a"] * 7, attributes={"job": tell(JOBS), "age": tell(AGES)})
+        tails = states(["x"] * 7, attributes={"tags": tell(TAGS)})
+        return learn_spec(
+            SideRows(states=heads, type="user", kinds=USER_KINDS),
+            SideRows(states=tails, type="film", kinds=FILM_KINDS),
+            np.array([1, 0, 1, 0, 1, 0, 1], dtype=np.int8),
+            FeatureConfig(min_rows=2, list_width=3),
+        )
+
+    spec = learned(by_value)
+    assert spec == learned(list)
+    assert spec.head.categories == {"job": ("cook", "spy")}
+    # A row has an element once, so nine times new in one row are one; "gone" is in one row only.
+    assert spec.tail.lists == {"tags": ("new", "odd")}
+    # 30, 30, 20, 30: mean 27.5.
+    assert spec.head.numbers["age"][0] == 27.5

@@ -1,7 +1,11 @@
+import hashlib
 import subprocess
 import sys
 
+import numpy as np
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ranking.config import IdTableConfig
 from ranking.idtables.placement import Placement, rank_by_frequency
@@ -27,6 +31,29 @@ def test_two_hashes_rarely_collide_together():
     rows = Placement((), 1024).rows([f"id{i}" for i in range(1000)])
     assert len({row[0] for row in rows.tolist()}) < 700
     assert len({tuple(sorted(row)) for row in rows.tolist()}) > 990
+
+
+_IDS = st.lists(st.sampled_from(["", "a", "b", "ä", "tail1", "tail2", "tail3"]), max_size=20)
+
+
+@given(ids=_IDS, least=st.integers(1, 3), most=st.integers(1, 3))
+def test_each_id_is_counted_and_placed_as_by_a_slow_loop(ids, least, most):
+    counts = {}
+    for name in ids:
+        counts[name] = counts.get(name, 0) + 1
+    often = sorted((-n, name) for name, n in counts.items() if n >= least)
+    config = IdTableConfig(min_rows=least, max_exclusive=most)
+    exclusive = rank_by_frequency(ids, config)
+    assert exclusive == tuple(name for _, name in often[:most])
+    expected = []
+    for name in ids:
+        digest = hashlib.blake2b(name.encode(), digest_size=16).digest()
+        halves = (int.from_bytes(half, "little") % 5 for half in (digest[:8], digest[8:]))
+        own = exclusive.index(name) if name in exclusive else None
+        expected.append([len(exclusive) + half if own is None else own for half in halves])
+    for given_ in (ids, np.array(ids, dtype=object)):
+        assert rank_by_frequency(given_, config) == exclusive
+        assert Placement(exclusive, 5).rows(given_).tolist() == expected
 
 
 def test_slots_are_the_same_in_another_process():

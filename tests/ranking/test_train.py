@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from graphsvc.snapshot import Span
+from ranking import optimizer
 from ranking.config import (
     CrossingConfig,
     FeatureConfig,
@@ -16,8 +17,9 @@ from ranking.examples import build_examples
 from ranking.features import Encoder
 from ranking.metrics import auc
 from ranking.model import raw_scores
+from ranking.optimizer import make_optimizer
 from ranking.rivals import fit_rivals
-from ranking.train import make_optimizer, train
+from ranking.train import train
 
 # A small world is learned quickly: larger steps, no dropout, tiny tables.
 QUICK = RankerConfig(
@@ -106,6 +108,21 @@ def test_id_rows_are_hidden_while_training_only(examples):
     assert hidden.model.head_table.weight.abs().sum() == 0
 
 
+def test_a_table_moved_by_row_makes_the_same_ranker(examples, monkeypatch):
+    """Both ways of moving tables give the same loss in each epoch, and the same scores."""
+    config = dataclasses.replace(QUICK, training=TrainingConfig(epochs=3, batch=64))
+    test = examples.rows[Span.TEST]
+    made = []
+    for large in (0, 1_000):
+        monkeypatch.setattr(optimizer, "LARGE", large)
+        seen, trained = finish(train(examples, config))
+        made.append(([p.train_loss for p in seen], test_auc_of(trained, test)))
+        assert trained.model.head_table.mover is None
+    (by_row, first), (whole, second) = made
+    assert by_row == pytest.approx(whole, rel=1e-3)
+    assert first == pytest.approx(second, abs=5e-3)
+
+
 def test_leaves_the_callers_random_numbers_alone(examples):
     torch.manual_seed(5)
     expected = torch.rand(1)
@@ -139,7 +156,7 @@ def test_id_tables_learn_at_their_share_and_without_decay(examples):
     _, trained = finish(
         train(examples, dataclasses.replace(QUICK, training=TrainingConfig(epochs=1)))
     )
-    groups = make_optimizer(trained.model, RankerConfig()).param_groups
+    groups = make_optimizer(trained.model, RankerConfig()).whole.param_groups
     training = TrainingConfig()
     assert groups[0]["lr"] == pytest.approx(training.learning_rate * training.table_share)
     assert groups[0]["weight_decay"] == groups[2]["weight_decay"] == 0

@@ -1,0 +1,163 @@
+"""Which weights move at which rate, and that the size of a table changes nothing but the way."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from ranking import optimizer
+from ranking import train as training
+from ranking.config import IdTableConfig, RankerConfig, TrainingConfig
+from ranking.examples import KgeMaps
+from ranking.features import FeatureBatch
+from ranking.model import ModelShape, RankerModel
+from ranking.optimizer import make_optimizer
+from ranking.train import train_step
+
+DIALS = TrainingConfig(batch=2, learning_rate=1e-2, table_share=0.25, weight_decay=0.5)
+CONFIG = RankerConfig(
+    arm="none",
+    dropout=0.0,
+    id_dropout=0.0,
+    ids=IdTableConfig(dim=4),
+    training=DIALS,
+)
+
+
+def model_of(*, heads, tails=8, codes=12):
+    shape = ModelShape(
+        head_rows=heads, tail_rows=tails, codes=codes, categories=2, lists=1, dense=6,
+        vector=2, projected=2, relations=1,
+    )  # fmt: skip
+    square = np.ones((1, 2, 2), np.float32)
+    torch.manual_seed(0)
+    return RankerModel(shape, CONFIG, KgeMaps(("r",), square, square, np.zeros((1, 2), np.float32)))
+
+
+def batches(count, *, heads, seed=0):
+    """Of two rows each; lists may hold a category's code, so both look up the same rows."""
+    draw = np.random.default_rng(seed)
+
+    def whole(most, *shape):
+        return torch.from_numpy(draw.integers(0, most, size=shape))
+
+    def real(*shape):
+        return torch.from_numpy(draw.normal(size=shape).astype(np.float32))
+
+    for _ in range(count):
+        yield (
+            FeatureBatch(
+                head_rows=whole(heads, 2, 2),
+                tail_rows=whole(8, 2, 2),
+                categories=whole(12, 2, 2),
+                lists=whole(12, 2, 1, 3),
+                dense=real(2, 6),
+                rates=real(2, 2),
+                head_vector=real(2, 2),
+                tail_vector=real(2, 2),
+                known=torch.ones(2, 2),
+            ),
+            whole(2, 2).to(torch.float32),
+        )
+
+
+def test_large_tables_are_moved_by_row_at_their_own_rates_and_all_others_as_a_whole():
+    # Two rows a batch: from 33 rows on a table is large.
+    model = model_of(heads=33, tails=32, codes=40)
+    made = make_optimizer(model, CONFIG)
+    assert made.tables == [model.head_table, model.codes]
+    heads, codes = model.head_table.mover, model.codes.mover
+    assert (heads.rate, heads.decay) == (pytest.approx(2.5e-3), 0.0)
+    assert (codes.rate, codes.decay) == (pytest.approx(1e-2), pytest.approx(5e-3))
+    assert model.tail_table.mover is None
+    ids, matrices, rest = made.whole.param_groups
+    assert [id(weight) for weight in ids["params"]] == [id(model.tail_table.weight)]
+    assert (ids["lr"], ids["weight_decay"]) == (pytest.approx(2.5e-3), 0.0)
+    assert (matrices["lr"], matrices["weight_decay"]) == (1e-2, 0.5)
+    assert (rest["lr"], rest["weight_decay"]) == (1e-2, 0.0)
+    moved = [id(p) for group in made.whole.param_groups for p in group["params"]]
+    left = {id(p) for p in model.parameters()} - set(moved)
+    assert left == {id(model.head_table.weight), id(model.codes.weight)}
+    assert len(moved) == len(set(moved))
+
+
+def test_a_frozen_table_is_moved_by_nobody():
+    model = model_of(heads=100)
+    model.head_table.weight.requires_grad_(False)
+    assert make_optimizer(model, CONFIG).tables == []
+    assert model.head_table.mover is None
+
+
+def test_a_model_learns_the_same_whichever_way_its_tables_are_moved(monkeypatch):
+    """40 steps, tables moved row by row in one model and as a whole in the other."""
+    models = {}
+    for large in (0, 1_000):
+        monkeypatch.setattr(optimizer, "LARGE", large)
+        model = model_of(heads=100)
+        made = make_optimizer(model, CONFIG)
+        assert len(made.tables) == (3 if large == 0 else 0)
+        model.train()
+        losses = [train_step(model, made, *given) for given in batches(40, heads=100)]
+        made.settle()
+        models[large] = (model.state_dict(), losses)
+    by_row, whole = models[0], models[1_000]
+    assert by_row[1] == pytest.approx(whole[1], rel=1e-3)
+    for name, value in whole[0].items():
+        torch.testing.assert_close(by_row[0][name], value, rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_what_is_forgotten_moves_nothing():
+    """A forward pass without a step behind it, as where a loss is not finite, is no part of it."""
+    [(batch, labels), (other, _)] = batches(2, heads=100)
+    models = [model_of(heads=100) for _ in range(2)]
+    for model, disturbed in zip(models, (False, True), strict=True):
+        made = make_optimizer(model, CONFIG)
+        if disturbed:
+            model(other).sum().backward()
+        train_step(model, made, batch, labels)
+        made.settle()
+    for name, value in models[0].state_dict().items():
+        assert torch.equal(models[1].state_dict()[name], value), name
+
+
+def test_released_a_model_is_like_any_other():
+    model = model_of(heads=100)
+    made = make_optimizer(model, CONFIG)
+    given = list(batches(3, heads=100))
+    for batch, labels in given:
+        train_step(model, made, batch, labels)
+    made.release()
+    assert model.head_table.mover is None
+    with torch.no_grad():
+        expected = model.eval()(given[0][0])
+    found = model(given[0][0])
+    assert torch.equal(found.detach(), expected)
+    found.sum().backward()
+    assert model.head_table.weight.grad is not None
+
+
+def test_a_smaller_batch_makes_tables_large():
+    model = model_of(heads=100)
+    wide = dataclasses.replace(CONFIG, training=dataclasses.replace(DIALS, batch=7))
+    assert make_optimizer(model, wide).tables == []
+    assert make_optimizer(model, CONFIG).tables == [model.head_table]
+
+
+@pytest.mark.parametrize("large", [0, 1_000])
+def test_a_batch_in_pieces_is_a_batch(large, monkeypatch):
+    """Row by row or both rows of a batch at once, rows of unequal weight: the same steps."""
+    monkeypatch.setattr(optimizer, "LARGE", large)
+    found = []
+    for piece in (1, 2):
+        monkeypatch.setattr(training, "PIECE", piece)
+        model = model_of(heads=100)
+        made = make_optimizer(model, CONFIG)
+        weights = torch.tensor([0.5, 1.5])
+        losses = [train_step(model, made, *given, weights) for given in batches(20, heads=100)]
+        made.settle()
+        found.append((losses, model.state_dict()))
+    (apart, left), (together, right) = found
+    assert apart == pytest.approx(together, rel=1e-3)
+    for name, value in right.items():
+        torch.testing.assert_close(left[name], value, rtol=1e-3, atol=1e-4, msg=name)
