@@ -3,7 +3,7 @@
 Takes a block of pages, gives impressions with the truth about each; never what came of them.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,9 @@ class Shown(NamedTuple):
     purchase: Floats
 
     def take(self, rows: NDArray[np.bool_]) -> "Shown":
-        return Shown(*(column[rows] for column in self))
+        """Some of them."""
+        columns: tuple[Any, ...] = self
+        return Shown(*(column[rows] for column in columns))
 
 
 class Recent(NamedTuple):

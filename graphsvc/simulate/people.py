@@ -4,7 +4,7 @@ Takes numbers of people, gives columns about them; holds nothing, so there may b
 them. At any moment the people n + 0 .. n + `world.people` - 1 are there, where n have left.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,8 @@ class Needs(NamedTuple):
 
     def take(self, rows: Numbers) -> "Needs":
         """The needs of some of the people."""
-        return Needs(*(column[rows] for column in self))
+        columns: tuple[Any, ...] = self
+        return Needs(*(column[rows] for column in columns))
 
 
 def entered(world: World, times: Numbers) -> Numbers:
