@@ -11,7 +11,7 @@ from graphsvc.simulate import Bayes, auc_of
 LONG = twelve_days()
 
 
-def pairs_in_order(score: list[int], chance: list[float]) -> float:
+def pairs_in_order(score: list[float], chance: list[float]) -> float:
     won = whole = 0.0
     for i, mine in enumerate(score):
         for j, other in enumerate(score):
@@ -24,12 +24,18 @@ def pairs_in_order(score: list[int], chance: list[float]) -> float:
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.floats(0, 1)), max_size=8))
 def test_the_expected_auc_is_that_of_all_pairs(rows: list[tuple[int, float]]) -> None:
-    score, chance = [row[0] for row in rows], np.array([row[1] for row in rows])
+    score, chance = [float(row[0]) for row in rows], np.array([row[1] for row in rows])
     slow = pairs_in_order(score, chance.tolist())
     if np.isnan(slow) or not 1e-3 < sum(chance) < len(rows) - 1e-3:
         return  # hardly a pair
-    fast = auc_of(np.array(score, dtype=np.float64), chance, 1 - chance)
+    fast = auc_of(np.array(score), chance, 1 - chance)
     assert fast == pytest.approx(slow, abs=1e-9)
+
+
+def test_the_expected_auc_of_a_small_market_is_that_of_all_pairs() -> None:
+    click = LONG.truth["click"][:80]
+    slow = pairs_in_order(click.tolist(), click.tolist())
+    assert auc_of(click, click, 1 - click) == pytest.approx(slow, abs=1e-9)
 
 
 def test_an_auc_of_labels() -> None:
