@@ -5,7 +5,7 @@ anything. The same ranker learns both, each by itself.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,12 +63,6 @@ def converting(examples: Examples, labels: Mapping[Span, NDArray[np.int8]]) -> E
                 f"the {span.name} span should hold clicks with and without conversion, received "
                 f"{len(label)} clicks with {int(label.sum())} conversions"
             )
-        rows[span] = own._replace(
-            heads=own.heads.take(chosen),
-            tails=own.tails.take(chosen),
-            labels=label,
-            cluster=own.cluster[chosen],
-            time=own.time[chosen],
-            weight=own.weight[chosen],
-        )
+        columns: tuple[Any, ...] = own
+        rows[span] = type(own)(*(column.take(chosen) for column in columns))._replace(labels=label)
     return examples._replace(rows=rows)
