@@ -28,7 +28,8 @@ _WORDS = """
 `ahead`: both 95 % intervals lie above 0, that over seeds (t) and that over users; `behind`: both
 below; else `not decided`. The one over users is of the mean over seeds, which are independent: its
 deviation follows from those of the bootstraps of each. What must vanish in a null has `vanished`
-where it is not ahead by these two; how much could hide in them is what their ends say.
+where it is not ahead by these two; how much could hide in them is what their ends say. Each line is
+decided by itself: of many, one in twenty may be ahead by chance in one interval, few in both.
 """
 
 

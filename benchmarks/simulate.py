@@ -26,22 +26,20 @@ from publish import About, publish
 from graphsvc.report import Row
 from graphsvc.simulate import NULLS, Bayes, Market, World, as_events, as_table
 
-#: A world by name; the large one has a million people, who come a few times each.
+#: A world by name; in the large one most people come seldom.
 SIZES: Mapping[str, World] = {
     "default": World(),
     "large": World(
-        people=1_000_000,
-        ads=200_000,
-        products=100_000,
-        advertisers=10_000,
-        campaigns=40_000,
-        categories=400,
-        pages_per_day=1_000_000.0,
+        people=200_000,
+        ads=40_000,
+        products=20_000,
+        advertisers=2_000,
+        campaigns=8_000,
+        categories=200,
+        pages_per_day=200_000.0,
     ),
 }
 FORMS = ("columns", "table", "json")
-#: Lines of JSON are an application's own form, and the slowest.
-SHARE_OF_JSON = 4
 
 AIMS = (Aim("events_per_second", at_least=100_000),)
 _TITLE = "A market with known truth"
@@ -50,7 +48,7 @@ _WORDS = """
 and their truth as numpy gives them. `table`: the events as an Arrow table with ids as text, of
 which Parquet is written. `json`: one Python value and its line of JSON per event.
 
-`default` is the world of `graphsvc/simulate/world.py`, `large` one of a million people. A line for
+`default` is the world of `graphsvc/simulate/world.py`, `large` one of 200,000 people. A line for
 everybody and everything, with which a stream begins, is part of the figure.
 
 Bayes AUCs are those of the true chances: `expected` of the chances of the rows, `realised` of what
@@ -64,7 +62,7 @@ offsite`, `no interactions`, `no kge` are the nulls ([simulator](../../simulator
 
 def arguments() -> argparse.ArgumentParser:
     parser = grid.arguments(__doc__.splitlines()[0], "docs/benchmarks/simulate")
-    parser.add_argument("--events", type=int, default=2_000_000, help="of a run of columns")
+    parser.add_argument("--events", type=int, default=2_000_000, help="of a run")
     parser.add_argument("--runs", type=int, default=3, help="of each speed")
     parser.add_argument("--seeds", type=int, default=5, help="markets of each kind")
     parser.add_argument("--days", type=float, default=30.0, help="of a market whose AUCs are told")
@@ -81,10 +79,9 @@ def cells(options: argparse.Namespace) -> dict[str, grid.Measure]:
     made: dict[str, grid.Measure] = {}
     for size, world in SIZES.items():
         for form in FORMS:
-            events = options.events // (SHARE_OF_JSON if form == "json" else 1)
             for run in range(1, options.runs + 1):
-                name = grid.named(f"speed-{size}-{form}-{run}", asdict(world), events)
-                made[name] = partial(_speed, size, form, run, events)
+                name = grid.named(f"speed-{size}-{form}-{run}", asdict(world), options.events)
+                made[name] = partial(_speed, size, form, run, options.events)
     for kind, world in worlds().items():
         for seed in range(1, options.seeds + 1):
             named = kind.replace(" ", "-")
