@@ -157,6 +157,39 @@ def dataset(
 
 
 @data_app.command()
+def simulate(
+    to: Annotated[Path, typer.Option(help="Where the events go: .parquet, .ndjson or .jsonl.")],
+    *,
+    events: Annotated[int | None, typer.Option(min=1, help="How many.")] = None,
+    days: Annotated[float | None, typer.Option(min=0, help="Those of so many days.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Another one is another market.")] = 0,
+    null: Annotated[
+        list[str] | None, typer.Option(help="Switch off: offsite, interactions or kge.")
+    ] = None,
+    dial: Annotated[
+        list[str] | None, typer.Option("--set", help="A dial of the world, e.g. people=5000.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """A synthetic ads market with known truth, as events of the schema `ads`.
+
+    The truth is written beside the events, as FILE.truth.parquet; and for a table how it is read.
+    """
+    from api.simulating import beside, world_of, write
+    from api.targets import unfit
+
+    if events is None and days is None:
+        raise Invalid("one of --events and --days should be given, or both")
+    world = world_of(seed, null or [], dial or [])
+    for target in (to, *beside(to).values()):
+        if why := unfit(target, []):
+            raise typer.BadParameter(why, param_hint="--to")
+    with Ticker("simulate", quiet=as_json) as ticker:
+        told = write(world, to, events=events, days=days, tick=ticker.tick)
+    out(Output(told, table=("auc", ("of", "expected", "realised", "rows"))), as_json=as_json)
+
+
+@data_app.command()
 def demo(
     *,
     data: Annotated[

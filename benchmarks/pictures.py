@@ -161,6 +161,26 @@ def learning(
     finish(file, figure, axes)
 
 
+def by_world(file: Path, rows: Sequence[Row]) -> None:
+    """A figure by what it is of, side by side for each world, with its interval."""
+    means = [row for row in rows if row.seed == "all" and row.value == row.value]
+    if not means:
+        return
+    figure, axes = plt.subplots(figsize=(8.4, 3.6), layout="constrained")
+    splits = list(dict.fromkeys(row.split for row in means))
+    models = list(dict.fromkeys(row.model for row in means))
+    for number, model in enumerate(models):
+        own = [row for row in means if row.model == model]
+        places = [splits.index(row.split) + 0.12 * (number - len(models) / 2) for row in own]
+        values = [row.value for row in own]
+        below = [row.value - (row.value if row.lo is None else row.lo) for row in own]
+        above = [(row.value if row.hi is None else row.hi) - row.value for row in own]
+        axes.errorbar(places, values, yerr=[below, above], fmt="o", markersize=4, label=model)
+    axes.set_xticks(range(len(splits)), splits)
+    axes.set_ylabel(means[0].metric)
+    finish(file, figure, axes)
+
+
 def finish(file: Path, figure: Any, axes: Any) -> None:
     """What every picture of one plot ends with: the legend is beside it, over no line."""
     axes.grid(visible=True, alpha=0.3)

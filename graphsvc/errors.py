@@ -108,3 +108,7 @@ class KeyMissing(GraphError):
 
 class DatasetMissing(GraphError):
     """The files of the data set are not in this folder; download them first."""
+
+
+class WorldError(GraphError):
+    """A simulated market cannot be like that; correct the dial that is named."""

@@ -1,0 +1,75 @@
+"""By how much AUC rises with what a ranker reads, and what share that is of what can be reached.
+
+Takes examples and scores of the same rows, gives figures with intervals: paired, by user.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphsvc.snapshot import Span
+from ranking.config import RankerConfig
+from ranking.examples import Examples
+from ranking.features import Encoder
+from ranking.intervals import Judged, interval, resample, user_weights
+from ranking.model import raw_scores
+from ranking.train import train
+
+#: How rankers read vectors, beside `none`.
+ARMS = ("frozen", "attention")
+RESAMPLES = 400
+
+Scored = dict[str, NDArray[np.float64]]
+#: metric -> of what -> [value, low, high, deviation of the resamples]
+Figures = dict[str, dict[str, list[float]]]
+
+
+def scored(examples: Examples, arm: str, seed: int) -> NDArray[np.float64]:
+    """Probabilities of the rows of TEST by a ranker with the service's dials."""
+    learning = train(examples, RankerConfig(arm=arm, seed=seed))
+    while True:
+        try:
+            next(learning)
+        except StopIteration as ended:
+            trained = ended.value
+            break
+    test = examples.rows[Span.TEST]
+    encoder = Encoder(trained.spec, trained.head_ids, trained.tail_ids)
+    logits = raw_scores(trained.model, encoder.encode(test.heads, test.tails))
+    # The logistic function alone: a scaling of slope 0 would make all of them equal.
+    return 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -60, 60)))
+
+
+def compared(judged: Judged, scores: Mapping[str, NDArray[np.float64]]) -> Figures:
+    """Every figure of models on one set of rows; `best` may be among them, `none` has to be."""
+    users = len(np.unique(judged.cluster))
+    weights = user_weights(users, RESAMPLES, np.random.default_rng(0))
+    aucs = {name: resample(judged, values, weights)["auc"] for name, values in scores.items()}
+    figures: Figures = {"auc": {name: _figure(draws) for name, draws in aucs.items()}}
+    lifts = {name: draws - aucs["none"] for name, draws in aucs.items() if name != "none"}
+    figures["auc_lift"] = {name: _figure(draws) for name, draws in lifts.items() if name != "best"}
+    if "best" in lifts:
+        figures["share_of_reachable"] = {
+            name: _figure(_share(draws, lifts["best"]))
+            for name, draws in lifts.items()
+            if name != "best"
+        }
+    figures["auc_ahead"] = {
+        f"both - {graph} / {arm}": _figure(aucs[f"both / {arm}"] - aucs[f"{graph} / {arm}"])
+        for arm in ARMS
+        for graph in ("onsite", "offsite")
+    }
+    return figures
+
+
+def _share(lift: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+    """NaN where nothing can be reached: the best is hardly above none."""
+    reachable = np.quantile(whole[1:], 0.025) > 0
+    return lift / whole if reachable else np.full(len(lift), np.nan)
+
+
+def _figure(draws: NDArray[np.float64]) -> list[float]:
+    value, low, high = interval(draws)
+    known = draws[1:][np.isfinite(draws[1:])]
+    return [value, low, high, float(known.std()) if len(known) else float("nan")]

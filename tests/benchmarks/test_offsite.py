@@ -1,0 +1,216 @@
+"""benchmarks/offsite.py: whose a conversion is, the pair rule, graphs in part, and verdicts."""
+
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+
+import offsite
+import offsite_market
+import offsite_rows
+import offsite_shop
+from conversions import UNKNOWN, Deeds, converted, converting
+from lifts import compared
+
+from graphsvc.report import Row
+from graphsvc.simulate import World
+from graphsvc.snapshot import Span
+from ranking.errors import NotEnoughRows
+from ranking.intervals import Judged
+
+Triple = tuple[int, int, int]
+
+
+def deeds(rows: Sequence[Triple]) -> Deeds:
+    return Deeds(*np.array(rows, dtype=np.int64).reshape(-1, 3).T)
+
+
+def slow(shown: Sequence[Triple], bought: Sequence[Triple], window: int) -> set[Triple]:
+    """Of each conversion the latest impression before it, or of its second, if it is near."""
+    found = set()
+    for who, what, time in bought:
+        before = [one for one in shown if one[:2] == (who, what) and one[2] <= time]
+        if before and time - max(before)[2] <= window:
+            found.add(max(before))
+    return found
+
+
+small = st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 12))
+
+
+@given(st.lists(small, max_size=12, unique=True), st.lists(small, max_size=12), st.integers(1, 8))
+def test_a_conversion_is_of_the_last_touch(shown, bought, window):
+    found = converted(deeds(shown), deeds(bought), window)
+    told = {one for one, is_one in zip(shown, found.tolist(), strict=True) if is_one}
+    assert told == slow(shown, bought, window)
+
+
+FILES = {
+    "view_ecommerce.dat": [(v, i) for v in range(12) for i in range(20) if (v + i) % 3],
+    "add_to_cart_ecommerce.dat": [(v, i) for v in range(12) for i in range(20) if (v + i) % 3 == 1],
+    "purchase_ecommerce.dat": [(v, i) for v in range(12) for i in range(20) if (v * i) % 7 == 1],
+}
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    for name, pairs in FILES.items():
+        lines = ["visitorid\titemid\tevent", *(f"{v}\t{i}\t1" for v, i in pairs)]
+        (tmp_path / name).write_text("\n".join(lines) + "\n")
+    return tmp_path
+
+
+def test_no_edge_of_a_row_is_in_the_graph(shop: Path):
+    pairs = offsite_shop.draw(shop, 0)
+    named = list(
+        zip(pairs.visitors[pairs.visitor].tolist(), pairs.items[pairs.item].tolist(), strict=True)
+    )
+    viewed = {(str(v), str(i)) for v, i in FILES["view_ecommerce.dat"]}
+    rows = {pair for pair, span in zip(named, pairs.span, strict=True) if span != Span.GRAPH}
+    assert rows < viewed, "a row is a pair that was viewed"
+    assert 0.3 < len(rows) / len(viewed) < 0.7
+    for kind in offsite_shop.KINDS:
+        edges = {pair for pair, is_one in zip(named, pairs.edges(kind), strict=True) if is_one}
+        assert edges
+        assert not edges & rows
+    assert {span for span in Span if (pairs.span == span).any()} == set(Span)
+
+
+def test_rows_of_a_shop_know_the_graph_and_no_more(shop: Path):
+    pairs = offsite_shop.draw(shop, 0)
+    learned = offsite_shop.learn(pairs, "offsite", {"dim": 4, "epochs": 1.0}, seed=0)
+    assert learned.maps.names == ("add_to_cart", "purchase")
+    made = offsite_shop.examples(pairs, learned, "cart")
+    bought = {(str(v), str(i)) for v, i in FILES["add_to_cart_ecommerce.dat"]}
+    in_graph = pairs.span == Span.GRAPH
+    for span, rows in made.rows.items():
+        ends = zip(rows.heads.ids.tolist(), rows.tails.ids.tolist(), strict=True)
+        assert [end in bought for end in ends] == (rows.labels == 1).tolist()
+        assert len(rows.labels) == (pairs.span == span).sum()
+        for visitor, shown in zip(rows.heads.ids, rows.heads.exposures, strict=True):
+            assert shown == (in_graph & (pairs.visitors[pairs.visitor] == visitor)).sum()
+
+
+def test_conversions_are_of_clicks_alone(shop: Path):
+    pairs = offsite_shop.draw(shop, 0)
+    learned = offsite_shop.learn(pairs, "both", {"dim": 4, "epochs": 1.0}, seed=0)
+    made = offsite_shop.examples(pairs, learned, "cart")
+    labels = {}
+    for span, rows in made.rows.items():
+        labels[span] = np.zeros(len(rows.labels), dtype=np.int8)
+        clicked = np.flatnonzero(rows.labels == 1)
+        labels[span][clicked[::2]] = 1
+        labels[span][clicked[0]] = UNKNOWN
+    for span, rows in converting(made, labels).rows.items():
+        kept = (made.rows[span].labels == 1) & (labels[span] != UNKNOWN)
+        assert rows.heads.ids.tolist() == made.rows[span].heads.ids[kept].tolist()
+        assert rows.labels.tolist() == labels[span][kept].tolist()
+    never = {span: np.zeros_like(column) for span, column in labels.items()}
+    with pytest.raises(NotEnoughRows, match="clicks with and without conversion"):
+        converting(made, never)
+
+
+def test_lifts_are_paired_and_the_best_reaches_all_of_what_can_be_reached():
+    draw = np.random.default_rng(0)
+    chance = draw.random(3000)
+    labels = (draw.random(3000) < chance).astype(np.int8)
+    judged = Judged(labels, np.repeat(np.arange(100, dtype=np.int32), 30))
+    dull = np.full(3000, 0.5)
+    models = {f"{graph} / {arm}": dull for graph in ("onsite", "offsite") for arm in offsite.ARMS}
+    models |= {f"both / {arm}": chance for arm in offsite.ARMS}
+    figures = compared(judged, {"none": dull, "best": chance, **models})
+    assert figures["auc"]["none"][0] == 0.5
+    assert figures["auc_lift"]["onsite / frozen"] == [0.0, 0.0, 0.0, 0.0]
+    assert figures["share_of_reachable"]["both / frozen"][:3] == [1.0, 1.0, 1.0]
+    ahead = figures["auc_ahead"]["both - onsite / frozen"]
+    assert ahead == figures["auc_lift"]["both / frozen"]
+    assert 0 < ahead[1] < ahead[0] < ahead[2]
+
+
+def row(split: str, lo: float, hi: float, *, metric: str = "auc_ahead", seed: str = "all") -> Row:
+    model = "both - onsite / frozen" if metric == "auc_ahead" else "both / frozen"
+    same = {"metric": metric, "unit": "share", "split": split, "model": model}
+    return Row(value=(lo + hi) / 2, lo=lo, hi=hi, seed=seed, **same)
+
+
+@pytest.mark.parametrize(
+    ("split", "metric", "seeds", "users", "said"),
+    [
+        ("default/small/ctr", "auc_ahead", (0.1, 0.2), (0.1, 0.2), "ahead"),
+        ("default/small/ctr", "auc_ahead", (-0.1, 0.2), (0.1, 0.2), "not decided"),
+        ("default/small/ctr", "auc_ahead", (-0.2, -0.1), (-0.2, -0.1), "behind"),
+        ("offsite/medium/ctr", "auc_ahead", (-0.1, 0.2), (-0.1, 0.2), "vanished"),
+        ("offsite/medium/ctr", "auc_ahead", (0.1, 0.2), (0.1, 0.2), "still there"),
+        ("offsite/medium/ctr", "auc_lift", (0.1, 0.2), (0.1, 0.2), "ahead"),
+        ("kge/medium/cvr", "auc_lift", (0.1, 0.2), (0.1, 0.2), "still there"),
+    ],
+)
+def test_verdicts_ask_both_intervals(split, metric, seeds, users, said):
+    told = row(split, *seeds, metric=metric), row(split, *users, metric=metric, seed="users")
+    assert offsite_rows.decided(*told) == said
+
+
+def test_figures_of_seeds_become_one():
+    """Leads of .1 and .3, deviations of .03 and .04: the mean's is .05 / 2."""
+    lead = {"both - onsite / frozen": [0.1, 0.04, 0.16, 0.03]}
+    other = {"both - onsite / frozen": [0.3, 0.22, 0.38, 0.04]}
+    result = {"kind": "default", "size": "small", "tasks": {"ctr": {"rows": 10}}}
+    found = {
+        "a": result | {"seed": 1, "figures": {"ctr": {"auc_ahead": lead}}},
+        "b": result | {"seed": 2, "figures": {"ctr": {"auc_ahead": other}}},
+    }
+    rows = {(row.metric, row.seed): row for row in offsite_rows.rows_of(found)}
+    assert rows["auc_ahead", "all"].value == pytest.approx(0.2)
+    users = rows["auc_ahead", "users"]
+    assert (users.lo, users.hi) == pytest.approx((0.2 - 1.96 * 0.025, 0.2 + 1.96 * 0.025))
+    assert rows["rows", "all"].lo is None or math.isclose(rows["rows", "all"].lo, 10)
+    assert "both - onsite / frozen" in offsite_rows.section(list(rows.values()))
+
+
+TINY = World(
+    people=60,
+    ads=60,
+    products=40,
+    advertisers=5,
+    campaigns=10,
+    categories=6,
+    pages_per_day=400.0,
+    consent=1.0,
+)
+
+
+@pytest.mark.slow
+def test_a_market_is_known_as_the_service_knows_it(tmp_path: Path):
+    known = offsite_market.run(TINY, 8.0, tmp_path, {"dim": 4, "epochs": 1.0}, threads=1)
+    examples = known.examples(known.bundle("offsite", seed=0))
+    names = {relation.name for relation in known.snapshot.relations}
+    assert {"click", "checkout"} < names
+    assert examples.maps.names == (), "no relation from people to ads is offsite"
+    for span, rows in examples.rows.items():
+        place = known._places(rows)
+        np.testing.assert_array_equal(known.truth["was_clicked"][place], rows.labels == 1)
+        best = known.best("ctr", rows)
+        assert (best.chance <= best.score).all()
+        told = known.conversions(examples)[span]
+        seen = told != UNKNOWN
+        assert (rows.time[seen] + offsite_market.WINDOW <= known.end).all()
+    # What the world says of purchases within a week and last touch agree, but for a purchase whose
+    # product was shown again before it came.
+    clicked = known.truth["was_clicked"] & (known.truth["time"] + 7 * 86_400 <= known.end)
+    assert (known.converted[clicked] <= known.truth["was_bought"][clicked]).mean() > 0.9
+
+
+def test_other_dials_are_other_cells(shop: Path):
+    common = ["--seeds", "1", "--shop-seeds", "1", "--retailrocket", str(shop)]
+    before = set(offsite.cells(offsite.parser().parse_args(common)))
+    assert len(before) == 3 + 3 + 1
+    other = set(offsite.cells(offsite.parser().parse_args([*common, "--dim", "8"])))
+    assert len(other) == len(before)
+    assert not before & other
