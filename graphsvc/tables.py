@@ -268,6 +268,35 @@ promotions = Table(
     Column("ranker", _Digest, ForeignKey("artifacts.digest"), nullable=False),
     Column("reason", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    #: A job, an API key or the command line; empty in rows of before it was asked.
+    Column("promoted_by", String(200)),
+    #: What the gate had said of the pair; empty where it had not been asked.
+    Column("decision", _Digest),
+)
+
+#: What the gate said of a ranker beside a bundle, against what was live then.
+decisions = Table(
+    "decisions",
+    metadata,
+    #: The digest of all else but the time.
+    Column("id", _Digest, primary_key=True),
+    #: passed | refused | not decided
+    Column("decision", String(16), nullable=False),
+    #: champion | first | live
+    Column("rule", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("ranker", _Digest, ForeignKey("artifacts.digest"), nullable=False),
+    Column("bundle", _Digest, ForeignKey("artifacts.digest"), nullable=False),
+    Column("snapshot", _Digest, ForeignKey("artifacts.digest"), nullable=False),
+    #: Empty where nothing was live.
+    Column("champion_ranker", _Digest, ForeignKey("artifacts.digest")),
+    Column("champion_bundle", _Digest, ForeignKey("artifacts.digest")),
+    #: JSON: all that it rests on.
+    Column("numbers", Text, nullable=False),
+    Column("job_id", String(128)),
+    Column("created_at", BigInteger, nullable=False),
+    Index(None, "created_at", "id"),
+    Index(None, "ranker", "created_at"),
 )
 
 #: Who may call. Only a hash of the secret part is kept.
