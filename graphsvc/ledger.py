@@ -252,7 +252,7 @@ def promoted_for(connection: Connection, reason: str) -> Live | None:
 def promotion_page(
     connection: Connection, *, limit: int = 100, after: str | None = None
 ) -> PromotionPage:
-    """Promotions, newest first; `after` is the `next` of the page before. Raises `CursorInvalid`."""
+    """Promotions, newest first. `after` is the `next` of a page. Raises `CursorInvalid`."""
     table = promotions.c
     query = select(
         table.generation,
