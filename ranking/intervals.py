@@ -147,9 +147,9 @@ def chance_without_loss(
 ) -> float:
     """How likely gains as low as these are if no more than `tolerated` were lost: a p value.
 
-    p = T_{users - 1}((gain + tolerated) / s),   s the deviation of the resampled gains
+    p = T_{u - 1}((gain + tolerated) / s),   s = deviation of the resampled gains * sqrt(u / (u - 1))
 
-    T is the distribution of Student's t; our design. A share of the resamples would stop at one in
+    u users; T is the distribution of Student's t; our design. A share of the resamples would stop at one in
     their number, and a correction for many slices needs less than that.
     """
     draws = gains[1:][np.isfinite(gains[1:])]
@@ -157,7 +157,7 @@ def chance_without_loss(
     spread = float(draws.std(ddof=1)) if len(draws) > 1 else math.nan
     if not spread > 0:  # every user says the same
         return 0.0 if excess < 0 else 1.0
-    return float(stdtr(users - 1, excess / spread))
+    return float(stdtr(users - 1, excess / spread / math.sqrt(users / (users - 1))))
 
 
 def holm(chances: Float64[np.ndarray, "m"]) -> Float64[np.ndarray, "m"]:

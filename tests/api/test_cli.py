@@ -47,7 +47,7 @@ def test_the_walk_from_snapshot_to_promotion_verb_by_verb(run, trained) -> None:
     bundle = digest("bundle", "embed", snapshot, "--seed", "3")
     index = digest("index", "index", bundle)
     ranker = digest("ranker", "rank", snapshot, bundle, "--arm", "none", "--seed", "3")
-    code, out, _ = run("promote", ranker, "--json")
+    code, out, _ = run("promote", ranker, "--reason", "test", "--json")
     assert code == 0
     live = orjson.loads(out)
     assert (live["bundle"], live["index"], live["ranker"]) == (bundle, index, ranker)
@@ -76,7 +76,7 @@ def test_the_walk_from_snapshot_to_promotion_verb_by_verb(run, trained) -> None:
     assert orjson.loads(run("neighbors", "film", "d1", "--json")[1])["neighbors"] != found
 
     # Back to what the other tests look at.
-    assert run("promote", trained.rankers[-1])[0] == 0
+    assert run("promote", trained.rankers[-1], "--reason", "back")[0] == 0
     follows(trained.rankers[-1])
 
 
