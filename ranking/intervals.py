@@ -147,15 +147,15 @@ def chance_without_loss(
 ) -> float:
     """How likely gains as low as these are if no more than `tolerated` were lost: a p value.
 
-    p = T_{u - 1}((gain + tolerated) / s),   s = deviation of the resampled gains * sqrt(u / (u - 1))
+    p = T_{u - 1}((gain + tolerated) / s),   s = deviation of resampled gains * sqrt(u / (u - 1))
 
-    u users; T is the distribution of Student's t; our design. A share of the resamples would stop at one in
-    their number, and a correction for many slices needs less than that.
+    u users; T is the distribution of Student's t; our design. A share of the resamples would stop
+    at one in their number, and a correction for many slices needs less than that.
     """
     draws = gains[1:][np.isfinite(gains[1:])]
     excess = float(gains[0]) + max(tolerated, _ROUNDING)
     spread = float(draws.std(ddof=1)) if len(draws) > 1 else math.nan
-    if not spread > 0:  # every user says the same
+    if not spread > _ROUNDING:  # every user says the same
         return 0.0 if excess < 0 else 1.0
     return float(stdtr(users - 1, excess / spread / math.sqrt(users / (users - 1))))
 
