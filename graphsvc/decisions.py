@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, insert, or_, select
+from sqlalchemy import Connection, Row, func, insert, select
 
 from graphsvc.db import wait_for_writers
 from graphsvc.errors import DecisionMissing
 from graphsvc.ids import DIGEST, canonical_json, digest_of_json, is_storable
-from graphsvc.ledger import read_cursor
+from graphsvc.ledger import read_number
 from graphsvc.tables import decisions
 
 _LONGEST_ECHO = 80
@@ -63,9 +63,9 @@ def record(connection: Connection, decided: Decided, *, job_id: str | None, now:
     own = digest_of_json(values | {"job_id": job_id})
     if connection.scalar(select(decisions.c.id).where(decisions.c.id == own)) is None:
         values["numbers"] = canonical_json(dict(decided.numbers)).decode()
-        connection.execute(
-            insert(decisions).values(id=own, job_id=job_id, created_at=now, **values)
-        )
+        last = connection.scalar(select(func.coalesce(func.max(decisions.c.number), 0))) or 0
+        row = values | {"number": last + 1, "id": own, "job_id": job_id, "created_at": now}
+        connection.execute(insert(decisions).values(row))
     return own
 
 
@@ -90,21 +90,17 @@ def page(
 ) -> DecisionPage:
     """Decisions, newest first, of one kind or of one ranker. Raises `CursorInvalid`."""
     table = decisions.c
-    query = select(decisions).order_by(table.created_at.desc(), table.id)
+    query = select(decisions).order_by(table.number.desc())
     for column, value in ((table.decision, decision), (table.ranker, ranker)):
         if value is not None:
             if not is_storable(value):
                 return DecisionPage([], None)
             query = query.where(column == value)
     if after is not None:
-        time, own = read_cursor(after)
-        query = query.where(
-            or_(table.created_at < time, and_(table.created_at == time, table.id > own))
-        )
-    rows = [_row(row) for row in connection.execute(query.limit(limit + 1))]
-    items = rows[:limit]
-    more = len(rows) > limit
-    return DecisionPage(items, f"{items[-1].created_at}:{items[-1].id}" if more else None)
+        query = query.where(table.number < read_number(after))
+    rows = list(connection.execute(query.limit(limit + 1)))
+    more = str(rows[limit - 1].number) if len(rows) > limit else None
+    return DecisionPage([_row(row) for row in rows[:limit]], more)
 
 
 def latest(
@@ -121,7 +117,7 @@ def latest(
             table.champion_ranker.is_not_distinct_from(their_ranker),
             table.champion_bundle.is_not_distinct_from(their_bundle),
         )
-        .order_by(table.created_at.desc(), table.id)
+        .order_by(table.number.desc())
         .limit(1)
     ).one_or_none()
     return None if row is None else _row(row)

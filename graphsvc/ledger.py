@@ -140,7 +140,7 @@ def artifacts(
     if kind is not None:
         query = query.where(table.kind == kind)
     if after is not None:
-        time, digest = read_cursor(after)
+        time, digest = _read_cursor(after)
         query = query.where(
             or_(table.created_at < time, and_(table.created_at == time, table.digest > digest))
         )
@@ -265,9 +265,7 @@ def promotion_page(
         table.created_at,
     ).order_by(table.generation.desc())
     if after is not None:
-        if not (after.isascii() and after.isdecimal() and len(after) <= _MOST_DIGITS):
-            raise cursor_invalid(after)
-        query = query.where(table.generation < int(after))
+        query = query.where(table.generation < read_number(after))
     rows = [Promotion(*row) for row in connection.execute(query.limit(limit + 1))]
     items = rows[:limit]
     return PromotionPage(items, str(items[-1].generation) if len(rows) > limit else None)
@@ -299,17 +297,22 @@ def _artifact_row(row: Row[Any]) -> ArtifactRow:
     )
 
 
-def read_cursor(after: str) -> tuple[int, str]:
-    """The time and the digest behind which a page begins. Raises `CursorInvalid`."""
+def read_number(after: str) -> int:
+    """The number before which a page begins. Raises `CursorInvalid`."""
+    if not (after.isascii() and after.isdecimal() and len(after) <= _MOST_DIGITS):
+        raise _cursor_invalid(after)
+    return int(after)
+
+
+def _read_cursor(after: str) -> tuple[int, str]:
     time, _, digest = after.partition(":")
     is_time = time.isascii() and time.isdecimal() and len(time) <= _MOST_DIGITS
     if not is_time or not DIGEST.fullmatch(digest):
-        raise cursor_invalid(after)
+        raise _cursor_invalid(after)
     return int(time), digest
 
 
-def cursor_invalid(after: str) -> CursorInvalid:
-    """The error for a cursor that nobody gave out."""
+def _cursor_invalid(after: str) -> CursorInvalid:
     return CursorInvalid(
         f"cursor should be the `next` of a page, received {after[:_LONGEST_ECHO]!r}"
     )

@@ -278,8 +278,10 @@ promotions = Table(
 decisions = Table(
     "decisions",
     metadata,
+    #: Their order; ledger and log have one writer at a time, who hands it out.
+    Column("number", _Key, primary_key=True, autoincrement=False),
     #: The digest of all else but the time.
-    Column("id", _Digest, primary_key=True),
+    Column("id", _Digest, nullable=False),
     #: passed | refused | not decided
     Column("decision", String(16), nullable=False),
     #: champion | first | live
@@ -295,8 +297,8 @@ decisions = Table(
     Column("numbers", Text, nullable=False),
     Column("job_id", String(128)),
     Column("created_at", BigInteger, nullable=False),
-    Index(None, "created_at", "id"),
-    Index(None, "ranker", "created_at"),
+    UniqueConstraint("id"),
+    Index(None, "ranker", "number"),
 )
 
 #: Who may call. Only a hash of the secret part is kept.

@@ -9,6 +9,9 @@ Follows: 2026_11_24_the_memory
 import sqlalchemy as sa
 from alembic import op
 
+# SQLite makes only INTEGER columns its row number; there it is 64 bits wide anyway.
+KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
 revision = "2026_11_28_decisions"
 down_revision = "2026_11_24_the_memory"
 branch_labels = None
@@ -23,6 +26,7 @@ def upgrade() -> None:
     sealed = ("ranker", "bundle", "snapshot", "champion_ranker", "champion_bundle")
     op.create_table(
         "decisions",
+        sa.Column("number", KEY, autoincrement=False, nullable=False),
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("decision", sa.String(length=16), nullable=False),
         sa.Column("rule", sa.String(length=16), nullable=False),
@@ -41,10 +45,10 @@ def upgrade() -> None:
             )
             for column in sealed
         ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_decisions")),
+        sa.PrimaryKeyConstraint("number", name=op.f("pk_decisions")),
+        sa.UniqueConstraint("id", name=op.f("uq_decisions_id")),
     )
-    op.create_index(op.f("ix_decisions_created_at_id"), "decisions", ["created_at", "id"])
-    op.create_index(op.f("ix_decisions_ranker_created_at"), "decisions", ["ranker", "created_at"])
+    op.create_index(op.f("ix_decisions_ranker_number"), "decisions", ["ranker", "number"])
 
 
 def downgrade() -> None:
