@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float64, Int32, Int64
 
-from graphsvc.snapshot import Snapshot, Span
+from graphsvc.snapshot import Snapshot, Span, Triples
 from ranking.config import GateConfig
 from ranking.errors import ConfigError
 from ranking.examples import Examples, LabelledRows
@@ -92,7 +92,7 @@ def slices_of(
             *_buckets("history", test.heads.outcomes[chosen], _HISTORY),
             *_buckets("degree", degree[heads].astype(np.int64), _DEGREE),
             *_buckets("shown", test.tails.exposures[chosen], _SHOWN),
-            *_relations(examples.head_type, heads, snapshot),
+            *_relations(examples.head_type, heads, snapshot, triples),
             *_groups(examples, chosen, dials),
         ]
     )
@@ -107,10 +107,9 @@ def _buckets(
 
 
 def _relations(
-    head_type: str, heads: Int32[np.ndarray, "m"], snapshot: Snapshot
+    head_type: str, heads: Int32[np.ndarray, "m"], snapshot: Snapshot, triples: Triples
 ) -> Iterator[tuple[str, Bool[np.ndarray, "m"]]]:
     """Rows of heads that the graph knows by a relation; structure says nothing of people."""
-    triples = snapshot.triples()
     for code, relation in enumerate(snapshot.relations):
         if relation.head == head_type and relation.source != "structure":
             known = np.zeros(snapshot.entity_count, dtype=bool)
