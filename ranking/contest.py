@@ -78,8 +78,8 @@ def slices_of(
     """Slices of some TEST rows, by name, e.g. `history=0`, `relation=add_to_cart`, `country=DE`.
 
     history: the head's outcomes before the row. degree: its edges in the graph. shown: the tail's
-    exposures before the row. relation: heads with an edge of it, offsite ones too. And the values
-    of the dial's `groups`. A slice that holds all rows, or none, is left out. Raises `ConfigError`
+    exposures before the row. relation, source: heads with an edge of it. And the values of the
+    dial's `groups`. A slice that holds all rows, or none, is left out. Raises `ConfigError`
     for a group that is no category of heads.
     """
     test = examples.rows[Span.TEST]
@@ -109,12 +109,20 @@ def _buckets(
 def _relations(
     head_type: str, heads: Int32[np.ndarray, "m"], snapshot: Snapshot, triples: Triples
 ) -> Iterator[tuple[str, Bool[np.ndarray, "m"]]]:
-    """Rows of heads that the graph knows by a relation; structure says nothing of people."""
+    """Rows of heads that the graph knows by a relation, and by any of a source with several.
+
+    Structure says nothing of people.
+    """
+    of_source: dict[str, list[Bool[np.ndarray, "m"]]] = {}
     for code, relation in enumerate(snapshot.relations):
         if relation.head == head_type and relation.source != "structure":
             known = np.zeros(snapshot.entity_count, dtype=bool)
             known[triples.head[triples.relation == code]] = True
+            of_source.setdefault(relation.source, []).append(known[heads])
             yield f"relation={relation.name}", known[heads]
+    for source, masks in of_source.items():
+        if len(masks) > 1:
+            yield f"source={source}", np.logical_or.reduce(masks)
 
 
 def _groups(

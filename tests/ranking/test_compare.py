@@ -245,6 +245,30 @@ def test_where_nothing_is_lost_a_veto_is_as_rare_as_it_should_be():
     assert alone > vetoed
 
 
+def losing(rng, lost, users=60):
+    """Candidates whose users lose `lost` nats on average, give or take .02; the order is right."""
+    judged, champion = pairs(users, (users, 0.7, 0.3))
+    nats = -LN(0.7) + np.repeat(lost + rng.normal(scale=0.02, size=users), 2)
+    right = np.exp(-nats)
+    return judged, np.where(judged.labels == 1, right, 1 - right), champion
+
+
+@pytest.mark.slow
+def test_what_loses_the_margin_seldom_passes():
+    """One in forty may: 10 of 400. What loses nothing passes where the interval is narrower."""
+    rng = np.random.default_rng(2)
+    margin = 0.05 * -LN(0.7)  # .0178 nats, and the deviation of a mean is .02 / sqrt 60 = .0026
+    passed = [
+        sum(
+            judge(*losing(rng, lost), logloss_margin=0.05, resamples=200).decision == "passed"
+            for _ in range(400)
+        )
+        for lost in (margin, 0.0)
+    ]
+    assert passed[0] <= 24
+    assert passed[1] >= 396
+
+
 def test_a_verdict_is_json_also_where_a_metric_is_not_defined():
     """Users with one label each: there is no AUC within a user."""
     labels = np.repeat(np.array([1, 0], dtype=np.int8), 60)

@@ -111,6 +111,7 @@ def test_slices_by_relation_and_degree(examples, candidate):
     found = slices_of(examples, chosen, candidate.snapshot, GateConfig())
     assert ids_in(examples, chosen, found["relation=click"]) == {"u0", "u1"}
     assert ids_in(examples, chosen, found["relation=save"]) == {"u0"}
+    assert ids_in(examples, chosen, found["source=onsite"]) == {"u0", "u1"}, "by either"
     assert "relation=sequel" not in found, "structure, and not of users"
     # u0 has four clicks and a save, u1 one click.
     assert ids_in(examples, chosen, found["degree=5-19"]) == {"u0"}
