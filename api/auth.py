@@ -35,3 +35,5 @@ def require_key(
 
 
 KeyNeeded = Depends(require_key)
+#: For a route that has to know who calls: the id of the key.
+KeyOf = Annotated[str, KeyNeeded]

@@ -105,13 +105,26 @@ def rank(
 def promote(
     ranker: Digest,
     *,
-    reason: Annotated[str, typer.Option(help="Kept with the promotion.")] = "by hand",
+    reason: Annotated[
+        str | None,
+        typer.Option(help="Why; needed unless the gate let it pass. Kept with the promotion."),
+    ] = None,
+    bundle: Annotated[
+        str | None, typer.Option(help="Another bundle of its frame than it was trained on.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a ranker and its bundle and index live; an earlier one rolls back."""
-    from api.jobs.promotion import promote as promote_trio
+    from api.jobs.promotion import promote_by_hand
 
-    live = promote_trio(open_database(), ranker, reason=reason)
+    live = promote_by_hand(
+        open_database(),
+        ranker,
+        reason=reason,
+        by="command line",
+        bundle=bundle,
+        field="--reason",
+    )
     out(Output(asdict(live)), as_json=as_json)
 
 
@@ -127,7 +140,9 @@ def retrain(  # noqa: PLR0913  (an option for each field of the request)
         str | None, typer.Option(help="Rankers to train; by default none,frozen,attention")
     ] = None,
     seed: Seed = 0,
-    promote: Annotated[bool, typer.Option(help="Make the best ranker's trio live.")] = True,
+    promote: Annotated[
+        bool, typer.Option(help="Make the best ranker's trio live if the gate lets it pass.")
+    ] = True,
     as_of: AsOf = None,
     refresh: Annotated[
         bool,

@@ -64,7 +64,7 @@ def out(output: Output, *, as_json: bool) -> None:
         table = Table()
         for column in output.table[1]:
             # An id that is cut or folded cannot be copied.
-            table.add_column(column, overflow="fold", no_wrap=column in ("digest", "id"))
+            table.add_column(column, overflow="fold", no_wrap=column in ("digest", "id", "ranker"))
         for row in output.values[output.table[0]]:
             table.add_row(*(Text(_cell(column, row.get(column))) for column in output.table[1]))
         console.print(table)

@@ -35,7 +35,7 @@ from graphsvc.hints import meant
 from kge.config import IndexConfig
 from kge.dials import Dials
 from kge.errors import KgeError
-from ranking.config import RankerConfig
+from ranking.config import GateConfig, RankerConfig
 from ranking.errors import RankingError
 
 #: As in graphsvc/db.py.
@@ -113,8 +113,10 @@ class Settings(BaseSettings):
     index: IndexConfig = IndexConfig()
     #: Dials of the rankers; the arm is chosen by the retrain request.
     ranker: RankerConfig = RankerConfig()
+    #: Dials of the gate, which says whether a candidate may take the place of what is live.
+    gate: GateConfig = GateConfig()
 
-    @field_validator("transra", "index", "ranker", mode="wrap")
+    @field_validator("transra", "index", "ranker", "gate", mode="wrap")
     @classmethod
     def _by_full_name(
         cls, value: Any, check: ValidatorFunctionWrapHandler, info: ValidationInfo

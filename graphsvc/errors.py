@@ -86,6 +86,14 @@ class PromotionRefused(GraphError):
     """Bundle, index and ranker do not belong together; promote three of one lineage."""
 
 
+class LiveChanged(PromotionRefused):
+    """Another trio was promoted meanwhile, so nothing is; ask again."""
+
+
+class DecisionMissing(GraphError):
+    """The gate has decided no such thing; list the decisions to see which there are."""
+
+
 class DatabaseUnavailable(GraphError):
     """The database does not answer; check that it runs and that the URL is right."""
 

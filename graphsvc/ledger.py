@@ -7,7 +7,7 @@ back is promoting what was live before.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, and_, func, insert, or_, select, update
 
@@ -20,6 +20,8 @@ from graphsvc.tables import promotions
 
 _LONGEST_SUMMARY_VALUE = 256
 _LONGEST_ECHO = 80
+#: Of a number in a cursor: what both databases can compare with.
+_MOST_DIGITS = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,35 @@ class Live:
     bundle: str
     index: str
     ranker: str
+
+
+class Signed(NamedTuple):
+    """Who makes a promotion, and what the gate had said of it, if it was asked."""
+
+    by: str
+    decision: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """A promotion as the ledger keeps it; what is not known of an old one is None."""
+
+    generation: int
+    bundle: str
+    index: str
+    ranker: str
+    reason: str
+    promoted_by: str | None
+    decision: str | None
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class PromotionPage:
+    """Some promotions, newest first; `next` continues, None at the end."""
+
+    items: Sequence[Promotion]
+    next: str | None
 
 
 def record(connection: Connection, artifact: Artifact, *, job_id: str | None, now: int) -> None:
@@ -145,7 +176,14 @@ def trio_of(connection: Connection, ranker: str, bundle: str | None = None) -> t
 
 
 def promote(
-    connection: Connection, *, bundle: str, index: str, ranker: str, reason: str, now: int
+    connection: Connection,
+    *,
+    bundle: str,
+    index: str,
+    ranker: str,
+    reason: str,
+    now: int,
+    signed: Signed | None = None,
 ) -> Live:
     """Make a trio live: what was live is retired, and the generation grows by one.
 
@@ -181,6 +219,8 @@ def promote(
             ranker=ranker,
             reason=reason,
             created_at=now,
+            promoted_by=signed.by if signed else None,
+            decision=signed.decision if signed else None,
         )
     )
     return Live(next_generation, bundle, index, ranker)
@@ -209,6 +249,28 @@ def promoted_for(connection: Connection, reason: str) -> Live | None:
     return None if row is None else Live(*row)
 
 
+def promotion_page(
+    connection: Connection, *, limit: int = 100, after: str | None = None
+) -> PromotionPage:
+    """Promotions, newest first. `after` is the `next` of a page. Raises `CursorInvalid`."""
+    table = promotions.c
+    query = select(
+        table.generation,
+        table.bundle,
+        table.index,
+        table.ranker,
+        table.reason,
+        table.promoted_by,
+        table.decision,
+        table.created_at,
+    ).order_by(table.generation.desc())
+    if after is not None:
+        query = query.where(table.generation < read_number(after))
+    rows = [Promotion(*row) for row in connection.execute(query.limit(limit + 1))]
+    items = rows[:limit]
+    return PromotionPage(items, str(items[-1].generation) if len(rows) > limit else None)
+
+
 def generation(connection: Connection) -> int:
     """How often something was promoted; servers poll this."""
     return connection.scalar(select(func.coalesce(func.max(promotions.c.generation), 0))) or 0
@@ -235,14 +297,25 @@ def _artifact_row(row: Row[Any]) -> ArtifactRow:
     )
 
 
+def read_number(after: str) -> int:
+    """The number before which a page begins. Raises `CursorInvalid`."""
+    if not (after.isascii() and after.isdecimal() and len(after) <= _MOST_DIGITS):
+        raise _cursor_invalid(after)
+    return int(after)
+
+
 def _read_cursor(after: str) -> tuple[int, str]:
     time, _, digest = after.partition(":")
-    is_time = time.isascii() and time.isdecimal() and len(time) <= 18
+    is_time = time.isascii() and time.isdecimal() and len(time) <= _MOST_DIGITS
     if not is_time or not DIGEST.fullmatch(digest):
-        raise CursorInvalid(
-            f"cursor should be the `next` of a page, received {after[:_LONGEST_ECHO]!r}"
-        )
+        raise _cursor_invalid(after)
     return int(time), digest
+
+
+def _cursor_invalid(after: str) -> CursorInvalid:
+    return CursorInvalid(
+        f"cursor should be the `next` of a page, received {after[:_LONGEST_ECHO]!r}"
+    )
 
 
 def _dump(value: Mapping[str, Any]) -> str:

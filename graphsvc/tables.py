@@ -268,6 +268,37 @@ promotions = Table(
     Column("ranker", _Digest, ForeignKey("artifacts.digest"), nullable=False),
     Column("reason", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    #: A job, an API key or the command line; empty in rows of before it was asked.
+    Column("promoted_by", String(200)),
+    #: What the gate had said of the pair; empty where it had not been asked.
+    Column("decision", _Digest),
+)
+
+#: What the gate said of a ranker beside a bundle, against what was live then.
+decisions = Table(
+    "decisions",
+    metadata,
+    #: Their order; ledger and log have one writer at a time, who hands it out.
+    Column("number", _Key, primary_key=True, autoincrement=False),
+    #: The digest of all else but the time.
+    Column("id", _Digest, nullable=False),
+    #: passed | refused | not decided
+    Column("decision", String(16), nullable=False),
+    #: champion | first | live
+    Column("rule", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("ranker", _Digest, ForeignKey("artifacts.digest"), nullable=False),
+    Column("bundle", _Digest, ForeignKey("artifacts.digest"), nullable=False),
+    Column("snapshot", _Digest, ForeignKey("artifacts.digest"), nullable=False),
+    #: Empty where nothing was live.
+    Column("champion_ranker", _Digest, ForeignKey("artifacts.digest")),
+    Column("champion_bundle", _Digest, ForeignKey("artifacts.digest")),
+    #: JSON: all that it rests on.
+    Column("numbers", Text, nullable=False),
+    Column("job_id", String(128)),
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("id"),
+    Index(None, "ranker", "number"),
 )
 
 #: Who may call. Only a hash of the secret part is kept.

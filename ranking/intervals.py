@@ -5,17 +5,20 @@ anything. All models and metrics share the same resamples, so differences are pa
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int8, Int32, Int64
+from scipy.special import stdtr
 
 from ranking.errors import ConfigError
 from ranking.metrics import ECE_BINS, ece_bins, group_aucs, row_losses, weighted_auc
 
-#: Resamples of one block: bounds memory at this many rows of weights.
-_BLOCK = 50
+#: Resamples of one block, and numbers in it: bounds memory, changes no figure.
+_BLOCK, _CELLS = 50, 1 << 24
+#: A difference below this is none: it is what the order of a sum makes.
+_ROUNDING = 1e-9
 
 #: Two-sided 97.5 % points of Student's t for 1, 2, ... degrees of freedom.
 _T_POINTS = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
@@ -47,6 +50,16 @@ def user_weights(
     """How often each user is drawn in each resample of as many users; row 0 draws each once."""
     drawn = generator.multinomial(users, np.full(users, 1 / users), size=resamples)
     return np.concatenate([np.ones((1, users)), drawn]).astype(np.float64)
+
+
+def weight_blocks(
+    users: int, resamples: int, generator: np.random.Generator
+) -> Iterator[Float64[np.ndarray, "b users"]]:
+    """`user_weights` a block of draws at a time: the same numbers, in bounded memory."""
+    step = max(1, _CELLS // users)
+    yield np.ones((1, users))
+    for start in range(0, resamples, step):
+        yield user_weights(users, min(step, resamples - start), generator)[1:]
 
 
 def resample(
@@ -81,6 +94,27 @@ def resample(
     }
 
 
+def resample_pair(
+    judged: Judged,
+    first: Float64[np.ndarray, "n"],
+    second: Float64[np.ndarray, "n"],
+    *,
+    resamples: int,
+    seed: int,
+) -> tuple[Resampled, Resampled]:
+    """`resample` of two models under the same draws, so that their difference is paired."""
+    users = len(np.unique(judged.cluster))
+    blocks = [
+        (resample(judged, first, weights), resample(judged, second, weights))
+        for weights in weight_blocks(users, resamples, np.random.default_rng(seed))
+    ]
+    return _joined([block[0] for block in blocks]), _joined([block[1] for block in blocks])
+
+
+def _joined(blocks: Sequence[Resampled]) -> Resampled:
+    return {metric: np.concatenate([block[metric] for block in blocks]) for metric in blocks[0]}
+
+
 def _resampled_auc(
     judged: Judged,
     probabilities: Float64[np.ndarray, "n"],
@@ -91,9 +125,10 @@ def _resampled_auc(
     order = np.argsort(probabilities, kind="stable")
     scores, labels, user = probabilities[order], judged.labels[order], user[order]
     stands_for = stands_for[order]
+    step = max(1, min(_BLOCK, _CELLS // max(1, len(scores))))
     blocks = [
-        weighted_auc(scores, labels, weights[start : start + _BLOCK, user] * stands_for)
-        for start in range(0, len(weights), _BLOCK)
+        weighted_auc(scores, labels, weights[start : start + step, user] * stands_for)
+        for start in range(0, len(weights), step)
     ]
     return np.concatenate(blocks)
 
@@ -105,6 +140,38 @@ def interval(figures: Float64[np.ndarray, "b"]) -> Interval:
         return Interval(float(figures[0]), math.nan, math.nan)
     lo, hi = np.quantile(draws, [0.025, 0.975])
     return Interval(float(figures[0]), float(lo), float(hi))
+
+
+def chance_without_loss(
+    gains: Float64[np.ndarray, "b"], users: int, tolerated: float = 0.0
+) -> float:
+    """How likely gains as low as these are if no more than `tolerated` were lost: a p value.
+
+    p = T_{u - 1}((gain + tolerated) / s),   s = deviation of resampled gains * sqrt(u / (u - 1))
+
+    u users; T is the distribution of Student's t; our design. A share of the resamples would stop
+    at one in their number, and a correction for many slices needs less than that.
+    """
+    draws = gains[1:][np.isfinite(gains[1:])]
+    excess = float(gains[0]) + max(tolerated, _ROUNDING)
+    spread = float(draws.std(ddof=1)) if len(draws) > 1 else math.nan
+    if not spread > _ROUNDING:  # every user says the same
+        return 0.0 if excess < 0 else 1.0
+    return float(stdtr(users - 1, excess / spread / math.sqrt(users / (users - 1))))
+
+
+def holm(chances: Float64[np.ndarray, "m"]) -> Float64[np.ndarray, "m"]:
+    """Adjusted p values of m tests, so that the chance of any false alarm is bounded.
+
+    adjusted_(k) = max_{j <= k} min(1, (m - j + 1) p_(j)),   p_(1) <= ... <= p_(m)   (Holm 1979)
+
+    However the tests depend on one another.
+    """
+    order = np.argsort(chances, kind="stable")
+    steps = (len(chances) - np.arange(len(chances))) * chances[order]
+    adjusted = np.empty_like(chances)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return adjusted
 
 
 def t_interval(values: Sequence[float]) -> Interval:

@@ -59,7 +59,7 @@ def run(folder: Path | None, report: Path, *, as_json: bool) -> None:
         jobs = _retrain(session)
         for job in jobs:
             rows += rows_of(session.client.report(job["result"]["report"]))
-        session.client.wait_generation(jobs[-1]["result"]["promoted"]["generation"])
+        session.client.wait_generation(_promoted(jobs[-1])["generation"])
         rows += _latencies(session, events)
         near = _near(session, events)
         rows += _memory(session)
@@ -150,6 +150,14 @@ def _retrain(session: Session) -> list[Mapping[str, Any]]:
         _follow(session, job_id, protocol)
         for job_id, protocol in zip(asked, PROTOCOLS, strict=True)
     ]
+
+
+def _promoted(job: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a retrain promoted. Raises `ServiceFailed` where the gate let nothing pass."""
+    promoted: Mapping[str, Any] | None = job["result"]["promoted"]
+    if promoted is None:
+        raise ServiceFailed(f"nothing was promoted: {job['result']['decision']['reason']}")
+    return promoted
 
 
 def _follow(session: Session, job_id: str, protocol: str) -> Mapping[str, Any]:

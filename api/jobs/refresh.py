@@ -1,4 +1,4 @@
-"""The second half of a refresh: embed, frame, index, judge, promote; the live ranker stays.
+"""The second half of a refresh: embed, frame, index, judge, gate, promote; the live ranker stays.
 
 Takes a walk that has its snapshot and the trio that was live, gives digests; never trains a ranker.
 The live bundle is where the embedding begins, so that its vectors stay where they were and the
@@ -9,13 +9,16 @@ from typing import Any
 
 from api.jobs import steps
 from api.jobs.embedding import embed
+from api.jobs.gate import Candidate, gate
 from api.jobs.promotion import promote
 from api.jobs.requests import RetrainRequest
 from api.jobs.steps import Workshop
 from api.jobs.walk import Walk
 from graphsvc.artifact import ArtifactStore
+from graphsvc.ledger import Signed
 from kge.bundle import open_bundle
 from ranking.bundle import open_ranker
+from ranking.compare import PASSED
 from ranking.errors import FrameMismatch
 
 
@@ -44,14 +47,21 @@ def refresh(
             refreshed=True,
         ),
     )
+    # The live ranker with the new bundle, against itself with the one before.
+    candidate = Candidate(snapshot, bundle, ranker)
+    decided = walk.step("gate", lambda tick: gate(shop, candidate, tick=tick, job_id=job))
     promoted = None
-    if request.promote:
-        promoted = walk.step("promote", lambda _tick: promote_over(shop, live, bundle, job))
+    if request.promote and decided["decision"] == PASSED:
+        promoted = walk.step(
+            "promote",
+            lambda _tick: promote_over(shop, live, bundle, job, decision=decided["id"]),
+        )
     return {
         "bundle": bundle,
         "index": built,
         "rankers": {arm: ranker},
         "report": report,
+        "decision": decided,
         "promoted": promoted,
     }
 
@@ -69,7 +79,14 @@ def arm_that_reads(store: ArtifactStore, ranker: str, bundle: str) -> str:
         ) from error
 
 
-def promote_over(shop: Workshop, live: dict[str, str], bundle: str, job: str) -> dict[str, Any]:
+def promote_over(
+    shop: Workshop,
+    live: dict[str, str],
+    bundle: str,
+    job: str,
+    *,
+    decision: str | None = None,
+) -> dict[str, Any]:
     """Promote the ranker of a trio with a newer bundle. Raises `PromotionRefused`.
 
     Only over that trio: whoever promoted another one meanwhile, if only an older bundle, meant it.
@@ -81,5 +98,6 @@ def promote_over(shop: Workshop, live: dict[str, str], bundle: str, job: str) ->
         reason=f"refresh, job {job}",
         once=True,
         while_live=live,
+        signed=Signed(f"job {job}", decision),
     )
     return {"ranker": live["ranker"], "generation": promoted.generation}

@@ -57,7 +57,7 @@ Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 
 
 class RetrainRequest(BaseModel):
-    """A retrain: snapshot, check, embed, index, rank, judge, promote; or a refresh."""
+    """A retrain: snapshot, check, embed, index, rank, judge, gate, promote; or a refresh."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -77,12 +77,17 @@ class RetrainRequest(BaseModel):
     ] = Field(
         default=("none", "frozen", "attention"),
         description="Rankers to train: without KGE, with frozen KGE, with attention-fine-tuned "
-        "KGE. The best on the valid span is promoted.",
+        "KGE. The best on the valid span is the candidate, which the gate compares with what is "
+        "live.",
     )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(
         default=0, description="Seed of every random choice."
     )
-    promote: bool = Field(default=True, description="Promote the best ranker's trio at the end.")
+    promote: bool = Field(
+        default=True,
+        description="Promote the candidate's trio if the gate lets it pass. The gate is asked "
+        "in any case.",
+    )
     as_of: AsOf | None = Field(
         default=None,
         description="Train on the log as it was: at the end of a second since 1970 that is not in "
@@ -108,7 +113,7 @@ class RetrainRequest(BaseModel):
         A job that goes on counts its finished steps against them, so a step that is added,
         moved or renamed here needs a higher `APPLICATION_VERSION` in `api/jobs/queue.py`.
         """
-        last = ("judge", "promote") if self.promote else ("judge",)
+        last = ("judge", "gate", "promote") if self.promote else ("judge", "gate")
         first = ("moment", "snapshot", "check", "embed")
         if self.refresh:
             return (*first, "frame", "index", *last)

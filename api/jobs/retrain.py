@@ -1,4 +1,4 @@
-"""The retrain, step by step: moment, snapshot, check, embed, index, rank, judge, promote.
+"""The retrain, step by step: moment, snapshot, check, embed, index, rank, judge, gate, promote.
 
 Takes a retrain request, gives digests; holds no logic of its own. A refresh goes another way behind
 the check, see `refresh.py`. A worker that is killed goes on
@@ -14,13 +14,14 @@ from dbos import DBOS
 from api.jobs import steps
 from api.jobs.check import check as check_leaks
 from api.jobs.embedding import embed
+from api.jobs.gate import Candidate, gate, promote_passed
 from api.jobs.job import MOST_RECOVERIES
-from api.jobs.promotion import promote as promote_trio
 from api.jobs.queue import JobQueue
 from api.jobs.refresh import refresh
 from api.jobs.requests import JobName, RetrainRequest
 from api.jobs.steps import Tick, Workshop
 from api.jobs.walk import Walk
+from ranking.compare import PASSED
 
 
 def register(shop: Workshop, jobs: JobQueue) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -62,22 +63,27 @@ def register(shop: Workshop, jobs: JobQueue) -> Callable[[dict[str, Any]], dict[
                 shop, (sealed, bundle), rankers, seed=request.seed, tick=tick, job_id=job
             ),
         )
-        promoted = None
-        if request.promote:
-            promoted = walk.step("promote", lambda _tick: _promote(shop, rankers, job))
+        decided = walk.step(
+            "gate",
+            lambda tick: gate(
+                shop, _candidate(shop, sealed, bundle, rankers), tick=tick, job_id=job
+            ),
+        )
+        ended: dict[str, Any] = {"decision": decided, "promoted": None}
+        if request.promote and decided["decision"] == PASSED:
+            ended = walk.step("promote", lambda _tick: promote_passed(shop, decided, job))
         return {
             **begun,
             "bundle": bundle,
             "index": built,
             "rankers": rankers,
             "report": report,
-            "promoted": promoted,
+            **ended,
         }
 
     return retrain
 
 
-def _promote(shop: Workshop, rankers: dict[str, str], job: str) -> dict[str, Any]:
-    best = steps.best_on_valid(shop, list(rankers.values()))
-    live = promote_trio(shop.database, best, reason=f"best on valid, job {job}", once=True)
-    return {"ranker": best, "generation": live.generation}
+def _candidate(shop: Workshop, snapshot: str, bundle: str, rankers: dict[str, str]) -> Candidate:
+    """The arm that the gate is asked about: chosen on valid, before anyone looks at test."""
+    return Candidate(snapshot, bundle, steps.best_on_valid(shop, list(rankers.values())))

@@ -7,6 +7,7 @@ from api.routes import (
     answers,
     artifacts,
     bulk,
+    decisions,
     entities,
     events,
     graph,
@@ -16,6 +17,7 @@ from api.routes import (
     lifecycle,
     metrics,
     neighbors,
+    promotions,
     retrains,
     schema,
     scores,
@@ -39,6 +41,8 @@ KEYED: tuple[APIRouter, ...] = (
     retrains.router,
     jobs.router,
     artifacts.router,
+    promotions.router,
+    decisions.router,
     metrics.router,
 )
 

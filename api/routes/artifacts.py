@@ -3,12 +3,13 @@
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
+from api.auth import KeyOf
 from api.deps import ServicesOf
 from api.errors import Invalid
-from api.jobs import promotion
 from api.routes import cursors
+from api.routes.promotions import ByHand, TrioOut, by_hand
 from graphsvc import ledger
 from graphsvc.ids import DIGEST
 
@@ -44,35 +45,6 @@ class ArtifactPage(BaseModel):
     next: str | None = Field(examples=[None])
 
 
-class PromotionIn(BaseModel):
-    """Why a ranker is promoted, kept with the promotion; and beside which bundle."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    reason: str = Field(
-        default="by hand",
-        min_length=1,
-        max_length=500,
-        pattern=r"^[^\x00]+$",
-        examples=["better on valid"],
-    )
-    bundle: str | None = Field(
-        default=None,
-        pattern=DIGEST.pattern,
-        description="another bundle of the same frame; by default the one it was trained on",
-        examples=[None],
-    )
-
-
-class PromotionOut(BaseModel):
-    """The trio that is live from this generation on."""
-
-    generation: int = Field(examples=[2])
-    bundle: str
-    index: str
-    ranker: str
-
-
 @router.get("", summary="Artifacts, newest first")
 def get_artifacts(
     services: ServicesOf,
@@ -99,18 +71,16 @@ def get_artifact(services: ServicesOf, digest: DigestOf) -> ArtifactDetail:
 @router.post("/{digest}/promote", summary="Make a ranker and its bundle and index live")
 def post_promote(
     services: ServicesOf,
+    key: KeyOf,
     digest: DigestOf,
-    body: PromotionIn = PromotionIn(),  # noqa: B008  never changed
-) -> PromotionOut:
-    """Promoting an earlier ranker is how one rolls back."""
+    body: ByHand = ByHand(),  # noqa: B008  never changed
+) -> TrioOut:
+    """As `POST /v1/promotions`. Promoting an earlier ranker is how one rolls back."""
     with services.database.reading() as connection:
         kind = ledger.artifact(connection, digest).kind
     if kind != "ranker":
         raise Invalid(f"digest should be a ranker's, received a {kind}'s")
-    live = promotion.promote(services.database, digest, reason=body.reason, bundle=body.bundle)
-    return PromotionOut(
-        generation=live.generation, bundle=live.bundle, index=live.index, ranker=live.ranker
-    )
+    return by_hand(services, key, digest, body)
 
 
 def _columns(row: ledger.ArtifactRow) -> dict[str, Any]:

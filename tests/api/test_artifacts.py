@@ -69,7 +69,7 @@ def test_promote_and_roll_back(http: httpx.Client, trained) -> None:
     assert (state[first], state[second]) == ("live", "retired")
     again = http.post(f"/v1/artifacts/{first}/promote").json()
     assert again["generation"] == before + 1, "what is live already keeps its generation"
-    http.post(f"/v1/artifacts/{second}/promote")
+    http.post(f"/v1/artifacts/{second}/promote", json={"reason": "back again"})
     eventually("back again", lambda: live() == second, seconds=5)
 
 
@@ -78,7 +78,7 @@ def test_a_job_does_not_undo_a_rollback(http: httpx.Client, trained) -> None:
     first, second = trained.rankers
     database = Database(trained.settings.graph_url)
     made = [promote(database, first, reason="job 7", once=True)]
-    back = http.post(f"/v1/artifacts/{second}/promote").json()
+    back = http.post(f"/v1/artifacts/{second}/promote", json={"reason": "back"}).json()
     made.append(promote(database, first, reason="job 7", once=True))
     assert made[0] == made[1]
     with database.reading() as connection:

@@ -8,7 +8,9 @@ from nursery import nursery
 from planted import COMEDIES, START, click
 from running import SMALL, eventually
 
+from api.jobs.gate import Candidate, gate
 from api.jobs.requests import RetrainRequest
+from api.jobs.steps import open_workshop
 
 #: The routes run on both databases; each command calls what they call.
 pytestmark = pytest.mark.parametrize("trained", ["sqlite"], indirect=True)
@@ -47,7 +49,7 @@ def test_the_walk_from_snapshot_to_promotion_verb_by_verb(run, trained) -> None:
     bundle = digest("bundle", "embed", snapshot, "--seed", "3")
     index = digest("index", "index", bundle)
     ranker = digest("ranker", "rank", snapshot, bundle, "--arm", "none", "--seed", "3")
-    code, out, _ = run("promote", ranker, "--json")
+    code, out, _ = run("promote", ranker, "--reason", "test", "--json")
     assert code == 0
     live = orjson.loads(out)
     assert (live["bundle"], live["index"], live["ranker"]) == (bundle, index, ranker)
@@ -76,7 +78,7 @@ def test_the_walk_from_snapshot_to_promotion_verb_by_verb(run, trained) -> None:
     assert orjson.loads(run("neighbors", "film", "d1", "--json")[1])["neighbors"] != found
 
     # Back to what the other tests look at.
-    assert run("promote", trained.rankers[-1])[0] == 0
+    assert run("promote", trained.rankers[-1], "--reason", "back")[0] == 0
     follows(trained.rankers[-1])
 
 
@@ -300,3 +302,33 @@ def test_a_snapshot_is_taken_again_and_exported(run, trained, tmp_path: Path) ->
     finally:
         file.write_bytes(whole)
     assert not (tmp_path / "x").exists()
+
+
+def test_a_promotion_says_why_and_is_listed(run, trained) -> None:
+    first, second = trained.rankers
+    code, _, errors = run("promote", first, "--bundle", trained.bundles[1])
+    assert (code, errors.startswith("error: --reason should say why this is promoted")) == (1, True)
+    assert run("promote", first, "--reason", "from the shell")[0] == 0
+    listed = orjson.loads(run("promotions", "--limit", "1", "--json")[1])["promotions"]
+    [told] = listed
+    assert (told["reason"], told["promoted_by"]) == ("from the shell", "command line")
+    assert run("promote", second, "--reason", "back")[0] == 0
+    assert "from the shell" in run("promotions")[1]
+
+
+def test_decisions_are_listed_and_shown(run, trained) -> None:
+    shop = open_workshop(trained.settings)
+    candidate = Candidate(trained.snapshot, trained.bundles[0], trained.rankers[0])
+    made = gate(shop, candidate, tick=lambda *_: None, job_id="from the shell")["id"]
+    shop.database.dispose()
+    listed = orjson.loads(run("decisions", "--only", "passed", "--json")[1])["decisions"]
+    assert made in {item["id"] for item in listed}
+    refused = orjson.loads(run("decisions", "--only", "refused", "--json")[1])["decisions"]
+    online = trained.http.get("/v1/decisions", params={"decision": "refused"}).json()["items"]
+    assert refused == online
+    code, out, errors = run("decisions", made)
+    assert code == 0, errors
+    for word in ("auc", "logloss", "no loss", "decision: passed", "vetoes"):
+        assert (word in out) == (word != "vetoes"), out
+    code, _, errors = run("decisions", "0" * 64)
+    assert (code, errors) == (1, f"error: there is no decision '{'0' * 64}'\n")

@@ -206,12 +206,12 @@ def test_a_job_that_is_moved_while_it_is_read_waits_to_the_eye(
     jobs, read = JobQueue(trained.settings.jobs_url, database), progress.read
     with monkeypatch.context() as patch:
         patch.setattr(jobs, "go_on", Mock())  # the mark is written and the row says cancelled
-        jobs.move(jobs.status(job), version="4")
+        jobs.move(jobs.status(job), version="5")
     assert http.get(f"/v1/jobs/{job}").json()["state"] == "waiting"
 
     def ends_meanwhile(*args: Any) -> Any:
         monkeypatch.setattr(progress, "read", read)
-        jobs.go_on(jobs.status(job), version="4")
+        jobs.go_on(jobs.status(job), version="5")
         return read(*args)
 
     monkeypatch.setattr(progress, "read", ends_meanwhile)

@@ -159,6 +159,7 @@ def test_a_dial_in_json_is_refused_as_one_by_itself(monkeypatch: pytest.MonkeyPa
         ("TRANSRA__DROPOUT", "3", "transra.dropout should be from 0 to less than 1, received 3"),
         ("INDEX__LEAST_RECALL", "1.5", "index.least_recall should be from 0 to 1, received 1.5"),
         ("RANKER__CROSSING__LAYERS", "-1", "ranker.crossing.layers should be "),
+        ("GATE__LEAST_USERS", "1", "gate.least_users should be at least 2, received 1"),
         ("TRANSRA__PRIOR_EDGES", "0", "transra.prior_edges should be above 0, received 0"),
     ],
 )

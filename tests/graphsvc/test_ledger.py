@@ -170,3 +170,23 @@ def test_the_trio_of_a_ranker_has_the_newest_index_of_its_bundle(database: Datab
             ledger.trio_of(connection, lonely.digest)
         with pytest.raises(PromotionRefused):
             ledger.trio_of(connection, BUNDLE.digest)
+
+
+def test_promotions_say_who_why_and_by_which_decision(database: Database) -> None:
+    record(database, BUNDLE, INDEX, RANKER)
+    promote(database)
+    signed = ledger.Signed("key 12ab", D)
+    with database.transaction() as connection:
+        ledger.promote(connection, **TRIO, reason="better", now=6, signed=signed)
+        ledger.promote(connection, **TRIO, reason="again", now=7, signed=ledger.Signed("job 3"))
+    with database.reading() as connection:
+        first = ledger.promotion_page(connection, limit=2)
+        second = ledger.promotion_page(connection, limit=2, after=first.next)
+        for after in ("", "1:2", "x", "9" * 19, "\0"):
+            with pytest.raises(CursorInvalid):
+                ledger.promotion_page(connection, after=after)
+    told = [(p.generation, p.reason, p.promoted_by, p.decision, p.created_at) for p in first.items]
+    assert told == [(3, "again", "job 3", None, 7), (2, "better", "key 12ab", D, 6)]
+    assert [(p.generation, p.promoted_by) for p in second.items] == [(1, None)]
+    assert second.next is None
+    assert {(p.bundle, p.index, p.ranker) for p in first.items} == {tuple(TRIO.values())}

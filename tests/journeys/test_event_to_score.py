@@ -32,6 +32,7 @@ def test_the_withheld_edge_comes_first(database_url: str, tmp_path: Path) -> Non
                 "index",
                 "rank_frozen",
                 "judge",
+                "gate",
                 "promote",
             ]
             eventually(

@@ -45,9 +45,14 @@ def test_killed_in_each_step_it_ends_with_the_same_digests(
                     post_all(http, [click("u1", "c1", START + 90_000, "meanwhile")])
             workers.start(version=str(version + newer))
             done = wait_job(http, job)
-            same = {name: digest for name, digest in undisturbed.items() if name != "promoted"}
+            # The trio of the undisturbed one is live when this one asks the gate.
+            own = ("decision", "promoted")
+            same = {name: digest for name, digest in undisturbed.items() if name not in own}
             assert {name: done["result"][name] for name in same} == same
             assert done["result"]["promoted"]["ranker"] == undisturbed["promoted"]["ranker"]
+            assert undisturbed["decision"]["rule"] == "first"
+            decided = done["result"]["decision"]
+            assert (decided["rule"], decided["decision"]) == ("live", "passed")
             assert [s["state"] for s in done["progress"]] == ["done"] * len(order)
         assert "Traceback" not in running.log("worker")
 

@@ -97,7 +97,7 @@ def _refuse_mismatch(
 ) -> None:
     """The bundle of the other lineage has another frame."""
     other = next(bundle for key, (bundle, _, _) in trios.items() if key != ranker)
-    refused = http.post(f"/v1/artifacts/{ranker}/promote", json={"bundle": other})
+    refused = http.post(f"/v1/artifacts/{ranker}/promote", json={"bundle": other, "reason": "test"})
     assert refused.status_code == 409, refused.text
     assert "frame" in refused.json()["detail"]
 

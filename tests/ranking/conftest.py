@@ -42,10 +42,10 @@ class World:
     bundle: Bundle
 
 
-def seal_world(store, events, *, users, films, attributes=(), protocol="per_user_time"):
+def seal_world(store, events, *, users, films, attributes=(), protocol="per_user_time", triples=()):
     """A snapshot of events (user, film, event, time, label, span[, rate]), films in the first rows.
 
-    Attributes are (row, name, JSON text[, time]).
+    Attributes are (row, name, JSON text[, time]), triples (head row, relation, tail row).
     """
     columns = list(zip(*(e[:6] for e in events), strict=True))
     attributes = sorted((a[0], a[1], a[3] if len(a) > 3 else 0, a[2]) for a in attributes)
@@ -57,7 +57,16 @@ def seal_world(store, events, *, users, films, attributes=(), protocol="per_user
                 "id": [f"f{i}" for i in range(films)] + [f"u{i}" for i in range(users)],
             },
         )
-        draft.write("triples", {n: [] for n in ("head", "relation", "tail", "weight", "time")})
+        draft.write(
+            "triples",
+            {
+                "head": [t[0] for t in triples],
+                "relation": [t[1] for t in triples],
+                "tail": [t[2] for t in triples],
+                "weight": [1.0] * len(triples),
+                "time": [0] * len(triples),
+            },
+        )
         draft.write(
             "interactions",
             {
@@ -175,8 +184,10 @@ def retrained():
 def world(store):
     """A snapshot of given events and a bundle that holds the first entities of each type."""
 
-    def make(events, *, users, films, known_users, known_films, attributes=()):
-        snapshot = seal_world(store, events, users=users, films=films, attributes=attributes)
+    def make(events, *, users, films, known_users, known_films, attributes=(), triples=()):
+        snapshot = seal_world(
+            store, events, users=users, films=films, attributes=attributes, triples=triples
+        )
         bundle = seal_vectors(store, snapshot, users=known_users, films=known_films)
         return World(store, snapshot, bundle)
 

@@ -4,6 +4,7 @@ from ranking.config import (
     AttentionConfig,
     CrossingConfig,
     FeatureConfig,
+    GateConfig,
     IdTableConfig,
     RankerConfig,
     TrainingConfig,
@@ -32,8 +33,18 @@ from ranking.errors import ConfigError
         (lambda: AttentionConfig(heads=3), "width should be a multiple of 3, received 64"),
         (lambda: TrainingConfig(learning_rate=0.0), "learning_rate should be above 0"),
         (lambda: TrainingConfig(weight_decay=26), "weight_decay should be at most 25, received 26"),
+        (lambda: GateConfig(auc_margin=-0.1), "auc_margin should be at least 0 and finite"),
+        (lambda: GateConfig(logloss_margin=float("inf")), "logloss_margin should be at least 0"),
+        (lambda: GateConfig(slice_level=1.0), "slice_level should be at least 0 and below 1"),
+        (lambda: GateConfig(least_users=1), "least_users should be at least 2, received 1"),
+        (lambda: GateConfig(resamples=99), "resamples should be at least 100, received 99"),
     ],
 )
 def test_a_dial_out_of_range_is_named(build, message):
     with pytest.raises(ConfigError, match=message):
         build()
+
+
+def test_groups_are_named_with_commas():
+    assert GateConfig().group_names == ()
+    assert GateConfig(groups="country, age_group,").group_names == ("country", "age_group")

@@ -5,7 +5,16 @@ import numpy as np
 import pytest
 
 from ranking.errors import ConfigError
-from ranking.intervals import Judged, interval, resample, t_interval, user_weights
+from ranking.intervals import (
+    Judged,
+    chance_without_loss,
+    holm,
+    interval,
+    resample,
+    resample_pair,
+    t_interval,
+    user_weights,
+)
 from ranking.metrics import auc, ece, group_auc, log_loss
 
 
@@ -111,3 +120,46 @@ def test_a_row_that_stands_for_three_counts_as_three():
     one, other = resample(judged, p, draws), resample(repeated, np.repeat(p, often), draws)
     for metric in ("auc", "logloss", "ece"):
         np.testing.assert_allclose(one[metric], other[metric], atol=1e-12)
+
+
+def test_a_pair_is_resampled_in_blocks_as_it_is_at_once(judged, monkeypatch):
+    rng = np.random.default_rng(4)
+    first, second = rng.random(300), rng.random(300)
+    whole = resample_pair(judged, first, second, resamples=30, seed=6)
+    users = len(np.unique(judged.cluster))
+    weights = user_weights(users, 30, np.random.default_rng(6))
+    for found, scores in zip(whole, (first, second), strict=True):
+        for metric, figures in resample(judged, scores, weights).items():
+            np.testing.assert_allclose(found[metric], figures, rtol=0, atol=1e-12)
+    monkeypatch.setattr("ranking.intervals._CELLS", 8 * users)  # eight draws at a time
+    for found, figures in zip(
+        resample_pair(judged, first, second, resamples=30, seed=6), whole, strict=True
+    ):
+        for metric in figures:
+            np.testing.assert_allclose(found[metric], figures[metric], rtol=0, atol=1e-12)
+
+
+def test_holm_by_hand():
+    """.005 * 4, .01 * 3, .03 * 2, .04 * 1 are .02, .03, .06, .04; none is below the one before."""
+    assert holm(np.array([0.01, 0.04, 0.03, 0.005])) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm(np.array([0.6, 0.7])) == pytest.approx([1.0, 1.0])
+    assert len(holm(np.array([]))) == 0
+
+
+def test_a_chance_by_hand():
+    """Gain -.2, draws -.3 and -.1: their deviation is .1414, of three users' .1414 * sqrt 1.5.
+
+    t = -.2 / .1732 = -1.1547; with two degrees of freedom T(t) = 1/2 + t / (2 sqrt(2 + t^2)).
+    """
+    gains = np.array([-0.2, -0.3, -0.1])
+    expected = 0.5 - 1.1547 / (2 * math.sqrt(2 + 1.1547**2))
+    assert chance_without_loss(gains, 3) == pytest.approx(expected, abs=1e-4)
+    assert chance_without_loss(gains, 3, 0.2) == pytest.approx(0.5)
+    assert chance_without_loss(-gains, 3) == pytest.approx(1 - expected, abs=1e-4)
+
+
+def test_where_all_say_the_same_there_is_no_doubt():
+    assert chance_without_loss(np.full(4, -0.1), 9) == 0.0
+    assert chance_without_loss(np.full(4, -0.1), 9, 0.2) == 1.0
+    assert chance_without_loss(np.zeros(4), 9) == 1.0
+    assert chance_without_loss(np.full(4, -1e-12), 9) == 1.0, "the order of a sum is no loss"

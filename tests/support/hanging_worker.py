@@ -25,7 +25,7 @@ class HangingWorkers:
         self._mark = running.folder / "data" / MARK
         self._worker: Child | None = None
 
-    def start(self, step: str = "none", point: str = "begun", version: str = "3") -> None:
+    def start(self, step: str = "none", point: str = "begun", version: str = "4") -> None:
         """Start a worker; with a step, come back when it hangs there."""
         self._mark.unlink(missing_ok=True)
         self._worker = nursery().start(

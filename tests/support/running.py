@@ -25,6 +25,13 @@ SMALL = {
     "GRAPHSVC_TRANSRA__ANCHORS_PER_TYPE": "4",
     "GRAPHSVC_TRANSRA__GATE_EDGES": "1",
     "GRAPHSVC_RANKER__TRAINING__BATCH": "32",
+    # So few people decide nothing: where a test is not about the gate, it lets everything pass.
+    "GRAPHSVC_GATE__AUC_MARGIN": "2",
+    "GRAPHSVC_GATE__LOGLOSS_MARGIN": "1000",
+    "GRAPHSVC_GATE__LEAST_USERS": "2",
+    "GRAPHSVC_GATE__LEAST_OUTCOMES": "1",
+    "GRAPHSVC_GATE__SLICE_LEVEL": "0",
+    "GRAPHSVC_GATE__RESAMPLES": "100",
     "OMP_NUM_THREADS": "1",
 }
 READY_SECONDS = 60.0

@@ -1,0 +1,74 @@
+"""The verbs of the gate: what it decided, and what was promoted, by whom and why.
+
+Takes ids, prints rows and the numbers behind them; never decides, and never promotes.
+"""
+
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+import typer
+
+from api.opening import open_database
+from api.printing import AsJson, Output, out
+from graphsvc import ledger
+
+gate_app = typer.Typer()
+
+Limit = Annotated[int, typer.Option(min=1, max=100)]
+_METRICS = ("metric", "candidate", "champion", "gain", "lo", "hi", "margin", "finding")
+
+
+@gate_app.command()
+def decisions(
+    decision: Annotated[
+        str | None, typer.Argument(metavar="ID", help="A decision's id, for its numbers.")
+    ] = None,
+    *,
+    only: Annotated[
+        Literal["passed", "refused", "not decided"] | None,
+        typer.Option(help="Those that say so."),
+    ] = None,
+    limit: Limit = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List what the gate decided, newest first; or show one with its numbers."""
+    from api.routes.decisions import columns
+    from graphsvc import decisions as kept
+
+    with open_database().reading() as connection:
+        if decision is None:
+            page = kept.page(connection, decision=only, limit=limit)
+            rows = [dict(columns(row)) for row in page.items]
+            table = ("decisions", ("id", "decision", "reason", "created_at"))
+            out(Output({"decisions": rows}, table=table), as_json=as_json)
+            return
+        row = kept.decision(connection, decision)
+    told = {**columns(row), "numbers": dict(row.numbers)}
+    if as_json:
+        out(Output(told), as_json=True)
+        return
+    out(_for_people(told), as_json=False)
+
+
+def _for_people(told: dict[str, Any]) -> Output:
+    """The metrics as a table; of the slices those that veto, and how many were looked at."""
+    verdict = told.pop("numbers").get("verdict")
+    if verdict is None:
+        return Output(told)
+    slices = verdict["slices"]
+    told |= {name: verdict[name] for name in ("rows", "users", "outcomes", "metrics")}
+    told["slices"] = len({one["slice"] for one in slices})
+    told["vetoes"] = [
+        f"{one['slice']} {one['metric']}" for one in slices if one["finding"] == "loss"
+    ]
+    return Output(told, table=("metrics", _METRICS))
+
+
+@gate_app.command()
+def promotions(*, limit: Limit = 20, as_json: AsJson = False) -> None:
+    """List what was promoted, newest first: when, by whom and why."""
+    with open_database().reading() as connection:
+        page = ledger.promotion_page(connection, limit=limit)
+    rows = [asdict(row) for row in page.items]
+    table = ("promotions", ("generation", "ranker", "reason", "promoted_by", "created_at"))
+    out(Output({"promotions": rows}, table=table), as_json=as_json)

@@ -1,0 +1,247 @@
+"""The step that asks whether a candidate may take the place of what is live.
+
+Takes digests, writes one decision and gives it; holds no statistics (`ranking/compare.py`) and no
+rule of which rows count (`ranking/contest.py`). Both models read the same rows, the champion with
+its own bundle and its own encoder, as it serves.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from time import time
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from api.jobs.promotion import digests, promote
+from api.jobs.steps import Tick, Workshop
+from graphsvc import decisions, ledger
+from graphsvc.db import Connection
+from graphsvc.decisions import Decided
+from graphsvc.errors import ArtifactDamaged, ArtifactFormat, ArtifactMissing, LiveChanged
+from graphsvc.ledger import Live, Signed
+from graphsvc.snapshot import Snapshot, Span, open_snapshot
+from kge.bundle import open_bundle
+from kge.errors import KgeError
+from ranking.bundle import Ranker, open_ranker
+from ranking.compare import NOT_DECIDED, PASSED, REFUSED, Decision, Judged, Verdict, compare
+from ranking.contest import RIVAL, later_rows, rival, slices_of
+from ranking.errors import RankingError, StatesMismatch
+
+#: Why a champion cannot be asked: its bytes are gone or of another format, or it reads other rows.
+_NOT_COMPARABLE = (ArtifactMissing, ArtifactDamaged, ArtifactFormat, RankingError, KgeError)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A ranker, the bundle it would serve beside, and the snapshot whose TEST rows are asked."""
+
+    snapshot: str
+    bundle: str
+    ranker: str
+
+
+class _Found(NamedTuple):
+    """What the gate found; `numbers` are kept with it."""
+
+    rule: str
+    decision: Decision
+    reason: str
+    numbers: Mapping[str, Any]
+
+
+class _Ours(NamedTuple):
+    """The candidate's side: rows of TEST by number, and what it says of them."""
+
+    rows: NDArray[np.int64]
+    judged: Judged
+    scores: NDArray[np.float64]
+    slices: Mapping[str, NDArray[np.bool_]]
+    #: Share of the rows whose tail its bundle knows.
+    known: float
+
+
+def gate(
+    shop: Workshop, candidate: Candidate, *, tick: Tick, job_id: str | None = None
+) -> dict[str, Any]:
+    """Decide whether a candidate may be promoted over what is live now, and keep the decision."""
+    with shop.database.reading() as connection:
+        live = ledger.live(connection)
+    tick(0, 2, "the candidate on rows that nobody learned from")
+    if live is None:
+        found = _first(shop, candidate)
+    elif (live.ranker, live.bundle) == (candidate.ranker, candidate.bundle):
+        found = _Found("live", PASSED, "it is live already", {})
+    else:
+        found = _against(shop, candidate, live, tick)
+    return _kept(shop, candidate, live, found, job_id)
+
+
+def promote_passed(shop: Workshop, decided: Mapping[str, Any], job: str) -> dict[str, Any]:
+    """Promote what the gate let pass, over the trio that it was compared with and no other.
+
+    Gives the decision that holds and the promotion. Where another trio is live by now there is
+    none, and a decision that says so. Raises `PromotionRefused`.
+    """
+    ranker, bundle = decided["ranker"], decided["bundle"]
+    try:
+        live = promote(
+            shop.database,
+            ranker,
+            bundle=bundle,
+            reason=f"passed the gate, job {job}",
+            once=True,
+            while_live=decided["champion"],
+            signed=Signed(f"job {job}", decided["id"]),
+        )
+    except LiveChanged as changed:
+        with shop.database.reading() as connection:
+            present = ledger.live(connection)
+        candidate = Candidate(decided["snapshot"], bundle, ranker)
+        reason = f"what is live has changed since it was compared: {changed}"
+        found = _Found("champion", NOT_DECIDED, reason, {"before": decided["id"]})
+        return {"decision": _kept(shop, candidate, present, found, job), "promoted": None}
+    told = {"ranker": ranker, "generation": live.generation}
+    return {"decision": dict(decided), "promoted": told}
+
+
+def _kept(
+    shop: Workshop, candidate: Candidate, live: Live | None, found: _Found, job_id: str | None
+) -> dict[str, Any]:
+    """Write a decision's row; what the job tells of it."""
+    decided = Decided(
+        decision=found.decision,
+        rule=found.rule,
+        reason=found.reason,
+        ranker=candidate.ranker,
+        bundle=candidate.bundle,
+        snapshot=candidate.snapshot,
+        champion_ranker=live.ranker if live else None,
+        champion_bundle=live.bundle if live else None,
+        numbers=found.numbers,
+    )
+    with shop.database.transaction() as connection:
+        own = decisions.record(connection, decided, job_id=job_id, now=int(time()))
+    return {
+        "id": own,
+        "decision": found.decision,
+        "rule": found.rule,
+        "reason": found.reason,
+        **asdict(candidate),
+        "champion": digests(live),
+    }
+
+
+def _first(shop: Workshop, candidate: Candidate) -> _Found:
+    """Where nothing is live nobody loses a champion: it passes unless it loses to a count."""
+    examples = shop.examples(candidate.snapshot, candidate.bundle)
+    test = examples.rows[Span.TEST]
+    verdict = compare(
+        Judged(test.labels, test.cluster, test.weight),
+        _ranker(shop, candidate.ranker, candidate.bundle).score(test.heads, test.tails),
+        rival(examples),
+        slices={},
+        dials=shop.settings.gate,
+    )
+    numbers = _numbers(shop, verdict, {"rival": RIVAL})
+    if verdict.decision == REFUSED:
+        reason = f"nothing is live, but it loses to the rival {RIVAL}: {verdict.reason}"
+        return _Found("first", REFUSED, reason, numbers)
+    said = f"nothing is live, and it does not lose to the rival {RIVAL}: {verdict.reason}"
+    return _Found("first", PASSED, said, numbers)
+
+
+def _against(shop: Workshop, candidate: Candidate, live: Live, tick: Tick) -> _Found:
+    """Compare with the champion, on rows that are later than all that either has learned from."""
+    with shop.database.reading() as connection:
+        sides = ((candidate.ranker, candidate.bundle), (live.ranker, live.bundle))
+        learned = sorted(_learned_from(connection, sides))
+    more: dict[str, Any] = {"later_than": learned}
+    try:
+        before = [open_snapshot(shop.store, digest, verify=False) for digest in learned]
+    except _NOT_COMPARABLE as error:
+        reason = f"nobody can say any more what was learned from: {error}"
+        return _Found("champion", NOT_DECIDED, reason, more)
+    ours = _ours(shop, candidate, before)
+    if not len(ours.rows):
+        reason = "no labelled row is later than all that one of the two has learned from"
+        return _Found("champion", NOT_DECIDED, reason, more)
+    tick(1, 2, "the champion on the same rows")
+    try:
+        theirs, known = _theirs(shop, candidate.snapshot, live, ours.rows)
+    except _NOT_COMPARABLE as error:
+        reason = f"the champion cannot be compared: {error}"
+        return _Found("champion", NOT_DECIDED, reason, more)
+    verdict = compare(
+        ours.judged, ours.scores, theirs, slices=ours.slices, dials=shop.settings.gate
+    )
+    more["known_tails"] = {"candidate": ours.known, "champion": known}
+    return _Found("champion", verdict.decision, verdict.reason, _numbers(shop, verdict, more))
+
+
+def _ours(shop: Workshop, candidate: Candidate, before: Sequence[Snapshot]) -> _Ours:
+    """The candidate's side of the comparison; its examples may be let go of afterwards."""
+    examples = shop.examples(candidate.snapshot, candidate.bundle)
+    test = examples.rows[Span.TEST]
+    rows = later_rows(test, examples.head_type, examples.protocol, before)
+    judged = Judged(test.labels[rows], test.cluster[rows], test.weight[rows])
+    if not len(rows):
+        return _Ours(rows, judged, np.empty(0), {}, 0.0)
+    tails = test.tails.take(rows)
+    source = open_snapshot(shop.store, candidate.snapshot)
+    return _Ours(
+        rows=rows,
+        judged=judged,
+        scores=_ranker(shop, candidate.ranker, candidate.bundle).score(
+            test.heads.take(rows), tails
+        ),
+        slices=slices_of(examples, rows, source, shop.settings.gate),
+        known=float(tails.known.mean()),
+    )
+
+
+def _theirs(
+    shop: Workshop, snapshot: str, live: Live, rows: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], float]:
+    """What the champion says of the same rows, and the share of them whose tail its bundle knows.
+
+    Raises `StatesMismatch` where it was trained to tell something else.
+    """
+    ranker = _ranker(shop, live.ranker, live.bundle)
+    asked, trained = (
+        open_snapshot(shop.store, digest, verify=False).interaction
+        for digest in (snapshot, ranker.snapshot_digest)
+    )
+    for name in ("head", "tail", "exposure", "outcome"):
+        ours, theirs = getattr(asked, name), getattr(trained, name)
+        if ours != theirs:
+            raise StatesMismatch(f"the {name} of its rows should be {ours}, it is {theirs}")
+    test = shop.examples(snapshot, live.bundle).rows[Span.TEST]
+    tails = test.tails.take(rows)
+    return ranker.score(test.heads.take(rows), tails), float(tails.known.mean())
+
+
+def _ranker(shop: Workshop, ranker: str, bundle: str) -> Ranker:
+    return open_ranker(shop.store, ranker, open_bundle(shop.store, bundle))
+
+
+def _learned_from(connection: Connection, sides: Iterable[tuple[str, str]]) -> set[str]:
+    """The snapshots that rankers and bundles were made from, and all that these began with."""
+    found, bundles, seen = set[str](), list[str](), set[str]()
+    for ranker, bundle in sides:
+        parents = ledger.artifact(connection, ranker).parents
+        found.add(parents["snapshot"])
+        bundles += [parents["bundle"], bundle]
+    while bundles:
+        digest = bundles.pop()
+        if digest not in seen:
+            seen.add(digest)
+            parents = ledger.artifact(connection, digest).parents
+            found.add(parents["snapshot"])
+            bundles += [parents["previous"]] if "previous" in parents else []
+    return found
+
+
+def _numbers(shop: Workshop, verdict: Verdict, more: Mapping[str, Any]) -> dict[str, Any]:
+    """All that a decision rests on."""
+    return {"verdict": verdict.as_json(), "dials": asdict(shop.settings.gate), **more}
