@@ -8,6 +8,7 @@ examples either.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from graphsvc.snapshot import Interactions, RelationInfo, Snapshot, Span
 from kge.bundle import Bundle
 from kge.foldin import FoldIn, History, Queries, foldin_as_of
+from ranking.around import around_tails
 from ranking.errors import NotEnoughRows
 from ranking.pasts import AttributePast
 from ranking.states import EntityStates
@@ -71,14 +73,15 @@ def build_examples(snapshot: Snapshot, bundle: Bundle) -> Examples:
 
     Attributes are those of the row's time. A head of the bundle has its vector; any other is
     folded in from its outcomes strictly before the row, and has its type's prior before the first
-    one. A tail outside the bundle is unknown. Counters of heads and tails count events strictly
-    before the row. Raises `NotEnoughRows`.
+    one. A tail outside the bundle is unknown; what a tail leads to by structure holds for all rows.
+    Counters of heads and tails count events strictly before the row. Raises `NotEnoughRows`.
     """
     info, events = snapshot.interaction, snapshot.interactions()
     wanted = (events.label != _UNKNOWN) & (events.span > Span.GRAPH)
+    tails = _side_states(snapshot, bundle, info.tail, (events.tail, events), wanted)
     states = (
         _head_states(snapshot, bundle, events, wanted),
-        _side_states(snapshot, bundle, info.tail, (events.tail, events), wanted),
+        replace(tails, around=around_tails(snapshot, bundle, events.tail[wanted])),
     )
     span = events.span[wanted]
     rows = {}
