@@ -30,7 +30,10 @@ class ScoreRequest(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={
-            "example": {"head": {"type": "user", "id": "u1"}, "candidates": ["a1", "a2"]}
+            "examples": [
+                {"head": {"type": "user", "id": "u1"}, "candidates": ["a1", "a2"]},
+                {"head": {"type": "user", "id": "u1"}, "candidates": ["a1"], "explain": True},
+            ]
         },
     )
 
