@@ -86,10 +86,10 @@ class RetrainRequest(BaseModel):
     )
     arms: Annotated[tuple[ArmName, ...], Field(min_length=1, max_length=9)] = Field(
         default=("none", "frozen", "attention"),
-        description="Rankers to train, by how the KGE enters: not at all (`none`), as frozen fields "
-        "(`frozen`), as what ID rows begin at (`initial`), as both, by attention over frozen tokens "
-        "(`attention`), or with vectors, maps or all of these trained, or the sides swapped. The "
-        "best on the valid span is promoted.",
+        description="Rankers to train, by how the KGE enters: not at all (`none`), as frozen "
+        "fields (`frozen`), as what ID rows begin at (`initial`), both, by attention over frozen "
+        "tokens (`attention`), or with vectors, maps or all of these trained, or the sides "
+        "swapped. The best on the valid span is promoted.",
     )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(
         default=0, description="Seed of every random choice."
