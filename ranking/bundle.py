@@ -31,7 +31,7 @@ from ranking.config import (
     TrainingConfig,
 )
 from ranking.errors import FrameMismatch, RankerFormat
-from ranking.examples import kge_maps
+from ranking.examples import KgeMaps, kge_maps
 from ranking.features import Encoder
 from ranking.idtables.placement import Placement
 from ranking.model import ModelShape, RankerModel, raw_scores
@@ -71,6 +71,8 @@ class TrainedRanker(NamedTuple):
     relations: tuple[str, ...]
     #: One entry per epoch, as yielded.
     trace: tuple[Mapping[str, float], ...]
+    #: Names of the other relations from the head type that have a token, behind those.
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ class Ranker:
     encoder: Encoder
     calibration: Platt
     relations: tuple[str, ...]
+    #: Other relations from the head type that it attends to.
+    others: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -155,7 +159,7 @@ class Ranker:
             return None
         spec = self.encoder.spec
         around = [led_to(spec.tail.type, type_) for type_ in spec.around]
-        names = (spec.head.type, spec.tail.type, *self.relations, *around)
+        names = (spec.head.type, spec.tail.type, *self.relations, *self.others, *around)
         return Explanation(names, weights.numpy())
 
     def field_changes(self, heads: EntityStates, tails: EntityStates) -> FieldChanges:
@@ -188,6 +192,7 @@ def seal_ranker(
         "shape": trained.shape.as_json(),
         "buckets": trained.config.ids.buckets,
         "relations": list(trained.relations),
+        "others": list(trained.others),
         "calibration": {"method": "platt", **trained.calibration._asdict()},
         "trace": [dict(progress) for progress in trained.trace],
     }
@@ -205,7 +210,9 @@ def seal_ranker(
         (folder / "ids.json").write_text(json.dumps(ids, ensure_ascii=False), encoding="utf-8")
         artifact = store.seal(folder, recipe)
     encoder = Encoder(trained.spec, trained.head_ids, trained.tail_ids)
-    return Ranker(artifact, trained.model, encoder, trained.calibration, trained.relations)
+    return Ranker(
+        artifact, trained.model, encoder, trained.calibration, trained.relations, trained.others
+    )
 
 
 def open_ranker(store: ArtifactStore, digest: str, bundle: Bundle) -> Ranker:
@@ -224,19 +231,38 @@ def open_ranker(store: ArtifactStore, digest: str, bundle: Bundle) -> Ranker:
             f"received bundle {bundle.digest} of frame {bundle.frame}"
         )
     spec = FeatureSpec.of_json(payload["spec"])
-    maps = kge_maps(bundle, spec.head.type, spec.tail.type, payload.get("relations"))
-    if len(maps.names) != payload["shape"]["relations"]:
-        raise FrameMismatch(
-            f"ranker {digest} reads {payload['shape']['relations']} relations from "
-            f"{spec.head.type} to {spec.tail.type}, received bundle {bundle.digest} with "
-            f"{', '.join(maps.names) or 'none'} of them"
-        )
+    others = payload.get("others", ())  # rankers of format 1 know of none
+    maps = kge_maps(bundle, spec.head.type, spec.tail.type, payload.get("relations"), others)
+    _check_relations(digest, payload, bundle, maps)
     model = RankerModel(ModelShape(**payload["shape"]), config_of(artifact.dials), maps)
     model.load_state_dict(load_file(artifact.file("weights.safetensors")))
     ids = json.loads(artifact.file("ids.json").read_text(encoding="utf-8"))
     placements = (Placement(tuple(ids[side]), payload["buckets"]) for side in ("head", "tail"))
     calibration = Platt(payload["calibration"]["slope"], payload["calibration"]["offset"])
-    return Ranker(artifact, model.eval(), Encoder(spec, *placements), calibration, maps.names)
+    encoder = Encoder(spec, *placements)
+    return Ranker(artifact, model.eval(), encoder, calibration, maps.names, maps.other_names)
+
+
+def _check_relations(
+    digest: str, payload: Mapping[str, Any], bundle: Bundle, maps: KgeMaps
+) -> None:
+    """Refuse a bundle that lacks a relation which the ranker reads."""
+    head, tail = (payload["spec"][side]["type"] for side in ("head", "tail"))
+    reads, number = f"relations from {head} to {tail}", payload["shape"]["relations"]
+    if len(maps.names) != number:
+        found = maps.names
+    elif len(maps.other_names) != len(payload.get("others", ())):
+        reads, number, found = (
+            f"other relations from {head}",
+            len(payload["others"]),
+            maps.other_names,
+        )
+    else:
+        return
+    raise FrameMismatch(
+        f"ranker {digest} reads {number} {reads}, received bundle {bundle.digest} with "
+        f"{', '.join(found) or 'none'} of them"
+    )
 
 
 def _check_format(digest: str, payload: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ from ranking.idtables.table import IdTable
 class KgeTokens(nn.Module):
     """What there is to attend to.
 
-    z = e_head, e_tail, M_r e_head + r of each relation from head to tail type,
+    z = e_head, e_tail, M_r e_head + r of each relation from the head type,
         mean e_a over what the tail leads to by structure, of each type a
 
     Implements the idea of the attention-based KGE fine-tuning of TransRA (arXiv 2508.02609).
@@ -32,13 +32,14 @@ class KgeTokens(nn.Module):
 
     def __init__(self, arm: Arm, maps: KgeMaps, rows: tuple[int, int], around: int) -> None:
         super().__init__()
-        relations, projected, vector = maps.projections.shape
+        projections, translations = maps.from_head
+        relations, projected, vector = projections.shape
         self.width = max(vector, projected)
         self.count = 2 + relations + around
         self.projections: Tensor
         self.translations: Tensor
-        self.register_buffer("projections", torch.from_numpy(maps.projections), persistent=False)
-        self.register_buffer("translations", torch.from_numpy(maps.translations), persistent=False)
+        self.register_buffer("projections", torch.from_numpy(projections), persistent=False)
+        self.register_buffer("translations", torch.from_numpy(translations), persistent=False)
         self.head_shift = IdTable(rows[0], vector) if arm.vectors else None
         self.tail_shift = IdTable(rows[1], vector) if arm.vectors else None
         shapes = [(relations, projected, vector), (relations, projected)]

@@ -89,6 +89,7 @@ def train(examples: Examples, config: RankerConfig) -> Generator[Progress, None,
         calibration=platt,
         config=config,
         relations=examples.maps.names,
+        others=examples.maps.other_names if model.arm.attends else (),
         trace=tuple(progress._asdict() for progress in trace),
     )
 

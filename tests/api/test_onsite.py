@@ -73,6 +73,7 @@ class Shop:
                 "GRAPHSVC_SCHEMA": "ads",
                 "GRAPHSVC_RANKER__IDS__MIN_ROWS": "1",
                 "GRAPHSVC_RANKER__TRAINING__TABLE_SHARE": "1.0",
+                "GRAPHSVC_RANKER__TRAINING__LEARNING_RATE": "0.01",
             }
             for name, value in dials.items():
                 patch.setenv(name, value)
@@ -155,7 +156,7 @@ def test_a_reason_names_what_the_ad_leads_to(shop: Shop) -> None:
     found = shop.scores(shop.live("attention"), "u5", explain=True)
     for one in found.values():
         tokens = {token.token: token for token in one.why.tokens}
-        assert {"user", "ad", "click", "ad->product", "ad->advertiser"} <= set(tokens)
+        assert {"user", "ad", "click", "add_to_cart", "ad->product", "ad->advertiser"} <= set(tokens)
         for side in ("head", "tail"):
             shares = [getattr(token, side) for token in tokens.values()]
             assert sum(shares) == pytest.approx(1.0, abs=1e-5)

@@ -14,6 +14,7 @@ from graphsvc.snapshot import (
 from kge.arrays import BundleArrays
 from kge.bundle import seal_bundle
 from ranking.around import around_tails, leads, mean_vectors
+from ranking.examples import kge_maps
 
 RELATIONS = (
     RelationInfo(name="click", head="user", tail="ad", source="onsite"),
@@ -22,6 +23,7 @@ RELATIONS = (
     RelationInfo(name="variant", head="ad", tail="ad", source="structure"),
     RelationInfo(name="owned_by", head="ad", tail="user", source="structure"),
     RelationInfo(name="of_shop", head="product", tail="shop", source="structure"),
+    RelationInfo(name="buy", head="user", tail="product", source="offsite"),
 )
 #: Three ads, two products and a user, one after the other.
 ADS, PRODUCTS, USER = (0, 1, 2), (3, 4), 5
@@ -93,3 +95,17 @@ def test_what_the_bundle_does_not_hold_says_nothing(shop):
     assert found.known.tolist() == [True, False, False]
     nothing = mean_vectors(bundle, np.empty(0, np.int64), np.empty(0, np.int32), 2)
     assert nothing.known.tolist() == [False, False]
+
+
+def test_what_heads_do_elsewhere_has_maps_too(shop):
+    """`buy` leads from users to products: where they look there is a token, and no match."""
+    _, bundle = shop
+    maps = kge_maps(bundle, "user", "ad")
+    assert (maps.names, maps.other_names) == (("click",), ("buy",))
+    assert maps.projections.shape == (1, 2, 2)
+    projections, translations = maps.from_head
+    place = [bundle.relation_index(name) for name in ("click", "buy")]
+    np.testing.assert_array_equal(projections, bundle.projections[place])
+    np.testing.assert_array_equal(translations, bundle.translations[place])
+    assert kge_maps(bundle, "user", "ad", others=()).other_names == ()
+    assert kge_maps(bundle, "user", "ad", others=("sell", "buy")).other_names == ("buy",)
