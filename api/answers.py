@@ -273,14 +273,15 @@ class Answerer:
         bundle, leads = trio.bundle, trio.ranker.leads(trio.bundle)
         if not leads:
             return {}
-        keys, place = np.unique(rows.keys, return_inverse=True)
+        keys, inverse = np.unique(rows.keys, return_inverse=True)
+        place = inverse.reshape(-1).astype(np.int64)
         edges = graph.led_to(connection, keys[keys > 0].tolist(), list(leads), most=_MOST_LED_TO)
         found: dict[str, Around] = {}
         for type_ in dict.fromkeys(leads.values()):
             own = [(key, other.id) for key, other in edges if other.type == type_]
             owner = np.searchsorted(keys, np.array([key for key, _ in own], dtype=np.int64))
             others = bundle.rows(type_, [id_ for _, id_ in own])
-            found[type_] = mean_vectors(bundle, owner, others, len(keys)).take(place.reshape(-1))
+            found[type_] = mean_vectors(bundle, owner, others, len(keys)).take(place)
         return found
 
     def _rows(
