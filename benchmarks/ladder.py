@@ -4,7 +4,8 @@
     .venv/bin/python benchmarks/ladder.py --world FOLDER --world FOLDER
 
 MovieLens-100k comes as for `graphsvc demo`: fetched once, or from `--data FOLDER`. A world is a
-folder with `events.jsonl` and a schema per task: see `benchmarks/ladder_worlds.py`.
+folder with `events.jsonl`, e.g. of `graphsvc simulate --to FOLDER/events.jsonl --days 60`; with a
+schema per task beside it any log is one: see `benchmarks/ladder_worlds.py`.
 """
 
 import argparse
@@ -84,7 +85,9 @@ trained, and the rows that ask stay at the KGE's vectors.
 - Time: the graph holds events up to T0, and no other; rankers learn on (T0, T1], are stopped, tuned
   and calibrated on (T1, T2], and tested on (T2, T3]. A graph that gives labels away ends the run.
 - `ctr`: of what was shown, what had the outcome. `cvr`: of what was clicked, what was converted. On
-  MovieLens a click is a rating of 4 or 5, and a conversion one of 5.
+  MovieLens a click is a rating of 4 or 5, and a conversion one of 5. In a market it is a checkout
+  within 7 days, of the latest click on an ad of that product; who has not agreed to offsite events
+  counts as not converted.
 - Dials: {TRIALS} sets for every arm, the same ones, chosen by log loss on valid with a seed of its
   own. Then each seed has a bundle of its own, which all arms share.
 - `auc_lift`: AUC above that of `none` with the same seed; the t interval is over seeds.
@@ -357,8 +360,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     asked = parser()
     options = asked.parse_args(argv)
     for path in options.world or []:
-        if not (path / "events.jsonl").is_file() or not Folder(path).tasks:
-            asked.error(f"--world should hold events.jsonl and ctr.toml or cvr.toml: {path}")
+        if not (path / "events.jsonl").is_file():
+            asked.error(f"--world should be a folder with events.jsonl, received {path}")
     if options.seeds < 1:
         asked.error("--seeds should be at least 1")
     return options

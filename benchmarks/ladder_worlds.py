@@ -3,15 +3,17 @@
 Takes a data set or a folder, gives a schema and events per task; then snapshots, bundles and
 examples, made by the steps of the service's own jobs. Never measures anything.
 
-A folder is one world. It holds `events.jsonl`, an event a line as `graphsvc ingest` takes them, and
-a schema per task, `ctr.toml` or `cvr.toml`, whose `label` is the task: which event shows something,
-and which one afterwards is a 1. So what `graphsvc simulate` writes is a world, and so is any log.
+A folder is one world. It holds `events.jsonl`, an event a line as `graphsvc ingest` takes them and
+as `graphsvc simulate` writes them, in order of time. A schema per task may lie beside it,
+`ctr.toml` and `cvr.toml`, whose `label` is the task: which event shows something, and which one
+afterwards is a 1. Without any, the schema is `ads`, ctr is its label, and cvr is of clicks: whether
+somebody bought what the ad leads to.
 """
 
 import csv
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -28,6 +30,7 @@ from api.settings import Settings
 from api.setup import prepare
 from graphsvc.datasets import movielens
 from graphsvc.evolution import change
+from graphsvc.export import Split
 from graphsvc.ingest import Rules, ingest
 from graphsvc.leaks import find_leaks, refuse_leaks
 from graphsvc.schema import Schema, load_schema, parse_schema, to_document
@@ -36,12 +39,17 @@ from kge.bundle import Bundle, open_bundle
 from ranking.examples import Examples, build_examples
 
 TASKS = ("ctr", "cvr")
-#: GRAPH, TRAIN, VALID, TEST: they end at T0, T1, T2 and T3.
-SHARES = (0.45, 0.15, 0.2, 0.2)
-#: A graph up to T2, for the refreshed bundle; rankers have no use for the other spans.
-LATER = (0.8, 0.05, 0.05, 0.1)
+#: Of the spans, as the service cuts them: GRAPH ends at T0, TRAIN at T1, the one before TEST at T2.
+SHARES = Split().shares
+#: A graph up to T2, for the refreshed bundle; rankers have no use for what remains.
+LATER = (sum(SHARES[:-1]), *(SHARES[-1] / len(SHARES[1:]) for _ in SHARES[1:]))
 _BATCH = 2000
 _RULES = Rules(backfill=True)
+#: Why an offsite event of somebody who has not agreed is not taken.
+_WITHHELD = ("consent_required", "opted_out")
+#: A click is converted by a checkout up to so long after it: of the latest click on an ad of that
+#: product. Who has not agreed to offsite events counts as not converted.
+CONVERTED, BOUGHT, LEADS, WINDOW = "convert", "checkout", "ad_of_product", 7 * 86_400
 #: A rating of this is a conversion where ratings of 4 and 5 are what was shown.
 _LOVED = 5.0
 
@@ -125,16 +133,41 @@ class Folder:
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        return tuple(task for task in TASKS if (self.path / f"{task}.toml").is_file())
+        said = tuple(task for task in TASKS if self._file(task).is_file())
+        return said or TASKS
 
     def key(self, task: str) -> Any:
-        files = [self.path / "events.jsonl", self.path / f"{task}.toml"]
-        return [self.name, grid.digest_of(files)]
+        files = [self.path / "events.jsonl", self._file(task)]
+        there = [file for file in files if file.is_file()]
+        return [self.name, task, len(there), grid.digest_of(there), WINDOW]
 
     def schema(self, task: str) -> Schema:
-        return load_schema(str(self.path / f"{task}.toml"))
+        if self._file(task).is_file():
+            return load_schema(str(self._file(task)))
+        ads = load_schema("ads")
+        if task == "ctr":
+            return ads
+        document = to_document(ads)
+        document["relations"][CONVERTED] = {
+            **document["relations"][BOUGHT],
+            "tail": ads.events[ads.label.outcome].tail,
+        }
+        document["label"] = {
+            "exposure": ads.label.outcome,
+            "outcome": CONVERTED,
+            "window_minutes": WINDOW / 60,
+        }
+        return parse_schema(document)
 
     def events(self, task: str) -> Iterator[Event]:
+        known = self._known(task)
+        derived = task == "cvr" and not self._file(task).is_file()
+        return converting(known) if derived else known
+
+    def _file(self, task: str) -> Path:
+        return self.path / f"{task}.toml"
+
+    def _known(self, task: str) -> Iterator[Event]:
         declared = self.schema(task).named
         with (self.path / "events.jsonl").open(encoding="utf-8") as lines:
             for line in lines:
@@ -142,6 +175,27 @@ class Folder:
                 # Of two tasks' labels, either schema may know one alone.
                 if event["event_name"] in declared:
                     yield event
+
+
+def converting(events: Iterable[Event]) -> Iterator[Event]:
+    """The same events, and behind each checkout the conversion of the click that led to it."""
+    product: dict[str, str] = {}
+    #: (user, product) -> time and ad of the latest click
+    clicked: dict[tuple[str, str], tuple[int, str]] = {}
+    for event in events:
+        yield event
+        name, actor = event["event_name"], event["actor"]["id"]
+        if name == LEADS:
+            product[actor] = event["object"]["id"]
+        elif name == "click" and event["object"]["id"] in product:
+            ad = event["object"]["id"]
+            clicked[actor, product[ad]] = (event["event_time"], ad)
+        elif name == BOUGHT:
+            time_, ad = clicked.get((actor, event["object"]["id"]), (-WINDOW, ""))
+            if ad and event["event_time"] - time_ <= WINDOW:
+                target = {"type": "ad", "id": ad}
+                id_ = f"{CONVERTED}-{event['event_id']}"
+                yield {**event, "event_name": CONVERTED, "event_id": id_, "object": target}
 
 
 @dataclass(frozen=True)
@@ -233,8 +287,11 @@ def _write(shop: Workshop, source: Source, task: str) -> None:
             verdicts = ingest(connection, shop.schema, batch, now=now, rules=_RULES)
         for verdict in verdicts:
             # Offsite events of those who have not agreed are part of a world.
-            if verdict.status not in ("accepted", "duplicate", "opted_out"):
-                raise SystemExit(f"an event of {source.name} was {verdict.status}: {verdict}")
+            if verdict.status == "conflict" or (
+                verdict.status == "rejected" and verdict.code not in _WITHHELD
+            ):
+                said = f"{verdict.status}: {verdict.message}"
+                raise SystemExit(f"an event of {source.name} was {said}")
 
 
 def _silent(_done: int, _total: int, _note: str) -> None:
