@@ -16,6 +16,9 @@ from graphsvc.snapshot import RelationInfo, Snapshot
 from kge.bundle import Bundle
 from ranking.states import Around
 
+#: Edges whose vectors are held at once.
+_EDGES = 1 << 16
+
 
 def leads(relations: Iterable[RelationInfo], head_type: str, tail_type: str) -> dict[str, str]:
     """Relation -> the type it leads to, of the structure relations that tails are the head of.
@@ -40,8 +43,11 @@ def mean_vectors(
     without others is not known. Our design.
     """
     held = place >= 0
-    sums, number = np.zeros((count, bundle.dim)), np.bincount(owner[held], minlength=count)
-    np.add.at(sums, owner[held], bundle.vectors[place[held]])
+    owner, place = owner[held], place[held]
+    sums, number = np.zeros((count, bundle.dim)), np.bincount(owner, minlength=count)
+    for start in range(0, len(owner), _EDGES):
+        some = slice(start, start + _EDGES)
+        np.add.at(sums, owner[some], bundle.vectors[place[some]])
     means = sums / np.maximum(number, 1)[:, None]
     return Around(means.astype(np.float32), number > 0)
 
