@@ -5,7 +5,7 @@ Takes entity ids, gives vectors and scores; a whole answer uses one trio. Who is
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import time
 from typing import Literal
 
@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from api.errors import Invalid
 from api.live import Following, Live, Trio
+from api.onsite import onsite_edges, onsite_states
 from api.opening import open_database
 from api.overlay import Folded
-from api.questions import Located
+from api.questions import Located, State
+from api.reasons import Reason, check_explained, reasons
 from api.settings import Settings
 from graphsvc import graph, tail, versions
 from graphsvc.artifact import ArtifactStore
@@ -27,14 +29,18 @@ from graphsvc.graph import EntityRows
 from graphsvc.ids import EntityId
 from graphsvc.schema import Schema
 from kge.bundle import ALL
-from ranking.bundle import EntityStates
+from ranking.bundle import Around, EntityStates, mean_vectors
+
+#: Edges that are read of all candidates of a question, of what they lead to: 50 of each of 1000.
+_MOST_LED_TO = 50_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scored:
     """A candidate and the probability of the outcome.
 
-    known: training saw the candidate. cold: it has a vector folded in from `edges` edges.
+    known: training saw the candidate. cold: it has a vector folded in from `edges` edges. why: if
+    it was asked for.
     """
 
     id: str
@@ -42,6 +48,7 @@ class Scored:
     known: bool
     cold: bool = False
     edges: int = 0
+    why: Reason | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,32 +77,42 @@ class Answerer:
     schema: Schema
     foldin_edges: int
 
-    def score(self, trio: Trio, head: EntityId, candidates: Sequence[str]) -> Scores:
-        """The probability of the outcome for each candidate, best first."""
+    def score(
+        self, trio: Trio, head: EntityId, candidates: Sequence[str], *, explain: bool = False
+    ) -> Scores:
+        """The probability of the outcome for each candidate, best first; explained if asked for.
+
+        Raises `Invalid`, also where more are to be explained than may be.
+        """
         ranker = trio.ranker
         if head.type != ranker.head_type:
             raise Invalid(f"head.type should be {ranker.head_type!r}, received {head.type!r}")
+        if explain:
+            check_explained(len(candidates))
         with self.database.reading() as connection:
             located = self.locate(trio, connection, head, scoring=True)
+            onsite = None
+            if explain:
+                onsite = self._by_outcomes(trio, connection, located.entity, onsite=True)
             head_rows = self._rows(
                 connection, located.entity.type, [located.entity.id], ranker.head_attributes
             )
             rows = self._rows(connection, ranker.tail_type, candidates, ranker.tail_attributes)
+            around = self._around(trio, connection, rows)
         kept, left_out = _sort_out(candidates, rows)
-        heads = self._states(
-            [located.entity.id],
-            head_rows,
-            vectors=located.vector[None, :],
-            known=np.ones(1, dtype=bool),
-        )
         places, folded = self._candidates(trio, candidates, rows)
         known = (places >= 0) | np.array([f is not None for f in folded], dtype=bool)
         vectors = trio.bundle.vectors[np.where(places >= 0, places, 0)] * (places >= 0)[:, None]
         for n, one in enumerate(folded):
             if one is not None:
                 vectors[n] = one.vector
-        tails = self._states(candidates, rows, vectors=vectors, known=known).take(kept)
+        whole = self._states(candidates, rows, vectors=vectors, known=known)
+        tails = replace(whole, around=around).take(kept)
+        heads = self._head(located, head_rows)
         probabilities = ranker.score(heads, tails)
+        why: Sequence[Reason | None] = [None] * len(kept)
+        if onsite is not None:
+            why = reasons(ranker, heads, self._head(onsite, head_rows), tails)
         items = []
         for place in np.argsort(-probabilities, kind="stable").tolist():
             n = int(kept[place])
@@ -107,9 +124,20 @@ class Answerer:
                     known=bool(places[n] >= 0),
                     cold=one is not None,
                     edges=one.edges if one else 0,
+                    why=why[place],
                 )
             )
         return Scores(head=located, items=items, left_out=left_out)
+
+    def _head(self, located: Located, rows: EntityRows) -> EntityStates:
+        """The state of who is asked about; of one who is without a name, what is known onsite."""
+        states = self._states(
+            [located.entity.id],
+            rows,
+            vectors=located.vector[None, :],
+            known=np.ones(1, dtype=bool),
+        )
+        return onsite_states(self.schema, states) if located.nameless else states
 
     def locate(
         self,
@@ -125,30 +153,59 @@ class Answerer:
         Who has changed since training is where the overlay has put them, except for scoring: the
         ranker knows them by their trained vector (decision 26). Who has opted out since training
         has no learned vector any more: it saw offsite edges. For scoring only outcomes count, each
-        as one: what the ranker saw of cold heads in training. Raises `EntityRetired`.
+        as one: what the ranker saw of cold heads in training; who has opted out is then without a
+        name, too. Raises `EntityRetired`.
         """
         named = tail.named(connection, entity)
         holds = named.entity if named else entity
         if named and named.retired:
             raise EntityRetired(f"{entity.type} {entity.id!r} is retired; restore it first")
+        if scoring:
+            return self._to_score(trio, connection, named, holds)
         row = int(trio.bundle.rows(holds.type, [holds.id])[0])
-        if row >= 0 and named and named.spoke:
-            since = trio.tail.watermark
-            if tail.opted_out_since(connection, since, keys=[named.key]):
-                row = -1
-        if row >= 0:
-            if scoring:
-                return Located(holds, trio.bundle.vectors[row], row, "learned", 0)
+        if row >= 0 and not _refused(connection, named, since=trio.tail.watermark):
             return self.learned(trio, holds, row, facet)
         if holds.type not in trio.bundle.types:
             return _nowhere(trio, holds, facet)
-        found = self._fold_edges(connection, named, scoring=scoring) if named else []
-        folded = self._fold(trio, holds, found, scoring=scoring).within(facet)
+        found = self._fold_edges(connection, named, scoring=False) if named else []
+        folded = self._fold(trio, holds, found, scoring=False).within(facet)
         if folded is None:
             return _nowhere(trio, holds, facet)
         return Located(
             holds, folded.vector, -1, "cold" if folded.edges else "unknown", folded.edges
         )
+
+    def _to_score(
+        self, trio: Trio, connection: Connection, named: tail.Named | None, holds: EntityId
+    ) -> Located:
+        """Where a ranker finds somebody, and whether it may use what it learned about them.
+
+        A refreshed bundle may know of an opt-out that its ranker does not know of.
+        """
+        row, watermark = int(trio.bundle.rows(holds.type, [holds.id])[0]), trio.tail.watermark
+        since = min(watermark, trio.ranker_watermark)
+        refused = _refused(connection, named, since=since)
+        if row >= 0 and refused <= watermark:
+            vector = trio.bundle.vectors[row]
+            return Located(holds, vector, row, "learned", 0, nameless=bool(refused))
+        return self._by_outcomes(trio, connection, holds, onsite=bool(refused))
+
+    def _by_outcomes(
+        self, trio: Trio, connection: Connection, holds: EntityId, *, onsite: bool
+    ) -> Located:
+        """Where a ranker finds somebody without the vector that training gave them, if any.
+
+        `onsite`: somebody who has opted out, or as if they had.
+        """
+        if holds.type not in trio.bundle.types:
+            return replace(_nowhere(trio, holds, ALL), nameless=onsite)
+        named = tail.named(connection, holds)
+        found = self._fold_edges(connection, named, scoring=True) if named else []
+        if onsite:
+            found = onsite_edges(self.schema, found)
+        folded = self._fold(trio, holds, found, scoring=True)
+        state: State = "cold" if folded.edges else "unknown"
+        return Located(holds, folded.vector, -1, state, folded.edges, nameless=onsite)
 
     def learned(self, trio: Trio, entity: EntityId, row: int, facet: str = ALL) -> Located:
         """Where a trained entity is for searches: it may have changed since.
@@ -211,6 +268,22 @@ class Answerer:
         trio.tail.want(missing)
         return places, folded
 
+    def _around(self, trio: Trio, connection: Connection, rows: EntityRows) -> dict[str, Around]:
+        """Where what candidates lead to lies, by type, as far as the ranker reads it."""
+        bundle, leads = trio.bundle, trio.ranker.leads(trio.bundle)
+        if not leads:
+            return {}
+        keys, inverse = np.unique(rows.keys, return_inverse=True)
+        place = inverse.reshape(-1).astype(np.int64)
+        edges = graph.led_to(connection, keys[keys > 0].tolist(), list(leads), most=_MOST_LED_TO)
+        found: dict[str, Around] = {}
+        for type_ in dict.fromkeys(leads.values()):
+            own = [(key, other.id) for key, other in edges if other.type == type_]
+            owner = np.searchsorted(keys, np.array([key for key, _ in own], dtype=np.int64))
+            others = bundle.rows(type_, [id_ for _, id_ in own])
+            found[type_] = mean_vectors(bundle, owner, others, len(keys)).take(place)
+        return found
+
     def _rows(
         self, connection: Connection, type_: str, ids: Sequence[str], attributes: Sequence[str]
     ) -> EntityRows:
@@ -240,6 +313,13 @@ class Answerer:
 def _nowhere(trio: Trio, entity: EntityId, facet: str) -> Located:
     dim = trio.bundle.facet(facet).vectors.shape[1]
     return Located(entity, np.zeros(dim, dtype=np.float32), -1, "unknown", 0)
+
+
+def _refused(connection: Connection, named: tail.Named | None, *, since: int) -> int:
+    """The row of the log behind `since` in which somebody last opted out; 0 if in none."""
+    if named is None or not named.spoke:
+        return 0
+    return tail.opted_out_since(connection, since, keys=[named.key]).get(named.key, 0)
 
 
 def _sort_out(

@@ -18,6 +18,7 @@ from graphsvc.ids import EntityId
 
 if TYPE_CHECKING:
     from api.questions import Explanation
+    from api.reasons import Reason
 
 ask_app = typer.Typer()
 
@@ -105,19 +106,37 @@ def score(
     id_: Annotated[str, typer.Argument(metavar="ID")],
     candidates: Annotated[list[str], typer.Argument(help="Ids of candidates.")],
     *,
+    explain: Annotated[
+        bool,
+        typer.Option("--explain", help="Say why each got its score; see docs/explanations.md."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Score candidates for an entity, by the live ranker."""
     from api.answers import open_answerer
 
     answerer, trio = open_answerer(read_settings())
-    found = answerer.score(trio, EntityId(type_, id_), candidates)
+    found = answerer.score(trio, EntityId(type_, id_), candidates, explain=explain)
     items = [asdict(item) for item in found.items]
-    table = ("scores", ("id", "score", "known"))
+    for item, scored in zip(items, found.items, strict=True):
+        del item["why"]
+        if scored.why:
+            item["why"] = _because(scored.why)
+    table = ("scores", ("id", "score", "known", *(["why"] if explain else [])))
     out(
         Output({"scores": items, "state": found.head.state, **trio.versions}, table=table),
         as_json=as_json,
     )
+
+
+def _because(why: "Reason") -> list[str]:
+    """A reason in words: the strongest fields, the heaviest tokens, and the score without."""
+    return [
+        *(f"{one.field} {one.change:+.3f}" for one in why.fields),
+        *(f"looks at {one.token} ({one.head:.0%}, {one.tail:.0%})" for one in why.tokens),
+        f"without offsite {why.without_offsite:.4f}",
+        f"without KGE {why.without_kge:.4f}",
+    ]
 
 
 @ask_app.command()

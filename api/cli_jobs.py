@@ -83,7 +83,7 @@ def rank(
     snapshot: Digest,
     bundle: Digest,
     *,
-    arm: Annotated[str, typer.Option(help="none, frozen or attention")] = "attention",
+    arm: Annotated[str, typer.Option(help="none, frozen, attention, ...")] = "attention",
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:

@@ -67,6 +67,8 @@ class Trio:
     tail: Tail
     #: Vectors of heads that were asked about.
     heads: Remembered
+    #: The last row of the log that the ranker's snapshot saw; 0, the safe side, if nobody can say.
+    ranker_watermark: int = 0
 
     @property
     def versions(self) -> dict[str, str]:
@@ -175,7 +177,7 @@ class Live:
         overlay = Overlay(self.following.overlay_entities)
         solver = Solver(bundle, foldin)
         solver.solve(ranker.head_type, [[]], each_counts=False)
-        watermark, graph_end = self._seen(bundle)
+        watermark, graph_end = self._seen(bundle.snapshot_digest)
         tail = Tail(
             database=self.database,
             schema=self.schema,
@@ -201,15 +203,16 @@ class Live:
             overlay=overlay,
             tail=tail,
             heads=Remembered(self.following.overlay_entities),
+            ranker_watermark=self._seen(ranker.snapshot_digest)[0],
         )
 
-    def _seen(self, bundle: Bundle) -> tuple[int, int]:
-        """The last row of the log that the bundle's snapshot saw, and when its graph's span ends.
+    def _seen(self, digest: str) -> tuple[int, int]:
+        """The last row of the log that a snapshot saw, and when its graph's span ends.
 
         (0, 0), the safe side, if nobody can say.
         """
         try:
-            sealed = self.store.open("snapshot", bundle.snapshot_digest, verify=False)
+            sealed = self.store.open("snapshot", digest, verify=False)
         except ArtifactMissing:
             return 0, 0
         snapshot = Snapshot(sealed)

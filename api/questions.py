@@ -52,6 +52,8 @@ class Located:
     state: State
     #: Edges that it was folded in from: a cold one, or a learned one that changed since training.
     edges: int
+    #: For scoring: nothing may be used that a ranker learned about this very id.
+    nameless: bool = False
 
 
 class Item(NamedTuple):

@@ -168,6 +168,25 @@ def states(
     )
 
 
+def led_to(
+    connection: Connection, keys: Sequence[int], relations: Sequence[str], *, most: int
+) -> list[tuple[int, EntityId]]:
+    """Where the edges of some relations lead that some entities are the head of: (key, other end).
+
+    None from an entity to itself. At most `most` of all together, those of the least keys.
+    """
+    if not keys or not relations:
+        return []
+    query = (
+        "SELECT d.head, o.type, o.id FROM edges d JOIN entities o ON o.key = d.tail "  # noqa: S608
+        "WHERE d.relation {among} AND d.tail <> d.head AND d.head {among_numbers} "
+        f"ORDER BY d.head, d.relation, d.tail LIMIT {int(most)}"
+    )
+    where = (json.dumps(list(relations)),)
+    rows = rows_among(connection, query, sorted(set(keys)), where=where)
+    return [(key, EntityId(type_, id_)) for key, type_, id_ in rows]
+
+
 def _both_directions(key: int) -> Any:
     """The edges of an entity as (inverse 0 or 1, relation, other end, ...)."""
     table = edges_table.c

@@ -19,8 +19,10 @@ from safetensors.torch import load_file, save_file
 
 from graphsvc.artifact import Artifact, ArtifactStore, Recipe
 from kge.bundle import Bundle
+from ranking.around import leads, mean_vectors
 from ranking.calibration import Platt
 from ranking.config import (
+    ARMS,
     AttentionConfig,
     CrossingConfig,
     FeatureConfig,
@@ -29,17 +31,30 @@ from ranking.config import (
     TrainingConfig,
 )
 from ranking.errors import FrameMismatch, RankerFormat
-from ranking.examples import kge_maps
+from ranking.examples import KgeMaps, kge_maps
 from ranking.features import Encoder
 from ranking.idtables.placement import Placement
 from ranking.model import ModelShape, RankerModel, raw_scores
+from ranking.reasons import FieldChanges, field_changes, led_to, without_kge
 from ranking.spec import FeatureSpec
-from ranking.states import EntityStates
+from ranking.states import Around, EntityStates
 
-__all__ = ["EntityStates", "Explanation", "Ranker", "TrainedRanker", "open_ranker", "seal_ranker"]
+__all__ = [
+    "Around",
+    "EntityStates",
+    "Explanation",
+    "FieldChanges",
+    "Ranker",
+    "TrainedRanker",
+    "mean_vectors",
+    "open_ranker",
+    "seal_ranker",
+]
 
-#: Layout of the payload and files; a ranker of another one is refused by name.
-RANKER_FORMAT = 1
+#: Layout of the payload and files.
+RANKER_FORMAT = 2
+#: Those that open, the others are refused by name. 1: no tokens of what tails lead to.
+_READ = (1, 2)
 
 
 class TrainedRanker(NamedTuple):
@@ -56,6 +71,8 @@ class TrainedRanker(NamedTuple):
     relations: tuple[str, ...]
     #: One entry per epoch, as yielded.
     trace: tuple[Mapping[str, float], ...]
+    #: Names of the other relations from the head type that have a token, behind those.
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,6 +92,8 @@ class Ranker:
     encoder: Encoder
     calibration: Platt
     relations: tuple[str, ...]
+    #: Other relations from the head type that it attends to.
+    others: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -115,6 +134,11 @@ class Ranker:
     def tail_attributes(self) -> tuple[str, ...]:
         return self.encoder.spec.tail.attributes
 
+    def leads(self, bundle: Bundle) -> dict[str, str]:
+        """Structure relation -> the type it leads to, as far as it reads where that lies."""
+        known = leads(bundle.relations, self.head_type, self.tail_type)
+        return {name: type_ for name, type_ in known.items() if type_ in self.encoder.spec.around}
+
     def score(self, heads: EntityStates, tails: EntityStates) -> Float64[np.ndarray, "n"]:
         """Calibrated probabilities of the outcome, in [0, 1].
 
@@ -134,7 +158,20 @@ class Ranker:
         if weights is None:
             return None
         spec = self.encoder.spec
-        return Explanation((spec.head.type, spec.tail.type, *self.relations), weights.numpy())
+        around = [led_to(spec.tail.type, type_) for type_ in spec.around]
+        names = (spec.head.type, spec.tail.type, *self.relations, *self.others, *around)
+        return Explanation(names, weights.numpy())
+
+    def field_changes(self, heads: EntityStates, tails: EntityStates) -> FieldChanges:
+        """What each field that it reads adds to the logits: see `ranking/reasons.py`."""
+        return field_changes(self.model, self.encoder, heads, tails)
+
+    def score_without_kge(
+        self, heads: EntityStates, tails: EntityStates
+    ) -> Float64[np.ndarray, "n"]:
+        """`score` of the same pairs if no vector of theirs were known."""
+        bare = [without_kge(self.model, states) for states in (heads, tails)]
+        return self.score(bare[0], bare[1])
 
 
 def seal_ranker(
@@ -155,6 +192,7 @@ def seal_ranker(
         "shape": trained.shape.as_json(),
         "buckets": trained.config.ids.buckets,
         "relations": list(trained.relations),
+        "others": list(trained.others),
         "calibration": {"method": "platt", **trained.calibration._asdict()},
         "trace": [dict(progress) for progress in trained.trace],
     }
@@ -172,7 +210,9 @@ def seal_ranker(
         (folder / "ids.json").write_text(json.dumps(ids, ensure_ascii=False), encoding="utf-8")
         artifact = store.seal(folder, recipe)
     encoder = Encoder(trained.spec, trained.head_ids, trained.tail_ids)
-    return Ranker(artifact, trained.model, encoder, trained.calibration, trained.relations)
+    return Ranker(
+        artifact, trained.model, encoder, trained.calibration, trained.relations, trained.others
+    )
 
 
 def open_ranker(store: ArtifactStore, digest: str, bundle: Bundle) -> Ranker:
@@ -184,30 +224,55 @@ def open_ranker(store: ArtifactStore, digest: str, bundle: Bundle) -> Ranker:
     """
     artifact = store.open("ranker", digest)
     payload = artifact.payload
-    if payload.get("ranker_format") != RANKER_FORMAT:
-        raise RankerFormat(
-            f"ranker {digest} has ranker_format {payload.get('ranker_format')!r}, "
-            f"this version reads {RANKER_FORMAT}; train it again"
-        )
+    _check_format(digest, payload)
     if payload["frame"] != bundle.frame:
         raise FrameMismatch(
             f"ranker {digest} was trained in frame {payload['frame']}, "
             f"received bundle {bundle.digest} of frame {bundle.frame}"
         )
     spec = FeatureSpec.of_json(payload["spec"])
-    maps = kge_maps(bundle, spec.head.type, spec.tail.type, payload.get("relations"))
-    if len(maps.names) != payload["shape"]["relations"]:
-        raise FrameMismatch(
-            f"ranker {digest} reads {payload['shape']['relations']} relations from "
-            f"{spec.head.type} to {spec.tail.type}, received bundle {bundle.digest} with "
-            f"{', '.join(maps.names) or 'none'} of them"
-        )
+    others = payload.get("others", ())  # rankers of format 1 know of none
+    maps = kge_maps(bundle, spec.head.type, spec.tail.type, payload.get("relations"), others)
+    _check_relations(digest, payload, bundle, maps)
     model = RankerModel(ModelShape(**payload["shape"]), config_of(artifact.dials), maps)
     model.load_state_dict(load_file(artifact.file("weights.safetensors")))
     ids = json.loads(artifact.file("ids.json").read_text(encoding="utf-8"))
     placements = (Placement(tuple(ids[side]), payload["buckets"]) for side in ("head", "tail"))
     calibration = Platt(payload["calibration"]["slope"], payload["calibration"]["offset"])
-    return Ranker(artifact, model.eval(), Encoder(spec, *placements), calibration, maps.names)
+    encoder = Encoder(spec, *placements)
+    return Ranker(artifact, model.eval(), encoder, calibration, maps.names, maps.other_names)
+
+
+def _check_relations(
+    digest: str, payload: Mapping[str, Any], bundle: Bundle, maps: KgeMaps
+) -> None:
+    """Refuse a bundle that lacks a relation which the ranker reads."""
+    head, tail = (payload["spec"][side]["type"] for side in ("head", "tail"))
+    reads, number = f"relations from {head} to {tail}", payload["shape"]["relations"]
+    if len(maps.names) != number:
+        found = maps.names
+    elif len(maps.other_names) != len(payload.get("others", ())):
+        reads, number, found = (
+            f"other relations from {head}",
+            len(payload["others"]),
+            maps.other_names,
+        )
+    else:
+        return
+    raise FrameMismatch(
+        f"ranker {digest} reads {number} {reads}, received bundle {bundle.digest} with "
+        f"{', '.join(found) or 'none'} of them"
+    )
+
+
+def _check_format(digest: str, payload: Mapping[str, Any]) -> None:
+    """Refuse a ranker of a layout, or with an arm, that is not known here."""
+    for name, known in (("ranker_format", _READ), ("arm", tuple(ARMS))):
+        if payload.get(name) not in known:
+            raise RankerFormat(
+                f"ranker {digest} has {name} {payload.get(name)!r}, this version reads "
+                f"{', '.join(map(str, known))}; train it again"
+            )
 
 
 _PARTS = {

@@ -11,8 +11,6 @@ from typing import Any
 
 from ranking.errors import ConfigError
 
-#: none: no KGE. frozen: KGE vectors concatenated. attention: KGE attended to by the ID rows.
-ARMS = ("none", "frozen", "attention")
 #: The families of crossing layers; `ranking/interactions/registry.py` has them by these names.
 CROSSINGS = (
     "ml_dcn",
@@ -31,6 +29,43 @@ NORMS = ("after", "before", "none")
 SHARES = {"rank_share": 1, "hidden_share": 16, "token_share": 8, "mask_share": 4}
 #: The most that decay may take from a weight in one step, as a share.
 _MOST_DECAY = 0.05
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Arm:
+    """How the KGE enters a ranker: what reads its vectors, and which side is trained."""
+
+    #: LN(e_head), LN(e_tail) are concatenated.
+    fields: bool = False
+    #: ID rows begin at LN(e); without, at zero.
+    begins: bool = False
+    #: Whether ID rows are trained.
+    rows: bool = True
+    #: ID rows attend to the KGE's tokens.
+    attends: bool = False
+    #: Vectors of heads and tails in the tokens are trained, away from the bundle's.
+    vectors: bool = False
+    #: M_r and r in the tokens are trained, away from the bundle's.
+    maps: bool = False
+
+    @property
+    def reads_kge(self) -> bool:
+        return self.fields or self.begins or self.attends
+
+
+#: The ladder, then its swaps: what `attention` freezes is trained. `attention_swapped` trades the
+#: sides: keys and values are trained, and the rows that ask stay at the KGE's vectors.
+ARMS: dict[str, Arm] = {
+    "none": Arm(),
+    "frozen": Arm(fields=True),
+    "initial": Arm(begins=True),
+    "both": Arm(fields=True, begins=True),
+    "attention": Arm(attends=True),
+    "attention_vectors": Arm(attends=True, vectors=True),
+    "attention_maps": Arm(attends=True, maps=True),
+    "attention_all": Arm(attends=True, vectors=True, maps=True),
+    "attention_swapped": Arm(attends=True, begins=True, rows=False, vectors=True),
+}
 
 
 def _check(ok: bool, name: str, should: str, received: Any) -> None:
@@ -82,10 +117,13 @@ class IdTableConfig:
     max_exclusive: int = 1 << 20
     #: Hashed rows for all other ids; more means fewer collisions.
     buckets: int = 1024
+    #: Deviation of the numbers that rows begin with where they begin at the KGE.
+    kge_scale: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("dim", "min_rows", "max_exclusive", "buckets"):
             _positive_int(name, getattr(self, name))
+        _check(self.kge_scale > 0, "kge_scale", "above 0", self.kge_scale)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -197,7 +235,7 @@ class TrainingConfig:
 class RankerConfig:
     """All that makes one ranker."""
 
-    #: none | frozen | attention: how the KGE enters.
+    #: A name in `ARMS`: how the KGE enters.
     arm: str = "attention"
     #: Whether the KGE arms also read the bundle's own scores of (head, relation, tail).
     match: bool = True

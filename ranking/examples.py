@@ -8,6 +8,7 @@ examples either.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from graphsvc.snapshot import Interactions, RelationInfo, Snapshot, Span
 from kge.bundle import Bundle
 from kge.foldin import FoldIn, History, Queries, foldin_as_of
+from ranking.around import around_tails
 from ranking.columns import Coded
 from ranking.errors import NotEnoughRows
 from ranking.pasts import AttributePast
@@ -27,7 +29,10 @@ _UNKNOWN = -1
 
 
 class KgeMaps(NamedTuple):
-    """The bundle's maps of the R relations from the head type to the tail type, frozen."""
+    """The bundle's maps of the R relations from the head type to the tail type, frozen.
+
+    And of S further ones from the head type.
+    """
 
     names: tuple[str, ...]
     #: M_r, what a head goes through
@@ -36,6 +41,20 @@ class KgeMaps(NamedTuple):
     tail_projections: Float32[np.ndarray, "R k d"]
     #: r
     translations: Float32[np.ndarray, "R k"]
+    #: Relations from the head type to other types: where the head looks there, for attention alone.
+    other_names: tuple[str, ...] = ()
+    other_projections: Float32[np.ndarray, "S k d"] | None = None
+    other_translations: Float32[np.ndarray, "S k"] | None = None
+
+    @property
+    def from_head(self) -> tuple[Float32[np.ndarray, "T k d"], Float32[np.ndarray, "T k"]]:
+        """M_r and r of every relation from the head type, those to the tail type first."""
+        if self.other_projections is None or self.other_translations is None:
+            return self.projections, self.translations
+        return (
+            np.concatenate([self.projections, self.other_projections]),
+            np.concatenate([self.translations, self.other_translations]),
+        )
 
 
 class LabelledRows(NamedTuple):
@@ -72,14 +91,15 @@ def build_examples(snapshot: Snapshot, bundle: Bundle) -> Examples:
 
     Attributes are those of the row's time. A head of the bundle has its vector; any other is
     folded in from its outcomes strictly before the row, and has its type's prior before the first
-    one. A tail outside the bundle is unknown. Counters of heads and tails count events strictly
-    before the row. Raises `NotEnoughRows`.
+    one. A tail outside the bundle is unknown; what a tail leads to by structure holds for all rows.
+    Counters of heads and tails count events strictly before the row. Raises `NotEnoughRows`.
     """
     info, events = snapshot.interaction, snapshot.interactions()
     wanted = (events.label != _UNKNOWN) & (events.span > Span.GRAPH)
+    tails = _side_states(snapshot, bundle, info.tail, (events.tail, events), wanted)
     states = (
         _head_states(snapshot, bundle, events, wanted),
-        _side_states(snapshot, bundle, info.tail, (events.tail, events), wanted),
+        replace(tails, around=around_tails(snapshot, bundle, events.tail[wanted])),
     )
     span = events.span[wanted]
     rows = {}
@@ -114,24 +134,33 @@ def build_examples(snapshot: Snapshot, bundle: Bundle) -> Examples:
 
 
 def kge_maps(
-    bundle: Bundle, head_type: str, tail_type: str, names: Sequence[str] | None = None
+    bundle: Bundle,
+    head_type: str,
+    tail_type: str,
+    names: Sequence[str] | None = None,
+    others: Sequence[str] | None = None,
 ) -> KgeMaps:
-    """M_r and r of every relation from the head type to the tail type, in the bundle's order.
+    """M_r and r of every relation from the head type, in the bundle's order.
 
-    `names`: of these alone, in their order, as far as the bundle has them.
+    `names`, `others`: of these alone, in their order, as far as the bundle has them; names are
+    those of relations to the tail type, others those of the rest.
     """
-    place = {
-        relation.name: index
-        for index, relation in enumerate(bundle.relations)
-        if (relation.head, relation.tail) == (head_type, tail_type)
-    }
-    chosen = [place[name] for name in (place if names is None else names) if name in place]
+    own = [(n, one) for n, one in enumerate(bundle.relations) if one.head == head_type]
+    chosen = _among({one.name: n for n, one in own if one.tail == tail_type}, names)
+    further = _among({one.name: n for n, one in own if one.tail != tail_type}, others)
     return KgeMaps(
         names=tuple(bundle.relations[index].name for index in chosen),
         projections=np.asarray(bundle.projections[chosen], dtype=np.float32),
         tail_projections=np.asarray(bundle.tail_projections[chosen], dtype=np.float32),
         translations=np.asarray(bundle.translations[chosen], dtype=np.float32),
+        other_names=tuple(bundle.relations[index].name for index in further),
+        other_projections=np.asarray(bundle.projections[further], dtype=np.float32),
+        other_translations=np.asarray(bundle.translations[further], dtype=np.float32),
     )
+
+
+def _among(place: Mapping[str, int], names: Sequence[str] | None) -> list[int]:
+    return [place[name] for name in (place if names is None else names) if name in place]
 
 
 def counts_before(

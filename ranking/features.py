@@ -29,7 +29,10 @@ COUNTERS = 3
 
 
 class FeatureBatch(NamedTuple):
-    """B rows as tensors. C categories, L lists of W elements, F dense numbers, d vector numbers."""
+    """B rows as tensors.
+
+    C categories, L lists of W elements, F dense numbers, d vector numbers, A types around tails.
+    """
 
     head_rows: Int64[Tensor, "B 2"]
     tail_rows: Int64[Tensor, "B 2"]
@@ -42,6 +45,11 @@ class FeatureBatch(NamedTuple):
     head_vector: Float32[Tensor, "B d"]
     tail_vector: Float32[Tensor, "B d"]
     known: Float32[Tensor, "B 2"]
+    #: 0 where nothing may be used that was learned about this very id.
+    named: Float32[Tensor, "B 2"]
+    #: Mean vectors of what the tail leads to; zero where none is known.
+    around: Float32[Tensor, "B A d"]
+    around_known: Float32[Tensor, "B A"]
 
     def take(self, rows: Int64[Tensor, "m"]) -> "FeatureBatch":
         """Some rows, in that order."""
@@ -56,6 +64,7 @@ class _Side(NamedTuple):
     rate: Float32[np.ndarray, "n"]
     vector: Float32[np.ndarray, "n d"]
     known: Float32[np.ndarray, "n"]
+    named: Float32[np.ndarray, "n"]
 
 
 class Encoder:
@@ -91,6 +100,7 @@ class Encoder:
         head, tail = self._encode_side(0, heads), self._encode_side(1, tails)
         if len(heads) != len(tails):
             head = _Side(*(np.repeat(column, len(tails), axis=0) for column in head))
+        around, around_known = self._around(tails)
         columns = (
             head.rows,
             tail.rows,
@@ -101,6 +111,9 @@ class Encoder:
             head.vector,
             tail.vector,
             np.stack([head.known, tail.known], axis=1),
+            np.stack([head.named, tail.named], axis=1),
+            around,
+            around_known,
         )
         return FeatureBatch(*(torch.from_numpy(np.ascontiguousarray(c)) for c in columns))
 
@@ -127,7 +140,21 @@ class Encoder:
             rate=rate.astype(np.float32),
             vector=np.where(states.known[:, None], states.vectors, np.float32(0)),
             known=known,
+            named=_named(states),
         )
+
+    def _around(
+        self, tails: EntityStates
+    ) -> tuple[Float32[np.ndarray, "n a d"], Float32[np.ndarray, "n a"]]:
+        """Mean vectors by the types that the spec knows, and which of them are known."""
+        count, types = len(tails), self.spec.around
+        vectors = np.zeros((count, len(types), tails.vectors.shape[1]), dtype=np.float32)
+        known = np.zeros((count, len(types)), dtype=np.float32)
+        for place, type_ in enumerate(types):
+            if (found := tails.around.get(type_)) is not None:
+                vectors[:, place] = np.where(found.known[:, None], found.vectors, np.float32(0))
+                known[:, place] = found.known
+        return vectors, known
 
     def _category(self, number: int, name: str, column: Coded) -> Int64[np.ndarray, "n"]:
         first, codes = self._codes[number, name]
@@ -143,6 +170,12 @@ class Encoder:
                 found = [first + _code(codes, element) for element in value[:width]]
                 padded[place, : len(found)] = found
         return padded[column.codes]
+
+
+def _named(states: EntityStates) -> Float32[np.ndarray, "n"]:
+    if states.nameless is None:
+        return np.ones(len(states), dtype=np.float32)
+    return (~states.nameless).astype(np.float32)
 
 
 def _code(codes: Mapping[str, int], value: Any) -> int:

@@ -26,14 +26,16 @@ class KgeAttention(nn.Module):
     Implements the idea of the attention-based KGE fine-tuning of TransRA (arXiv 2508.02609).
     Differs from the paper: its details were not at hand; tokens, query, gate and the frozen sides
     are our design. LN has its own scale and shift per token (they tell tokens apart) and per
-    entity. z is frozen: it gets no gradient. A token that is not `visible` gets no weight; a row
-    that sees no token keeps its ID row.
+    entity. z is frozen: it gets no gradient, unless the arm trains what it is made of. A token that
+    is not `visible` gets no weight; a row that sees no token keeps its ID row.
     """
 
     def __init__(
         self, tokens: int, token_width: int, row_width: int, context: int, config: AttentionConfig
     ) -> None:
         super().__init__()
+        #: Whether tokens get a gradient: only where the arm trains what they are made of.
+        self.trained = False
         self.heads = config.heads
         query_width = row_width + context
         self.token_scale = nn.Parameter(torch.ones(tokens, token_width))
@@ -54,7 +56,8 @@ class KgeAttention(nn.Module):
         visible_BT: Bool[Tensor, "B T"],
     ) -> tuple[Float[Tensor, "B N E"], Float[Tensor, "B N T"]]:
         """Refined rows, and weights that sum to 1 over tokens (to 0 where none is visible)."""
-        z_BTZ = _normalized(tokens_BTZ.detach()) * self.token_scale + self.token_shift
+        tokens_BTZ = tokens_BTZ if self.trained else tokens_BTZ.detach()
+        z_BTZ = _normalized(tokens_BTZ) * self.token_scale + self.token_shift
         key_BHTA = self._split(self.key(z_BTZ))
         value_BHTA = self._split(self.value(z_BTZ))
         context_BNC = context_BC[:, None, :].expand(-1, rows_BNE.shape[1], -1)

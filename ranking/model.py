@@ -12,12 +12,12 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
 from ranking.config import ARMS, RankerConfig
-from ranking.errors import RankerFormat
 from ranking.examples import KgeMaps
 from ranking.features import PADDING, FeatureBatch
 from ranking.idtables.table import IdTable, RowTable
 from ranking.interactions.registry import crossing_stack, out_width
 from ranking.kge_attention import KgeAttention
+from ranking.kge_tokens import KgeTokens, begun_at, id_rows
 
 # Single-letter dimensions: B rows, D width of x_0, F dense numbers, d vector, k projected vector,
 # R relations, T tokens, E ID row, C embedded attributes.
@@ -43,6 +43,10 @@ class ModelShape:
     vector: int
     projected: int
     relations: int
+    #: Rows of the two tables that belong to one id alone, and types that tails lead to.
+    head_own: int = 0
+    tail_own: int = 0
+    around: int = 0
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -64,20 +68,22 @@ class RankerModel(nn.Module):
     logit  = rate_head + rate_tail weighted (additive path, weights 1 at start) + MLP(x_L)
 
     Our design. The additive path starts at naive Bayes over the two smoothed rates and the MLP's
-    last layer at 0, so training starts where the counting rivals are. KGE fields: none; frozen:
-    LN(e_head), LN(e_tail); attention: rows refined by `KgeAttention` over e_head, e_tail and
-    M_r e_head + r. With `match`, both KGE arms also read the bundle's score of each relation,
+    last layer at 0, so training starts where the counting rivals are. How the KGE enters says the
+    arm (`ranking/config.py::ARMS`): as fields LN(e_head), LN(e_tail); as what ID rows begin at; as
+    tokens (`KgeTokens`) by which `KgeAttention` refines ID rows. With `match`, every arm that reads
+    the KGE also reads the bundle's score of each relation,
     -||M_r e_head + r - M_r e_tail||^2 (without b_t: the counters say how popular a tail is).
     """
 
     def __init__(self, shape: ModelShape, config: RankerConfig, maps: KgeMaps) -> None:
         super().__init__()
-        if config.arm not in ARMS:
-            raise RankerFormat(f"arm should be one of {', '.join(ARMS)}, received {config.arm!r}")
-        self.id_dropout = config.id_dropout
-        self.arm, self.match = config.arm, config.match and config.arm != "none"
-        self.head_table = IdTable(shape.head_rows, config.ids.dim)
-        self.tail_table = IdTable(shape.tail_rows, config.ids.dim)
+        self.id_dropout, self.kge_scale = config.id_dropout, config.ids.kge_scale
+        self.arm = ARMS[config.arm]
+        self.match = config.match and self.arm.reads_kge
+        self.own = (shape.head_own, shape.tail_own)
+        row = shape.vector if self.arm.begins else config.ids.dim
+        self.head_table = IdTable(shape.head_rows, row)
+        self.tail_table = IdTable(shape.tail_rows, row)
         self.codes = RowTable(shape.codes, config.attribute_dim)
         nn.init.normal_(self.codes.weight, std=0.1)
         self.projections: Tensor
@@ -88,7 +94,7 @@ class RankerModel(nn.Module):
             "tail_projections", torch.from_numpy(maps.tail_projections), persistent=False
         )
         self.register_buffer("translations", torch.from_numpy(maps.translations), persistent=False)
-        width = 2 * config.ids.dim + shape.dense
+        width = 2 * row + shape.dense
         width += (shape.categories + shape.lists) * config.attribute_dim
         if self.match:
             width += shape.relations
@@ -96,17 +102,15 @@ class RankerModel(nn.Module):
             self.match_deviation: Tensor
             self.register_buffer("match_mean", torch.zeros(shape.relations))
             self.register_buffer("match_deviation", torch.ones(shape.relations))
-        if config.arm == "frozen":
+        if self.arm.fields:
             width += 2 * shape.vector
-        if config.arm == "attention":
+        if self.arm.attends:
+            rows = (shape.head_rows, shape.tail_rows)
+            self.tokens = KgeTokens(self.arm, maps, rows, shape.around)
             self.context = nn.Linear(shape.dense, config.attention.context)
-            self.attention = KgeAttention(
-                2 + shape.relations,
-                max(shape.vector, shape.projected),
-                config.ids.dim,
-                config.attention.context,
-                config.attention,
-            )
+            sizes = (self.tokens.count, self.tokens.width, row, config.attention.context)
+            self.attention = KgeAttention(*sizes, config.attention)
+            self.attention.trained = self.arm.vectors or self.arm.maps
         self.norm = nn.LayerNorm(width)
         self.crossing = crossing_stack(width, config.crossing)
         self.dropout = nn.Dropout(config.dropout)
@@ -120,13 +124,11 @@ class RankerModel(nn.Module):
 
     def parts(self, batch: FeatureBatch) -> Parts:
         """Logits, and the attention's weights as their explanation."""
-        rows_B2E = torch.stack(
-            [self.head_table(batch.head_rows), self.tail_table(batch.tail_rows)], dim=1
-        )
+        shown_B2 = batch.named
         if self.training:
             # Not rescaled: a row that is there should mean the same in training and in serving.
-            shown = torch.rand(*rows_B2E.shape[:2], 1) >= self.id_dropout
-            rows_B2E = rows_B2E * shown
+            shown_B2 = shown_B2 * (torch.rand(shown_B2.shape) >= self.id_dropout)
+        rows_B2E = self._rows(batch, shown_B2)
         weights = None
         fields = [
             self.codes(batch.categories).flatten(1),
@@ -134,16 +136,24 @@ class RankerModel(nn.Module):
             batch.dense,
         ]
         sought_BRk = self._project(batch.head_vector) + self.translations
-        if self.arm == "frozen":
+        if self.arm.fields:
             fields += [_normalized(batch.head_vector), _normalized(batch.tail_vector)]
-        if self.arm == "attention":
-            rows_B2E, weights = self._attend(rows_B2E, batch, sought_BRk)
+        if self.arm.attends:
+            context = torch.relu(self.context(batch.dense))
+            rows_B2E, weights = self.attention(rows_B2E, context, *self.tokens(batch, shown_B2))
         if self.match:
             fields.append(self._match(batch, sought_BRk))
         x_BD = self.dropout(self.norm(torch.cat([rows_B2E.flatten(1), *fields], dim=1)))
         hidden = torch.relu(self.hidden(self.crossing(x_BD)))
         deep_B = self.last(self.dropout(hidden)).squeeze(1)
         return Parts(logits=batch.rates @ self.additive + deep_B, weights=weights)
+
+    @torch.no_grad()
+    def begin_rows(self, heads: Float[Tensor, "m d"], tails: Float[Tensor, "n d"]) -> None:
+        """Let the first rows of both tables begin at vectors, where the arm says so."""
+        if self.arm.begins and self.arm.rows:
+            for table, vectors in ((self.head_table, heads), (self.tail_table, tails)):
+                table.weight[: len(vectors)] = begun_at(vectors, self.kge_scale)
 
     @torch.no_grad()
     def learn_match_scale(self, batch: FeatureBatch) -> None:
@@ -153,6 +163,22 @@ class RankerModel(nn.Module):
             raw_BR = self._raw_match(batch, self._project(batch.head_vector) + self.translations)
             self.match_mean.copy_(raw_BR[both].mean(dim=0))
             self.match_deviation.copy_(raw_BR[both].std(dim=0).clamp(min=1e-6))
+
+    def _rows(self, batch: FeatureBatch, shown_B2: Float[Tensor, "B 2"]) -> Float[Tensor, "B 2 E"]:
+        """ID rows of head and tail; of one that is not shown, what a stranger has."""
+        begun_B2E = None
+        if self.arm.begins:
+            vectors_B2d = torch.stack([batch.head_vector, batch.tail_vector], dim=1)
+            begun_B2E = begun_at(vectors_B2d, self.kge_scale)
+            if not self.arm.rows:
+                return begun_B2E
+        learned = [self.head_table(batch.head_rows), self.tail_table(batch.tail_rows)]
+        learned_B2E = torch.stack(learned, dim=1)
+        if begun_B2E is None:
+            return learned_B2E * shown_B2[:, :, None]
+        # An id with a row of its own has it twice; hashed rows lie behind all of these.
+        own = [batch.head_rows[:, 0] < self.own[0], batch.tail_rows[:, 0] < self.own[1]]
+        return id_rows(learned_B2E, begun_B2E, torch.stack(own, dim=1), shown_B2)
 
     def _pooled(self, lists: Int64[Tensor, "B L W"]) -> Float[Tensor, "B L C"]:
         """The mean of each list's elements, zero for an empty one."""
@@ -180,31 +206,6 @@ class RankerModel(nn.Module):
     ) -> Float[Tensor, "B R"]:
         """-||M_r e_head + r - M_r e_tail||^2 of each relation."""
         return -(sought_BRk - self._project_tails(batch.tail_vector)).square().sum(dim=2)
-
-    def _attend(
-        self,
-        rows_B2E: Float[Tensor, "B 2 E"],
-        batch: FeatureBatch,
-        sought_BRk: Float[Tensor, "B R k"],
-    ) -> tuple[Float[Tensor, "B 2 E"], Float[Tensor, "B 2 T"]]:
-        width = self.attention.token_scale.shape[1]
-        tokens_BTZ = torch.cat(
-            [
-                _padded(batch.head_vector[:, None], width),
-                _padded(batch.tail_vector[:, None], width),
-                _padded(sought_BRk, width),
-            ],
-            dim=1,
-        )
-        head_known, tail_known = batch.known.bool().unbind(dim=1)
-        projected = head_known[:, None].expand(-1, sought_BRk.shape[1])
-        visible_BT = torch.cat([head_known[:, None], tail_known[:, None], projected], dim=1)
-        context = torch.relu(self.context(batch.dense))
-        return self.attention(rows_B2E, context, tokens_BTZ, visible_BT)
-
-
-def _padded(x_BTZ: Float[Tensor, "B T Z"], width: int) -> Float[Tensor, "B T Y"]:
-    return nn.functional.pad(x_BTZ, (0, width - x_BTZ.shape[2]))
 
 
 def _normalized(x_Bd: Float[Tensor, "B d"]) -> Float[Tensor, "B d"]:

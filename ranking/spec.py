@@ -51,6 +51,8 @@ class FeatureSpec:
     tail: SideSpec
     base_rate: float
     list_width: int
+    #: Types that tails lead to by structure, of which TRAIN knows a vector.
+    around: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -58,7 +60,12 @@ class FeatureSpec:
     @classmethod
     def of_json(cls, value: Mapping[str, Any]) -> "FeatureSpec":
         sides = {name: _side_of_json(value[name]) for name in ("head", "tail")}
-        return cls(**sides, base_rate=value["base_rate"], list_width=value["list_width"])
+        return cls(
+            **sides,
+            base_rate=value["base_rate"],
+            list_width=value["list_width"],
+            around=tuple(value.get("around", ())),  # rankers of format 1 know of none
+        )
 
     @property
     def category_count(self) -> int:
@@ -108,6 +115,7 @@ def learn_spec(
         tail=_learn_side(tails, base_rate, config.tail_smoothing, config),
         base_rate=base_rate,
         list_width=config.list_width,
+        around=tuple(t for t, found in tails.states.around.items() if found.known.any()),
     )
 
 

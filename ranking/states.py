@@ -5,8 +5,8 @@ from a snapshot, serving from the live graph: the features cannot tell which.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
@@ -14,6 +14,17 @@ from numpy.typing import NDArray
 
 from ranking.columns import coded
 from ranking.errors import StatesMismatch
+
+
+class Around(NamedTuple):
+    """Where what entities lead to lies: float32 [n, d] in the bundle's space, bool [n] if known."""
+
+    vectors: NDArray[np.float32]
+    known: NDArray[np.bool_]
+
+    def take(self, rows: NDArray[np.int64]) -> "Around":
+        """Those at some rows, in that order."""
+        return Around(self.vectors[rows], self.known[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +36,9 @@ class EntityStates:
     (its numbers are then ignored). attributes: name -> n JSON values (a list, or `Coded`, which is
     quicker where many are the same), None where unset; a missing name reads as all None.
     exposures, outcomes: int64 [n], how often the entity was part of an exposure or an outcome
-    strictly before the moment of scoring.
+    strictly before the moment of scoring. nameless: bool [n], True where nothing may be used that
+    was learned about this very id; None: nowhere. around: type -> where the entities of that type
+    lie that each leads to; a missing type is known of none.
     Raises `StatesMismatch` if the lengths differ.
     """
 
@@ -36,11 +49,15 @@ class EntityStates:
     attributes: Mapping[str, Sequence[Any]]
     exposures: Int64[np.ndarray, "_"]
     outcomes: Int64[np.ndarray, "_"]
+    nameless: Bool[np.ndarray, "_"] | None = None
+    around: Mapping[str, Around] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        lengths = {f.name: len(getattr(self, f.name)) for f in fields(self)}
-        del lengths["attributes"]
+        columns = {f.name: getattr(self, f.name) for f in fields(self)}
+        del columns["attributes"], columns["around"]
+        lengths = {name: len(column) for name, column in columns.items() if column is not None}
         lengths |= {f"attributes.{name}": len(column) for name, column in self.attributes.items()}
+        lengths |= {f"around.{type_}": len(found.known) for type_, found in self.around.items()}
         if len(set(lengths.values())) > 1:
             raise StatesMismatch(f"columns should have one length, received {lengths}")
 
@@ -56,4 +73,6 @@ class EntityStates:
             attributes={name: coded(column).take(rows) for name, column in self.attributes.items()},
             exposures=self.exposures[rows],
             outcomes=self.outcomes[rows],
+            nameless=None if self.nameless is None else self.nameless[rows],
+            around={type_: found.take(rows) for type_, found in self.around.items()},
         )

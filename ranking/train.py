@@ -6,24 +6,26 @@ a clock, writes a file or looks at TEST. Learns on TRAIN, stops and calibrates o
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 from graphsvc.snapshot import Span
 from ranking.bundle import TrainedRanker
 from ranking.calibration import fit_platt
-from ranking.config import RankerConfig
+from ranking.config import ARMS, RankerConfig
 from ranking.examples import Examples, LabelledRows
 from ranking.features import Encoder, FeatureBatch
 from ranking.idtables.placement import Placement, rank_by_frequency
 from ranking.metrics import auc, log_loss
 from ranking.model import ModelShape, RankerModel, raw_scores
 from ranking.optimizer import RankerOptimizer, make_optimizer
-from ranking.spec import SideRows, learn_spec
+from ranking.spec import FeatureSpec, SideRows, learn_spec
+from ranking.states import EntityStates
 
 #: Rows that go through the model at once while it is trained. What is kept of them until they have
 #: gone back is to stay in the processor's caches, and to be memory that is there already.
@@ -49,12 +51,7 @@ def train(examples: Examples, config: RankerConfig) -> Generator[Progress, None,
     calibrated VALID log loss is kept.
     """
     rows = examples.rows[Span.TRAIN]
-    spec = learn_spec(
-        SideRows(states=rows.heads, type=examples.head_type, kinds=examples.head_kinds),
-        SideRows(states=rows.tails, type=examples.tail_type, kinds=examples.tail_kinds),
-        rows.labels,
-        config.features,
-    )
+    spec = _spec(examples, config)
     head_ids, tail_ids = (
         Placement(rank_by_frequency(states.ids, config.ids), config.ids.buckets)
         for states in (rows.heads, rows.tails)
@@ -66,6 +63,7 @@ def train(examples: Examples, config: RankerConfig) -> Generator[Progress, None,
     )
     shape = _shape(encoder, head_ids, tail_ids, examples)
     model = _fresh(shape, config, examples, encoder)
+    model.begin_rows(_first_vectors(head_ids, rows.heads), _first_vectors(tail_ids, rows.tails))
     model.learn_match_scale(batch)
     optimizer = make_optimizer(model, config)
     labels = torch.from_numpy(rows.labels.astype(np.float32))
@@ -97,8 +95,21 @@ def train(examples: Examples, config: RankerConfig) -> Generator[Progress, None,
         calibration=platt,
         config=config,
         relations=examples.maps.names,
+        others=examples.maps.other_names if model.arm.attends else (),
         trace=tuple(progress._asdict() for progress in trace),
     )
+
+
+def _spec(examples: Examples, config: RankerConfig) -> FeatureSpec:
+    """What is learned of TRAIN; only an arm that attends reads what tails lead to."""
+    rows = examples.rows[Span.TRAIN]
+    spec = learn_spec(
+        SideRows(states=rows.heads, type=examples.head_type, kinds=examples.head_kinds),
+        SideRows(states=rows.tails, type=examples.tail_type, kinds=examples.tail_kinds),
+        rows.labels,
+        config.features,
+    )
+    return spec if ARMS[config.arm].attends else replace(spec, around=())
 
 
 def _fresh(
@@ -110,6 +121,19 @@ def _fresh(
     with torch.no_grad():
         model.codes.weight[encoder.blank_codes] = 0.0
     return model
+
+
+def _first_vectors(ids: Placement, states: EntityStates) -> Float32[Tensor, "m d"]:
+    """The vectors of the ids with a row of their own, as they were in their first TRAIN row.
+
+    A later row's fold-in knows outcomes that earlier rows are to guess. Zero where none is known.
+    """
+    last = len(states) - 1
+    # Of equal names the one that is written last stays.
+    first = dict(zip(states.ids[::-1].tolist(), range(last, -1, -1), strict=True))
+    chosen = np.array([first[name] for name in ids.exclusive], dtype=np.int64)
+    vectors = np.where(states.known[chosen, None], states.vectors[chosen], np.float32(0))
+    return torch.from_numpy(vectors)
 
 
 def train_step(
@@ -181,6 +205,9 @@ def _shape(
         vector=vector,
         projected=projected,
         relations=relations,
+        head_own=len(head_ids.exclusive),
+        tail_own=len(tail_ids.exclusive),
+        around=len(encoder.spec.around),
     )
 
 

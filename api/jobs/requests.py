@@ -53,6 +53,18 @@ AsOf = Annotated[
     | Annotated[str, Field(pattern=DIGEST.pattern)],
     WrapValidator(_in_one_sentence),
 ]
+#: The names in `ranking/config.py::ARMS`, as types can read them; a test keeps both alike.
+ArmName = Literal[
+    "none",
+    "frozen",
+    "initial",
+    "both",
+    "attention",
+    "attention_vectors",
+    "attention_maps",
+    "attention_all",
+    "attention_swapped",
+]
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 
 
@@ -72,13 +84,13 @@ class RetrainRequest(BaseModel):
         description="Share of the exposures in each span: graph, train, valid, test. The default "
         "keeps 60 % for learning; three quarters of it go to the graph.",
     )
-    arms: Annotated[
-        tuple[Literal["none", "frozen", "attention"], ...], Field(min_length=1, max_length=3)
-    ] = Field(
+    arms: Annotated[tuple[ArmName, ...], Field(min_length=1, max_length=9)] = Field(
         default=("none", "frozen", "attention"),
-        description="Rankers to train: without KGE, with frozen KGE, with attention-fine-tuned "
-        "KGE. The best on the valid span is the candidate, which the gate compares with what is "
-        "live.",
+        description="Rankers to train, by how the KGE enters: not at all (`none`), as frozen "
+        "fields (`frozen`), as what ID rows begin at (`initial`), both, by attention over frozen "
+        "tokens (`attention`), or with vectors, maps or all of these trained, or the sides "
+        "swapped. The best on the valid span is the candidate, which the gate compares with "
+        "what is live.",
     )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(
         default=0, description="Seed of every random choice."

@@ -4,12 +4,13 @@ from time import time
 from typing import Annotated, Literal
 from uuid import uuid4
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, Header, Query
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from api.answers import Answerer, Scores
+from api.answers import Answerer, Scored, Scores
 from api.deps import ServicesOf
 from api.live import Trio
+from api.reasons import MOST_EXPLAINED, Reason
 from graphsvc.answers import Answer, Item
 from graphsvc.events import EntityRef
 from graphsvc.ids import ID_PATTERN, MAX_ID_LENGTH, EntityId
@@ -29,7 +30,10 @@ class ScoreRequest(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={
-            "example": {"head": {"type": "user", "id": "u1"}, "candidates": ["a1", "a2"]}
+            "examples": [
+                {"head": {"type": "user", "id": "u1"}, "candidates": ["a1", "a2"]},
+                {"head": {"type": "user", "id": "u1"}, "candidates": ["a1"], "explain": True},
+            ]
         },
     )
 
@@ -39,6 +43,53 @@ class ScoreRequest(BaseModel):
         default=None,
         pattern=_REQUEST_ID,
         description="your own name for this request, new each time; by default one is made",
+    )
+    explain: bool = Field(
+        default=False,
+        description="say why each candidate got its score; then at most "
+        f"{MOST_EXPLAINED} candidates",
+    )
+
+
+class TokenOut(BaseModel):
+    """A token of the embedding that ID rows attend to, and the share that it got of both."""
+
+    token: str = Field(
+        examples=["ad->product"],
+        description="a type: that entity's vector; a relation: where the head looks for its tails; "
+        "`a->b`: what the candidate leads to",
+    )
+    head: float = Field(examples=[0.31], description="of the attention of the head's row, 0 to 1")
+    tail: float = Field(examples=[0.12], description="of the attention of the candidate's row")
+
+
+class FieldOut(BaseModel):
+    """What one field adds to a score."""
+
+    field: str = Field(
+        examples=["user.counters"],
+        description="type and attribute; `id`: what was learned of this very id; `counters`: how "
+        "often shown, how often with outcome; `vector`: the embedding; `a->b`: as in tokens",
+    )
+    change: float = Field(
+        examples=[0.42],
+        description="by how much the logit would be lower if the field were blank; below 0 it "
+        "would be higher",
+    )
+
+
+class WhyOut(BaseModel):
+    """Why a candidate got its score."""
+
+    tokens: list[TokenOut] = Field(description="heaviest first; none without attention")
+    fields: list[FieldOut] = Field(description="the strongest five")
+    without_offsite: float = Field(
+        examples=[0.37],
+        description="the score if the head opted out: folded in from onsite outcomes, and nothing "
+        "used that was learned about this very id",
+    )
+    without_kge: float = Field(
+        examples=[0.21], description="the score if no vector of head and candidate were known"
     )
 
 
@@ -52,6 +103,7 @@ class ScoreOut(BaseModel):
         examples=[False], description="its vector is folded in from the edges it has now"
     )
     edges: int = Field(examples=[0], description="edges that a cold candidate was folded in from")
+    why: WhyOut | None = Field(default=None, description="where `explain` asked for it")
 
 
 class LeftOutOut(BaseModel):
@@ -90,19 +142,17 @@ def post_score(
     x_request_id: Annotated[
         str | None, Header(pattern=_REQUEST_ID, description="the same as `request_id`")
     ] = None,
+    explain: Annotated[bool, Query(description="the same as `explain` in the body")] = False,
 ) -> ScoresOut:
     trio = services.live.trio()
     answerer = Answerer(services.database, services.schema, services.settings.foldin_edges)
     head = EntityId(body.head.type, body.head.id)
-    found = answerer.score(trio, head, body.candidates)
+    found = answerer.score(trio, head, body.candidates, explain=explain or body.explain)
     request_id = body.request_id or x_request_id or uuid4().hex
     services.answers.put(_kept(request_id, trio, head, found))
     return ScoresOut(
         request_id=request_id,
-        scores=[
-            ScoreOut(id=s.id, score=s.score, known=s.known, cold=s.cold, edges=s.edges)
-            for s in found.items
-        ],
+        scores=[_shown(one) for one in found.items],
         left_out=[
             LeftOutOut(id=one.id, reason=one.reason, merged_into=one.merged_into)
             for one in found.left_out
@@ -111,6 +161,26 @@ def post_score(
         folded_edges=found.head.edges,
         merged_into=None if found.head.entity == head else found.head.entity.id,
         **trio.versions,
+    )
+
+
+def _shown(one: Scored) -> ScoreOut:
+    return ScoreOut(
+        id=one.id,
+        score=one.score,
+        known=one.known,
+        cold=one.cold,
+        edges=one.edges,
+        why=None if one.why is None else _why(one.why),
+    )
+
+
+def _why(reason: Reason) -> WhyOut:
+    return WhyOut(
+        tokens=[TokenOut(**token._asdict()) for token in reason.tokens],
+        fields=[FieldOut(**field._asdict()) for field in reason.fields],
+        without_offsite=reason.without_offsite,
+        without_kge=reason.without_kge,
     )
 
 

@@ -2,7 +2,7 @@
 
 import re
 from time import time
-from typing import Any
+from typing import Any, get_args
 from unittest.mock import Mock
 
 import httpx
@@ -10,8 +10,14 @@ import pytest
 from running import free_port
 
 from api.jobs.queue import JobQueue
+from api.jobs.requests import ArmName
 from graphsvc import progress
 from graphsvc.db import Database
+from ranking.config import ARMS
+
+
+def test_every_arm_of_the_ladder_may_be_asked_for() -> None:
+    assert get_args(ArmName) == tuple(ARMS)
 
 
 def test_an_identical_request_that_waits_is_the_same_job(http: httpx.Client) -> None:

@@ -62,3 +62,36 @@ def test_a_head_of_the_wrong_type_is_refused(http: httpx.Client, problem) -> Non
     refused = problem(http.post("/v1/score", json=body), 422)
     assert "user" in refused["detail"]
     assert "film" in refused["detail"]
+
+
+@pytest.mark.parametrize("way", ["body", "query"])
+def test_reasons_are_told_where_they_are_asked_for(http: httpx.Client, way: str) -> None:
+    plain = ask(http, "u2", ["d3", "c1"])
+    assert [item["why"] for item in plain["scores"]] == [None, None]
+    body = {"head": {"type": "user", "id": "u2"}, "candidates": ["d3", "c1"]}
+    if way == "body":
+        answer = http.post("/v1/score", json={**body, "explain": True})
+    else:
+        answer = http.post("/v1/score", params={"explain": True}, json=body)
+    found = answer.json()["scores"]
+    assert [item["score"] for item in found] == pytest.approx(
+        [item["score"] for item in plain["scores"]], abs=1e-6
+    )
+    drama, comedy = (item["why"] for item in found)
+    assert len(drama["fields"]) == 5
+    # The pair tells, and the ranker has no other field that knows of it: u2 likes drama.
+    changes = [{one["field"]: one["change"] for one in why["fields"]} for why in (drama, comedy)]
+    assert max(changes[0].values()) > 0
+    assert min(changes[1].values()) < 0
+    for why in (drama, comedy):
+        assert why["tokens"] == [], "a frozen ranker attends to nothing"
+        assert 0 < why["without_offsite"] < 1
+        assert 0 < why["without_kge"] < 1
+
+
+def test_fifty_are_explained_at_most(http: httpx.Client, problem) -> None:
+    body = {"head": {"type": "user", "id": "u1"}, "candidates": ["d1"] * 51}
+    assert http.post("/v1/score", json=body).status_code == 200
+    refused = problem(http.post("/v1/score", json={**body, "explain": True}), 422)
+    assert refused["errors"][0]["field"] == "candidates"
+    assert "at most 50" in refused["detail"]

@@ -177,3 +177,30 @@ def test_states_come_in_the_order_asked_for(database: Database) -> None:
     assert rows.counters["click"].tolist() == [1, 0, 2, 1, 0]
     assert rows.counters["impression"].dtype == np.int64
     assert nothing.found.shape == (0,)
+
+
+def test_where_structure_leads(database: Database) -> None:
+    post(
+        database,
+        ("ad_of_product", "a1", "p1", 1),
+        ("ad_of_product", "a1", "p2", 2),
+        ("ad_of_advertiser", "a1", "x", 1),
+        ("ad_of_product", "a2", "p2", 1),
+        ("ad_of_campaign", "a2", "c", 1),
+        ("click", "u1", "a1", 1),
+    )
+    wanted = ["ad_of_product", "ad_of_advertiser"]
+    with database.reading() as connection:
+        rows = graph.states(connection, "ad", ["a1", "a2", "?"], attributes=[], events=[])
+        first, second, missing = rows.keys.tolist()
+        found = graph.led_to(connection, [second, first], wanted, most=10)
+        assert sorted((key, str(other)) for key, other in found) == sorted(
+            [
+                *((first, name) for name in ("advertiser/x", "product/p1", "product/p2")),
+                (second, "product/p2"),
+            ]
+        )
+        assert len(graph.led_to(connection, [first, second], wanted, most=2)) == 2
+        assert missing == 0
+        assert graph.led_to(connection, [first], [], most=10) == []
+        assert graph.led_to(connection, [], wanted, most=10) == []

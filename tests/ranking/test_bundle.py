@@ -1,25 +1,31 @@
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
 
+from graphsvc.artifact import Recipe
 from graphsvc.errors import ArtifactDamaged, ArtifactMissing
 from graphsvc.snapshot import RelationInfo, Span
 from kge.arrays import BundleArrays
 from kge.bundle import seal_bundle
 from ranking.bundle import config_of, open_ranker, seal_ranker
 from ranking.config import (
+    ARMS,
     CrossingConfig,
     FeatureConfig,
     IdTableConfig,
     RankerConfig,
     TrainingConfig,
 )
-from ranking.errors import FrameMismatch, StatesMismatch
+from ranking.errors import FrameMismatch, RankerFormat, StatesMismatch
 from ranking.examples import build_examples
 from ranking.features import Encoder
 from ranking.model import raw_scores
 from ranking.train import train
+
+#: Sizes that rankers of format 1 do not name.
+NEW_SIZES = {"head_own", "tail_own", "around"}
 
 SMALL = RankerConfig(
     ids=IdTableConfig(dim=4, min_rows=20, buckets=8),
@@ -62,7 +68,7 @@ def ranker(leaning, examples, seal):
     return open_ranker(leaning.store, sealed.digest, leaning.bundle)
 
 
-@pytest.mark.parametrize("arm", ["none", "frozen", "attention"])
+@pytest.mark.parametrize("arm", ARMS)
 def test_training_and_serving_give_the_same_logit(leaning, examples, seal, arm):
     trained = run(train(examples, dataclasses.replace(SMALL, arm=arm)))
     rows = examples.rows[Span.TRAIN]
@@ -218,3 +224,35 @@ def test_a_family_whose_stack_has_another_width_is_sealed_and_opened(leaning, ex
         ranker.logits(rows.heads, rows.tails),
         raw_scores(trained.model, ranker.encoder.encode(rows.heads, rows.tails)),
     )
+
+
+def test_a_ranker_of_the_former_format_opens(leaning, ranker):
+    """It knows of no tokens of what tails lead to; one of an unknown format is refused by name."""
+    store, artifact = leaning.store, ranker.artifact
+    rows = build_examples(leaning.snapshot, leaning.bundle).rows[Span.TEST]
+
+    def resealed(**changes):
+        payload = {**artifact.payload, **changes}
+        recipe = Recipe(
+            kind="ranker",
+            parents=artifact.parents,
+            dials=artifact.dials,
+            payload=payload,
+            metrics={},
+        )
+        with store.draft() as folder:
+            for name in ("weights.safetensors", "ids.json"):
+                shutil.copy(artifact.path / name, folder / name)
+            return store.seal(folder, recipe).digest
+
+    shape = {k: v for k, v in artifact.payload["shape"].items() if k not in NEW_SIZES}
+    spec = {k: v for k, v in artifact.payload["spec"].items() if k != "around"}
+    former = resealed(ranker_format=1, shape=shape, spec=spec)
+    opened = open_ranker(store, former, leaning.bundle)
+    np.testing.assert_array_equal(
+        opened.score(rows.heads, rows.tails), ranker.score(rows.heads, rows.tails)
+    )
+    with pytest.raises(RankerFormat, match=r"ranker_format 9, this version reads 1, 2"):
+        open_ranker(store, resealed(ranker_format=9), leaning.bundle)
+    with pytest.raises(RankerFormat, match=r"has arm 'odd', this version reads none, frozen"):
+        open_ranker(store, resealed(arm="odd"), leaning.bundle)

@@ -15,12 +15,13 @@ from ranking.errors import ConfigError
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: RankerConfig(arm="both"), "arm should be one of none, frozen, attention"),
+        (lambda: RankerConfig(arm="all"), "arm should be one of none, frozen, initial, both, att"),
         (lambda: RankerConfig(dropout=1.0), "dropout should be at least 0 and below 1"),
         (lambda: RankerConfig(seed=-1), "seed should be at least 0, received -1"),
         (lambda: FeatureConfig(tail_smoothing=0.0), "tail_smoothing should be above 0"),
         (lambda: IdTableConfig(buckets=0), "buckets should be a whole number of at least 1"),
         (lambda: CrossingConfig(kind="wide"), r"kind should be one of ml_dcn, .*, received 'wide'"),
+        (lambda: IdTableConfig(kge_scale=0.0), "kge_scale should be above 0, received 0.0"),
         (lambda: CrossingConfig(rank_share=1.5), "rank_share should be above 0 and at most 1"),
         (
             lambda: CrossingConfig(hidden_share=17.0),

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 
@@ -11,6 +12,7 @@ from ranking.errors import StatesMismatch
 from ranking.features import PADDING, Encoder
 from ranking.idtables.placement import Placement
 from ranking.spec import FeatureSpec, SideRows, as_number, centered_rate, learn_spec
+from ranking.states import Around
 
 USER_KINDS = {"job": "category", "age": "number"}
 FILM_KINDS = {"tags": "list", "title": "text"}
@@ -144,7 +146,7 @@ def test_heads_have_to_fit_tails(encoder, states):
 
 def test_no_tails_give_no_rows(encoder, states):
     batch = encoder.encode(states(["a"]), states([]))
-    assert [len(column) for column in batch] == [0] * 9
+    assert [len(column) for column in batch] == [0] * 12
 
 
 JOBS = ["cook", None, "monk", "cook", "spy", None, "spy"]
@@ -202,3 +204,35 @@ def test_values_told_once_are_learned_as_row_by_row(states):
     assert spec.tail.lists == {"tags": ("new", "odd")}
     # 30, 30, 20, 30: mean 27.5.
     assert spec.head.numbers["age"][0] == 27.5
+
+
+def test_who_is_without_a_name_and_what_tails_lead_to(spec, states):
+    known = dataclasses.replace(spec, around=("shop", "brand"))
+    encoder = Encoder(known, Placement(("a",), 4), Placement(("x",), 4))
+    shops = Around(np.array([[1, 2, 3, 4], [9, 9, 9, 9]], np.float32), np.array([True, False]))
+    heads = dataclasses.replace(states(["a"]), nameless=np.array([True]))
+    tails = dataclasses.replace(states(["x", "y"]), around={"shop": shops, "mall": shops})
+    batch = encoder.encode(heads, tails)
+    assert batch.named.tolist() == [[0, 1], [0, 1]]
+    # Of brands nobody has said anything, of malls training knew nothing.
+    assert batch.around.tolist() == [[[1, 2, 3, 4], [0] * 4], [[0] * 4, [0] * 4]]
+    assert batch.around_known.tolist() == [[1, 0], [0, 0]]
+    assert tails.take(np.array([1, 0])).around["shop"].known.tolist() == [False, True]
+    short = Around(shops.vectors[:1], shops.known[:1])
+    with pytest.raises(StatesMismatch, match=r"'around\.shop': 1"):
+        dataclasses.replace(tails, around={"shop": short})
+
+
+def test_training_reads_around_only_what_it_knows_a_vector_of(states):
+    """A type whose entities lie nowhere in TRAIN gets no token."""
+    nowhere = Around(np.zeros((2, 4), np.float32), np.zeros(2, bool))
+    here = Around(np.ones((2, 4), np.float32), np.array([False, True]))
+    tails = dataclasses.replace(states(["x", "y"]), around={"mall": nowhere, "shop": here})
+    learned = learn_spec(
+        SideRows(states=states(["a", "b"]), type="user", kinds={}),
+        SideRows(states=tails, type="film", kinds={}),
+        np.array([1, 0], dtype=np.int8),
+        FeatureConfig(),
+    )
+    assert learned.around == ("shop",)
+    assert FeatureSpec.of_json(json.loads(json.dumps(learned.as_json()))) == learned

@@ -25,14 +25,15 @@ CONFIG = RankerConfig(
 )
 
 
-def model_of(*, heads, tails=8, codes=12):
+def model_of(*, heads, tails=8, codes=12, config=CONFIG):
     shape = ModelShape(
         head_rows=heads, tail_rows=tails, codes=codes, categories=2, lists=1, dense=6,
         vector=2, projected=2, relations=1,
     )  # fmt: skip
     square = np.ones((1, 2, 2), np.float32)
     torch.manual_seed(0)
-    return RankerModel(shape, CONFIG, KgeMaps(("r",), square, square, np.zeros((1, 2), np.float32)))
+    maps = KgeMaps(("r",), square, square, np.zeros((1, 2), np.float32))
+    return RankerModel(shape, config, maps)
 
 
 def batches(count, *, heads, seed=0):
@@ -57,6 +58,9 @@ def batches(count, *, heads, seed=0):
                 head_vector=real(2, 2),
                 tail_vector=real(2, 2),
                 known=torch.ones(2, 2),
+                named=torch.ones(2, 2),
+                around=torch.zeros(2, 0, 2),
+                around_known=torch.zeros(2, 0),
             ),
             whole(2, 2).to(torch.float32),
         )
@@ -80,6 +84,23 @@ def test_large_tables_are_moved_by_row_at_their_own_rates_and_all_others_as_a_wh
     left = {id(p) for p in model.parameters()} - set(moved)
     assert left == {id(model.head_table.weight), id(model.codes.weight)}
     assert len(moved) == len(set(moved))
+
+
+def test_what_moves_vectors_of_the_embedding_is_an_id_table_too():
+    config = dataclasses.replace(CONFIG, arm="attention_vectors")
+    model = model_of(heads=33, config=config)
+    made = make_optimizer(model, config)
+    moved = model.tokens.head_shift
+    assert set(made.tables) == {model.head_table, moved}
+    assert (moved.mover.rate, moved.mover.decay) == (pytest.approx(2.5e-3), 0.0)
+    slow = {id(weight) for weight in made.whole.param_groups[0]["params"]}
+    assert slow == {id(model.tail_table.weight), id(model.tokens.tail_shift.weight)}
+    [(batch, labels)] = batches(1, heads=33)
+    for _ in range(3):
+        train_step(model, made, batch, labels)
+    made.settle()
+    with torch.no_grad():
+        assert model.tokens.head_shift.weight.abs().sum() > 0
 
 
 def test_a_frozen_table_is_moved_by_nobody():

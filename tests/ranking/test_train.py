@@ -7,6 +7,7 @@ import torch
 from graphsvc.snapshot import Span
 from ranking import optimizer
 from ranking.config import (
+    ARMS,
     CrossingConfig,
     FeatureConfig,
     IdTableConfig,
@@ -74,7 +75,7 @@ def test_finds_the_interaction_that_means_cannot_see(examples):
     assert test_auc_of(trained, test) > 0.95
 
 
-@pytest.mark.parametrize("arm", ["frozen", "attention"])
+@pytest.mark.parametrize("arm", ["frozen", "initial", "attention", "attention_swapped"])
 @pytest.mark.parametrize("match", [True, False])
 def test_finds_it_in_the_vectors_where_there_are_no_attributes(examples, arm, match):
     bare = without_attributes(examples)
@@ -189,8 +190,11 @@ def test_training_starts_where_counting_is():
         head_vector=torch.randn(2, 4),
         tail_vector=torch.randn(2, 4),
         known=torch.ones(2, 2),
+        named=torch.ones(2, 2),
+        around=torch.zeros(2, 0, 4),
+        around_known=torch.zeros(2, 0),
     )
-    for arm in ("none", "frozen", "attention"):
+    for arm in ARMS:
         model = RankerModel(shape, RankerConfig(arm=arm), maps).eval()
         bias = float(model.last.bias.detach())
         found = model(batch).detach() - bias

@@ -1,0 +1,221 @@
+"""An opt-out leaves the score that the explanation had called `without_offsite`, to 1e-6."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from time import time
+from typing import Any
+
+import numpy as np
+import pytest
+from running import SMALL
+
+from api.answers import Answerer, Scored
+from api.jobs import steps
+from api.jobs.embedding import embed
+from api.jobs.promotion import promote
+from api.jobs.requests import RetrainRequest
+from api.jobs.steps import Workshop, open_workshop
+from api.live import Live, Trio
+from api.onsite import onsite_edges, onsite_states
+from api.settings import Settings
+from api.setup import prepare
+from graphsvc.folding import FoldEdge
+from graphsvc.ids import EntityId
+from graphsvc.ingest import Rules, ingest
+from graphsvc.schema import load_schema, parse_schema, to_document
+from ranking.bundle import EntityStates
+
+ADS = load_schema("ads")
+#: By the real clock, since edges have windows.
+NOW = int(time())
+START = NOW - 20 * 86_400
+USERS, ITEMS, STEPS = 24, 12, 30
+CANDIDATES = [f"a{n}" for n in range(ITEMS)]
+
+
+def event(name: str, number: int, time_: int, actor: str, target: str) -> dict[str, Any]:
+    declared = ADS.events[name]
+    return {
+        "event_id": f"{name}-{number}",
+        "event_name": name,
+        "event_time": time_,
+        "action_source": declared.source,
+        "actor": {"type": declared.head, "id": actor},
+        "object": {"type": declared.tail, "id": target},
+        "consent": True,
+    }
+
+
+def log() -> list[dict[str, Any]]:
+    """Even users click even ads and buy what these lead to; an ad leads to one product."""
+    made = [event("ad_of_product", n, START, f"a{n}", f"p{n}") for n in range(ITEMS)]
+    made += [event("ad_of_advertiser", n, START, f"a{n}", f"x{n % 2}") for n in range(ITEMS)]
+    for step in range(STEPS):
+        for user in range(USERS):
+            number, at = step * USERS + user, START + 7200 * (1 + step) + user
+            ad = (step * 5 + user * 3 + step // 2) % ITEMS
+            made.append(event("impression", number, at, f"u{user}", f"a{ad}"))
+            if ad % 2 == user % 2:
+                made.append(event("click", number, at + 5, f"u{user}", f"a{ad}"))
+            if step % 3 == 0:
+                product = f"p{(2 * step + user) % ITEMS}"
+                made.append(event("add_to_cart", number, at + 60, f"u{user}", product))
+    return made
+
+
+class Shop:
+    """A trained service without a server: what is live, and who answers."""
+
+    def __init__(self, folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            dials = {
+                **SMALL,
+                "GRAPHSVC_SCHEMA": "ads",
+                "GRAPHSVC_RANKER__IDS__MIN_ROWS": "1",
+                "GRAPHSVC_RANKER__TRAINING__TABLE_SHARE": "1.0",
+                "GRAPHSVC_RANKER__TRAINING__LEARNING_RATE": "0.01",
+            }
+            for name, value in dials.items():
+                patch.setenv(name, value)
+            settings = Settings(data_dir=folder, database_url="")
+        prepare(settings)
+        self.work: Workshop = open_workshop(settings)
+        self.schema = self.work.schema
+        self.post(log())
+        snapshot = steps.snapshot(self.work, RetrainRequest(), _silent)
+        bundle = embed(self.work, snapshot, seed=1, tick=_silent)
+        steps.index(self.work, bundle, _silent)
+        self.rankers = {
+            arm: steps.rank(self.work, (snapshot, bundle), arm=arm, seed=1, tick=_silent)
+            for arm in ("attention", "both")
+        }
+        self.answerer = Answerer(self.work.database, self.schema, 200)
+
+    def post(self, events: list[dict[str, Any]]) -> None:
+        with self.work.database.transaction() as connection:
+            verdicts = ingest(connection, self.schema, events, now=NOW, rules=Rules(backfill=True))
+        assert {verdict.status for verdict in verdicts} == {"accepted"}
+
+    def live(self, arm: str) -> Trio:
+        promote(self.work.database, self.rankers[arm], reason="test")
+        live = Live(database=self.work.database, store=self.work.store, schema=lambda: self.schema)
+        live.refresh()
+        return live.trio()
+
+    def scores(self, trio: Trio, user: str, *, explain: bool = False) -> dict[str, Scored]:
+        found = self.answerer.score(trio, EntityId("user", user), CANDIDATES, explain=explain)
+        return {one.id: one for one in found.items}
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    made = Shop(tmp_path_factory.mktemp("shop") / "data")
+    yield made
+    made.work.database.dispose()
+
+
+@pytest.mark.parametrize(("arm", "user"), [("attention", "u3"), ("both", "u4")])
+def test_an_opt_out_takes_the_path_that_the_explanation_took(
+    shop: Shop, arm: str, user: str
+) -> None:
+    trio = shop.live(arm)
+    before = shop.scores(trio, user, explain=True)
+    moved = [abs(one.score - one.why.without_offsite) for one in before.values()]
+    assert max(moved) > 1e-4, "what was learned offsite, and of the id, should show"
+    opt_out = {
+        "event_id": f"out-{user}",
+        "event_name": "opt_out",
+        "event_time": NOW - 10,
+        "action_source": "onsite",
+        "actor": {"type": "user", "id": user},
+    }
+    shop.post([opt_out])
+    after = shop.scores(trio, user, explain=True)
+    for id_, one in after.items():
+        assert one.score == pytest.approx(before[id_].why.without_offsite, abs=1e-6)
+        assert one.why.without_offsite == pytest.approx(one.score, abs=1e-6)
+    # A trio that is loaded later says the same.
+    again = shop.scores(shop.live(arm), user)
+    for id_, one in again.items():
+        assert one.score == pytest.approx(after[id_].score, abs=1e-6)
+
+
+def test_somebody_whom_training_never_saw_takes_it_too(shop: Shop) -> None:
+    """Their ID rows are shared ones, and these are left out as well."""
+    trio = shop.live("attention")
+    shop.post([event("click", 90_000 + n, NOW - 500 + n, "newcomer", f"a{n}") for n in (0, 2)])
+    shop.post([event("add_to_cart", 90_001, NOW - 400, "newcomer", "p4")])
+    before = shop.scores(trio, "newcomer", explain=True)
+    said = {"event_id": "out-newcomer", "event_name": "opt_out", "event_time": NOW - 10}
+    shop.post([{**said, "action_source": "onsite", "actor": {"type": "user", "id": "newcomer"}}])
+    for id_, one in shop.scores(trio, "newcomer").items():
+        assert one.score == pytest.approx(before[id_].why.without_offsite, abs=1e-6)
+
+
+def test_a_reason_names_what_the_ad_leads_to(shop: Shop) -> None:
+    found = shop.scores(shop.live("attention"), "u5", explain=True)
+    for one in found.values():
+        tokens = {token.token: token for token in one.why.tokens}
+        assert {"user", "ad", "click", "add_to_cart"} <= set(tokens)
+        assert {"ad->product", "ad->advertiser"} <= set(tokens)
+        for side in ("head", "tail"):
+            shares = [getattr(token, side) for token in tokens.values()]
+            assert sum(shares) == pytest.approx(1.0, abs=1e-5)
+        sizes = [abs(field.change) for field in one.why.fields]
+        assert len(sizes) == 5
+        assert sizes == sorted(sizes, reverse=True)
+        assert 0 < one.why.without_kge < 1
+    plain = shop.scores(shop.live("attention"), "u5")
+    assert all(one.why is None for one in plain.values())
+    assert {id_: one.score for id_, one in plain.items()} == pytest.approx(
+        {id_: one.score for id_, one in found.items()}, abs=1e-6
+    )
+    both = shop.scores(shop.live("both"), "u5", explain=True)
+    assert all(one.why.tokens == [] for one in both.values())
+
+
+def test_serving_leads_where_training_led(shop: Shop) -> None:
+    """The mean vectors that a request is scored with are those of the training rows."""
+    trio = shop.live("attention")
+    rows = shop.work.examples(trio.ranker.snapshot_digest, trio.bundle.digest).rows
+    tails = next(iter(rows.values())).tails
+    assert set(tails.around) >= {"product", "advertiser"}
+    with shop.work.database.reading() as connection:
+        known = shop.answerer._rows(connection, "ad", tails.ids.tolist(), ())
+        served = shop.answerer._around(trio, connection, known)
+    for type_, found in served.items():
+        assert tails.around[type_].known.all()
+        np.testing.assert_array_equal(found.known, tails.around[type_].known)
+        np.testing.assert_allclose(found.vectors, tails.around[type_].vectors, atol=1e-6)
+
+
+def test_edges_and_counters_of_offsite_events_are_left_out() -> None:
+    """Where the outcome itself is offsite, nothing of it is left."""
+    product = EntityId("product", "p1")
+    edges = [
+        FoldEdge(relation, product, False, 1.0, 1)
+        for relation in ("click", "add_to_cart", "not_declared", "ad_of_product")
+    ]
+    kept = [edge.relation for edge in onsite_edges(ADS, edges)]
+    assert kept == ["click", "ad_of_product"]
+    document = to_document(ADS)
+    document["observations"]["offer"] = {"head": "user", "tail": "product", "source": "onsite"}
+    document["label"] = {"exposure": "offer", "outcome": "checkout"}
+    states = EntityStates(
+        ids=np.array(["u"], dtype=object),
+        vectors=np.zeros((1, 2), np.float32),
+        known=np.ones(1, bool),
+        attributes={},
+        exposures=np.array([7]),
+        outcomes=np.array([3]),
+    )
+    offsite = onsite_states(parse_schema(document), states)
+    assert (offsite.exposures.tolist(), offsite.outcomes.tolist()) == ([7], [0])
+    onsite = onsite_states(ADS, states)
+    assert (onsite.exposures.tolist(), onsite.outcomes.tolist()) == ([7], [3])
+    assert onsite.nameless is not None
+    assert onsite.nameless.all()
+
+
+def _silent(_done: int, _total: int, _note: str) -> None:
+    return None
