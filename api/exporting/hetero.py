@@ -58,7 +58,7 @@ def load_heterodata(folder: Path | str) -> "HeteroData":
     Nodes have `num_nodes`, `ids` (list) and `retired` (bool). Edges have `edge_index` (int64),
     `edge_weight` (float32) and `time` (int64, the newest event's, seconds since 1970). The
     outcome's edges also have what is to be guessed: `edge_label_index`, `edge_label` (0 or 1),
-    `edge_label_time` and `edge_label_span` (0 graph, 1 train, 2 valid, 3 test). Raises `Invalid`.
+    `edge_label_time` and `edge_label_span` (0 graph, 1 train, 2 valid, 3 calibrate, 4 test). Raises `Invalid`.
     """
     import torch
     from safetensors.torch import load_file
