@@ -98,13 +98,16 @@ def _deeds(work: Export, names: Iterable[str]) -> Deeds:
     log = events.c
     found: list[Deeds] = []
     for name in names:
+        kind = work.schema.events[name]
         query = select(log.actor, log.object, log.event_time).where(
             log.event_name == name, log.seq <= work.seq
         )
         for block in columns_of(work.connection, query):
             head, tail = (work.row_of[keys].astype(np.int64) for keys in block[:2].astype(np.int64))
             deeds = Deeds(head, tail, block[2].astype(np.int64))
-            found.append(deeds if work.schema.events[name].directed else deeds.turned_too())
+            if not kind.self_loops:
+                deeds = deeds.take(head != tail)
+            found.append(deeds if kind.directed else deeds.turned_too())
     none = np.empty(0, np.int64)
     columns = zip(Deeds(none, none, none), *found, strict=True)
     return Deeds(*(np.concatenate(column) for column in columns))

@@ -250,7 +250,7 @@ def test_facets_of_no_relation_are_refused_before_a_job_is_made(run) -> None:
 def test_a_retrain_may_be_asked_all_that_it_may_over_rest(run, trained) -> None:
     body = {
         "split": "per_user_time",
-        "shares": [0.4, 0.2, 0.2, 0.2],
+        "shares": [0.4, 0.2, 0.1, 0.1, 0.2],
         "arms": ["none", "frozen"],
         "seed": 11,
         "promote": False,
@@ -260,7 +260,7 @@ def test_a_retrain_may_be_asked_all_that_it_may_over_rest(run, trained) -> None:
     }
     assert set(body) == set(RetrainRequest.model_fields), "an option for each"
     spelt = [
-        *("--split", "per_user_time", "--shares", "0.4,0.2,0.2,0.2", "--arms", "none,frozen"),
+        *("--split", "per_user_time", "--shares", "0.4,0.2,0.1,0.1,0.2", "--arms", "none,frozen"),
         *("--seed", "11", "--no-promote", "--as-of", trained.snapshot, "--allow-leaks"),
     ]
     code, out, errors = run("retrain", *spelt, "--json")

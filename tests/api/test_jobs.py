@@ -153,8 +153,8 @@ def test_a_moment_that_no_job_could_use_is_refused_at_once(http, trained, proble
     ("body", "field"),
     [
         ({"split": "by_chance"}, "body.split"),
-        ({"shares": [0.5, 0.5, 0.5, 0.5]}, "body"),
-        ({"shares": [1, 0, 0, 0]}, "body.shares.0"),
+        ({"shares": [0.5, 0.5, 0.5, 0.5, 0.5]}, "body"),
+        ({"shares": [1, 0, 0, 0, 0]}, "body.shares.0"),
         ({"arms": []}, "body.arms"),
         ({"arms": ["none", "none"]}, "body"),
         ({"arms": ["magic"]}, "body.arms.0"),
@@ -170,7 +170,7 @@ def test_a_wrong_request_names_its_field(http, problem, body: dict, field: str) 
 @pytest.mark.parametrize(
     ("body", "received"),
     [
-        ({"shares": [0.5, 0.5, 0.5, 0.5]}, "[0.5, 0.5, 0.5, 0.5]"),
+        ({"shares": [0.5, 0.5, 0.5, 0.5, 0.5]}, "[0.5, 0.5, 0.5, 0.5, 0.5]"),
         ({"arms": ["none", "none"]}, '["none", "none"]'),
     ],
 )

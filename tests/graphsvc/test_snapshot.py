@@ -37,6 +37,7 @@ INTERACTIONS = {
     "span": [Span.TRAIN, Span.TEST],
     "position": [3, -1],
     "sampling_rate": [0.25, 1.0],
+    "conversion": [0, -1],
 }
 
 
@@ -71,7 +72,7 @@ def test_columns_come_back(tmp_path: Path, blocks: int) -> None:
     assert opened.attributes().value.tolist() == ['"A"']
     assert opened.attributes().time.tolist() == [9]
     assert opened.retired().tolist() == [1]
-    assert [block["span"].tolist() for block in opened.blocks("interactions")] == [[1, 3]]
+    assert [block["span"].tolist() for block in opened.blocks("interactions")] == [[1, 4]]
 
 
 def test_the_same_columns_are_the_same_bytes(tmp_path: Path) -> None:
