@@ -5,6 +5,8 @@ trains. Serving calls `Ranker.score` with what it knows about entities and nothi
 
     weights.safetensors    every tensor of the model (the KGE's maps stay in the bundle)
     ids.json               ids with a row of their own, in order of their rows
+    curve.png              losses and AUC by epoch
+    calibration.png        what happened against what was predicted, on TEST
 """
 
 import json
@@ -14,32 +16,56 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 from safetensors.torch import load_file, save_file
 
 from graphsvc.artifact import Artifact, ArtifactStore, Recipe
 from kge.bundle import Bundle
-from ranking.calibration import Platt
+from ranking.calibration import Calibration, Platt, calibration_of
 from ranking.config import (
     AttentionConfig,
     CrossingConfig,
     FeatureConfig,
+    HeadsConfig,
     IdTableConfig,
     RankerConfig,
     TrainingConfig,
 )
-from ranking.errors import FrameMismatch, RankerFormat
+from ranking.errors import FrameMismatch, HeadMissing, RankerFormat
 from ranking.examples import kge_maps
 from ranking.features import Encoder
 from ranking.idtables.placement import Placement
-from ranking.model import ModelShape, RankerModel, raw_scores
+from ranking.model import ModelShape, RankerModel, corrected_scores
 from ranking.spec import FeatureSpec
-from ranking.states import EntityStates
+from ranking.states import EntityStates, ExposureStates, alike
 
-__all__ = ["EntityStates", "Explanation", "Ranker", "TrainedRanker", "open_ranker", "seal_ranker"]
+__all__ = [
+    "CTCVR",
+    "Beside",
+    "EntityStates",
+    "Explanation",
+    "ExposureStates",
+    "Ranker",
+    "Scored",
+    "TrainedRanker",
+    "alike",
+    "open_ranker",
+    "seal_ranker",
+]
 
-#: Layout of the payload and files; a ranker of another one is refused by name.
-RANKER_FORMAT = 1
+#: Layout of the payload and files; a ranker of another one is refused by name, but for the former.
+RANKER_FORMAT = 2
+_FORMER_FORMAT = 1
+#: The order by the chance that an exposure ends in a conversion: that of a click, times the chance
+#: of a conversion given the click.
+CTCVR = "ctcvr"
+#: Names of tensors when a ranker had one head -> names now.
+_RENAMED = {
+    "crossing.": "experts.stacks.0.layers.",
+    "hidden.": "towers.0.hidden.",
+    "last.": "towers.0.last.",
+    "additive": "towers.0.additive",
+}
 
 
 class TrainedRanker(NamedTuple):
@@ -50,12 +76,55 @@ class TrainedRanker(NamedTuple):
     spec: FeatureSpec
     head_ids: Placement
     tail_ids: Placement
-    calibration: Platt
+    #: head -> how its logits become probabilities
+    calibrations: Mapping[str, Calibration]
     config: RankerConfig
     #: Names of the relations from head to tail type, in the order of the tokens.
     relations: tuple[str, ...]
     #: One entry per epoch, as yielded.
-    trace: tuple[Mapping[str, float], ...]
+    trace: tuple[Mapping[str, Any], ...]
+
+    @property
+    def calibration(self) -> Calibration:
+        """That of the first head."""
+        return self.calibrations[self.config.heads.names[0]]
+
+
+class Beside(NamedTuple):
+    """What a sealed ranker holds beside itself."""
+
+    #: head -> what `ranking.reliability` found on TEST
+    reliability: Mapping[str, Any]
+    #: file -> bytes
+    pictures: Mapping[str, bytes]
+
+
+_ALONE = Beside({}, {})
+
+
+class Scored(NamedTuple):
+    """What a ranker says of n pairs, by head."""
+
+    #: In the order of the heads, before calibration.
+    logits: Float64[np.ndarray, "n h"]
+    probabilities: Mapping[str, Float64[np.ndarray, "n"]]
+
+    def by(self, order: str) -> Float64[np.ndarray, "n"]:
+        """The probabilities that an order goes by: of a head, or `ctcvr`."""
+        if order == CTCVR:
+            return self.probabilities["ctr"] * self.probabilities["cvr"]
+        return self.probabilities[order]
+
+    def best_first(self, order: str) -> Int64[np.ndarray, "n"]:
+        """The pairs, likeliest first.
+
+        Of equally likely ones, which a calibration may make, those with the higher logits come
+        first, then they are in their own order.
+        """
+        names = list(self.probabilities)
+        wanted = names if order == CTCVR else [order]
+        logits = self.logits[:, [names.index(name) for name in wanted]].sum(axis=1)
+        return np.lexsort((-logits, -self.by(order)))
 
 
 @dataclass(frozen=True)
@@ -73,8 +142,10 @@ class Ranker:
     artifact: Artifact
     model: RankerModel
     encoder: Encoder
-    calibration: Platt
+    #: head -> how its logits become probabilities
+    calibrations: Mapping[str, Calibration]
     relations: tuple[str, ...]
+    config: RankerConfig
 
     @property
     def digest(self) -> str:
@@ -115,17 +186,65 @@ class Ranker:
     def tail_attributes(self) -> tuple[str, ...]:
         return self.encoder.spec.tail.attributes
 
-    def score(self, heads: EntityStates, tails: EntityStates) -> Float64[np.ndarray, "n"]:
-        """Calibrated probabilities of the outcome, in [0, 1].
+    @property
+    def head_names(self) -> tuple[str, ...]:
+        """What it answers: ctr, cvr, or both."""
+        return self.config.heads.names
 
-        Heads are one (beside every tail) or as many as tails (pair by pair). Raises
+    @property
+    def orders(self) -> tuple[str, ...]:
+        """What answers may be ordered by; the first one unless another is asked for."""
+        return (*self.head_names, CTCVR) if len(self.head_names) > 1 else self.head_names
+
+    @property
+    def reads_position(self) -> bool:
+        """Whether the place of an exposure changes what it says."""
+        return self.encoder.spec.exposure.places > 0
+
+    @property
+    def served_position(self) -> int:
+        """The place that answers are for where none is asked for."""
+        return self.encoder.spec.exposure.served
+
+    def check_order(self, order: str | None) -> str:
+        """The order that is meant: the first one where none is named. Raises `HeadMissing`."""
+        if order is None:
+            return self.orders[0]
+        if order not in self.orders:
+            raise HeadMissing(
+                f"order should be one of {', '.join(self.orders)}, which this ranker has, "
+                f"received {order!r}"
+            )
+        return order
+
+    def scored(
+        self, heads: EntityStates, tails: EntityStates, exposures: ExposureStates | None = None
+    ) -> Scored:
+        """Logits and calibrated probabilities of every head.
+
+        Heads, and exposures, are one (beside every tail) or as many as tails (pair by pair).
+        Without exposures all tails stand in the served place, at no hour in particular. Raises
         `StatesMismatch`.
         """
-        return self.calibration.probabilities(self.logits(heads, tails))
+        batch = self.encoder.encode(heads, tails, exposures)
+        logits = corrected_scores(self.model, batch, self.config)
+        probabilities = {
+            name: self.calibrations[name].probabilities(own)
+            for name, own in zip(self.head_names, logits.T, strict=True)
+        }
+        return Scored(logits, probabilities)
 
-    def logits(self, heads: EntityStates, tails: EntityStates) -> Float64[np.ndarray, "n"]:
+    def score(
+        self, heads: EntityStates, tails: EntityStates, exposures: ExposureStates | None = None
+    ) -> Float64[np.ndarray, "n"]:
+        """Calibrated probabilities of the first head, in [0, 1]; as `scored`."""
+        return self.scored(heads, tails, exposures).probabilities[self.head_names[0]]
+
+    def logits(
+        self, heads: EntityStates, tails: EntityStates, exposures: ExposureStates | None = None
+    ) -> Float64[np.ndarray, "n"]:
         """What `score` gives, before calibration."""
-        return raw_scores(self.model, self.encoder.encode(heads, tails))
+        return self.scored(heads, tails, exposures).logits[:, 0]
 
     def explain(self, heads: EntityStates, tails: EntityStates) -> Explanation | None:
         """Attention over the KGE's tokens; None for a ranker without attention."""
@@ -145,6 +264,7 @@ def seal_ranker(
     bundle_digest: str,
     frame: str,
     metrics: Mapping[str, Any],
+    beside: Beside = _ALONE,
 ) -> Ranker:
     """Write a trained ranker as a sealed artifact, child of its snapshot and bundle."""
     payload = {
@@ -155,7 +275,9 @@ def seal_ranker(
         "shape": trained.shape.as_json(),
         "buckets": trained.config.ids.buckets,
         "relations": list(trained.relations),
-        "calibration": {"method": "platt", **trained.calibration._asdict()},
+        "heads": list(trained.config.heads.names),
+        "calibrations": {name: one.as_json() for name, one in trained.calibrations.items()},
+        "reliability": {"span": "test", "heads": dict(beside.reliability)},
         "trace": [dict(progress) for progress in trained.trace],
     }
     recipe = Recipe(
@@ -170,9 +292,17 @@ def seal_ranker(
         save_file(weights, folder / "weights.safetensors")
         ids = {"head": trained.head_ids.exclusive, "tail": trained.tail_ids.exclusive}
         (folder / "ids.json").write_text(json.dumps(ids, ensure_ascii=False), encoding="utf-8")
+        for name, picture in beside.pictures.items():
+            (folder / name).write_bytes(picture)
         artifact = store.seal(folder, recipe)
-    encoder = Encoder(trained.spec, trained.head_ids, trained.tail_ids)
-    return Ranker(artifact, trained.model, encoder, trained.calibration, trained.relations)
+    return Ranker(
+        artifact=artifact,
+        model=trained.model,
+        encoder=Encoder(trained.spec, trained.head_ids, trained.tail_ids),
+        calibrations=trained.calibrations,
+        relations=trained.relations,
+        config=trained.config,
+    )
 
 
 def open_ranker(store: ArtifactStore, digest: str, bundle: Bundle) -> Ranker:
@@ -184,7 +314,7 @@ def open_ranker(store: ArtifactStore, digest: str, bundle: Bundle) -> Ranker:
     """
     artifact = store.open("ranker", digest)
     payload = artifact.payload
-    if payload.get("ranker_format") != RANKER_FORMAT:
+    if payload.get("ranker_format") not in (_FORMER_FORMAT, RANKER_FORMAT):
         raise RankerFormat(
             f"ranker {digest} has ranker_format {payload.get('ranker_format')!r}, "
             f"this version reads {RANKER_FORMAT}; train it again"
@@ -202,12 +332,38 @@ def open_ranker(store: ArtifactStore, digest: str, bundle: Bundle) -> Ranker:
             f"{spec.head.type} to {spec.tail.type}, received bundle {bundle.digest} with "
             f"{', '.join(maps.names) or 'none'} of them"
         )
-    model = RankerModel(ModelShape(**payload["shape"]), config_of(artifact.dials), maps)
-    model.load_state_dict(load_file(artifact.file("weights.safetensors")))
+    config = config_of(artifact.dials)
+    model = RankerModel(ModelShape(**payload["shape"]), config, maps)
+    weights = load_file(artifact.file("weights.safetensors"))
+    if payload["ranker_format"] == _FORMER_FORMAT:
+        weights = _renamed(weights)
+    model.load_state_dict(weights)
     ids = json.loads(artifact.file("ids.json").read_text(encoding="utf-8"))
     placements = (Placement(tuple(ids[side]), payload["buckets"]) for side in ("head", "tail"))
-    calibration = Platt(payload["calibration"]["slope"], payload["calibration"]["offset"])
-    return Ranker(artifact, model.eval(), Encoder(spec, *placements), calibration, maps.names)
+    return Ranker(
+        artifact=artifact,
+        model=model.eval(),
+        encoder=Encoder(spec, *placements),
+        calibrations=_calibrations(payload),
+        relations=maps.names,
+        config=config,
+    )
+
+
+def _renamed(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Tensors of a ranker of the former format by their present names."""
+    found = {}
+    for name, tensor in weights.items():
+        old = next((old for old in _RENAMED if name.startswith(old)), "")
+        found[_RENAMED[old] + name.removeprefix(old) if old else name] = tensor
+    return found
+
+
+def _calibrations(payload: Mapping[str, Any]) -> dict[str, Calibration]:
+    if payload["ranker_format"] == _FORMER_FORMAT:
+        old = payload["calibration"]
+        return {"ctr": Platt(old["slope"], old["offset"])}
+    return {name: calibration_of(value) for name, value in payload["calibrations"].items()}
 
 
 _PARTS = {
@@ -215,11 +371,13 @@ _PARTS = {
     "ids": IdTableConfig,
     "crossing": CrossingConfig,
     "attention": AttentionConfig,
+    "heads": HeadsConfig,
     "training": TrainingConfig,
 }
 
 
 def config_of(dials: Mapping[str, Any]) -> RankerConfig:
-    """The dials of a manifest as the dataclass that they came from."""
-    parts = {name: kind(**dials[name]) for name, kind in _PARTS.items()}
+    """The dials of a manifest as the dataclass that they came from; what it lacks is as it was."""
+    given = {"heads": {}, **dials}
+    parts = {name: kind(**given[name]) for name, kind in _PARTS.items()}
     return RankerConfig(**{**dials, **parts})

@@ -15,13 +15,15 @@ from ranking.config import ARMS, CrossingConfig, RankerConfig
 from ranking.errors import RankerFormat
 from ranking.examples import KgeMaps
 from ranking.features import PADDING, FeatureBatch
+from ranking.heads import Experts, Stack, Tower
 from ranking.idtables.table import IdTable
 from ranking.interactions.dcn_v2 import LowRankCrossing
 from ranking.interactions.ml_dcn import MaskedCrossing
 from ranking.kge_attention import KgeAttention
+from ranking.sampling import corrected
 
 # Single-letter dimensions: B rows, D width of x_0, F dense numbers, d vector, k projected vector,
-# R relations, T tokens, E ID row, C embedded attributes.
+# R relations, T tokens, E ID row, C embedded attributes, H heads.
 
 
 #: Rows of one forward pass outside of training: bounds memory, changes no number.
@@ -44,6 +46,9 @@ class ModelShape:
     vector: int
     projected: int
     relations: int
+    #: Facts of an exposure that are read, and the codes of all of them.
+    exposure_fields: int = 0
+    exposure_codes: int = 0
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -52,20 +57,20 @@ class ModelShape:
 class Parts(NamedTuple):
     """What a forward pass computes on its way to the logit."""
 
-    logits: Float[Tensor, "B"]
+    logits: Float[Tensor, "B H"]
     #: Attention of the head's and the tail's row over tokens; None in the other arms.
     weights: Float[Tensor, "B 2 T"] | None
 
 
 class RankerModel(nn.Module):
-    """One network for all arms.
+    """One network for all arms and heads.
 
-    x_0    = LN([ID rows or y ; embedded attributes ; dense numbers ; KGE fields of the arm])
-    x_L    = crossing layers over x_0
-    logit  = rate_head + rate_tail weighted (additive path, weights 1 at start) + MLP(x_L)
+    x_0      = LN([ID rows or y ; embedded attributes ; dense numbers ; KGE ; place and hour])
+    x_h      = crossing layers over x_0, shared or mixed for the head (`heads.py`)
+    logit_h  = tower_h(x_h, rates) + sum of one number per head for the place, and for the hour
 
-    Our design. The additive path starts at naive Bayes over the two smoothed rates and the MLP's
-    last layer at 0, so training starts where the counting rivals are. KGE fields: none; frozen:
+    Our design. The numbers of places start at 0 and bypass what is dropped out: how much is seen
+    of what stands there is the same whatever it is. KGE fields of the arm: none; frozen:
     LN(e_head), LN(e_tail); attention: rows refined by `KgeAttention` over e_head, e_tail and
     M_r e_head + r. With `match`, both KGE arms also read the bundle's score of each relation,
     -||M_r e_head + r - M_r e_tail||^2 (without b_t: the counters say how popular a tail is).
@@ -79,8 +84,7 @@ class RankerModel(nn.Module):
         self.arm, self.match = config.arm, config.match and config.arm != "none"
         self.head_table = IdTable(shape.head_rows, config.ids.dim)
         self.tail_table = IdTable(shape.tail_rows, config.ids.dim)
-        self.codes = nn.Embedding(shape.codes, config.attribute_dim)
-        nn.init.normal_(self.codes.weight, std=0.1)
+        self.codes = _table(shape.codes, config.attribute_dim, std=0.1)
         self.projections: Tensor
         self.translations: Tensor
         self.register_buffer("projections", torch.from_numpy(maps.projections), persistent=False)
@@ -108,17 +112,27 @@ class RankerModel(nn.Module):
                 config.attention.context,
                 config.attention,
             )
+        heads = config.heads.names
+        self.exposure_codes: nn.Embedding | None = None
+        self.exposure_bias: nn.Embedding | None = None
+        if shape.exposure_fields:
+            width += shape.exposure_fields * config.attribute_dim
+            self.exposure_codes = _table(shape.exposure_codes, config.attribute_dim, std=0.1)
+            self.exposure_bias = _table(shape.exposure_codes, len(heads), std=0.0)
         self.norm = nn.LayerNorm(width)
-        self.crossing = nn.ModuleList(
-            crossing_layer(width, config.crossing) for _ in range(config.crossing.layers)
+        self.experts = Experts(
+            lambda: crossing_stack(width, config.crossing),
+            width=width,
+            stacks=config.heads.stacks,
+            heads=len(heads),
         )
         self.dropout = nn.Dropout(config.dropout)
-        self.hidden = nn.Linear(width, config.hidden)
-        self.last = nn.Linear(config.hidden, 1)
-        nn.init.zeros_(self.last.weight)
-        self.additive = nn.Parameter(torch.ones(2))
+        self.towers = nn.ModuleList(
+            Tower(width, config.hidden, config.dropout, starts_at=float(head == "ctr"))
+            for head in heads
+        )
 
-    def forward(self, batch: FeatureBatch) -> Float[Tensor, "B"]:
+    def forward(self, batch: FeatureBatch) -> Float[Tensor, "B H"]:
         return self.parts(batch).logits
 
     def parts(self, batch: FeatureBatch) -> Parts:
@@ -143,12 +157,19 @@ class RankerModel(nn.Module):
             rows_B2E, weights = self._attend(rows_B2E, batch, sought_BRk)
         if self.match:
             fields.append(self._match(batch, sought_BRk))
+        if self.exposure_codes is not None:
+            fields.append(self.exposure_codes(batch.exposures).flatten(1))
         x_BD = self.dropout(self.norm(torch.cat([rows_B2E.flatten(1), *fields], dim=1)))
-        first_BD = x_BD
-        for layer in self.crossing:
-            x_BD = layer(first_BD, x_BD)
-        deep_B = self.last(self.dropout(torch.relu(self.hidden(x_BD)))).squeeze(1)
-        return Parts(logits=batch.rates @ self.additive + deep_B, weights=weights)
+        return Parts(logits=self._answer(x_BD, batch), weights=weights)
+
+    def _answer(self, x_BD: Float[Tensor, "B D"], batch: FeatureBatch) -> Float[Tensor, "B H"]:
+        mixed_BHD = self.experts(x_BD)
+        logits_BH = torch.stack(
+            [tower(mixed_BHD[:, n], batch.rates) for n, tower in enumerate(self.towers)], dim=1
+        )
+        if self.exposure_bias is not None:
+            logits_BH = logits_BH + self.exposure_bias(batch.exposures).sum(dim=1)
+        return logits_BH
 
     @torch.no_grad()
     def learn_match_scale(self, batch: FeatureBatch) -> None:
@@ -208,6 +229,17 @@ class RankerModel(nn.Module):
         return self.attention(rows_B2E, context, tokens_BTZ, visible_BT)
 
 
+def _table(codes: int, dim: int, *, std: float) -> nn.Embedding:
+    table = nn.Embedding(codes, dim)
+    nn.init.normal_(table.weight, std=std)
+    return table
+
+
+def crossing_stack(width: int, config: CrossingConfig) -> nn.Module:
+    """All crossing layers of one expert: x_0 in, x_L of the same width out."""
+    return Stack([crossing_layer(width, config) for _ in range(config.layers)])
+
+
 def crossing_layer(width: int, config: CrossingConfig) -> nn.Module:
     """One layer of the kind that the dials name, at rank r = share * D, q = rho * r."""
     rank = max(1, round(config.rank_share * width))
@@ -226,7 +258,12 @@ def _normalized(x_Bd: Float[Tensor, "B d"]) -> Float[Tensor, "B d"]:
 
 
 def raw_scores(model: RankerModel, batch: FeatureBatch) -> Float64[np.ndarray, "n"]:
-    """Logits of a batch before calibration, with dropout off."""
+    """Logits of a batch by the first head, before any correction and calibration."""
+    return head_scores(model, batch)[:, 0]
+
+
+def head_scores(model: RankerModel, batch: FeatureBatch) -> Float64[np.ndarray, "n h"]:
+    """Logits of a batch by every head, before any correction and calibration; dropout is off."""
     model.eval()
     count = len(batch.dense)
     with torch.inference_mode():
@@ -234,4 +271,17 @@ def raw_scores(model: RankerModel, batch: FeatureBatch) -> Float64[np.ndarray, "
             model(FeatureBatch(*(column[start : start + SCORE_BATCH] for column in batch)))
             for start in range(0, count, SCORE_BATCH)
         ]
-    return torch.cat(parts).double().numpy() if parts else np.zeros(0)
+    if not parts:
+        return np.zeros((0, len(model.towers)))
+    return torch.cat(parts).double().numpy()
+
+
+def corrected_scores(
+    model: RankerModel, batch: FeatureBatch, config: RankerConfig
+) -> Float64[np.ndarray, "n h"]:
+    """Logits by every head as if no negative had been left out of training, before calibration."""
+    logits_BH = head_scores(model, batch)
+    for number, head in enumerate(config.heads.names):
+        if head == "ctr":  # negatives of cvr are clicks, of which none is left out
+            logits_BH[:, number] = corrected(logits_BH[:, number], config.training.negatives_kept)
+    return logits_BH

@@ -153,7 +153,7 @@ def test_conversions_by_hand(database: Database, tmp_path: Path) -> None:
 def test_what_is_younger_than_its_windows_is_not_known(
     database: Database, tmp_path: Path, missing: int, known: int
 ) -> None:
-    """The exposure of day 22 may be clicked for 30 minutes, and that lead to something for 9 days."""
+    """The exposure of day 22 may be clicked for 30 minutes, and that count for 9 days."""
     post(database, hand_made_log())
     with database.reading() as connection:
         snapshot = export_snapshot(
