@@ -4,7 +4,7 @@ Takes entity ids, gives vectors and scores; a whole answer uses one trio. Who is
 `api/asking.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import time
 from typing import Literal
@@ -27,12 +27,12 @@ from graphsvc.graph import EntityRows
 from graphsvc.ids import EntityId
 from graphsvc.schema import Schema
 from kge.bundle import ALL
-from ranking.bundle import EntityStates
+from ranking.bundle import EntityStates, alike
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scored:
-    """A candidate and the probability of the outcome.
+    """A candidate, the probability that it is ordered by, and those of all heads.
 
     known: training saw the candidate. cold: it has a vector folded in from `edges` edges.
     """
@@ -40,6 +40,8 @@ class Scored:
     id: str
     score: float
     known: bool
+    #: ctr and cvr, as far as the ranker answers them
+    probabilities: Mapping[str, float]
     cold: bool = False
     edges: int = 0
 
@@ -60,6 +62,10 @@ class Scores:
     head: Located
     items: list[Scored]
     left_out: list[LeftOut]
+    #: What `items` are ordered by, and the place that their probabilities are for; None where the
+    #: ranker does not mind.
+    order: str
+    position: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +76,23 @@ class Answerer:
     schema: Schema
     foldin_edges: int
 
-    def score(self, trio: Trio, head: EntityId, candidates: Sequence[str]) -> Scores:
-        """The probability of the outcome for each candidate, best first."""
+    def score(
+        self,
+        trio: Trio,
+        head: EntityId,
+        candidates: Sequence[str],
+        *,
+        order: str | None = None,
+        position: int | None = None,
+    ) -> Scores:
+        """The probabilities of each candidate, best first by what is asked for.
+
+        `position`: the place in what is shown that they are for, instead of the ranker's. Raises
+        `HeadMissing`.
+        """
         ranker = trio.ranker
+        order = ranker.check_order(order)
+        place = ranker.served_position if position is None else position
         if head.type != ranker.head_type:
             raise Invalid(f"head.type should be {ranker.head_type!r}, received {head.type!r}")
         with self.database.reading() as connection:
@@ -82,11 +102,9 @@ class Answerer:
             )
             rows = self._rows(connection, ranker.tail_type, candidates, ranker.tail_attributes)
         kept, left_out = _sort_out(candidates, rows)
+        own = located.vector[None, :]
         heads = self._states(
-            [located.entity.id],
-            head_rows,
-            vectors=located.vector[None, :],
-            known=np.ones(1, dtype=bool),
+            [located.entity.id], head_rows, vectors=own, known=np.ones(1, dtype=bool)
         )
         places, folded = self._candidates(trio, candidates, rows)
         known = (places >= 0) | np.array([f is not None for f in folded], dtype=bool)
@@ -95,21 +113,28 @@ class Answerer:
             if one is not None:
                 vectors[n] = one.vector
         tails = self._states(candidates, rows, vectors=vectors, known=known).take(kept)
-        probabilities = ranker.score(heads, tails)
-        items = []
-        for place in np.argsort(-probabilities, kind="stable").tolist():
-            n = int(kept[place])
+        scored = ranker.scored(heads, tails, alike(1, position=place, time=int(time())))
+        values = scored.by(order)
+
+        def item(row: int) -> Scored:
+            n = int(kept[row])
             one = folded[n]
-            items.append(
-                Scored(
-                    id=candidates[n],
-                    score=float(probabilities[place]),
-                    known=bool(places[n] >= 0),
-                    cold=one is not None,
-                    edges=one.edges if one else 0,
-                )
+            return Scored(
+                id=candidates[n],
+                score=float(values[row]),
+                known=bool(places[n] >= 0),
+                probabilities={name: float(p[row]) for name, p in scored.probabilities.items()},
+                cold=one is not None,
+                edges=one.edges if one else 0,
             )
-        return Scores(head=located, items=items, left_out=left_out)
+
+        return Scores(
+            head=located,
+            items=[item(row) for row in scored.best_first(order).tolist()],
+            left_out=left_out,
+            order=order,
+            position=place if ranker.reads_position else None,
+        )
 
     def locate(
         self,

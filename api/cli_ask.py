@@ -105,17 +105,23 @@ def score(
     id_: Annotated[str, typer.Argument(metavar="ID")],
     candidates: Annotated[list[str], typer.Argument(help="Ids of candidates.")],
     *,
+    order: Annotated[
+        str | None, typer.Option(help="ctr, cvr or ctcvr; by default the ranker's first.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Score candidates for an entity, by the live ranker."""
     from api.answers import open_answerer
 
     answerer, trio = open_answerer(read_settings())
-    found = answerer.score(trio, EntityId(type_, id_), candidates)
+    found = answerer.score(trio, EntityId(type_, id_), candidates, order=order)
     items = [asdict(item) for item in found.items]
     table = ("scores", ("id", "score", "known"))
     out(
-        Output({"scores": items, "state": found.head.state, **trio.versions}, table=table),
+        Output(
+            {"scores": items, "order": found.order, "state": found.head.state, **trio.versions},
+            table=table,
+        ),
         as_json=as_json,
     )
 

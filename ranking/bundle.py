@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64
 from safetensors.torch import load_file, save_file
 
 from graphsvc.artifact import Artifact, ArtifactStore, Recipe
@@ -33,9 +33,10 @@ from ranking.config import (
 )
 from ranking.errors import FrameMismatch, HeadMissing, RankerFormat
 from ranking.examples import kge_maps
-from ranking.features import Encoder
+from ranking.features import Encoder, FeatureBatch
 from ranking.idtables.placement import Placement
 from ranking.model import ModelShape, RankerModel, corrected_scores
+from ranking.scored import CTCVR, Scored
 from ranking.spec import FeatureSpec
 from ranking.states import EntityStates, ExposureStates, alike
 
@@ -56,9 +57,6 @@ __all__ = [
 #: Layout of the payload and files; a ranker of another one is refused by name, but for the former.
 RANKER_FORMAT = 2
 _FORMER_FORMAT = 1
-#: The order by the chance that an exposure ends in a conversion: that of a click, times the chance
-#: of a conversion given the click.
-CTCVR = "ctcvr"
 #: Names of tensors when a ranker had one head -> names now.
 _RENAMED = {
     "crossing.": "experts.stacks.0.layers.",
@@ -89,6 +87,13 @@ class TrainedRanker(NamedTuple):
         """That of the first head."""
         return self.calibrations[self.config.heads.names[0]]
 
+    def scored(
+        self, heads: EntityStates, tails: EntityStates, exposures: ExposureStates | None = None
+    ) -> Scored:
+        """As `Ranker.scored`, before it is sealed."""
+        encoder = Encoder(self.spec, self.head_ids, self.tail_ids)
+        return _scored(self, encoder.encode(heads, tails, exposures))
+
 
 class Beside(NamedTuple):
     """What a sealed ranker holds beside itself."""
@@ -100,31 +105,6 @@ class Beside(NamedTuple):
 
 
 _ALONE = Beside({}, {})
-
-
-class Scored(NamedTuple):
-    """What a ranker says of n pairs, by head."""
-
-    #: In the order of the heads, before calibration.
-    logits: Float64[np.ndarray, "n h"]
-    probabilities: Mapping[str, Float64[np.ndarray, "n"]]
-
-    def by(self, order: str) -> Float64[np.ndarray, "n"]:
-        """The probabilities that an order goes by: of a head, or `ctcvr`."""
-        if order == CTCVR:
-            return self.probabilities["ctr"] * self.probabilities["cvr"]
-        return self.probabilities[order]
-
-    def best_first(self, order: str) -> Int64[np.ndarray, "n"]:
-        """The pairs, likeliest first.
-
-        Of equally likely ones, which a calibration may make, those with the higher logits come
-        first, then they are in their own order.
-        """
-        names = list(self.probabilities)
-        wanted = names if order == CTCVR else [order]
-        logits = self.logits[:, [names.index(name) for name in wanted]].sum(axis=1)
-        return np.lexsort((-logits, -self.by(order)))
 
 
 @dataclass(frozen=True)
@@ -226,13 +206,7 @@ class Ranker:
         Without exposures all tails stand in the served place, at no hour in particular. Raises
         `StatesMismatch`.
         """
-        batch = self.encoder.encode(heads, tails, exposures)
-        logits = corrected_scores(self.model, batch, self.config)
-        probabilities = {
-            name: self.calibrations[name].probabilities(own)
-            for name, own in zip(self.head_names, logits.T, strict=True)
-        }
-        return Scored(logits, probabilities)
+        return _scored(self, self.encoder.encode(heads, tails, exposures))
 
     def score(
         self, heads: EntityStates, tails: EntityStates, exposures: ExposureStates | None = None
@@ -254,6 +228,15 @@ class Ranker:
             return None
         spec = self.encoder.spec
         return Explanation((spec.head.type, spec.tail.type, *self.relations), weights.numpy())
+
+
+def _scored(ranker: Ranker | TrainedRanker, batch: FeatureBatch) -> Scored:
+    logits = corrected_scores(ranker.model, batch, ranker.config)
+    probabilities = {
+        name: ranker.calibrations[name].probabilities(own)
+        for name, own in zip(ranker.config.heads.names, logits.T, strict=True)
+    }
+    return Scored(logits, probabilities)
 
 
 def seal_ranker(

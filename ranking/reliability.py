@@ -11,7 +11,10 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int8
 from numpy.typing import NDArray
 
-from ranking.examples import Examples, LabelledRows
+from graphsvc.snapshot import Span
+from ranking.bundle import Beside, TrainedRanker
+from ranking.curves import calibration_picture, training_picture
+from ranking.examples import Examples, LabelledRows, of_head
 from ranking.spec import text_of
 from ranking.states import EntityStates
 
@@ -117,3 +120,18 @@ def _by_category(
         told = np.array(column, dtype=object)
         for value in sorted(counts, key=lambda value: (-counts[value], value))[:_MOST_VALUES]:
             yield f"{type_}.{name}={value}", told == value
+
+
+def judged(trained: TrainedRanker, examples: Examples) -> Beside:
+    """What a ranker is sealed with: how well its probabilities hold on TEST, and its pictures."""
+    found = {}
+    for head in trained.config.heads.names:
+        part = of_head(examples, head)
+        rows = part.rows[Span.TEST]
+        scored = trained.scored(rows.heads, rows.tails, rows.exposures)
+        found[head] = reliability(part, rows, scored.probabilities[head])
+    pictures = {
+        "curve.png": training_picture(trained.trace),
+        "calibration.png": calibration_picture(found),
+    }
+    return Beside(found, pictures)

@@ -152,7 +152,8 @@ def _task(rows: LabelledRows, config: RankerConfig) -> _Task:
     however few of its rows were clicked.
     """
     stands_for = _weights(rows)
-    targets, counts = [], []
+    targets: list[np.ndarray] = []
+    counts: list[np.ndarray] = []
     for head in config.heads.names:
         target = rows.targets(head)
         known = target >= 0

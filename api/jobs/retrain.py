@@ -52,7 +52,13 @@ def register(shop: Workshop, jobs: JobQueue) -> Callable[[dict[str, Any]], dict[
 
         def rank(arm: str) -> Callable[[Tick], str]:
             return lambda tick: steps.rank(
-                shop, (sealed, bundle), arm=arm, seed=request.seed, tick=tick, job_id=job
+                shop,
+                (sealed, bundle),
+                arm=arm,
+                seed=request.seed,
+                tick=tick,
+                job_id=job,
+                choice=request.ranker,
             )
 
         rankers: dict[str, str] = {arm: walk.step(f"rank_{arm}", rank(arm)) for arm in request.arms}
