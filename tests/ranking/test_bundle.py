@@ -2,22 +2,26 @@ import dataclasses
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
+from graphsvc.artifact import Recipe
 from graphsvc.errors import ArtifactDamaged, ArtifactMissing
 from graphsvc.snapshot import RelationInfo, Span
 from kge.arrays import BundleArrays
 from kge.bundle import seal_bundle
-from ranking.bundle import config_of, open_ranker, seal_ranker
+from ranking.bundle import ExposureStates, Scored, alike, config_of, open_ranker, seal_ranker
 from ranking.config import (
     FeatureConfig,
+    HeadsConfig,
     IdTableConfig,
     RankerConfig,
     TrainingConfig,
 )
-from ranking.errors import FrameMismatch, StatesMismatch
+from ranking.errors import FrameMismatch, HeadMissing, StatesMismatch
 from ranking.examples import build_examples
 from ranking.features import Encoder
 from ranking.model import raw_scores
+from ranking.reliability import judged
 from ranking.train import train
 
 SMALL = RankerConfig(
@@ -186,3 +190,132 @@ def test_attention_explains_a_score(leaning, examples, ranker, seal):
     np.testing.assert_allclose(found.weights.sum(axis=2), np.ones((5, 2)), atol=1e-6)
     plain = run(train(examples, dataclasses.replace(SMALL, arm="none")))
     assert seal(plain).explain(rows.heads.take(few), rows.tails.take(few)) is None
+
+
+def clicked(leaning):
+    """The world `leaning` with conversions of clicks on early films, and places by chance."""
+    rng = np.random.default_rng(3)
+    examples = build_examples(leaning.snapshot, leaning.bundle)
+    rows = {}
+    for span, part in examples.rows.items():
+        early = np.array([int(film[1:]) < 10 for film in part.tails.ids])
+        rows[span] = part._replace(
+            conversions=np.where(part.labels == 1, early, -1).astype(np.int8),
+            exposures=ExposureStates(rng.integers(4, size=len(early)), part.exposures.time),
+        )
+    return examples._replace(rows=rows)
+
+
+TWO = dataclasses.replace(
+    SMALL,
+    heads=HeadsConfig(kind="ctr_cvr", sharing="mmoe", experts=2),
+    calibration="isotonic",
+    features=FeatureConfig(min_rows=2, served_place=1, hour=True),
+    training=TrainingConfig(epochs=2, batch=128, negatives_kept=0.5),
+)
+
+
+@pytest.fixture
+def two(leaning, seal):
+    """A sealed ranker of two heads, opened, beside what was trained and its examples."""
+    examples = clicked(leaning)
+    trained = run(train(examples, TWO))
+    return open_ranker(leaning.store, seal(trained).digest, leaning.bundle), trained, examples
+
+
+def test_two_heads_survive_the_seal(two):
+    ranker, trained, examples = two
+    assert (ranker.head_names, ranker.orders) == (("ctr", "cvr"), ("ctr", "cvr", "ctcvr"))
+    assert config_of(ranker.artifact.dials) == TWO == ranker.config
+    assert ranker.calibrations == trained.calibrations
+    rows = examples.rows[Span.TEST]
+    one, other = (r.scored(rows.heads, rows.tails, rows.exposures) for r in (ranker, trained))
+    np.testing.assert_allclose(one.logits, other.logits, atol=1e-6)
+    for head in ranker.head_names:
+        assert ((one.probabilities[head] > 0) & (one.probabilities[head] < 1)).all()
+    np.testing.assert_array_equal(
+        one.by("ctcvr"), one.probabilities["ctr"] * one.probabilities["cvr"]
+    )
+    assert (np.diff(one.by("cvr")[one.best_first("cvr")]) <= 0).all()
+
+
+def test_all_are_scored_in_the_served_place(two):
+    ranker, _, examples = two
+    rows = examples.rows[Span.TEST]
+    assert (ranker.reads_position, ranker.served_position) == (True, 1)
+    served = ranker.score(rows.heads, rows.tails)
+    count = len(rows.labels)
+    np.testing.assert_array_equal(
+        served, ranker.score(rows.heads, rows.tails, alike(count, position=1))
+    )
+    elsewhere = ranker.score(rows.heads, rows.tails, alike(count, position=0))
+    assert not np.array_equal(served, elsewhere)
+    at_night = ranker.score(rows.heads, rows.tails, alike(count, position=1, time=3_600))
+    assert not np.array_equal(served, at_night)
+
+
+def test_an_order_that_a_ranker_does_not_have_is_named(ranker, two):
+    assert ranker.check_order(None) == "ctr"
+    assert two[0].check_order("ctcvr") == "ctcvr"
+    with pytest.raises(HeadMissing, match=r"order should be one of ctr, .* received 'cvr'"):
+        ranker.check_order("cvr")
+
+
+def test_of_equally_likely_ones_the_higher_logit_comes_first():
+    scored = Scored(np.array([[1.0], [3.0], [2.0], [2.0]]), {"ctr": np.array([0.5, 0.5, 0.9, 0.5])})
+    assert scored.best_first("ctr").tolist() == [2, 1, 3, 0]
+
+
+def test_a_ranker_is_sealed_with_its_pictures_and_how_well_it_is_calibrated(leaning, two):
+    _, trained, examples = two
+    sealed = seal_ranker(
+        leaning.store,
+        trained,
+        snapshot_digest=leaning.snapshot.digest,
+        bundle_digest=leaning.bundle.digest,
+        frame=leaning.bundle.frame,
+        metrics={},
+        beside=judged(trained, examples),
+    )
+    for name in ("curve.png", "calibration.png"):
+        assert sealed.artifact.file(name).read_bytes().startswith(b"\x89PNG")
+    told = sealed.artifact.payload["reliability"]
+    assert told["span"] == "test"
+    assert set(told["heads"]) == {"ctr", "cvr"}
+    rows = examples.rows[Span.TEST]
+    assert sum(part["rows"] for part in told["heads"]["ctr"]["tenths"]) == len(rows.labels)
+    clicks = int((rows.labels == 1).sum())
+    assert sum(part["rows"] for part in told["heads"]["cvr"]["tenths"]) == clicks
+
+
+def test_a_ranker_of_the_former_format_still_opens(leaning, examples, ranker):
+    """As it was sealed when it had one head: names of tensors, one calibration, fewer dials."""
+    new = {
+        "experts.stacks.0.layers.": "crossing.",
+        "towers.0.hidden.": "hidden.",
+        "towers.0.last.": "last.",
+        "towers.0.additive": "additive",
+    }
+    weights = {}
+    for name, tensor in load_file(ranker.artifact.file("weights.safetensors")).items():
+        was = next((was for was in new if name.startswith(was)), None)
+        weights[new[was] + name.removeprefix(was) if was else name] = tensor
+    payload = dict(ranker.artifact.payload) | {"ranker_format": 1}
+    payload["calibration"] = payload.pop("calibrations")["ctr"]
+    payload["spec"] = {k: v for k, v in payload["spec"].items() if k != "exposure"}
+    shape = payload["shape"].items()
+    payload["shape"] = {k: v for k, v in shape if not k.startswith("exposure")}
+    dials = {k: v for k, v in ranker.artifact.dials.items() if k not in ("heads", "calibration")}
+    with leaning.store.draft() as folder:
+        save_file(weights, folder / "weights.safetensors")
+        (folder / "ids.json").write_bytes(ranker.artifact.file("ids.json").read_bytes())
+        recipe = Recipe(
+            kind="ranker", parents=ranker.artifact.parents, dials=dials, payload=payload
+        )
+        old = leaning.store.seal(folder, recipe)
+    opened = open_ranker(leaning.store, old.digest, leaning.bundle)
+    rows = examples.rows[Span.TEST]
+    np.testing.assert_array_equal(
+        opened.score(rows.heads, rows.tails), ranker.score(rows.heads, rows.tails)
+    )
+    assert opened.head_names == ("ctr",)

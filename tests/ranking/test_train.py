@@ -17,7 +17,7 @@ from ranking.config import (
 from ranking.examples import build_examples, of_head
 from ranking.features import Encoder
 from ranking.metrics import auc
-from ranking.model import raw_scores
+from ranking.model import head_scores, raw_scores
 from ranking.rivals import fit_rivals
 from ranking.train import learned_from, make_optimizer, train
 
@@ -292,21 +292,20 @@ def test_the_budget_takes_the_newest_rows_and_all_clicks(buying):
     assert len(used) - clicks < 0.4 * (len(rows.labels) - clicks)
 
 
-def test_probabilities_are_those_of_all_rows_though_most_negatives_were_left_out(buying):
-    """Labels that nothing explains, 1 in 5: the mean is .2 before any calibration."""
-    rng = np.random.default_rng(4)
-    rows = {
-        span: part._replace(labels=(rng.random(len(part.labels)) < 0.2).astype(np.int8))
-        for span, part in buying.rows.items()
-    }
-    dials = TrainingConfig(epochs=3, batch=64, negatives_kept=0.1)
-    config = dataclasses.replace(QUICK, arm="none", training=dials)
-    _, trained = finish(train(buying._replace(rows=rows), config))
-    test = rows[Span.TEST]
-    logits = trained.scored(test.heads, test.tails, test.exposures).logits[:, 0]
-    means = [(1 / (1 + np.exp(-own))).mean() for own in (logits, logits - np.log(0.1))]
-    assert means[0] == pytest.approx(0.2, abs=0.06)
-    assert means[1] > 0.5, "without the correction: .2 / (.2 + .8 * .1) = .71"
+def test_logits_of_clicks_are_corrected_for_what_was_left_out_and_no_others(buying):
+    """log .1 is added to those of ctr; the negatives of cvr are clicks, of which all were there."""
+    dials = TrainingConfig(epochs=1, batch=64, negatives_kept=0.1)
+    config = dataclasses.replace(
+        QUICK, arm="none", heads=HeadsConfig(kind="ctr_cvr"), training=dials
+    )
+    _, trained = finish(train(buying, config))
+    test = buying.rows[Span.TEST]
+    encoder = Encoder(trained.spec, trained.head_ids, trained.tail_ids)
+    raw = head_scores(trained.model, encoder.encode(test.heads, test.tails, test.exposures))
+    found = trained.scored(test.heads, test.tails, test.exposures)
+    np.testing.assert_allclose(found.logits - raw, np.log([[0.1, 1.0]]) + 0 * raw, atol=1e-9)
+    own = trained.calibrations["ctr"].probabilities(found.logits[:, 0])
+    np.testing.assert_array_equal(found.probabilities["ctr"], own)
 
 
 def test_calibration_rows_change_the_calibration_and_nothing_else(buying):
@@ -335,14 +334,16 @@ def test_a_place_that_is_seen_more_is_not_taken_for_a_better_film(world):
             time += 1
             label = int(rng.random() < (0.6, 0.15)[place])
             events.append((user, film, 0, time, label, span, 1.0, place))
+            if label:
+                events.append((user, film, 1, time, -1, span))
     here = world(events, users=30, films=10, known_users=30, known_films=10)
     examples = build_examples(here.snapshot, here.bundle)
     test = examples.rows[Span.TEST]
     on_top = np.array([int(film[1:]) % 2 == 0 for film in test.tails.ids])
-    gaps = {}
+    dials, gaps = TrainingConfig(epochs=10, batch=32, learning_rate=3e-2), {}
     for position in (False, True):
         features = FeatureConfig(min_rows=2, position=position)
-        config = dataclasses.replace(QUICK, arm="none", features=features)
+        config = dataclasses.replace(QUICK, arm="none", features=features, training=dials)
         _, trained = finish(train(examples, config))
         served = trained.scored(test.heads, test.tails).logits[:, 0]
         gaps[position] = served[on_top].mean() - served[~on_top].mean()
