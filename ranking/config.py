@@ -223,7 +223,7 @@ class RankerConfig:
     #: Share of heads and of tails whose ID row is hidden while training, so that the ranker learns
     #: what to do about a stranger.
     id_dropout: float = 0.5
-    #: platt (two numbers) | isotonic (any rising curve; wants thousands of outcomes in CALIBRATE)
+    #: platt (two numbers) | isotonic (any rising curve; wants many outcomes in CALIBRATE)
     calibration: str = "platt"
     #: Initial weights, order of rows and dropout follow from it.
     seed: int = 0
