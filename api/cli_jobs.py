@@ -32,6 +32,18 @@ RankerOption = Annotated[
     str | None,
     typer.Option(help='Dials of the rankers as JSON: {"heads": "ctr_cvr", "epochs": 4}'),
 ]
+SharesOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Of the exposures, in graph, train, valid, calibrate, test: 0.45,0.15,0.1,0.1,0.2"
+    ),
+]
+ConversionsOption = Annotated[
+    str | None, typer.Option(help="Events that count as conversions: add_to_cart,checkout")
+]
+DaysOption = Annotated[
+    float | None, typer.Option(help="Days after a click that a conversion still belongs to it.")
+]
 Digest = Annotated[str, typer.Argument(help="64 hexadecimal digits.")]
 
 
@@ -130,22 +142,13 @@ def promote(
 def retrain(  # noqa: PLR0913  (an option for each field of the request)
     *,
     split: Annotated[str, typer.Option(help="global_time or per_user_time")] = "global_time",
-    shares: Annotated[
-        str | None,
-        typer.Option(
-            help="Of the exposures, in graph, train, valid, calibrate, test: 0.45,0.15,0.1,0.1,0.2"
-        ),
-    ] = None,
+    shares: SharesOption = None,
     arms: Annotated[
         str | None, typer.Option(help="Rankers to train; by default none,frozen,attention")
     ] = None,
     ranker: RankerOption = None,
-    conversions: Annotated[
-        str | None, typer.Option(help="Events that count as conversions: add_to_cart,checkout")
-    ] = None,
-    conversion_days: Annotated[
-        float | None, typer.Option(help="Days after a click that a conversion still belongs to it.")
-    ] = None,
+    conversions: ConversionsOption = None,
+    conversion_days: DaysOption = None,
     seed: Seed = 0,
     promote: Annotated[bool, typer.Option(help="Make the best ranker's trio live.")] = True,
     as_of: AsOf = None,
