@@ -29,7 +29,7 @@ _ARM_PAIRS = (
 #: Metric -> unit.
 _UNITS = {"auc": "share", "logloss": "nats", "ece": "probability", "gauc": "share"}
 #: head -> model -> probabilities of the TEST rows that the head answers about
-Answers = Mapping[str, Mapping[str, Float64[np.ndarray, "n"]]]
+Answers = Mapping[str, Mapping[str, Float64[np.ndarray, "_"]]]
 
 
 def answers_of(examples: Examples, ranker: Ranker, name: str) -> Answers:

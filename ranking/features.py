@@ -101,10 +101,10 @@ class Encoder:
         """
         if exposures is None:
             exposures = alike(1, position=self.spec.exposure.served)
-        for name, given in (("heads", heads), ("exposures", exposures)):
-            if len(given) not in (1, len(tails)):
+        for name, count in (("heads", len(heads)), ("exposures", len(exposures))):
+            if count not in (1, len(tails)):
                 raise StatesMismatch(
-                    f"{name} should be 1 or {len(tails)} as the tails are, received {len(given)}"
+                    f"{name} should be 1 or {len(tails)} as the tails are, received {count}"
                 )
         head, tail = self._encode_side(0, heads), self._encode_side(1, tails)
         if len(heads) != len(tails):

@@ -33,9 +33,34 @@ STEPS, USERS, FILMS = 60, 16, 12
 STEP = 33
 NOW = START + 600 * STEP
 
+SCHEMA = """
+name = "shop"
+[entities.user]
+person = true
+attributes = { gender = "category", age = "number" }
+[entities.film]
+attributes = { year = "number", genres = "list" }
+[relations.click]
+head = "user"
+tail = "film"
+source = "onsite"
+[relations.buy]
+head = "user"
+tail = "film"
+source = "offsite"
+[observations.impression]
+head = "user"
+tail = "film"
+source = "onsite"
+[label]
+exposure = "impression"
+outcome = "click"
+window_minutes = 30
+"""
+
 
 def events() -> list[dict[str, Any]]:
-    """Users like films of their parity. The last two users come late, and are folded in."""
+    """Users click films of their parity and buy the early ones. Two come late, to be folded in."""
     log = [_attributes("user", f"u{u}", gender="fm"[u % 2], age=20 + u) for u in range(USERS)]
     log += [
         _attributes("film", f"f{f}", year=1980 + f, genres=["odd" if f % 2 else "even", "film"])
@@ -48,6 +73,9 @@ def events() -> list[dict[str, Any]]:
             log.append(shown | {"position": (step + user) % 4})
             if user % 2 == film % 2:
                 log.append(_act("click", START + 600 * step + 5, user, film))
+                if film < FILMS // 2:
+                    bought = _act("buy", START + 600 * step + 60, user, film)
+                    log.append(bought | {"action_source": "offsite", "consent": True})
     return log
 
 
@@ -78,7 +106,11 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
     """Settings of a service in a folder of its own, with rankers that read place and hour."""
     for name, value in SMALL.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("GRAPHSVC_RANKER__FEATURES__HOUR", "true")
+    (tmp_path / "shop.toml").write_text(SCHEMA)
+    monkeypatch.setenv("GRAPHSVC_SCHEMA", str(tmp_path / "shop.toml"))
+    dials = {"FEATURES__HOUR": "true", "DROPOUT": "0", "ID_DROPOUT": "0"}
+    for name, value in (dials | {"TRAINING__LEARNING_RATE": "0.01"}).items():
+        monkeypatch.setenv(f"GRAPHSVC_RANKER__{name}", value)
     return lambda name: Settings(data_dir=tmp_path / name, port=free_port())
 
 
@@ -89,7 +121,7 @@ def trained(settings: Settings, serving: Any) -> dict[str, str]:
         http.headers["Authorization"] = f"Bearer {key}"
         post_all(http, events())
     shop = open_workshop(settings)
-    sealed = steps.snapshot(shop, RetrainRequest(), _silent)
+    sealed = steps.snapshot(shop, RetrainRequest(conversion_days=1), _silent)
     bundle = embed(shop, sealed, seed=0, tick=_silent)
     made = {"snapshot": sealed, "bundle": bundle, "index": steps.index(shop, bundle, _silent)}
     made["ranker"] = steps.rank(
@@ -98,7 +130,7 @@ def trained(settings: Settings, serving: Any) -> dict[str, str]:
         arm="attention",
         seed=0,
         tick=_silent,
-        choice=RankerChoice(epochs=3, negatives_kept=0.7),
+        choice=RankerChoice(heads="ctr_cvr", epochs=15, negatives_kept=0.7),
     )
     shop.database.dispose()
     return made
@@ -134,25 +166,27 @@ def test_a_training_batch_has_the_same_logits_over_http(
             lambda: http.get("/health/ready").json().get("generation") == 1,
             seconds=10,
         )
-        found, states = [], set()
+        found, states = {"ctr": [], "cvr": []}, set()
         for user, film, place in zip(
             rows.heads.ids, rows.tails.ids, rows.exposures.position.tolist(), strict=True
         ):
             body = {"head": {"type": "user", "id": user}, "candidates": [film], "position": place}
-            answer = http.post("/v1/score", json=body).json()
-            assert (answer["order"], answer["position"]) == ("ctr", place)
+            answer = http.post("/v1/score", json=body | {"order": "ctcvr"}).json()
+            assert (answer["order"], answer["position"]) == ("ctcvr", place)
             [item] = answer["scores"]
-            assert item["score"] == item["probabilities"]["ctr"]
-            found.append(item["score"])
+            told = item["probabilities"]
+            assert item["score"] == pytest.approx(told["ctr"] * told["cvr"])
+            for head, values in found.items():
+                values.append(told[head])
             states.add(answer["state"])
-    assert len(found) == USERS
+    assert len(rows.labels) == USERS
     assert states == {"learned", "cold"}, "those who came late are folded in"
-    # Platt's line is what stands between a logit and what is answered.
-    platt = ranker.calibrations["ctr"]
-    asked = np.log(np.array(found) / (1 - np.array(found)))
-    np.testing.assert_allclose(
-        (asked - platt.offset) / platt.slope, expected.logits[:, 0], atol=1e-4
-    )
+    for number, (head, values) in enumerate(found.items()):
+        # Platt's line is what stands between a logit and what is answered.
+        platt, told = ranker.calibrations[head], np.array(values)
+        assert platt.slope > 0, "it has learned something, so that logits can be read off"
+        logits = (np.log(told / (1 - told)) - platt.offset) / platt.slope
+        np.testing.assert_allclose(logits, expected.logits[:, number], rtol=1e-4, atol=1e-4)
 
 
 def _batch(settings: Settings, made: dict[str, str]) -> tuple[Ranker, LabelledRows]:
