@@ -98,12 +98,13 @@ def test_files_have_row_groups_of_one_size(tmp_path: Path, monkeypatch: pytest.M
     assert len(digests) == 1
 
 
-def test_a_snapshot_of_another_layout_is_refused_by_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize("layout", [1, 2])  # in the second one the third code was TEST
+def test_a_snapshot_of_another_layout_is_refused_by_name(tmp_path: Path, layout: int) -> None:
     store = ArtifactStore(tmp_path)
-    payload = {**LAYOUT.payload(), "format": 1}
+    payload = {**LAYOUT.payload(), "format": layout}
     with store.draft() as draft:
         sealed = store.seal(draft, Recipe(kind="snapshot", payload=payload))
-    with pytest.raises(ArtifactFormat, match="has layout 1, this version reads 2"):
+    with pytest.raises(ArtifactFormat, match=f"has layout {layout}, this version reads 3"):
         open_snapshot(store, sealed.digest)
 
 
