@@ -238,6 +238,14 @@ class Snapshot:
         """Rows of the entities that were out of answers at the watermark, in rising order."""
         return self._column("retired", "row")
 
+    def conversions_by_span(self) -> NDArray[np.int64]:
+        """[spans, 2] clicked exposures that are known not to have led to a conversion, and to."""
+        found = np.zeros((len(Span), 2), dtype=np.int64)
+        for block in self.blocks("interactions"):
+            known = block["conversion"] >= 0
+            np.add.at(found, (block["span"][known], block["conversion"][known]), 1)
+        return found
+
     def blocks(self, table: str) -> Iterator[dict[str, NDArray[Any]]]:
         """The columns of a table, block by block, for whoever need not have all at once."""
         with pq.ParquetFile(self.artifact.file(f"{table}.parquet")) as file:

@@ -48,7 +48,7 @@ def refuse_conversions(database: Database, request: RetrainRequest, dials: Ranke
     """
     with database.reading() as connection:
         counted = request.counted.named(versions.current(connection))
-    heads = (request.ranker.over(dials) if request.ranker else dials).heads
+    heads = request.dials(dials).heads
     if "cvr" in heads.names and not counted and not request.refresh:
         expected = "ctr, since nothing in the schema counts as a conversion"
         problem = {"field": "body.ranker.heads", "value": heads.kind, "expected": expected}

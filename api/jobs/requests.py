@@ -26,7 +26,7 @@ from graphsvc.events import LATEST_TIME
 from graphsvc.export import Conversions, Split
 from graphsvc.ids import DIGEST, NAME
 from graphsvc.snapshot import InteractionInfo
-from ranking.config import ARMS
+from ranking.config import ARMS, RankerConfig
 
 
 class JobName(StrEnum):
@@ -138,6 +138,10 @@ class RetrainRequest(BaseModel):
         if self.refresh:
             return (*first, "frame", "index", *last)
         return (*first, "index", *(f"rank_{arm}" for arm in self.arms), *last)
+
+    def dials(self, settings: RankerConfig) -> RankerConfig:
+        """Those of the rankers: what was chosen over what the settings say."""
+        return settings if self.ranker is None else self.ranker.over(settings)
 
     @property
     def counted(self) -> Conversions:

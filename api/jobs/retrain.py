@@ -37,9 +37,12 @@ def register(shop: Workshop, jobs: JobQueue) -> Callable[[dict[str, Any]], dict[
         sealed = walk.step(
             "snapshot", lambda tick: steps.snapshot(shop, request, tick, job, at=moment)
         )
+        heads = () if request.refresh else request.dials(shop.settings.ranker).heads.names
         leaks = walk.step(
             "check",
-            lambda tick: check_leaks(shop, sealed, allowed=request.allow_leaks, tick=tick),
+            lambda tick: check_leaks(
+                shop, sealed, allowed=request.allow_leaks, tick=tick, heads=heads
+            ),
         )
         begun = {"moment": moment, "snapshot": sealed, "leaks": leaks}
         if request.refresh:

@@ -72,6 +72,7 @@ def test_columns_come_back(tmp_path: Path, blocks: int) -> None:
     assert opened.attributes().value.tolist() == ['"A"']
     assert opened.attributes().time.tolist() == [9]
     assert opened.retired().tolist() == [1]
+    assert opened.conversions_by_span().tolist() == [[0, 0], [1, 0], [0, 0], [0, 0], [0, 0]]
     assert [block["span"].tolist() for block in opened.blocks("interactions")] == [[1, 4]]
 
 
