@@ -7,7 +7,6 @@ Takes entity ids, gives vectors and scores; a whole answer uses one trio. Who is
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from time import time
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from api.opening import open_database
 from api.overlay import Folded
 from api.questions import Located, State
 from api.reasons import Reason, check_explained, reasons
+from api.scoring import Scored, Scores, sort_out
 from api.settings import Settings
 from graphsvc import graph, tail, versions
 from graphsvc.artifact import ArtifactStore
@@ -29,44 +29,10 @@ from graphsvc.graph import EntityRows
 from graphsvc.ids import EntityId
 from graphsvc.schema import Schema
 from kge.bundle import ALL
-from ranking.bundle import Around, EntityStates, mean_vectors
+from ranking.bundle import Around, EntityStates, alike, mean_vectors
 
 #: Edges that are read of all candidates of a question, of what they lead to: 50 of each of 1000.
 _MOST_LED_TO = 50_000
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Scored:
-    """A candidate and the probability of the outcome.
-
-    known: training saw the candidate. cold: it has a vector folded in from `edges` edges. why: if
-    it was asked for.
-    """
-
-    id: str
-    score: float
-    known: bool
-    cold: bool = False
-    edges: int = 0
-    why: Reason | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LeftOut:
-    """A candidate that gets no score: it is retired, or merged into another one."""
-
-    id: str
-    reason: Literal["retired", "merged"]
-    merged_into: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Scores:
-    """Candidates, best first."""
-
-    head: Located
-    items: list[Scored]
-    left_out: list[LeftOut]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,56 +44,80 @@ class Answerer:
     foldin_edges: int
 
     def score(
-        self, trio: Trio, head: EntityId, candidates: Sequence[str], *, explain: bool = False
+        self,
+        trio: Trio,
+        head: EntityId,
+        candidates: Sequence[str],
+        *,
+        order: str | None = None,
+        position: int | None = None,
+        explain: bool = False,
     ) -> Scores:
-        """The probability of the outcome for each candidate, best first; explained if asked for.
+        """The probabilities of each candidate, best first by what is asked for, explained if asked.
 
-        Raises `Invalid`, also where more are to be explained than may be.
+        `position`: the place in what is shown that they are for, instead of the ranker's. Raises
+        `HeadMissing`, and `Invalid`, also where more are to be explained than may be.
         """
         ranker = trio.ranker
+        order = ranker.check_order(order)
+        place = ranker.served_position if position is None else position
         if head.type != ranker.head_type:
             raise Invalid(f"head.type should be {ranker.head_type!r}, received {head.type!r}")
         if explain:
             check_explained(len(candidates))
         with self.database.reading() as connection:
             located = self.locate(trio, connection, head, scoring=True)
-            onsite = None
+            onsite, who = None, located.entity
             if explain:
-                onsite = self._by_outcomes(trio, connection, located.entity, onsite=True)
-            head_rows = self._rows(
-                connection, located.entity.type, [located.entity.id], ranker.head_attributes
-            )
+                onsite = self._by_outcomes(trio, connection, who, onsite=True)
+            head_rows = self._rows(connection, who.type, [who.id], ranker.head_attributes)
             rows = self._rows(connection, ranker.tail_type, candidates, ranker.tail_attributes)
             around = self._around(trio, connection, rows)
-        kept, left_out = _sort_out(candidates, rows)
+        kept, left_out = sort_out(candidates, rows)
         places, folded = self._candidates(trio, candidates, rows)
+        whole = self._tails(trio, candidates, rows, places, folded)
+        tails = replace(whole, around=around).take(kept)
+        heads = self._head(located, head_rows)
+        shown = alike(1, position=place, time=int(time()))
+        scored = ranker.scored(heads, tails, shown)
+        why: Sequence[Reason | None] = [None] * len(kept)
+        if onsite is not None:
+            without = self._head(onsite, head_rows)
+            why = reasons(ranker, heads, without, tails, exposures=shown, order=order)
+        values = scored.by(order)
+        items = []
+        for row in scored.best_first(order).tolist():
+            n = int(kept[row])
+            one = folded[n]
+            items.append(
+                Scored(
+                    id=candidates[n],
+                    score=float(values[row]),
+                    known=bool(places[n] >= 0),
+                    probabilities={name: float(p[row]) for name, p in scored.probabilities.items()},
+                    cold=one is not None,
+                    edges=one.edges if one else 0,
+                    why=why[row],
+                )
+            )
+        told = place if ranker.reads_position else None
+        return Scores(head=located, items=items, left_out=left_out, order=order, position=told)
+
+    def _tails(
+        self,
+        trio: Trio,
+        candidates: Sequence[str],
+        rows: EntityRows,
+        places: NDArray[np.int32],
+        folded: Sequence[Folded | None],
+    ) -> EntityStates:
+        """The states of all candidates, with the bundle's vectors or those folded in."""
         known = (places >= 0) | np.array([f is not None for f in folded], dtype=bool)
         vectors = trio.bundle.vectors[np.where(places >= 0, places, 0)] * (places >= 0)[:, None]
         for n, one in enumerate(folded):
             if one is not None:
                 vectors[n] = one.vector
-        whole = self._states(candidates, rows, vectors=vectors, known=known)
-        tails = replace(whole, around=around).take(kept)
-        heads = self._head(located, head_rows)
-        probabilities = ranker.score(heads, tails)
-        why: Sequence[Reason | None] = [None] * len(kept)
-        if onsite is not None:
-            why = reasons(ranker, heads, self._head(onsite, head_rows), tails)
-        items = []
-        for place in np.argsort(-probabilities, kind="stable").tolist():
-            n = int(kept[place])
-            one = folded[n]
-            items.append(
-                Scored(
-                    id=candidates[n],
-                    score=float(probabilities[place]),
-                    known=bool(places[n] >= 0),
-                    cold=one is not None,
-                    edges=one.edges if one else 0,
-                    why=why[place],
-                )
-            )
-        return Scores(head=located, items=items, left_out=left_out)
+        return self._states(candidates, rows, vectors=vectors, known=known)
 
     def _head(self, located: Located, rows: EntityRows) -> EntityStates:
         """The state of who is asked about; of one who is without a name, what is known onsite."""
@@ -320,22 +310,6 @@ def _refused(connection: Connection, named: tail.Named | None, *, since: int) ->
     if named is None or not named.spoke:
         return 0
     return tail.opted_out_since(connection, since, keys=[named.key]).get(named.key, 0)
-
-
-def _sort_out(
-    candidates: Sequence[str], rows: EntityRows
-) -> tuple[NDArray[np.int64], list[LeftOut]]:
-    """Places of the candidates that are scored, and the others with the reason."""
-    kept, left_out = [], []
-    for n, id_ in enumerate(candidates):
-        into = rows.merged_into[n]
-        if into is not None:
-            left_out.append(LeftOut(id=id_, reason="merged", merged_into=into))
-        elif rows.retired[n]:
-            left_out.append(LeftOut(id=id_, reason="retired"))
-        else:
-            kept.append(n)
-    return np.array(kept, dtype=np.int64), left_out
 
 
 def open_answerer(settings: Settings) -> tuple[Answerer, Trio]:

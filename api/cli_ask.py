@@ -110,13 +110,18 @@ def score(
         bool,
         typer.Option("--explain", help="Say why each got its score; see docs/explanations.md."),
     ] = False,
+    order: Annotated[
+        str | None, typer.Option(help="ctr, cvr or ctcvr; by default the ranker's first.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Score candidates for an entity, by the live ranker."""
     from api.answers import open_answerer
 
     answerer, trio = open_answerer(read_settings())
-    found = answerer.score(trio, EntityId(type_, id_), candidates, explain=explain)
+    found = answerer.score(
+        trio, EntityId(type_, id_), candidates, order=order, explain=explain
+    )
     items = [asdict(item) for item in found.items]
     for item, scored in zip(items, found.items, strict=True):
         del item["why"]
@@ -124,7 +129,10 @@ def score(
             item["why"] = _because(scored.why)
     table = ("scores", ("id", "score", "known", *(["why"] if explain else [])))
     out(
-        Output({"scores": items, "state": found.head.state, **trio.versions}, table=table),
+        Output(
+            {"scores": items, "order": found.order, "state": found.head.state, **trio.versions},
+            table=table,
+        ),
         as_json=as_json,
     )
 

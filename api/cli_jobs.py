@@ -3,6 +3,7 @@
 Takes digests and dials, prints the digest of what was sealed, or the job that will seal it.
 """
 
+import json
 from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,6 +28,22 @@ AsOf = Annotated[
     str | None,
     typer.Option(help="The log as it was: seconds since 1970, or the digest of a snapshot."),
 ]
+RankerOption = Annotated[
+    str | None,
+    typer.Option(help='Dials of the rankers as JSON: {"heads": "ctr_cvr", "epochs": 4}'),
+]
+SharesOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Of the exposures, in graph, train, valid, calibrate, test: 0.45,0.15,0.1,0.1,0.2"
+    ),
+]
+ConversionsOption = Annotated[
+    str | None, typer.Option(help="Events that count as conversions: add_to_cart,checkout")
+]
+DaysOption = Annotated[
+    float | None, typer.Option(help="Days after a click that a conversion still belongs to it.")
+]
 Digest = Annotated[str, typer.Argument(help="64 hexadecimal digits.")]
 
 
@@ -39,9 +56,10 @@ def snapshot(
 ) -> None:
     """Seal the graph as it is now, or as it was.
 
-    With the digest of a snapshot as `--as-of`, that one is rebuilt: with its split and shares.
+    With the digest of a snapshot as `--as-of`, that one is rebuilt: with its split, its
+    shares and what counted as a conversion.
     """
-    from api.jobs import steps
+    from api.jobs import requests, steps
     from api.jobs.moments import refuse_unusable
     from api.jobs.requests import RetrainRequest
 
@@ -50,8 +68,9 @@ def snapshot(
     refuse_unusable(shop.store, moment, name="--as-of")
     asked: dict[str, Any] = {"split": split, "as_of": moment}
     if isinstance(moment, str):
-        then = open_snapshot(shop.store, moment).split
-        asked |= {"split": then["protocol"], "shares": then["shares"]}
+        then = open_snapshot(shop.store, moment)
+        asked |= {"split": then.split["protocol"], "shares": then.split["shares"]}
+        asked |= requests.conversions_of(then.interaction)
     request = RetrainRequest.model_validate(asked)
     with Ticker("snapshot", quiet=as_json) as ticker:
         digest = steps.snapshot(shop, request, ticker.tick)
@@ -84,12 +103,15 @@ def rank(
     bundle: Digest,
     *,
     arm: Annotated[str, typer.Option(help="none, frozen, attention, ...")] = "attention",
+    ranker: RankerOption = None,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
     """Train a ranker on a snapshot and a bundle."""
     from api.jobs import steps
+    from api.jobs.choices import RankerChoice
 
+    choice = RankerChoice.model_validate({} if ranker is None else _json("--ranker", ranker))
     with Ticker(f"rank {arm}", quiet=as_json) as ticker:
         digest = steps.rank(
             _workshop(),
@@ -97,6 +119,7 @@ def rank(
             arm=arm,
             seed=seed,
             tick=ticker.tick,
+            choice=choice,
         )
     out(Output({"ranker": digest}), as_json=as_json)
 
@@ -132,13 +155,13 @@ def promote(
 def retrain(  # noqa: PLR0913  (an option for each field of the request)
     *,
     split: Annotated[str, typer.Option(help="global_time or per_user_time")] = "global_time",
-    shares: Annotated[
-        str | None,
-        typer.Option(help="Of the exposures, in graph, train, valid and test: 0.45,0.15,0.2,0.2"),
-    ] = None,
+    shares: SharesOption = None,
     arms: Annotated[
         str | None, typer.Option(help="Rankers to train; by default none,frozen,attention")
     ] = None,
+    ranker: RankerOption = None,
+    conversions: ConversionsOption = None,
+    conversion_days: DaysOption = None,
     seed: Seed = 0,
     promote: Annotated[
         bool, typer.Option(help="Make the best ranker's trio live if the gate lets it pass.")
@@ -156,7 +179,12 @@ def retrain(  # noqa: PLR0913  (an option for each field of the request)
     as_json: AsJson = False,
 ) -> None:
     """Ask the worker for a whole retrain: snapshot to promotion."""
-    from api.jobs.moments import refuse_facets, refuse_unusable, refuse_without_live
+    from api.jobs.moments import (
+        refuse_conversions,
+        refuse_facets,
+        refuse_unusable,
+        refuse_without_live,
+    )
     from api.jobs.queue import JobQueue
     from api.jobs.requests import JobName, RetrainRequest
 
@@ -168,13 +196,16 @@ def retrain(  # noqa: PLR0913  (an option for each field of the request)
         "refresh": refresh,
         "allow_leaks": allow_leaks,
     }
-    lists = {"shares": shares, "arms": arms}
+    lists = {"shares": shares, "arms": arms, "conversions": conversions}
     asked |= {name: text.split(",") for name, text in lists.items() if text is not None}
+    asked |= {} if conversion_days is None else {"conversion_days": conversion_days}
+    asked |= {} if ranker is None else {"ranker": _json("--ranker", ranker)}
     request = RetrainRequest.model_validate(asked)
     database, settings = open_database(), read_settings()
     refuse_unusable(ArtifactStore(settings.artifacts_dir), request.as_of, name="--as-of")
     refuse_without_live(database, request)
     refuse_facets(database, settings.facets)
+    refuse_conversions(database, request, settings.ranker)
     with closing(JobQueue(settings.jobs_url, database)) as queue:
         out(Output(asdict(queue.enqueue(JobName.RETRAIN, request))), as_json=as_json)
 
@@ -225,6 +256,14 @@ def _moment(as_of: str | None) -> int | str | None:
         says = error.errors()[0]["msg"]
         raise Invalid(f"--as-of {says}, received {as_of[:80]!r}") from error
     return moment
+
+
+def _json(name: str, text: str) -> Any:
+    """What an option holds. Raises `Invalid`."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise Invalid(f"{name} should be a JSON object, received {text[:80]!r}: {error}") from error
 
 
 def _workshop() -> "Workshop":

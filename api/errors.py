@@ -12,6 +12,7 @@ from graphsvc.errors import (
     ArtifactFormat,
     ArtifactMissing,
     ChangedMeanwhile,
+    ConversionUnknown,
     CursorInvalid,
     DatabaseUnavailable,
     DecisionMissing,
@@ -31,7 +32,7 @@ from graphsvc.errors import (
     ValueUnusable,
 )
 from kge.errors import KgeError, UnknownFacet, UnknownRelation, UnknownType
-from ranking.errors import RankingError
+from ranking.errors import HeadMissing, RankingError
 
 
 class ApiError(Exception):
@@ -201,6 +202,8 @@ STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (NoSpace, 507, "No space left"),
     (ArtifactDamaged, 500, "Artifact damaged"),
     (ArtifactFormat, 500, "Artifact of another format"),
+    (ConversionUnknown, 422, "Invalid request"),
+    (HeadMissing, 422, "Invalid request"),
     (UnknownFacet, 422, "Invalid request"),
     (UnknownRelation, 422, "Invalid request"),
     (UnknownType, 422, "Invalid request"),

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from api.errors import Invalid
-from ranking.bundle import EntityStates, Ranker
+from ranking.bundle import EntityStates, ExposureStates, Ranker
 
 #: Candidates that are explained at most in one answer, and fields that are told of each.
 MOST_EXPLAINED = 50
@@ -56,16 +56,25 @@ def check_explained(count: int) -> None:
 
 
 def reasons(
-    ranker: Ranker, head: EntityStates, onsite: EntityStates, tails: EntityStates
+    ranker: Ranker,
+    head: EntityStates,
+    onsite: EntityStates,
+    tails: EntityStates,
+    *,
+    exposures: ExposureStates,
+    order: str,
 ) -> list[Reason]:
-    """One reason per tail, in their order; `onsite` is the head as an opt-out would leave it."""
+    """One reason per tail, in their order; `onsite` is the head as an opt-out would leave it.
+
+    `exposures`, `order`: as the scores that are explained.
+    """
     if not len(tails):
         return []
     tokens = _tokens(ranker, head, tails)
-    names, changes = ranker.field_changes(head, tails)
+    names, changes = ranker.field_changes(head, tails, exposures, order=order)
     strongest = np.argsort(-np.abs(changes), axis=1, kind="stable")[:, :_MOST_FIELDS]
-    without_offsite = ranker.score(onsite, tails)
-    without_kge = ranker.score_without_kge(head, tails)
+    without_offsite = ranker.scored(onsite, tails, exposures).by(order)
+    without_kge = ranker.scored_without_kge(head, tails, exposures).by(order)
     return [
         Reason(
             tokens=tokens[n],

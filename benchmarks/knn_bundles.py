@@ -161,7 +161,7 @@ def _sealed(
             ),
             attributes={},
             watermark={"seq": 0, "as_of": 0},
-            split={"protocol": "global_time", "shares": [0.4, 0.2, 0.2, 0.2]},
+            split={"protocol": "global_time", "shares": [0.4, 0.2, 0.1, 0.1, 0.2]},
         )
         return seal_snapshot(store, draft, layout, {})
 

@@ -78,6 +78,10 @@ class NotEnoughData(GraphError):
     """The graph holds too little for this; post more events first."""
 
 
+class ConversionUnknown(GraphError):
+    """What should be a conversion cannot be one; name events that a click can lead to."""
+
+
 class LeakFound(GraphError):
     """The graph gives away labels that rankers are to guess; see which relation, and correct it."""
 

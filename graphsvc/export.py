@@ -1,10 +1,11 @@
 """The graph at a watermark, as a sealed snapshot.
 
 Takes a connection that sees one moment, gives a `Snapshot`; never holds the log in memory. Rows
-are streamed in blocks; what is held is one number per entity, three per user, the edges of one
-relation at a time and the acts of a few label windows. The same events give the same bytes, on
-either database, in whatever order they came: everything is read from the log up to the watermark,
-and nothing from the tables that say how things are now.
+are streamed in blocks; what is held is one number per entity, four per user, the edges of one
+relation at a time, the acts of a few label windows, outcomes and conversions, and which item is of
+which product or the like. The same events give the same bytes, on either database, in whatever
+order they came: everything is read from the log up to the watermark, and nothing from the tables
+that say how things are now.
 """
 
 from itertools import groupby
@@ -18,6 +19,7 @@ from graphsvc.artifact import ArtifactStore
 from graphsvc.asof import merges_at, retired_at
 from graphsvc.attributelog import write_attributes
 from graphsvc.columns import tuples_of
+from graphsvc.conversions import Conversions, ties
 from graphsvc.exporting import Export, ProgressOf
 from graphsvc.interactions import write_interactions
 from graphsvc.moment import Moment, moment_at_time, moment_of_seq, present_moment
@@ -36,6 +38,7 @@ from graphsvc.tables import entities, events
 from graphsvc.triples import MOST_TAILS, write_triples
 
 __all__ = [
+    "Conversions",
     "Moment",
     "Split",
     "export_snapshot",
@@ -52,6 +55,7 @@ def export_snapshot(
     split: Split,
     *,
     at: Moment | None = None,
+    conversions: Conversions | None = None,
     progress: ProgressOf | None = None,
 ) -> Snapshot:
     """Seal the graph and its interactions as of a moment; by default the log's present end.
@@ -60,13 +64,18 @@ def export_snapshot(
     rows that have since been taken out of the log (opt-outs). Edges of people's events come from
     the span GRAPH only; structure is timeless. weight = relation weight * log2(1 + sum over
     standing events at t of 2^((t - as_of) / half-life)), as_of = the last exposure of GRAPH; our
-    design. `progress` is told rows done and rows in all. Use `Database.reading()`. Raises
-    `NotEnoughData`.
+    design. `conversions`: what counts as one; by default every offsite relation, for a week.
+    `progress` is told rows done and rows in all. Use `Database.reading()`. Raises `NotEnoughData`
+    and `ConversionUnknown`.
     """
     moment = at or present_moment(connection)
+    counted = conversions or Conversions()
     told = progress or (lambda _done, _total: None)
     with draft_snapshot(store) as draft:
         work = Export(connection, schema, draft, moment, told, _total(connection, schema, moment))
+        work.conversions = counted.named(schema)
+        work.conversion_seconds = counted.seconds
+        work.tying = ties(schema, work.conversions)
         work.merges = merges_at(connection, work.seq)
         types = _write_entities(work)
         work.cuts = cut(
@@ -146,6 +155,8 @@ def _layout(work: Export, split: Split, types: list[TypeRange]) -> Layout:
             exposure=label.exposure,
             outcome=label.outcome,
             negative=label.negative,
+            conversions=work.conversions,
+            conversion_seconds=work.conversion_seconds,
         ),
         attributes={name: dict(kind.attributes) for name, kind in schema.entities.items()},
         watermark={"seq": work.seq, "as_of": work.cuts.as_of, "observed": work.at.as_of},

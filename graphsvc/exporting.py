@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from graphsvc.moment import Moment
 from graphsvc.schema import Schema
-from graphsvc.snapshot import SnapshotDraft
+from graphsvc.snapshot import SnapshotDraft, Span
 from graphsvc.split import Cuts
 
 #: Told rows done and rows in all.
@@ -35,8 +35,14 @@ class Export:
     merges: dict[int, int] = field(default_factory=dict)
     #: Entity key -> row in the snapshot; a merged one has its kept one's.
     row_of: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, dtype=np.int32))
+    #: Events that count as conversions, and for how long after a click.
+    conversions: tuple[str, ...] = ()
+    conversion_seconds: int = 0
+    #: The relations of structure by which items lead to what those are on, and their edges.
+    tying: frozenset[str] = frozenset()
+    ties: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = field(default_factory=list)
     cuts: Cuts = field(
-        default_factory=lambda: Cuts(user=None, last=np.zeros((1, 3), dtype=np.int64))
+        default_factory=lambda: Cuts(user=None, last=np.zeros((1, len(Span) - 1), dtype=np.int64))
     )
 
     @property

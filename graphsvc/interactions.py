@@ -1,16 +1,18 @@
 """The labelled rows of a snapshot: exposures, outcomes and negatives in the order of time.
 
-Takes a connection and what an export shares, writes interactions; holds a few blocks, and the acts
-of three label windows.
+Takes a connection and what an export shares, writes interactions; holds a few blocks, the acts of
+three label windows, and, where something counts as a conversion, all outcomes and conversions.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import func, select
 
 from graphsvc.columns import columns_of
+from graphsvc.conversions import Deeds, Led, Ties, converted
 from graphsvc.errors import NotEnoughData
 from graphsvc.exporting import Export
 from graphsvc.labels import ACT, END, EXPOSURE, NEGATIVE, OUTCOME, UNKNOWN, Acts, Labeler, acts
@@ -19,7 +21,7 @@ from graphsvc.tables import events
 
 
 def write_interactions(work: Export) -> None:
-    """Every exposure with its label, every outcome, and negatives without an exposure.
+    """Every exposure with its labels, every outcome, and negatives without an exposure.
 
     Raises `NotEnoughData` where a span has no exposure whose label is known.
     """
@@ -30,6 +32,7 @@ def write_interactions(work: Export) -> None:
         observed=work.at.as_of,
         either_way=not work.schema.events[label.outcome].directed,
     )
+    led = _led(work)
     known = np.zeros(len(Span), dtype=np.int64)
     young = 0
     streams = [_acts(work, kind, name) for kind, name in names.items() if name]
@@ -41,7 +44,12 @@ def write_interactions(work: Export) -> None:
         known += np.bincount(span[decided], minlength=len(Span))
         young += int(exposed.sum() - decided.sum())
         work.draft.write(
-            "interactions", {"span": span, **{name: labelled[name] for name in ACT.names or ()}}
+            "interactions",
+            {
+                "span": span,
+                "conversion": _conversions(work, labelled, led),
+                **{name: labelled[name] for name in ACT.names or ()},
+            },
         )
         work.tell(len(rows))
     if not known.all():
@@ -51,6 +59,58 @@ def write_interactions(work: Export) -> None:
             f"each span needs a {label.exposure} event; the cut leaves {found}{waiting}: "
             "post more events, or choose other shares"
         )
+
+
+def _conversions(work: Export, labelled: Acts, led: Led | None) -> NDArray[np.int8]:
+    """Of exposures that were clicked: whether that led to a conversion, as far as it is known.
+
+    It is not before the window of the last click that may belong to it is over, whatever came
+    meanwhile: to keep only the quick ones would teach that the new is good.
+    """
+    found = np.full(len(labelled), UNKNOWN, dtype=np.int8)
+    if led is None:
+        return found
+    window = round(work.schema.label.window_minutes * 60)
+    over = labelled["time"] <= work.at.as_of - window - work.conversion_seconds
+    asked = np.flatnonzero((labelled["event"] == EXPOSURE) & (labelled["label"] == 1) & over)
+    head, tail = (labelled[name][asked].astype(np.int64) for name in ("head", "tail"))
+    found[asked] = led.within(Deeds(head, tail, labelled["time"][asked]), window)
+    return found
+
+
+def _led(work: Export) -> Led | None:
+    """The outcomes that a conversion belongs to; None where nothing counts as one."""
+    if not work.conversions:
+        return None
+    outcome = work.schema.label.outcome
+    either_way = not work.schema.events[outcome].directed
+    clicks = _deeds(work, [outcome]).in_order()
+    deeds = _deeds(work, work.conversions)
+    pairs = [np.stack(tie) for tie in work.ties]
+    item, target = np.concatenate([np.empty((2, 0), np.int64), *pairs], axis=1)
+    order = np.argsort(item, kind="stable")
+    owed = converted(clicks, deeds, Ties(item[order], target[order]), work.conversion_seconds)
+    return Led(clicks.take(owed), either_way=either_way)
+
+
+def _deeds(work: Export, names: Iterable[str]) -> Deeds:
+    """All events of some names; those without a direction both ways."""
+    log = events.c
+    found: list[Deeds] = []
+    for name in names:
+        kind = work.schema.events[name]
+        query = select(log.actor, log.object, log.event_time).where(
+            log.event_name == name, log.seq <= work.seq
+        )
+        for block in columns_of(work.connection, query):
+            head, tail = (work.row_of[keys].astype(np.int64) for keys in block[:2].astype(np.int64))
+            deeds = Deeds(head, tail, block[2].astype(np.int64))
+            if not kind.self_loops:
+                deeds = deeds.take(head != tail)
+            found.append(deeds if kind.directed else deeds.turned_too())
+    none = np.empty(0, np.int64)
+    columns = zip(Deeds(none, none, none), *found, strict=True)
+    return Deeds(*(np.concatenate(column) for column in columns))
 
 
 def in_time(streams: list[Iterator[Acts]]) -> Iterator[tuple[Acts, int]]:

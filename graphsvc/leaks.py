@@ -35,7 +35,7 @@ class Leak:
 def find_leaks(snapshot: Snapshot) -> list[Leak]:
     """Every relation between the exposure's two types, and how many of its edges leak.
 
-    An edge leaks if its pair, in either direction, has a row of TRAIN, VALID or TEST with label 1,
+    An edge leaks if its pair, in either direction, has a row behind GRAPH with label 1,
     and the edge is of structure, which has no time, or newer than the person's GRAPH.
     """
     info = snapshot.interaction

@@ -6,7 +6,7 @@ all else is in an order of its own content, so the same events always give the s
 
     entities.parquet      type, id                              row number = position
     triples.parquet       head, relation, tail, weight, time    time = newest event
-    interactions.parquet  head, tail, event, time, label, span, position, sampling_rate
+    interactions.parquet  head, tail, event, time, label, span, position, sampling_rate, conversion
     attributes.parquet    row, name, value, time                every version; value is JSON text
     retired.parquet       row                                   entities that are out of answers
 """
@@ -28,22 +28,23 @@ from graphsvc.artifact import Artifact, ArtifactStore, Recipe
 from graphsvc.errors import ArtifactFormat
 
 #: Layout of the payload and files; a snapshot of another one is refused by name.
-SNAPSHOT_FORMAT = 2
+SNAPSHOT_FORMAT = 3
 #: Rows of a block in a file: the same however the rows came, or the bytes would differ.
 _ROW_GROUP = 1 << 16
 
 
 class Span(IntEnum):
-    """Which of four spans of time, one after the other, an interaction lies in.
+    """Which of five spans of time, one after the other, an interaction lies in.
 
     The graph and all that is pretrained on it see GRAPH only; a ranker learns on TRAIN, is stopped
-    and calibrated on VALID and measured on TEST.
+    on VALID, calibrated on CALIBRATE, measured and let through on TEST.
     """
 
     GRAPH = 0
     TRAIN = 1
     VALID = 2
-    TEST = 3
+    CALIBRATE = 3
+    TEST = 4
 
 
 class TypeRange(NamedTuple):
@@ -77,6 +78,14 @@ class InteractionInfo:
     outcome: str
     #: The event that makes it 0 whatever else follows, code 2 in the column `event`.
     negative: str | None = None
+    #: Events that count as conversions of what was clicked.
+    conversions: tuple[str, ...] = ()
+    #: So long after a click one counts, in seconds.
+    conversion_seconds: int = 0
+
+    def __post_init__(self) -> None:
+        # JSON has no tuples.
+        object.__setattr__(self, "conversions", tuple(self.conversions))
 
 
 class Triples(NamedTuple):
@@ -96,6 +105,8 @@ class Interactions(NamedTuple):
     0; -1 for an outcome, and for an exposure whose window was not over: nobody knows, and whoever
     takes it for a 0 is wrong. span: a `Span`. time: seconds since 1970. position: place in what was
     shown, from 0; -1 where not said. sampling_rate: share of such exposures that were logged.
+    conversion, of an exposure with label 1: whether its click led to a conversion, 1 or 0; -1 where
+    the window of conversions was not over, and of everything else.
     """
 
     head: NDArray[np.int32]
@@ -106,6 +117,7 @@ class Interactions(NamedTuple):
     span: NDArray[np.int8]
     position: NDArray[np.int32]
     sampling_rate: NDArray[np.float32]
+    conversion: NDArray[np.int8]
 
 
 class Attributes(NamedTuple):
@@ -142,6 +154,7 @@ _SCHEMAS = {
             ("span", pa.int8()),
             ("position", pa.int32()),
             ("sampling_rate", pa.float32()),
+            ("conversion", pa.int8()),
         ]
     ),
     "attributes": pa.schema(
@@ -224,6 +237,14 @@ class Snapshot:
     def retired(self) -> NDArray[np.int32]:
         """Rows of the entities that were out of answers at the watermark, in rising order."""
         return self._column("retired", "row")
+
+    def conversions_by_span(self) -> NDArray[np.int64]:
+        """[spans, 2] clicked exposures that are known not to have led to a conversion, and to."""
+        found = np.zeros((len(Span), 2), dtype=np.int64)
+        for block in self.blocks("interactions"):
+            known = block["conversion"] >= 0
+            np.add.at(found, (block["span"][known], block["conversion"][known]), 1)
+        return found
 
     def blocks(self, table: str) -> Iterator[dict[str, NDArray[Any]]]:
         """The columns of a table, block by block, for whoever need not have all at once."""

@@ -1,6 +1,6 @@
-"""Cutting time into four spans: GRAPH, TRAIN, VALID, TEST.
+"""Cutting time into five spans: GRAPH, TRAIN, VALID, CALIBRATE, TEST.
 
-Takes the exposures in the log, gives the last moment of each of the first three spans, for all
+Takes the exposures in the log, gives the last moment of each span but the last, for all
 alike or per user; never holds more than one row per user, but for persons who have several ids.
 """
 
@@ -22,6 +22,8 @@ from graphsvc.tables import events
 
 # Shares are cut in whole billionths, so that both databases find exactly the same rank.
 _UNITS = 10**9
+#: Moments that part the spans.
+_CUTS = len(Span) - 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,10 +36,10 @@ class Split:
     """
 
     protocol: Literal["global_time", "per_user_time"] = "global_time"
-    #: Shares of exposures in GRAPH, TRAIN, VALID, TEST; their sum is 1. A larger GRAPH
+    #: Shares of exposures in GRAPH, TRAIN, VALID, CALIBRATE, TEST; their sum is 1. A larger GRAPH
     #: helps the embedding, a smaller one leaves more rows to the ranker; between .4 and .5 by
     #: judgment, with TEST figures of both in sight (docs/demo.md).
-    shares: tuple[float, float, float, float] = (0.45, 0.15, 0.2, 0.2)
+    shares: tuple[float, float, float, float, float] = (0.45, 0.15, 0.1, 0.1, 0.2)
 
     def __post_init__(self) -> None:
         if self.protocol not in ("global_time", "per_user_time"):
@@ -50,24 +52,25 @@ class Split:
             or abs(sum(self.shares) - 1) > 1e-6
         ):
             raise GraphError(
-                f"shares should be four numbers above 0 whose sum is 1, received {self.shares!r}"
+                "shares should be five numbers above 0 whose sum is 1 (graph, train, valid, "
+                f"calibrate, test), received {self.shares!r}"
             )
 
     @property
     def cumulated(self) -> tuple[int, ...]:
-        """The first three cumulated shares, in billionths."""
-        return tuple(round(share * _UNITS) for share in accumulate(self.shares[:3]))
+        """The cumulated shares of all spans but the last, in billionths."""
+        return tuple(round(share * _UNITS) for share in accumulate(self.shares[:_CUTS]))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cuts:
-    """The last exposure time of GRAPH, TRAIN and VALID: what happens later is in a later span.
+    """The last exposure time of every span but TEST: what happens later is in a later span.
 
     `user` are rows of the snapshot, sorted; None: the one row of `last` holds for everybody.
     """
 
     user: NDArray[np.int64] | None
-    last: NDArray[np.int64]  # [users or 1, 3]
+    last: NDArray[np.int64]  # [users or 1, spans - 1]
 
     @property
     def as_of(self) -> int:
@@ -85,7 +88,7 @@ class Cuts:
 
     def _last_of(self, users: NDArray[np.int32]) -> NDArray[np.int64]:
         if self.user is None:
-            return np.broadcast_to(self.last, (len(users), 3))
+            return np.broadcast_to(self.last, (len(users), _CUTS))
         place = np.searchsorted(self.user, users).clip(max=len(self.user) - 1)
         known = self.user[place] == users
         return np.where(known[:, None], self.last[place], np.iinfo(np.int64).max)
@@ -108,7 +111,7 @@ def cut(
     n = connection.scalar(select(func.count()).select_from(events).where(exposed)) or 0
     if n < len(Span):
         raise NotEnoughData(
-            f"four spans need at least {len(Span)} {exposure} events, the log holds {n}"
+            f"five spans need at least {len(Span)} {exposure} events, the log holds {n}"
         )
     if split.protocol == "per_user_time":
         return _per_user(connection, exposed, split, row_of=row_of, merged=merged)

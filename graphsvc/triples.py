@@ -46,6 +46,8 @@ def write_triples(work: Export, code: int, relation: EventType) -> None:
     if held and len(touched):
         _add(sums, work, relation, _left(_joined(held), taken_back, adds_up=relation.parallel))
     edges = sums.edges() if timeless else sums.edges(most_tails=MOST_TAILS)
+    if relation.name in work.tying:
+        work.ties.append((edges.head, edges.tail))
     work.draft.write(
         "triples",
         {

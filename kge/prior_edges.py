@@ -1,6 +1,6 @@
 """How much an entity's prior weighs where it is folded in: chosen on held-out outcomes.
 
-Takes what was trained and a snapshot, gives a number; never reads the span test.
+Takes what was trained and a snapshot, gives a number; never reads a later span than valid.
 
 A query is a first outcome of the span valid whose tail the graph holds, asked as a server would be:
 a head that the graph holds has the vector that fold-in gives to its training edges, any other one

@@ -1,7 +1,7 @@
 """How well a training finds held-out edges on its way: filtered MRR of a sample of the span valid.
 
 Takes a snapshot and a training of its graph, gives a number now and then; never changes a training
-or what it draws, and never reads the span test.
+or what it draws, and never reads a later span.
 
 A query is a first outcome of the span valid whose head and tail the graph holds. All entities of
 the tail's type are candidates, those with which the head has another outcome up to the end of valid
@@ -96,7 +96,7 @@ class Outcomes(NamedTuple):
 def outcomes_of(snapshot: Snapshot, graph: Graph) -> Outcomes:
     """What people did up to the end of valid, each pair once."""
     acts = snapshot.interactions()
-    kept = (acts.event == 1) & (acts.span != Span.TEST)
+    kept = (acts.event == 1) & (acts.span <= Span.VALID)
     head, tail = acts.head[kept].astype(np.int64), acts.tail[kept].astype(np.int64)
     time, span = acts.time[kept], acts.span[kept]
     order = np.lexsort((time, tail, head))

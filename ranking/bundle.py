@@ -1,10 +1,12 @@
 """The door: a ranker is sealed, opened, and gives scores.
 
 Takes a trained ranker, gives a sealed folder of safetensors and JSON and reads it back; never
-trains. Serving calls `Ranker.score` with what it knows about entities and nothing else.
+trains. Serving calls `Ranker.scored` with what it knows about entities and nothing else.
 
     weights.safetensors    every tensor of the model (the KGE's maps stay in the bundle)
     ids.json               ids with a row of their own, in order of their rows
+    curve.png              losses and AUC by epoch
+    calibration.png        what happened against what was predicted, on TEST
 """
 
 import json
@@ -20,41 +22,42 @@ from safetensors.torch import load_file, save_file
 from graphsvc.artifact import Artifact, ArtifactStore, Recipe
 from kge.bundle import Bundle
 from ranking.around import leads, mean_vectors
-from ranking.calibration import Platt
-from ranking.config import (
-    ARMS,
-    AttentionConfig,
-    CrossingConfig,
-    FeatureConfig,
-    IdTableConfig,
-    RankerConfig,
-    TrainingConfig,
-)
-from ranking.errors import FrameMismatch, RankerFormat
+from ranking.calibration import Calibration
+from ranking.config import RankerConfig
+from ranking.errors import FrameMismatch, HeadMissing
 from ranking.examples import KgeMaps, kge_maps
-from ranking.features import Encoder
+from ranking.features import Encoder, FeatureBatch
+from ranking.formats import (
+    RANKER_FORMAT,
+    calibrations_of,
+    check_format,
+    config_of,
+    others_of,
+    weights_of,
+)
 from ranking.idtables.placement import Placement
-from ranking.model import ModelShape, RankerModel, raw_scores
+from ranking.model import ModelShape, RankerModel, corrected_scores
 from ranking.reasons import FieldChanges, field_changes, led_to, without_kge
+from ranking.scored import CTCVR, Scored, heads_of
 from ranking.spec import FeatureSpec
-from ranking.states import Around, EntityStates
+from ranking.states import Around, EntityStates, ExposureStates, alike
 
 __all__ = [
+    "CTCVR",
     "Around",
+    "Beside",
     "EntityStates",
     "Explanation",
+    "ExposureStates",
     "FieldChanges",
     "Ranker",
+    "Scored",
     "TrainedRanker",
+    "alike",
     "mean_vectors",
     "open_ranker",
     "seal_ranker",
 ]
-
-#: Layout of the payload and files.
-RANKER_FORMAT = 2
-#: Those that open, the others are refused by name. 1: no tokens of what tails lead to.
-_READ = (1, 2)
 
 
 class TrainedRanker(NamedTuple):
@@ -65,14 +68,39 @@ class TrainedRanker(NamedTuple):
     spec: FeatureSpec
     head_ids: Placement
     tail_ids: Placement
-    calibration: Platt
+    #: head -> how its logits become probabilities
+    calibrations: Mapping[str, Calibration]
     config: RankerConfig
     #: Names of the relations from head to tail type, in the order of the tokens.
     relations: tuple[str, ...]
-    #: One entry per epoch, as yielded.
-    trace: tuple[Mapping[str, float], ...]
     #: Names of the other relations from the head type that have a token, behind those.
-    others: tuple[str, ...] = ()
+    others: tuple[str, ...]
+    #: One entry per epoch, as yielded.
+    trace: tuple[Mapping[str, Any], ...]
+
+    @property
+    def calibration(self) -> Calibration:
+        """That of the first head."""
+        return self.calibrations[self.config.heads.names[0]]
+
+    def scored(
+        self, heads: EntityStates, tails: EntityStates, exposures: ExposureStates | None = None
+    ) -> Scored:
+        """As `Ranker.scored`, before it is sealed."""
+        encoder = Encoder(self.spec, self.head_ids, self.tail_ids)
+        return _scored(self, encoder.encode(heads, tails, exposures))
+
+
+class Beside(NamedTuple):
+    """What a sealed ranker holds beside itself."""
+
+    #: head -> what `ranking.reliability` found on TEST
+    reliability: Mapping[str, Any]
+    #: file -> bytes
+    pictures: Mapping[str, bytes]
+
+
+_ALONE = Beside({}, {})
 
 
 @dataclass(frozen=True)
@@ -90,8 +118,10 @@ class Ranker:
     artifact: Artifact
     model: RankerModel
     encoder: Encoder
-    calibration: Platt
+    #: head -> how its logits become probabilities
+    calibrations: Mapping[str, Calibration]
     relations: tuple[str, ...]
+    config: RankerConfig
     #: Other relations from the head type that it attends to.
     others: tuple[str, ...] = ()
 
@@ -139,17 +169,59 @@ class Ranker:
         known = leads(bundle.relations, self.head_type, self.tail_type)
         return {name: type_ for name, type_ in known.items() if type_ in self.encoder.spec.around}
 
-    def score(self, heads: EntityStates, tails: EntityStates) -> Float64[np.ndarray, "n"]:
-        """Calibrated probabilities of the outcome, in [0, 1].
+    @property
+    def head_names(self) -> tuple[str, ...]:
+        """What it answers: ctr, cvr, or both."""
+        return self.config.heads.names
 
-        Heads are one (beside every tail) or as many as tails (pair by pair). Raises
+    @property
+    def orders(self) -> tuple[str, ...]:
+        """What answers may be ordered by; the first one unless another is asked for."""
+        return (*self.head_names, CTCVR) if len(self.head_names) > 1 else self.head_names
+
+    @property
+    def reads_position(self) -> bool:
+        """Whether the place of an exposure changes what it says."""
+        return self.encoder.spec.exposure.places > 0
+
+    @property
+    def served_position(self) -> int:
+        """The place that answers are for where none is asked for."""
+        return self.encoder.spec.exposure.served
+
+    def check_order(self, order: str | None) -> str:
+        """The order that is meant: the first one where none is named. Raises `HeadMissing`."""
+        if order is None:
+            return self.orders[0]
+        if order not in self.orders:
+            raise HeadMissing(
+                f"order should be one of {', '.join(self.orders)}, which this ranker has, "
+                f"received {order!r}"
+            )
+        return order
+
+    def scored(
+        self, heads: EntityStates, tails: EntityStates, exposures: ExposureStates | None = None
+    ) -> Scored:
+        """Logits and calibrated probabilities of every head.
+
+        Heads, and exposures, are one (beside every tail) or as many as tails (pair by pair).
+        Without exposures all tails stand in the served place, at no hour in particular. Raises
         `StatesMismatch`.
         """
-        return self.calibration.probabilities(self.logits(heads, tails))
+        return _scored(self, self.encoder.encode(heads, tails, exposures))
 
-    def logits(self, heads: EntityStates, tails: EntityStates) -> Float64[np.ndarray, "n"]:
+    def score(
+        self, heads: EntityStates, tails: EntityStates, exposures: ExposureStates | None = None
+    ) -> Float64[np.ndarray, "n"]:
+        """Calibrated probabilities of the first head, in [0, 1]; as `scored`."""
+        return self.scored(heads, tails, exposures).probabilities[self.head_names[0]]
+
+    def logits(
+        self, heads: EntityStates, tails: EntityStates, exposures: ExposureStates | None = None
+    ) -> Float64[np.ndarray, "n"]:
         """What `score` gives, before calibration."""
-        return raw_scores(self.model, self.encoder.encode(heads, tails))
+        return self.scored(heads, tails, exposures).logits[:, 0]
 
     def explain(self, heads: EntityStates, tails: EntityStates) -> Explanation | None:
         """Attention over the KGE's tokens; None for a ranker without attention."""
@@ -162,16 +234,39 @@ class Ranker:
         names = (spec.head.type, spec.tail.type, *self.relations, *self.others, *around)
         return Explanation(names, weights.numpy())
 
-    def field_changes(self, heads: EntityStates, tails: EntityStates) -> FieldChanges:
-        """What each field that it reads adds to the logits: see `ranking/reasons.py`."""
-        return field_changes(self.model, self.encoder, heads, tails)
+    def field_changes(
+        self,
+        heads: EntityStates,
+        tails: EntityStates,
+        exposures: ExposureStates | None = None,
+        *,
+        order: str | None = None,
+    ) -> FieldChanges:
+        """What each field that it reads adds to the logits: see `ranking/reasons.py`.
 
-    def score_without_kge(
-        self, heads: EntityStates, tails: EntityStates
-    ) -> Float64[np.ndarray, "n"]:
-        """`score` of the same pairs if no vector of theirs were known."""
+        `order`: to which, by default to the first head's; of `ctcvr` to the sum of both.
+        """
+        wanted = heads_of(self.check_order(order), self.head_names)
+        columns = [self.head_names.index(name) for name in wanted]
+        return field_changes(
+            self.model, self.encoder, heads, tails, exposures=exposures, columns=columns
+        )
+
+    def scored_without_kge(
+        self, heads: EntityStates, tails: EntityStates, exposures: ExposureStates | None = None
+    ) -> Scored:
+        """`scored` of the same pairs if no vector of theirs were known."""
         bare = [without_kge(self.model, states) for states in (heads, tails)]
-        return self.score(bare[0], bare[1])
+        return self.scored(bare[0], bare[1], exposures)
+
+
+def _scored(ranker: Ranker | TrainedRanker, batch: FeatureBatch) -> Scored:
+    logits = corrected_scores(ranker.model, batch, ranker.config)
+    probabilities = {
+        name: ranker.calibrations[name].probabilities(own)
+        for name, own in zip(ranker.config.heads.names, logits.T, strict=True)
+    }
+    return Scored(logits, probabilities)
 
 
 def seal_ranker(
@@ -182,6 +277,7 @@ def seal_ranker(
     bundle_digest: str,
     frame: str,
     metrics: Mapping[str, Any],
+    beside: Beside = _ALONE,
 ) -> Ranker:
     """Write a trained ranker as a sealed artifact, child of its snapshot and bundle."""
     payload = {
@@ -193,7 +289,9 @@ def seal_ranker(
         "buckets": trained.config.ids.buckets,
         "relations": list(trained.relations),
         "others": list(trained.others),
-        "calibration": {"method": "platt", **trained.calibration._asdict()},
+        "heads": list(trained.config.heads.names),
+        "calibrations": {name: one.as_json() for name, one in trained.calibrations.items()},
+        "reliability": {"span": "test", "heads": dict(beside.reliability)},
         "trace": [dict(progress) for progress in trained.trace],
     }
     recipe = Recipe(
@@ -208,10 +306,17 @@ def seal_ranker(
         save_file(weights, folder / "weights.safetensors")
         ids = {"head": trained.head_ids.exclusive, "tail": trained.tail_ids.exclusive}
         (folder / "ids.json").write_text(json.dumps(ids, ensure_ascii=False), encoding="utf-8")
+        for name, picture in beside.pictures.items():
+            (folder / name).write_bytes(picture)
         artifact = store.seal(folder, recipe)
-    encoder = Encoder(trained.spec, trained.head_ids, trained.tail_ids)
     return Ranker(
-        artifact, trained.model, encoder, trained.calibration, trained.relations, trained.others
+        artifact=artifact,
+        model=trained.model,
+        encoder=Encoder(trained.spec, trained.head_ids, trained.tail_ids),
+        calibrations=trained.calibrations,
+        relations=trained.relations,
+        config=trained.config,
+        others=trained.others,
     )
 
 
@@ -224,23 +329,32 @@ def open_ranker(store: ArtifactStore, digest: str, bundle: Bundle) -> Ranker:
     """
     artifact = store.open("ranker", digest)
     payload = artifact.payload
-    _check_format(digest, payload)
+    check_format(digest, payload)
     if payload["frame"] != bundle.frame:
         raise FrameMismatch(
             f"ranker {digest} was trained in frame {payload['frame']}, "
             f"received bundle {bundle.digest} of frame {bundle.frame}"
         )
     spec = FeatureSpec.of_json(payload["spec"])
-    others = payload.get("others", ())  # rankers of format 1 know of none
-    maps = kge_maps(bundle, spec.head.type, spec.tail.type, payload.get("relations"), others)
+    maps = kge_maps(
+        bundle, spec.head.type, spec.tail.type, payload.get("relations"), others_of(payload)
+    )
     _check_relations(digest, payload, bundle, maps)
-    model = RankerModel(ModelShape(**payload["shape"]), config_of(artifact.dials), maps)
-    model.load_state_dict(load_file(artifact.file("weights.safetensors")))
+    config = config_of(artifact.dials)
+    model = RankerModel(ModelShape(**payload["shape"]), config, maps)
+    weights = load_file(artifact.file("weights.safetensors"))
+    model.load_state_dict(weights_of(payload, weights))
     ids = json.loads(artifact.file("ids.json").read_text(encoding="utf-8"))
     placements = (Placement(tuple(ids[side]), payload["buckets"]) for side in ("head", "tail"))
-    calibration = Platt(payload["calibration"]["slope"], payload["calibration"]["offset"])
-    encoder = Encoder(spec, *placements)
-    return Ranker(artifact, model.eval(), encoder, calibration, maps.names, maps.other_names)
+    return Ranker(
+        artifact=artifact,
+        model=model.eval(),
+        encoder=Encoder(spec, *placements),
+        calibrations=calibrations_of(payload),
+        relations=maps.names,
+        config=config,
+        others=maps.other_names,
+    )
 
 
 def _check_relations(
@@ -248,54 +362,13 @@ def _check_relations(
 ) -> None:
     """Refuse a bundle that lacks a relation which the ranker reads."""
     head, tail = (payload["spec"][side]["type"] for side in ("head", "tail"))
-    reads, number = f"relations from {head} to {tail}", payload["shape"]["relations"]
-    if len(maps.names) != number:
-        found = maps.names
-    elif len(maps.other_names) != len(payload.get("others", ())):
-        reads, number, found = (
-            f"other relations from {head}",
-            len(payload["others"]),
-            maps.other_names,
-        )
-    else:
-        return
-    raise FrameMismatch(
-        f"ranker {digest} reads {number} {reads}, received bundle {bundle.digest} with "
-        f"{', '.join(found) or 'none'} of them"
+    told = (
+        (f"relations from {head} to {tail}", payload["shape"]["relations"], maps.names),
+        (f"other relations from {head}", len(others_of(payload)), maps.other_names),
     )
-
-
-def _check_format(digest: str, payload: Mapping[str, Any]) -> None:
-    """Refuse a ranker of a layout, or with an arm, that is not known here."""
-    for name, known in (("ranker_format", _READ), ("arm", tuple(ARMS))):
-        if payload.get(name) not in known:
-            raise RankerFormat(
-                f"ranker {digest} has {name} {payload.get(name)!r}, this version reads "
-                f"{', '.join(map(str, known))}; train it again"
+    for reads, number, found in told:
+        if len(found) != number:
+            raise FrameMismatch(
+                f"ranker {digest} reads {number} {reads}, received bundle {bundle.digest} with "
+                f"{', '.join(found) or 'none'} of them"
             )
-
-
-_PARTS = {
-    "features": FeatureConfig,
-    "ids": IdTableConfig,
-    "crossing": CrossingConfig,
-    "attention": AttentionConfig,
-    "training": TrainingConfig,
-}
-
-
-def config_of(dials: Mapping[str, Any]) -> RankerConfig:
-    """The dials of a manifest as the dataclass that they came from."""
-    told = {**dials, "crossing": _crossing_dials(dials["crossing"])}
-    parts = {name: kind(**told[name]) for name, kind in _PARTS.items()}
-    return RankerConfig(**{**told, **parts})
-
-
-def _crossing_dials(told: Mapping[str, Any]) -> dict[str, Any]:
-    """Dials of a crossing; rankers of before have switches for what is named by words now."""
-    dials = dict(told)
-    if "layer_norm" in dials:
-        dials["norm"] = "after" if dials.pop("layer_norm") else "none"
-    if isinstance(dials.get("mask"), bool):
-        dials["mask"] = "instance" if dials["mask"] else "none"
-    return dials

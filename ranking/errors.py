@@ -24,6 +24,10 @@ class FrameMismatch(RankingError):
     """The ranker was trained in another frame than this bundle's; train a ranker on the bundle."""
 
 
+class HeadMissing(RankingError):
+    """The ranker does not answer this; ask for an order that it has, or train one that does."""
+
+
 class RankerFormat(RankingError):
     """The ranker has a format that this version does not read; train it again."""
 

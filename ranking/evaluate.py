@@ -12,9 +12,11 @@ from jaxtyping import Float64
 
 from graphsvc.report import Row
 from graphsvc.snapshot import Span
-from ranking.errors import StatesMismatch
-from ranking.examples import Examples
+from ranking.bundle import Ranker
+from ranking.errors import NotEnoughRows, StatesMismatch
+from ranking.examples import Examples, of_head
 from ranking.intervals import Judged, Resampled, interval, resample, user_weights
+from ranking.reliability import HISTORY
 from ranking.rivals import Rival, fit_rivals
 
 RIVALS = ("item_ctr", "user_item_mean")
@@ -24,10 +26,43 @@ _ARM_PAIRS = (
     ("ranker_attention", "ranker_none"),
     ("ranker_attention", "ranker_frozen"),
 )
-#: Slices by known outcomes of the head before the row: name, least, most.
-_HISTORY = (("0", 0, 0), ("1-4", 1, 4), ("5+", 5, np.iinfo(np.int64).max))
 #: Metric -> unit.
 _UNITS = {"auc": "share", "logloss": "nats", "ece": "probability", "gauc": "share"}
+#: head -> model -> probabilities of the TEST rows that the head answers about
+Answers = Mapping[str, Mapping[str, Float64[np.ndarray, "_"]]]
+
+
+def answers_of(examples: Examples, ranker: Ranker, name: str) -> Answers:
+    """What every head of a ranker says of its TEST rows, each shown where it was.
+
+    Under `<name>_served` also what it would have been ordered by, all in the served place, where
+    that makes a difference. A head without enough rows to judge it is left out.
+    """
+    told = {}
+    for head in ranker.head_names:
+        try:
+            test = of_head(examples, head).rows[Span.TEST]
+        except NotEnoughRows:
+            continue
+        places = {name: test.exposures}
+        if ranker.reads_position:
+            places[f"{name}_served"] = test.exposures.at(ranker.served_position)
+        told[head] = {
+            model: ranker.scored(test.heads, test.tails, exposures).probabilities[head]
+            for model, exposures in places.items()
+        }
+    return told
+
+
+def judge_heads(
+    examples: Examples, answers: Answers, *, seed: int = 0, pairs: Sequence[tuple[str, str]] = ()
+) -> list[Row]:
+    """`evaluate_rankers` of every head, with the models that have it."""
+    rows: list[Row] = []
+    for head, models in answers.items():
+        own = [(a, b) for a, b in pairs if a in models and b in models]
+        rows += evaluate_rankers(examples, models, seed=seed, pairs=own, head=head)
+    return rows
 
 
 def evaluate_rankers(
@@ -37,16 +72,19 @@ def evaluate_rankers(
     resamples: int = 1000,
     seed: int = 0,
     pairs: Sequence[tuple[str, str]] = (),
+    head: str = "ctr",
 ) -> list[Row]:
     """AUC, log loss, ECE and gAUC of every model on TEST, and paired differences.
 
     `scores`: name (`ranker_none`, `ranker_frozen`, `ranker_attention`, or any other) ->
     calibrated probabilities of `examples.rows[Span.TEST]` in its order. The rivals of `rivals.py`
-    are fitted and judged beside them. Differences `a - b`: every ranker against item_ctr and
+    are fitted and judged beside them. `head`: of `cvr` only clicked rows count, with conversions as
+    labels, and the split says so. Differences `a - b`: every ranker against item_ctr and
     user_item_mean, between arms, and of `pairs` (a, b). Intervals: bootstrap over users, the same
     draws for all. Under the protocol global_time also by the head's known outcomes before the row.
     A slice without both labels is left out. Raises `StatesMismatch` for scores of another length.
     """
+    examples = of_head(examples, head)
     test = examples.rows[Span.TEST]
     for name, values in scores.items():
         if values.shape != test.labels.shape:
@@ -55,13 +93,13 @@ def evaluate_rankers(
             )
     rivals = fit_rivals(examples)
     models = {rival.name: rival.probabilities for rival in rivals} | dict(scores)
-    split = f"{examples.protocol}/test"
+    split = f"{examples.protocol}/test" + ("" if head == "ctr" else f"/head={head}")
     rows = list(_trial_rows(rivals, split))
     everything = np.arange(len(test.labels))
     gaps = [*_pairs(list(models)), *pairs]
     rows += _judge(examples, models, (split, everything), gaps, (resamples, seed))
     if examples.protocol == "global_time":
-        for name, least, most in _HISTORY:
+        for name, least, most in HISTORY:
             known = test.heads.outcomes
             chosen = np.flatnonzero((known >= least) & (known <= most))
             part = (f"{split}/history={name}", chosen)

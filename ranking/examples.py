@@ -22,10 +22,12 @@ from ranking.around import around_tails
 from ranking.columns import Coded
 from ranking.errors import NotEnoughRows
 from ranking.pasts import AttributePast
-from ranking.states import EntityStates
+from ranking.states import EntityStates, ExposureStates
 
 _EXPOSURE, _OUTCOME = 0, 1
 _UNKNOWN = -1
+#: The spans that rankers learn, stop, are calibrated and judged on, in the order of time.
+SPANS = (Span.TRAIN, Span.VALID, Span.CALIBRATE, Span.TEST)
 
 
 class KgeMaps(NamedTuple):
@@ -68,6 +70,26 @@ class LabelledRows(NamedTuple):
     time: Int64[np.ndarray, "n"]
     #: How many rows each stands for: 1 / the share of such exposures that were logged.
     weight: Float32[np.ndarray, "n"]
+    exposures: ExposureStates
+    #: Of rows with label 1 whether that led to a conversion; -1 where nobody knows yet, or label 0.
+    conversions: Int8[np.ndarray, "n"]
+
+    def targets(self, head: str) -> Int8[np.ndarray, "n"]:
+        """What a head is to say of each row: 1 or 0; -1 where that is not known, or not asked."""
+        return self.labels if head == "ctr" else self.conversions
+
+    def take(self, rows: Int64[np.ndarray, "m"]) -> "LabelledRows":
+        """Some rows, in that order."""
+        return LabelledRows(
+            heads=self.heads.take(rows),
+            tails=self.tails.take(rows),
+            labels=self.labels[rows],
+            cluster=self.cluster[rows],
+            time=self.time[rows],
+            weight=self.weight[rows],
+            exposures=self.exposures.take(rows),
+            conversions=self.conversions[rows],
+        )
 
 
 class Examples(NamedTuple):
@@ -87,7 +109,7 @@ class Examples(NamedTuple):
 
 
 def build_examples(snapshot: Snapshot, bundle: Bundle) -> Examples:
-    """All labelled rows of TRAIN, VALID and TEST.
+    """All labelled rows of TRAIN, VALID, CALIBRATE and TEST.
 
     Attributes are those of the row's time. A head of the bundle has its vector; any other is
     folded in from its outcomes strictly before the row, and has its type's prior before the first
@@ -103,7 +125,7 @@ def build_examples(snapshot: Snapshot, bundle: Bundle) -> Examples:
     )
     span = events.span[wanted]
     rows = {}
-    for part in (Span.TRAIN, Span.VALID, Span.TEST):
+    for part in SPANS:
         chosen = np.flatnonzero(span == part)
         labels = events.label[wanted][chosen]
         if len(np.unique(labels)) < 2:
@@ -118,6 +140,10 @@ def build_examples(snapshot: Snapshot, bundle: Bundle) -> Examples:
             cluster=events.head[wanted][chosen],
             time=events.time[wanted][chosen],
             weight=1 / events.sampling_rate[wanted][chosen],
+            exposures=ExposureStates(
+                events.position[wanted][chosen].astype(np.int64), events.time[wanted][chosen]
+            ),
+            conversions=events.conversion[wanted][chosen],
         )
     return Examples(
         rows=rows,
@@ -131,6 +157,30 @@ def build_examples(snapshot: Snapshot, bundle: Bundle) -> Examples:
         frame=bundle.frame,
         protocol=str(snapshot.split["protocol"]),
     )
+
+
+def of_head(examples: Examples, head: str) -> Examples:
+    """The rows that a head answers about, with its targets as labels.
+
+    Of `cvr` those are the clicked ones whose window of conversions is over. Raises `NotEnoughRows`
+    for a span without both answers.
+    """
+    if head == "ctr":
+        return examples
+    rows = {}
+    for span, part in examples.rows.items():
+        target = part.targets(head)
+        known = np.flatnonzero(target != _UNKNOWN)
+        if len(np.unique(target[known])) < 2:
+            waiting = int(((part.labels == 1) & (target == _UNKNOWN)).sum())
+            raise NotEnoughRows(
+                f"the {span.name} span should hold clicked rows with and without conversion for "
+                f"the head {head}, received {len(known)} clicked rows with "
+                f"{int((target == 1).sum())} conversions ({waiting} more are younger than the "
+                "window of conversions, or nothing counts as one)"
+            )
+        rows[span] = part.take(known)._replace(labels=target[known])
+    return examples._replace(rows=rows)
 
 
 def kge_maps(

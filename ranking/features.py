@@ -1,7 +1,8 @@
 """Rows become numbers: one function for training and for serving.
 
-Takes states of heads and tails, gives a `FeatureBatch`; never learns here what it applies. What
-has to be learned (vocabularies, scales) is in the `FeatureSpec`, learned on TRAIN by `spec.py`.
+Takes states of heads, tails and exposures, gives a `FeatureBatch`; never learns here what it
+applies. What has to be learned (vocabularies, scales) is in the `FeatureSpec`, learned on TRAIN by
+`spec.py`.
 
 Codes of a category or list element: 0 missing, 1 unknown, 2.. the vocabulary; all fields share
 one embedding table, each shifted to its own range. Row 0 of that table pads short lists.
@@ -19,19 +20,21 @@ from ranking.columns import Coded, coded, unset
 from ranking.errors import StatesMismatch
 from ranking.idtables.placement import Placement
 from ranking.spec import FeatureSpec, SideSpec, as_number, centered_rate, text_of
-from ranking.states import EntityStates
+from ranking.states import EntityStates, ExposureStates, alike
 
 _MISSING, _UNKNOWN, _FIRST = 0, 1, 2
 #: Fills a list up to its width; not a value, so it is left out of the mean.
 PADDING = 0
 #: Numbers per side that come from counters: centered rate, log exposures, log outcomes.
 COUNTERS = 3
+_HOUR_SECONDS = 3600
 
 
 class FeatureBatch(NamedTuple):
     """B rows as tensors.
 
-    C categories, L lists of W elements, F dense numbers, d vector numbers, A types around tails.
+    C categories, L lists of W elements, F dense numbers, d vector numbers, A types around tails,
+    X facts of an exposure.
     """
 
     head_rows: Int64[Tensor, "B 2"]
@@ -50,6 +53,8 @@ class FeatureBatch(NamedTuple):
     #: Mean vectors of what the tail leads to; zero where none is known.
     around: Float32[Tensor, "B A d"]
     around_known: Float32[Tensor, "B A"]
+    #: Codes of the place and the hour, as far as they are read; they share a table of their own.
+    exposures: Int64[Tensor, "B X"]
 
     def take(self, rows: Int64[Tensor, "m"]) -> "FeatureBatch":
         """Some rows, in that order."""
@@ -88,15 +93,27 @@ class Encoder:
         shifts = [first for first, _ in self._codes.values()]
         return [PADDING, *(first + code for first in shifts for code in (_MISSING, _UNKNOWN))]
 
-    def encode(self, heads: EntityStates, tails: EntityStates) -> FeatureBatch:
-        """Features of n pairs; one head stands beside all tails.
+    @property
+    def blank_exposure_codes(self) -> list[int]:
+        """Codes of exposures that TRAIN may never show: the unknown of every field."""
+        sizes = self.spec.exposure.sizes
+        return [sum(sizes[:number]) for number in range(len(sizes))]
 
-        Raises `StatesMismatch` unless there is one head, or as many as tails.
+    def encode(
+        self, heads: EntityStates, tails: EntityStates, exposures: ExposureStates | None = None
+    ) -> FeatureBatch:
+        """Features of n pairs; one head, and one exposure, stands beside all tails.
+
+        Without exposures all tails stand in the served place, at no hour in particular. Raises
+        `StatesMismatch` unless there are one or as many as tails of heads and of exposures.
         """
-        if len(heads) not in (1, len(tails)):
-            raise StatesMismatch(
-                f"heads should be 1 or {len(tails)} as the tails are, received {len(heads)}"
-            )
+        if exposures is None:
+            exposures = alike(1, position=self.spec.exposure.served)
+        for name, count in (("heads", len(heads)), ("exposures", len(exposures))):
+            if count not in (1, len(tails)):
+                raise StatesMismatch(
+                    f"{name} should be 1 or {len(tails)} as the tails are, received {count}"
+                )
         head, tail = self._encode_side(0, heads), self._encode_side(1, tails)
         if len(heads) != len(tails):
             head = _Side(*(np.repeat(column, len(tails), axis=0) for column in head))
@@ -114,6 +131,9 @@ class Encoder:
             np.stack([head.named, tail.named], axis=1),
             around,
             around_known,
+            np.broadcast_to(
+                self._exposures(exposures), (len(tails), len(self.spec.exposure.sizes))
+            ),
         )
         return FeatureBatch(*(torch.from_numpy(np.ascontiguousarray(c)) for c in columns))
 
@@ -155,6 +175,20 @@ class Encoder:
                 vectors[:, place] = np.where(found.known[:, None], found.vectors, np.float32(0))
                 known[:, place] = found.known
         return vectors, known
+
+    def _exposures(self, exposures: ExposureStates) -> Int64[np.ndarray, "n x"]:
+        spec = self.spec.exposure
+        columns: list[Int64[np.ndarray, "n"]] = []
+        if spec.places:
+            place = np.minimum(exposures.position, spec.places - 1)
+            columns.append(np.where(exposures.position >= 0, 1 + place, 0))
+        if spec.hours:
+            hour = exposures.time // _HOUR_SECONDS % spec.hours
+            columns.append(np.where(exposures.time >= 0, 1 + hour, 0))
+        shifted = [
+            first + column for first, column in zip(self.blank_exposure_codes, columns, strict=True)
+        ]
+        return _stack(shifted, (len(exposures), 0))
 
     def _category(self, number: int, name: str, column: Coded) -> Int64[np.ndarray, "n"]:
         first, codes = self._codes[number, name]

@@ -14,13 +14,15 @@ from torch import Tensor, nn
 from ranking.config import ARMS, RankerConfig
 from ranking.examples import KgeMaps
 from ranking.features import PADDING, FeatureBatch
+from ranking.heads import Experts, Tower
 from ranking.idtables.table import IdTable, RowTable
 from ranking.interactions.registry import crossing_stack, out_width
 from ranking.kge_attention import KgeAttention
 from ranking.kge_tokens import KgeTokens, begun_at, id_rows
+from ranking.sampling import corrected
 
 # Single-letter dimensions: B rows, D width of x_0, F dense numbers, d vector, k projected vector,
-# R relations, T tokens, E ID row, C embedded attributes.
+# R relations, T tokens, E ID row, C embedded attributes, H heads, W what a crossing stack gives.
 
 
 #: Rows of one forward pass outside of training: bounds memory, changes no number.
@@ -47,6 +49,9 @@ class ModelShape:
     head_own: int = 0
     tail_own: int = 0
     around: int = 0
+    #: Facts of an exposure that are read, and the codes of all of them.
+    exposure_fields: int = 0
+    exposure_codes: int = 0
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -55,21 +60,21 @@ class ModelShape:
 class Parts(NamedTuple):
     """What a forward pass computes on its way to the logit."""
 
-    logits: Float[Tensor, "B"]
+    logits: Float[Tensor, "B H"]
     #: Attention of the head's and the tail's row over tokens; None in the other arms.
     weights: Float[Tensor, "B 2 T"] | None
 
 
 class RankerModel(nn.Module):
-    """One network for all arms.
+    """One network for all arms and heads.
 
-    x_0    = LN([ID rows or y ; embedded attributes ; dense numbers ; KGE fields of the arm])
-    x_L    = crossing layers over x_0
-    logit  = rate_head + rate_tail weighted (additive path, weights 1 at start) + MLP(x_L)
+    x_0      = LN([ID rows or y ; embedded attributes ; dense numbers ; KGE ; place and hour])
+    x_h      = crossing layers over x_0, shared or mixed for the head (`heads.py`)
+    logit_h  = tower_h(x_h, rates) + sum of one number per head for the place, and for the hour
 
-    Our design. The additive path starts at naive Bayes over the two smoothed rates and the MLP's
-    last layer at 0, so training starts where the counting rivals are. How the KGE enters says the
-    arm (`ranking/config.py::ARMS`): as fields LN(e_head), LN(e_tail); as what ID rows begin at; as
+    Our design. The numbers of places start at 0 and bypass what is dropped out: how much is seen
+    of what stands there is the same whatever it is. How the KGE enters says the arm
+    (`ranking/config.py::ARMS`): as fields LN(e_head), LN(e_tail); as what ID rows begin at; as
     tokens (`KgeTokens`) by which `KgeAttention` refines ID rows. With `match`, every arm that reads
     the KGE also reads the bundle's score of each relation,
     -||M_r e_head + r - M_r e_tail||^2 (without b_t: the counters say how popular a tail is).
@@ -84,8 +89,7 @@ class RankerModel(nn.Module):
         row = shape.vector if self.arm.begins else config.ids.dim
         self.head_table = IdTable(shape.head_rows, row)
         self.tail_table = IdTable(shape.tail_rows, row)
-        self.codes = RowTable(shape.codes, config.attribute_dim)
-        nn.init.normal_(self.codes.weight, std=0.1)
+        self.codes = _table(shape.codes, config.attribute_dim, std=0.1)
         self.projections: Tensor
         self.translations: Tensor
         self.register_buffer("projections", torch.from_numpy(maps.projections), persistent=False)
@@ -111,15 +115,28 @@ class RankerModel(nn.Module):
             sizes = (self.tokens.count, self.tokens.width, row, config.attention.context)
             self.attention = KgeAttention(*sizes, config.attention)
             self.attention.trained = self.arm.vectors or self.arm.maps
+        heads = config.heads.names
+        self.exposure_codes: RowTable | None = None
+        self.exposure_bias: RowTable | None = None
+        if shape.exposure_fields:
+            width += shape.exposure_fields * config.attribute_dim
+            self.exposure_codes = _table(shape.exposure_codes, config.attribute_dim, std=0.1)
+            self.exposure_bias = _table(shape.exposure_codes, len(heads), std=0.0)
         self.norm = nn.LayerNorm(width)
-        self.crossing = crossing_stack(width, config.crossing)
+        self.experts = Experts(
+            lambda: crossing_stack(width, config.crossing),
+            width=width,
+            stacks=config.heads.stacks,
+            heads=len(heads),
+        )
         self.dropout = nn.Dropout(config.dropout)
-        self.hidden = nn.Linear(out_width(width, config.crossing), config.hidden)
-        self.last = nn.Linear(config.hidden, 1)
-        nn.init.zeros_(self.last.weight)
-        self.additive = nn.Parameter(torch.ones(2))
+        out = out_width(width, config.crossing)
+        self.towers = nn.ModuleList(
+            Tower(out, config.hidden, config.dropout, starts_at=float(head == "ctr"))
+            for head in heads
+        )
 
-    def forward(self, batch: FeatureBatch) -> Float[Tensor, "B"]:
+    def forward(self, batch: FeatureBatch) -> Float[Tensor, "B H"]:
         return self.parts(batch).logits
 
     def parts(self, batch: FeatureBatch) -> Parts:
@@ -143,10 +160,19 @@ class RankerModel(nn.Module):
             rows_B2E, weights = self.attention(rows_B2E, context, *self.tokens(batch, shown_B2))
         if self.match:
             fields.append(self._match(batch, sought_BRk))
+        if self.exposure_codes is not None:
+            fields.append(self.exposure_codes(batch.exposures).flatten(1))
         x_BD = self.dropout(self.norm(torch.cat([rows_B2E.flatten(1), *fields], dim=1)))
-        hidden = torch.relu(self.hidden(self.crossing(x_BD)))
-        deep_B = self.last(self.dropout(hidden)).squeeze(1)
-        return Parts(logits=batch.rates @ self.additive + deep_B, weights=weights)
+        return Parts(logits=self._answer(x_BD, batch), weights=weights)
+
+    def _answer(self, x_BD: Float[Tensor, "B D"], batch: FeatureBatch) -> Float[Tensor, "B H"]:
+        mixed_BHW = self.experts(x_BD)
+        logits_BH = torch.stack(
+            [tower(mixed_BHW[:, n], batch.rates) for n, tower in enumerate(self.towers)], dim=1
+        )
+        if self.exposure_bias is not None:
+            logits_BH = logits_BH + self.exposure_bias(batch.exposures).sum(dim=1)
+        return logits_BH
 
     @torch.no_grad()
     def begin_rows(self, heads: Float[Tensor, "m d"], tails: Float[Tensor, "n d"]) -> None:
@@ -208,12 +234,23 @@ class RankerModel(nn.Module):
         return -(sought_BRk - self._project_tails(batch.tail_vector)).square().sum(dim=2)
 
 
+def _table(codes: int, dim: int, *, std: float) -> RowTable:
+    table = RowTable(codes, dim)
+    nn.init.normal_(table.weight, std=std)
+    return table
+
+
 def _normalized(x_Bd: Float[Tensor, "B d"]) -> Float[Tensor, "B d"]:
     return nn.functional.layer_norm(x_Bd, x_Bd.shape[-1:])
 
 
 def raw_scores(model: RankerModel, batch: FeatureBatch) -> Float64[np.ndarray, "n"]:
-    """Logits of a batch before calibration, with dropout off."""
+    """Logits of a batch by the first head, before any correction and calibration."""
+    return head_scores(model, batch)[:, 0]
+
+
+def head_scores(model: RankerModel, batch: FeatureBatch) -> Float64[np.ndarray, "n h"]:
+    """Logits of a batch by every head, before any correction and calibration; dropout is off."""
     model.eval()
     count = len(batch.dense)
     with torch.inference_mode():
@@ -221,4 +258,17 @@ def raw_scores(model: RankerModel, batch: FeatureBatch) -> Float64[np.ndarray, "
             model(FeatureBatch(*(column[start : start + SCORE_BATCH] for column in batch)))
             for start in range(0, count, SCORE_BATCH)
         ]
-    return torch.cat(parts).double().numpy() if parts else np.zeros(0)
+    if not parts:
+        return np.zeros((0, len(model.towers)))
+    return torch.cat(parts).double().numpy()
+
+
+def corrected_scores(
+    model: RankerModel, batch: FeatureBatch, config: RankerConfig
+) -> Float64[np.ndarray, "n h"]:
+    """Logits by every head as if no negative had been left out of training, before calibration."""
+    logits_BH = head_scores(model, batch)
+    for number, head in enumerate(config.heads.names):
+        if head == "ctr":  # negatives of cvr are clicks, of which none is left out
+            logits_BH[:, number] = corrected(logits_BH[:, number], config.training.negatives_kept)
+    return logits_BH

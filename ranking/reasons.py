@@ -5,7 +5,7 @@ serving would meet it where nothing is known, so a blank is something that the r
 about: an unset attribute, a stranger's ID row, no vector, nothing counted.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Float64
 
 from ranking.features import Encoder, FeatureBatch
-from ranking.model import RankerModel, raw_scores
+from ranking.model import RankerModel, head_scores
 from ranking.spec import SideSpec
-from ranking.states import EntityStates
+from ranking.states import EntityStates, ExposureStates
 
 
 class FieldChanges(NamedTuple):
@@ -29,19 +29,29 @@ class FieldChanges(NamedTuple):
 
 
 def field_changes(
-    model: RankerModel, encoder: Encoder, heads: EntityStates, tails: EntityStates
+    model: RankerModel,
+    encoder: Encoder,
+    heads: EntityStates,
+    tails: EntityStates,
+    *,
+    exposures: ExposureStates | None = None,
+    columns: Sequence[int] = (0,),
 ) -> FieldChanges:
     """How much the logit of each pair falls when one field is blank and all others stay.
 
     change_f = logit(x) - logit(x with f blank)
 
+    `columns`: whose logit, by the number of the head; of several heads the sum of theirs.
+
     Our design. The changes do not add up to the logit: fields that say the same stand in for each
     other. All pairs and fields are one batch. Raises `StatesMismatch`.
     """
     blanked = list(_blanked(model, encoder, heads, tails))
-    encoded = [encoder.encode(heads, tails), *(encoder.encode(h, t) for _, h, t in blanked)]
-    joined = FeatureBatch(*(torch.cat(columns) for columns in zip(*encoded, strict=True)))
-    logits = raw_scores(model, joined).reshape(len(encoded), len(tails))
+    pairs = [(heads, tails), *((h, t) for _, h, t in blanked)]
+    encoded = [encoder.encode(h, t, exposures) for h, t in pairs]
+    joined = FeatureBatch(*(torch.cat(column) for column in zip(*encoded, strict=True)))
+    scores = head_scores(model, joined)[:, list(columns)].sum(axis=1)
+    logits = scores.reshape(len(encoded), len(tails))
     return FieldChanges(tuple(name for name, *_ in blanked), (logits[0] - logits[1:]).T)
 
 

@@ -1,8 +1,8 @@
 """The counting rivals that a ranker has to beat, with the information that the ranker has.
 
 Takes labelled rows, gives their scores; never sees a count from a row's own second or later.
-Smoothing strengths are chosen on VALID from `SMOOTHING_GRID`, scores are Platt-scaled on VALID as
-the ranker's are.
+Smoothing strengths are chosen on VALID from `SMOOTHING_GRID`, scores are Platt-scaled on CALIBRATE,
+where rankers are calibrated too.
 """
 
 from itertools import product
@@ -41,7 +41,8 @@ def fit_rivals(examples: Examples) -> tuple[Rival, ...]:
     with n exposures and c outcomes strictly before the row, p the share of ones in TRAIN.
     """
     valid, test = examples.rows[Span.VALID], examples.rows[Span.TEST]
-    base, share = _share(examples.rows[Span.TRAIN]), _share(valid)
+    last = examples.rows[Span.CALIBRATE]
+    base, share = _share(examples.rows[Span.TRAIN]), _share(last)
     item = _best(valid, [(_item_ctr(valid, base, s), (s,)) for s in SMOOTHING_GRID])
     both = _best(
         valid,
@@ -50,14 +51,14 @@ def fit_rivals(examples: Examples) -> tuple[Rival, ...]:
             for pair in product(SMOOTHING_GRID, SMOOTHING_GRID)
         ],
     )
-    item_scores = (_item_ctr(valid, base, item[0]), _item_ctr(test, base, item[0]))
-    both_scores = (_user_item_mean(valid, base, both), _user_item_mean(test, base, both))
+    item_scores = (_item_ctr(last, base, item[0]), _item_ctr(test, base, item[0]))
+    both_scores = (_user_item_mean(last, base, both), _user_item_mean(test, base, both))
     return (
         Rival("constant", np.full(len(test.labels), share), {}, 1),
-        Rival("item_ctr", _calibrated(valid, item_scores), {"item": item[0]}, len(SMOOTHING_GRID)),
+        Rival("item_ctr", _calibrated(last, item_scores), {"item": item[0]}, len(SMOOTHING_GRID)),
         Rival(
             "user_item_mean",
-            _calibrated(valid, both_scores),
+            _calibrated(last, both_scores),
             {"user": both[0], "item": both[1]},
             len(SMOOTHING_GRID) ** 2,
         ),
@@ -91,9 +92,9 @@ def _best(
 
 
 def _calibrated(
-    valid: LabelledRows, scores: tuple[Float64[np.ndarray, "v"], Float64[np.ndarray, "t"]]
+    rows: LabelledRows, scores: tuple[Float64[np.ndarray, "v"], Float64[np.ndarray, "t"]]
 ) -> Float64[np.ndarray, "t"]:
-    return fit_platt(scores[0], valid.labels, valid.weight).probabilities(scores[1])
+    return fit_platt(scores[0], rows.labels, rows.weight).probabilities(scores[1])
 
 
 def _share(rows: LabelledRows) -> float:

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from ranking.columns import Coded, coded
 from ranking.config import FeatureConfig
-from ranking.states import EntityStates
+from ranking.states import EntityStates, ExposureStates
 
 #: The kinds of attributes that are read; text is not.
 _KINDS = ("category", "list", "number")
+_HOURS = 24
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,8 +45,25 @@ class SideSpec:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ExposureSpec:
+    """What is read of an exposure. Each field has a code for unknown, then one for every value."""
+
+    #: Places with a code of their own, the last shared by all behind it; 0: places are not read.
+    places: int = 0
+    #: Hours of the day; 0: they are not read.
+    hours: int = 0
+    #: The place that scores are for where no other is asked for.
+    served: int = 0
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Codes of each field that is read: of the place, then of the hour."""
+        return tuple(1 + values for values in (self.places, self.hours) if values)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class FeatureSpec:
-    """What is known about both, and the share of outcomes in TRAIN."""
+    """What is known about both and about exposures, and the share of outcomes in TRAIN."""
 
     head: SideSpec
     tail: SideSpec
@@ -53,6 +71,7 @@ class FeatureSpec:
     list_width: int
     #: Types that tails lead to by structure, of which TRAIN knows a vector.
     around: tuple[str, ...] = ()
+    exposure: ExposureSpec = ExposureSpec()
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -65,6 +84,7 @@ class FeatureSpec:
             base_rate=value["base_rate"],
             list_width=value["list_width"],
             around=tuple(value.get("around", ())),  # rankers of format 1 know of none
+            exposure=ExposureSpec(**value.get("exposure", {})),
         )
 
     @property
@@ -103,11 +123,17 @@ class SideRows:
 
 
 def learn_spec(
-    heads: SideRows, tails: SideRows, labels: Int8[np.ndarray, "n"], config: FeatureConfig
+    heads: SideRows,
+    tails: SideRows,
+    labels: Int8[np.ndarray, "n"],
+    config: FeatureConfig,
+    *,
+    exposures: ExposureStates | None = None,
 ) -> FeatureSpec:
     """Vocabularies and scales of TRAIN rows.
 
-    base rate = (outcomes + 1) / (rows + 2), so that it is never 0 or 1.
+    base rate = (outcomes + 1) / (rows + 2), so that it is never 0 or 1. Without `exposures`, or
+    where they name fewer than two places, places are not read.
     """
     base_rate = (int(labels.sum()) + 1) / (len(labels) + 2)
     return FeatureSpec(
@@ -116,7 +142,17 @@ def learn_spec(
         base_rate=base_rate,
         list_width=config.list_width,
         around=tuple(t for t, found in tails.states.around.items() if found.known.any()),
+        exposure=_learn_exposure(exposures, config),
     )
+
+
+def _learn_exposure(exposures: ExposureStates | None, config: FeatureConfig) -> ExposureSpec:
+    if exposures is None:
+        return ExposureSpec(served=config.served_place)
+    named = np.unique(exposures.position[exposures.position >= 0])
+    places = min(int(named[-1]) + 1, config.places) if config.position and len(named) > 1 else 0
+    hours = _HOURS if config.hour else 0
+    return ExposureSpec(places=places, hours=hours, served=config.served_place)
 
 
 def _learn_side(

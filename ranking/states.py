@@ -1,7 +1,8 @@
-"""What a ranker is told about entities: ids, vectors, attributes and counters, as columns.
+"""What a ranker is told about entities, and about the exposure of one to the other, as columns.
 
-Takes columns of equal length, gives them by row; never looks anything up. Training builds them
-from a snapshot, serving from the live graph: the features cannot tell which.
+Of entities: ids, vectors, attributes and counters. Of an exposure: its place and its time. Takes
+columns of equal length, gives them by row; never looks anything up. Training builds them from a
+snapshot, serving from the live graph: the features cannot tell which.
 """
 
 from collections.abc import Mapping, Sequence
@@ -76,3 +77,40 @@ class EntityStates:
             nameless=None if self.nameless is None else self.nameless[rows],
             around={type_: found.take(rows) for type_, found in self.around.items()},
         )
+
+
+@dataclass(frozen=True, slots=True)
+class ExposureStates:
+    """n exposures, of a tail to a head each: where it stands and when.
+
+    position: int64 [n], the place in what is shown, from 0; -1 where nobody said. time: int64 [n],
+    seconds since 1970; -1 where it does not matter. Raises `StatesMismatch` if the lengths differ.
+    """
+
+    position: Int64[np.ndarray, "_"]
+    time: Int64[np.ndarray, "_"]
+
+    def __post_init__(self) -> None:
+        if len(self.position) != len(self.time):
+            raise StatesMismatch(
+                f"columns should have one length, received {len(self.position)} positions and "
+                f"{len(self.time)} times"
+            )
+
+    def __len__(self) -> int:
+        return len(self.position)
+
+    def take(self, rows: Int64[np.ndarray, "m"]) -> "ExposureStates":
+        """The exposures at some rows, in that order."""
+        return ExposureStates(self.position[rows], self.time[rows])
+
+    def at(self, position: int) -> "ExposureStates":
+        """The same, all in one place."""
+        return ExposureStates(np.full(len(self), position, dtype=np.int64), self.time)
+
+
+def alike(count: int, *, position: int = -1, time: int = -1) -> ExposureStates:
+    """So many exposures in one place, at one moment."""
+    return ExposureStates(
+        np.full(count, position, dtype=np.int64), np.full(count, time, dtype=np.int64)
+    )

@@ -1,29 +1,31 @@
 """The loop: examples become a trained ranker.
 
 Takes examples and dials, yields `Progress` after each epoch, gives a `TrainedRanker`; never reads
-a clock, writes a file or looks at TEST. Learns on TRAIN, stops and calibrates on VALID.
+a clock, writes a file or looks at TEST. Learns on TRAIN, stops on VALID, calibrates on CALIBRATE.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
 
 from graphsvc.snapshot import Span
 from ranking.bundle import TrainedRanker
-from ranking.calibration import fit_platt
+from ranking.calibration import Calibration, fit, fit_platt
 from ranking.config import ARMS, RankerConfig
-from ranking.examples import Examples, LabelledRows
+from ranking.errors import NotEnoughRows
+from ranking.examples import Examples, LabelledRows, of_head
 from ranking.features import Encoder, FeatureBatch
 from ranking.idtables.placement import Placement, rank_by_frequency
 from ranking.metrics import auc, log_loss
-from ranking.model import ModelShape, RankerModel, raw_scores
+from ranking.model import ModelShape, RankerModel, corrected_scores, head_scores
 from ranking.optimizer import RankerOptimizer, make_optimizer
+from ranking.sampling import kept_rows
 from ranking.spec import FeatureSpec, SideRows, learn_spec
 from ranking.states import EntityStates
 
@@ -33,7 +35,10 @@ PIECE = 1024
 
 
 class Progress(NamedTuple):
-    """What an epoch did. Losses are mean log losses; VALID's are after Platt scaling."""
+    """What an epoch did. Losses are mean log losses; VALID's are after Platt scaling.
+
+    With two heads a loss is the sum of theirs, each by its weight; `valid_auc` is the first one's.
+    """
 
     epoch: int
     epochs: int
@@ -42,57 +47,75 @@ class Progress(NamedTuple):
     valid_auc: float
     #: The epoch whose weights would be kept if the loop stopped now.
     best_epoch: int
+    #: head -> loss and auc on VALID
+    by_head: Mapping[str, Mapping[str, float]]
+
+
+class _Task(NamedTuple):
+    """What N rows are to teach H heads."""
+
+    #: 1 or 0; 0 as well where a head does not learn from a row
+    targets: Float[Tensor, "N H"]
+    #: what a row counts for a head; 0 where it does not learn from it
+    counts: Float[Tensor, "N H"]
 
 
 def train(examples: Examples, config: RankerConfig) -> Generator[Progress, None, TrainedRanker]:
     """Train one ranker: AdamW (`make_optimizer`), early stop on VALID.
 
     The same examples, dials and number of threads give the same weights. The epoch with the least
-    calibrated VALID log loss is kept.
+    calibrated VALID log loss is kept. Raises `NotEnoughRows`.
     """
-    rows = examples.rows[Span.TRAIN]
-    spec = _spec(examples, config)
+    rows, heads = examples.rows[Span.TRAIN], config.heads.names
+    for head in heads:
+        of_head(examples, head)
     head_ids, tail_ids = (
         Placement(rank_by_frequency(states.ids, config.ids), config.ids.buckets)
         for states in (rows.heads, rows.tails)
     )
-    encoder = Encoder(spec, head_ids, tail_ids)
-    batch, valid = (
-        encoder.encode(examples.rows[s].heads, examples.rows[s].tails)
-        for s in (Span.TRAIN, Span.VALID)
-    )
+    encoder = Encoder(_spec(examples, config), head_ids, tail_ids)
+    used = learned_from(rows, config)
+    taught = rows if len(used) == len(rows.labels) else rows.take(used)
+    batch, valid = (_encoded(encoder, part) for part in (taught, examples.rows[Span.VALID]))
     shape = _shape(encoder, head_ids, tail_ids, examples)
     model = _fresh(shape, config, examples, encoder)
     model.begin_rows(_first_vectors(head_ids, rows.heads), _first_vectors(tail_ids, rows.tails))
     model.learn_match_scale(batch)
     optimizer = make_optimizer(model, config)
-    labels = torch.from_numpy(rows.labels.astype(np.float32))
-    weights = _weights(rows)
+    task = _task(taught, config)
     trace: list[Progress] = []
     best_loss, best_epoch, best_weights = float("inf"), 0, _copy(model)
     for epoch in range(1, config.training.epochs + 1):
         with _seeded(config.seed * 1_000_003 + epoch):
-            train_loss = _epoch(model, optimizer, (batch, labels, weights), config)
-        valid_auc, valid_loss = _judge(model, valid, examples.rows[Span.VALID])
+            train_loss = _epoch(model, optimizer, (batch, task), config)
+        found = _judge(model, valid, examples.rows[Span.VALID], heads)
+        valid_loss = sum(config.heads.weight(head) * found[head]["loss"] for head in heads)
+        valid_auc = found[heads[0]]["auc"]
         if valid_loss < best_loss:
             best_loss, best_epoch, best_weights = valid_loss, epoch, _copy(model)
         trace.append(
-            Progress(epoch, config.training.epochs, train_loss, valid_loss, valid_auc, best_epoch)
+            Progress(
+                epoch=epoch,
+                epochs=config.training.epochs,
+                train_loss=train_loss,
+                valid_loss=valid_loss,
+                valid_auc=valid_auc,
+                best_epoch=best_epoch,
+                by_head=found,
+            )
         )
         yield trace[-1]
         if epoch - best_epoch >= config.training.patience:
             break
     optimizer.release()
     model.load_state_dict(best_weights)
-    judged = examples.rows[Span.VALID]
-    platt = fit_platt(raw_scores(model, valid), judged.labels, judged.weight)
     return TrainedRanker(
         model=model,
         shape=shape,
-        spec=spec,
+        spec=encoder.spec,
         head_ids=head_ids,
         tail_ids=tail_ids,
-        calibration=platt,
+        calibrations=_calibrated(model, encoder, examples.rows[Span.CALIBRATE], config),
         config=config,
         relations=examples.maps.names,
         others=examples.maps.other_names if model.arm.attends else (),
@@ -100,16 +123,63 @@ def train(examples: Examples, config: RankerConfig) -> Generator[Progress, None,
     )
 
 
+def learned_from(rows: LabelledRows, config: RankerConfig) -> Int64[np.ndarray, "m"]:
+    """Which rows are learned from: the newest, of those without a click a share, in order.
+
+    Rows that no head learns from are left out: of a ranker of cvr alone, those without a click and
+    those whose window of conversions is open.
+    """
+    dials, count = config.training, len(rows.labels)
+    first = max(0, count - dials.most_rows) if dials.most_rows else 0
+    generator = np.random.default_rng(config.seed)
+    used = first + kept_rows(rows.labels[first:], dials.negatives_kept, generator)
+    known = np.stack([rows.targets(head)[used] >= 0 for head in config.heads.names])
+    return used[known.any(axis=0)]
+
+
 def _spec(examples: Examples, config: RankerConfig) -> FeatureSpec:
-    """What is learned of TRAIN; only an arm that attends reads what tails lead to."""
+    """From all of TRAIN, whatever is learned from: rates and scales are those of all rows.
+
+    Only an arm that attends reads what tails lead to.
+    """
     rows = examples.rows[Span.TRAIN]
     spec = learn_spec(
         SideRows(states=rows.heads, type=examples.head_type, kinds=examples.head_kinds),
         SideRows(states=rows.tails, type=examples.tail_type, kinds=examples.tail_kinds),
         rows.labels,
         config.features,
+        exposures=rows.exposures,
     )
     return spec if ARMS[config.arm].attends else replace(spec, around=())
+
+
+def _encoded(encoder: Encoder, rows: LabelledRows) -> FeatureBatch:
+    return encoder.encode(rows.heads, rows.tails, rows.exposures)
+
+
+def _task(rows: LabelledRows, config: RankerConfig) -> _Task:
+    """Targets, and counts by which the mean over all rows is each head's own mean loss.
+
+    c_ih = w_h v_i / s_h where head h knows row i, else 0;   s_h = the share of rows that it knows
+
+    with w_h the head's weight and v_i what the row stands for: a batch gives an unbiased estimate,
+    however few of its rows were clicked.
+    """
+    stands_for = _weights(rows)
+    targets: list[np.ndarray] = []
+    counts: list[np.ndarray] = []
+    for head in config.heads.names:
+        target = rows.targets(head)
+        known = target >= 0
+        if not known.any():
+            raise NotEnoughRows(
+                f"the rows that are learned from should hold some for the head {head}, received "
+                f"{len(known)} without any; raise most_rows"
+            )
+        targets.append(np.where(known, target, 0))
+        counts.append(known * stands_for * (config.heads.weight(head) / known.mean()))
+    as_tensor = (np.stack(columns, axis=1).astype(np.float32) for columns in (targets, counts))
+    return _Task(*(torch.from_numpy(column) for column in as_tensor))
 
 
 def _fresh(
@@ -120,6 +190,8 @@ def _fresh(
         model = RankerModel(shape, config, examples.maps)
     with torch.no_grad():
         model.codes.weight[encoder.blank_codes] = 0.0
+        if model.exposure_codes is not None:
+            model.exposure_codes.weight[encoder.blank_exposure_codes] = 0.0
     return model
 
 
@@ -140,25 +212,29 @@ def train_step(
     model: RankerModel,
     optimizer: RankerOptimizer,
     batch: FeatureBatch,
-    labels: Float[Tensor, "B"],
-    weights: Float[Tensor, "B"] | None = None,
+    targets: Float[Tensor, "B H"],
+    counts: Float[Tensor, "B H"],
 ) -> float:
-    """One step on one batch; its mean loss, as it was before the step.
+    """One step on one batch; its loss, as it was before the step.
 
-    A large batch goes through the model in pieces, whose gradients add up to those of the whole.
+    loss = sum_ih c_ih l_ih / B,   l the log loss
+
+    A large batch goes through the model in pieces, whose gradients add up to those of the whole:
+    each is divided by all B rows, however many of its own a head knows.
     """
     optimizer.zero_grad()
     total = 0.0
-    for first in range(0, len(labels), PIECE):
+    for first in range(0, len(targets), PIECE):
         part = slice(first, first + PIECE)
-        loss = nn.functional.binary_cross_entropy_with_logits(
+        losses_BH = nn.functional.binary_cross_entropy_with_logits(
             model(FeatureBatch(*(column[part] for column in batch))),
-            labels[part],
-            weight=None if weights is None else weights[part],
+            targets[part],
+            weight=counts[part],
+            reduction="none",
         )
-        share = len(labels[part]) / len(labels)
-        (loss * share).backward()
-        total += float(loss.detach()) * share
+        loss = losses_BH.sum() / len(targets)
+        loss.backward()
+        total += float(loss.detach())
     optimizer.step()
     return total
 
@@ -166,29 +242,48 @@ def train_step(
 def _epoch(
     model: RankerModel,
     optimizer: RankerOptimizer,
-    data: tuple[FeatureBatch, torch.Tensor, torch.Tensor | None],
+    data: tuple[FeatureBatch, _Task],
     config: RankerConfig,
 ) -> float:
-    batch, labels, weights = data
+    batch, task = data
     model.train()
     total = 0.0
-    for chosen in torch.randperm(len(labels)).split(config.training.batch):
-        weight = None if weights is None else weights[chosen]
-        loss = train_step(model, optimizer, batch.take(chosen), labels[chosen], weight)
-        total += loss * len(chosen)
+    for chosen in torch.randperm(len(task.targets)).split(config.training.batch):
+        targets, counts = task.targets[chosen], task.counts[chosen]
+        total += train_step(model, optimizer, batch.take(chosen), targets, counts) * len(chosen)
     optimizer.settle()
-    return total / len(labels)
+    return total / len(task.targets)
 
 
-def _judge(model: RankerModel, batch: FeatureBatch, rows: LabelledRows) -> tuple[float, float]:
-    """AUC and log loss on VALID, the loss after Platt scaling.
+def _judge(
+    model: RankerModel, batch: FeatureBatch, rows: LabelledRows, heads: tuple[str, ...]
+) -> dict[str, dict[str, float]]:
+    """AUC and log loss of each head on VALID, the loss after Platt scaling.
 
     An early stop should follow what the calibrated ranker will be worth, not how far the base rate
     has drifted since TRAIN.
     """
-    scores = raw_scores(model, batch)
-    probabilities = fit_platt(scores, rows.labels, rows.weight).probabilities(scores)
-    return auc(scores, rows.labels), log_loss(probabilities, rows.labels, rows.weight)
+    found = {}
+    for head, scores in zip(heads, head_scores(model, batch).T, strict=True):
+        target = rows.targets(head)
+        known = target >= 0
+        own, target, weight = scores[known], target[known], rows.weight[known]
+        probabilities = fit_platt(own, target, weight).probabilities(own)
+        found[head] = {"loss": log_loss(probabilities, target, weight), "auc": auc(own, target)}
+    return found
+
+
+def _calibrated(
+    model: RankerModel, encoder: Encoder, rows: LabelledRows, config: RankerConfig
+) -> dict[str, Calibration]:
+    """The calibration of each head, on rows that neither the weights nor the epoch depend on."""
+    logits = corrected_scores(model, _encoded(encoder, rows), config)
+    found = {}
+    for head, own in zip(config.heads.names, logits.T, strict=True):
+        target = rows.targets(head)
+        known = target >= 0
+        found[head] = fit(config.calibration, own[known], target[known], rows.weight[known])
+    return found
 
 
 def _shape(
@@ -208,15 +303,17 @@ def _shape(
         head_own=len(head_ids.exclusive),
         tail_own=len(tail_ids.exclusive),
         around=len(encoder.spec.around),
+        exposure_fields=len(encoder.spec.exposure.sizes),
+        exposure_codes=sum(encoder.spec.exposure.sizes),
     )
 
 
-def _weights(rows: LabelledRows) -> torch.Tensor | None:
+def _weights(rows: LabelledRows) -> Float[np.ndarray, "n"]:
     """Rows that were sampled stand for those that were not, so that the base rate is the real one.
 
-    None where all rows weigh the same.
+    1 on the mean.
     """
-    return torch.from_numpy(rows.weight / rows.weight.mean()) if np.ptp(rows.weight) else None
+    return rows.weight / rows.weight.mean()
 
 
 def _copy(model: RankerModel) -> dict[str, torch.Tensor]:

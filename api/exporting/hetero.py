@@ -23,7 +23,7 @@ from graphsvc.snapshot import Snapshot
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
 
-_FORMAT = "graphsvc.hetero/1"
+_FORMAT = "graphsvc.hetero/2"
 
 
 def write_hetero(snapshot: Snapshot, folder: Path) -> None:
@@ -58,7 +58,8 @@ def load_heterodata(folder: Path | str) -> "HeteroData":
     Nodes have `num_nodes`, `ids` (list) and `retired` (bool). Edges have `edge_index` (int64),
     `edge_weight` (float32) and `time` (int64, the newest event's, seconds since 1970). The
     outcome's edges also have what is to be guessed: `edge_label_index`, `edge_label` (0 or 1),
-    `edge_label_time` and `edge_label_span` (0 graph, 1 train, 2 valid, 3 test). Raises `Invalid`.
+    `edge_label_time` and `edge_label_span` (0 graph, 1 train, 2 valid, 3 calibrate, 4 test). Raises
+    `Invalid`.
     """
     import torch
     from safetensors.torch import load_file

@@ -1,24 +1,47 @@
-"""The check of a snapshot before anything is trained on it: does the graph give labels away?
+"""The check of a snapshot before anything is trained on it.
 
-Takes a snapshot's digest, gives the leaks by relation; holds no rule of its own.
+Does the graph give labels away, and do the spans hold what rankers of conversions learn from? Takes
+a snapshot's digest, gives the leaks by relation; holds no rule of its own.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from api.jobs.steps import Tick, Workshop
+from graphsvc.errors import NotEnoughData
 from graphsvc.leaks import find_leaks, refuse_leaks
-from graphsvc.snapshot import open_snapshot
+from graphsvc.snapshot import Snapshot, Span, open_snapshot
 
 
-def check(shop: Workshop, snapshot: str, *, allowed: bool, tick: Tick) -> list[dict[str, Any]]:
+def check(
+    shop: Workshop, snapshot: str, *, allowed: bool, tick: Tick, heads: Sequence[str] = ("ctr",)
+) -> list[dict[str, Any]]:
     """Relation, leaked edges, edges and share of each relation that could leak.
 
-    Raises `LeakFound` where one does, unless that is `allowed`.
+    `heads`: of the rankers that will be trained. Raises `LeakFound` where there is a leak, unless
+    that is `allowed`, and `NotEnoughData` where a head would find nothing to learn from.
     """
-    leaks = find_leaks(open_snapshot(shop.store, snapshot))
+    opened = open_snapshot(shop.store, snapshot)
+    leaks = find_leaks(opened)
     total = sum(leak.leaked for leak in leaks)
     tick(1, 1, f"{total} leaked edges")
     if not allowed:
         refuse_leaks(leaks)
+    if "cvr" in heads:
+        _refuse_without_conversions(opened)
     return [{**asdict(leak), "share": leak.share} for leak in leaks]
+
+
+def _refuse_without_conversions(snapshot: Snapshot) -> None:
+    """Now, and not after hours of embedding."""
+    found = snapshot.conversions_by_span()
+    if not found[Span.TRAIN :].all():
+        told = ", ".join(
+            f"{span.name} {found[span, 1]} of {found[span].sum()}" for span in list(Span)[1:]
+        )
+        raise NotEnoughData(
+            "rankers of conversions need clicks that led to one, and clicks that did not, in each "
+            f"span behind graph; of the clicks whose windows are over, those that did are {told}: "
+            "post more events, or choose shorter conversion_days, other shares, or the head ctr"
+        )

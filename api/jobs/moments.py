@@ -19,6 +19,7 @@ from graphsvc.errors import ArtifactFormat, ArtifactMissing, NotEnoughData
 from graphsvc.export import moment_at_time, present_moment
 from graphsvc.snapshot import open_snapshot
 from kge.config import check_facets
+from ranking.config import RankerConfig
 
 
 def refuse_without_live(database: Database, request: RetrainRequest) -> None:
@@ -37,6 +38,23 @@ def refuse_facets(database: Database, facets: Mapping[str, Sequence[str]]) -> No
     with database.reading() as connection:
         relations = versions.current(connection).relations if facets else ()
     check_facets(facets, [relation.name for relation in relations])
+
+
+def refuse_conversions(database: Database, request: RetrainRequest, dials: RankerConfig) -> None:
+    """Raise `ConversionUnknown` for events that no click of the present schema can lead to.
+
+    And `Invalid` for rankers that should answer about conversions where nothing counts as one. The
+    schema may be another one when the job begins: its steps check again.
+    """
+    with database.reading() as connection:
+        counted = request.counted.named(versions.current(connection))
+    heads = request.dials(dials).heads
+    if "cvr" in heads.names and not counted and not request.refresh:
+        expected = "ctr, since nothing in the schema counts as a conversion"
+        problem = {"field": "body.ranker.heads", "value": heads.kind, "expected": expected}
+        raise Invalid(
+            f"ranker.heads should be {expected}, received {heads.kind!r}", errors=[problem]
+        )
 
 
 def digests_of(live: ledger.Live | None) -> dict[str, str]:

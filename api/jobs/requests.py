@@ -21,9 +21,12 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from api.jobs.choices import RankerChoice
 from graphsvc.events import LATEST_TIME
-from graphsvc.export import Split
-from graphsvc.ids import DIGEST
+from graphsvc.export import Conversions, Split
+from graphsvc.ids import DIGEST, NAME
+from graphsvc.snapshot import InteractionInfo
+from ranking.config import RankerConfig
 
 
 class JobName(StrEnum):
@@ -66,6 +69,9 @@ ArmName = Literal[
     "attention_swapped",
 ]
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+EventName = Annotated[str, Field(pattern=NAME.pattern)]
+_MOST_CONVERSIONS = 100
+_DAY_SECONDS = 86_400
 
 
 class RetrainRequest(BaseModel):
@@ -75,14 +81,14 @@ class RetrainRequest(BaseModel):
 
     split: Literal["global_time", "per_user_time"] = Field(
         default="global_time",
-        description="How exposures are cut into the spans graph, train, valid, test: at three "
-        "moments for all (what a service needs), or at three moments of each user (for data whose "
-        "users live briefly).",
+        description="How exposures are cut into the spans graph, train, valid, calibrate, test: at "
+        "four moments for all (what a service needs), or at four moments of each user (for data "
+        "whose users live briefly).",
     )
-    shares: tuple[Share, Share, Share, Share] = Field(
+    shares: tuple[Share, Share, Share, Share, Share] = Field(
         default=Split().shares,
-        description="Share of the exposures in each span: graph, train, valid, test. The default "
-        "keeps 60 % for learning; three quarters of it go to the graph.",
+        description="Share of the exposures in each span: graph, train, valid, calibrate, test. "
+        "The default keeps 60 % for learning; three quarters of it go to the graph.",
     )
     arms: Annotated[tuple[ArmName, ...], Field(min_length=1, max_length=9)] = Field(
         default=("none", "frozen", "attention"),
@@ -91,6 +97,22 @@ class RetrainRequest(BaseModel):
         "tokens (`attention`), or with vectors, maps or all of these trained, or the sides "
         "swapped. The best on the valid span is the candidate, which the gate compares with "
         "what is live.",
+    )
+    ranker: RankerChoice | None = Field(
+        default=None,
+        description="Dials of the rankers, for all arms alike: heads, crossing layers, budget, "
+        "calibration. What is left out is as the settings say.",
+    )
+    conversions: (
+        Annotated[tuple[EventName, ...], Field(min_length=1, max_length=_MOST_CONVERSIONS)] | None
+    ) = Field(
+        default=None,
+        description="Events that count as conversions of what was clicked. By default every "
+        "offsite relation of the schema that a click can lead to.",
+    )
+    conversion_days: Annotated[float, Field(gt=0, le=365, allow_inf_nan=False)] = Field(
+        default=Conversions().days,
+        description="So many days after a click a conversion still belongs to it.",
     )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(
         default=0, description="Seed of every random choice."
@@ -131,6 +153,15 @@ class RetrainRequest(BaseModel):
             return (*first, "frame", "index", *last)
         return (*first, "index", *(f"rank_{arm}" for arm in self.arms), *last)
 
+    def dials(self, settings: RankerConfig) -> RankerConfig:
+        """Those of the rankers: what was chosen over what the settings say."""
+        return settings if self.ranker is None else self.ranker.over(settings)
+
+    @property
+    def counted(self) -> Conversions:
+        """What counts as a conversion, and for how long."""
+        return Conversions(events=self.conversions, days=self.conversion_days)
+
     @model_validator(mode="after")
     def _check(self) -> "RetrainRequest":
         if abs(sum(self.shares) - 1) > 1e-9:
@@ -141,6 +172,11 @@ class RetrainRequest(BaseModel):
             raise ValueError(
                 f"arms should not be given with refresh, which trains no ranker, "
                 f"received {_as_sent(self.arms)}"
+            )
+        if self.refresh and self.ranker is not None:
+            raise ValueError(
+                "ranker should not be given with refresh, which trains no ranker, received "
+                f"{self.ranker.model_dump_json(exclude_none=True)}"
             )
         return self
 
@@ -159,3 +195,9 @@ def _as_sent(values: tuple[float | str, ...]) -> str:
 
 #: What each job may be asked.
 REQUESTS = {JobName.RETRAIN: RetrainRequest}
+
+
+def conversions_of(info: InteractionInfo) -> dict[str, Any]:
+    """The fields of a request that count the conversions that a snapshot has counted."""
+    told: dict[str, Any] = {"conversion_days": info.conversion_seconds / _DAY_SECONDS}
+    return told | ({"conversions": info.conversions} if info.conversions else {})

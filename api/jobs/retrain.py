@@ -38,9 +38,12 @@ def register(shop: Workshop, jobs: JobQueue) -> Callable[[dict[str, Any]], dict[
         sealed = walk.step(
             "snapshot", lambda tick: steps.snapshot(shop, request, tick, job, at=moment)
         )
+        heads = () if request.refresh else request.dials(shop.settings.ranker).heads.names
         leaks = walk.step(
             "check",
-            lambda tick: check_leaks(shop, sealed, allowed=request.allow_leaks, tick=tick),
+            lambda tick: check_leaks(
+                shop, sealed, allowed=request.allow_leaks, tick=tick, heads=heads
+            ),
         )
         begun = {"moment": moment, "snapshot": sealed, "leaks": leaks}
         if request.refresh:
@@ -53,7 +56,13 @@ def register(shop: Workshop, jobs: JobQueue) -> Callable[[dict[str, Any]], dict[
 
         def rank(arm: str) -> Callable[[Tick], str]:
             return lambda tick: steps.rank(
-                shop, (sealed, bundle), arm=arm, seed=request.seed, tick=tick, job_id=job
+                shop,
+                (sealed, bundle),
+                arm=arm,
+                seed=request.seed,
+                tick=tick,
+                job_id=job,
+                choice=request.ranker,
             )
 
         rankers: dict[str, str] = {arm: walk.step(f"rank_{arm}", rank(arm)) for arm in request.arms}

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api import threads
+from api.jobs.choices import RankerChoice
 from api.jobs.moments import digests_of
 from api.jobs.requests import RetrainRequest
 from api.provenance import header
@@ -27,12 +28,12 @@ from graphsvc.export import Moment, Split, export_snapshot, moment_at_time, pres
 from graphsvc.leaks import find_leaks, leak_rows
 from graphsvc.report import as_report
 from graphsvc.schema import Schema
-from graphsvc.snapshot import Span, open_snapshot
+from graphsvc.snapshot import open_snapshot
 from kge import heldout
 from kge.bundle import Bundle, open_bundle
 from kge.index import build_index
 from ranking.bundle import open_ranker, seal_ranker
-from ranking.evaluate import evaluate_rankers
+from ranking.evaluate import Answers, answers_of, judge_heads
 from ranking.examples import Examples, build_examples
 
 #: Told how far a step is: done, total, note.
@@ -128,6 +129,7 @@ def snapshot(
             versions.numbered(connection, chosen["schema"]),
             Split(protocol=request.split, shares=request.shares),
             at=Moment(chosen["seq"], chosen["as_of"]),
+            conversions=request.counted,
             progress=lambda done, total: tick(done, total, "events"),
         )
     return shop.record(sealed.artifact, job_id)
@@ -167,11 +169,17 @@ def rank(
     seed: int,
     tick: Tick,
     job_id: str | None = None,
+    choice: RankerChoice | None = None,
 ) -> str:
-    """Train one arm of the ranker on (snapshot, bundle) and seal it."""
+    """Train one arm of the ranker on (snapshot, bundle) and seal it with its pictures.
+
+    `choice`: what the request says of its dials; the rest is as the settings say.
+    """
+    from ranking.reliability import judged
     from ranking.train import train as train_ranker
 
     config = replace(shop.settings.ranker, arm=arm, seed=seed)
+    config = config if choice is None else choice.over(config)
     examples = shop.examples(*parents)
     trained = _drain(
         train_ranker(examples, config),
@@ -179,13 +187,16 @@ def rank(
     )
     kept = trained.trace[-1]["best_epoch"]
     best = next(epoch for epoch in trained.trace if epoch["epoch"] == kept)
+    beside = judged(trained, examples)
+    errors = {f"{head}_ece": found["ece"] for head, found in beside.reliability.items()}
     ranker = seal_ranker(
         shop.store,
         trained,
         snapshot_digest=parents[0],
         bundle_digest=parents[1],
         frame=examples.frame,
-        metrics={name: best[name] for name in ("valid_auc", "valid_loss")},
+        metrics={name: best[name] for name in ("valid_auc", "valid_loss")} | errors,
+        beside=beside,
     )
     return shop.record(ranker.artifact, job_id)
 
@@ -209,15 +220,18 @@ def judge(
     source, bundle = open_snapshot(shop.store, parents[0]), open_bundle(shop.store, parents[1])
     rows = heldout.evaluate(bundle, source, seed=seed)
     tick(1, 2, "rankers and rivals")
-    originals = _originals(shop, parents[0], rankers) if refreshed else {}
+    originals = _originals(shop, parents[0], rankers) if refreshed else []
     examples = shop.examples(*parents)
-    test = examples.rows[Span.TEST]
-    scores = {
-        f"ranker_{arm}": open_ranker(shop.store, digest, bundle).score(test.heads, test.tails)
+    told = [
+        answers_of(examples, open_ranker(shop.store, digest, bundle), f"ranker_{arm}")
         for arm, digest in rankers.items()
-    }
-    pairs = [(name.removesuffix("_original"), name) for name in originals]
-    rows += evaluate_rankers(examples, scores | originals, seed=seed, pairs=pairs)
+    ]
+    answers: dict[str, dict[str, NDArray[np.float64]]] = {}
+    for one in [*told, *originals]:
+        for head, models in one.items():
+            answers.setdefault(head, {}).update(models)
+    pairs = [(f"ranker_{arm}", f"ranker_{arm}_original") for arm in rankers]
+    rows += judge_heads(examples, answers, seed=seed, pairs=pairs)
     rows += leak_rows(source, find_leaks(source))
     tick(2, 2, "")
     dials: dict[str, Any] = {"seed": seed, "split": dict(source.split)}
@@ -235,16 +249,13 @@ def judge(
         return shop.record(shop.store.seal(draft, recipe), job_id)
 
 
-def _originals(
-    shop: Workshop, snapshot: str, rankers: Mapping[str, str]
-) -> dict[str, NDArray[np.float64]]:
+def _originals(shop: Workshop, snapshot: str, rankers: Mapping[str, str]) -> list[Answers]:
     """What rankers say of the test rows with the bundles that they were trained on."""
-    told = {}
+    told = []
     for arm, digest in rankers.items():
         own = shop.store.open("ranker", digest, verify=False).parents["bundle"]
-        test = shop.examples(snapshot, own).rows[Span.TEST]
         ranker = open_ranker(shop.store, digest, open_bundle(shop.store, own))
-        told[f"ranker_{arm}_original"] = ranker.score(test.heads, test.tails)
+        told.append(answers_of(shop.examples(snapshot, own), ranker, f"ranker_{arm}_original"))
     return told
 
 

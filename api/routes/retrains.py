@@ -6,7 +6,12 @@ from fastapi import APIRouter, Body, Response, status
 from pydantic import BaseModel, Field
 
 from api.deps import ServicesOf
-from api.jobs.moments import refuse_facets, refuse_unusable, refuse_without_live
+from api.jobs.moments import (
+    refuse_conversions,
+    refuse_facets,
+    refuse_unusable,
+    refuse_without_live,
+)
 from api.jobs.requests import JobName, RetrainRequest
 
 router = APIRouter(prefix="/v1", tags=["jobs"])
@@ -39,6 +44,7 @@ def post_retrain(
     refuse_unusable(services.store, body.as_of, name="body.as_of")
     refuse_without_live(services.database, body)
     refuse_facets(services.database, services.settings.facets)
+    refuse_conversions(services.database, body, services.settings.ranker)
     asked = services.jobs.enqueue(JobName.RETRAIN, body)
     response.headers["Location"] = f"/v1/jobs/{asked.job}"
     return Enqueued(job=asked.job, existing=asked.existing)

@@ -7,10 +7,11 @@ from uuid import uuid4
 from fastapi import APIRouter, Header, Query
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from api.answers import Answerer, Scored, Scores
+from api.answers import Answerer
 from api.deps import ServicesOf
 from api.live import Trio
 from api.reasons import MOST_EXPLAINED, Reason
+from api.scoring import Scored, Scores
 from graphsvc.answers import Answer, Item
 from graphsvc.events import EntityRef
 from graphsvc.ids import ID_PATTERN, MAX_ID_LENGTH, EntityId
@@ -39,6 +40,19 @@ class ScoreRequest(BaseModel):
 
     head: EntityRef
     candidates: list[CandidateId] = Field(min_length=1, max_length=MOST_CANDIDATES)
+    order: Literal["ctr", "cvr", "ctcvr"] | None = Field(
+        default=None,
+        description="what candidates are ordered by: the chance of a click (ctr), of a conversion "
+        "given a click (cvr), or of both (ctcvr, their product); by default the first that the "
+        "live ranker has",
+    )
+    position: int | None = Field(
+        default=None,
+        ge=0,
+        le=MOST_CANDIDATES - 1,
+        description="the place in what is shown, from 0, that probabilities are for; by default "
+        "that of the ranker",
+    )
     request_id: str | None = Field(
         default=None,
         pattern=_REQUEST_ID,
@@ -74,7 +88,7 @@ class FieldOut(BaseModel):
     change: float = Field(
         examples=[0.42],
         description="by how much the logit would be lower if the field were blank; below 0 it "
-        "would be higher",
+        "would be higher; for the order ctcvr the sum of both logits",
     )
 
 
@@ -94,10 +108,14 @@ class WhyOut(BaseModel):
 
 
 class ScoreOut(BaseModel):
-    """A candidate and the calibrated probability of the outcome."""
+    """A candidate and the calibrated probabilities that the ranker knows of."""
 
     id: str = Field(examples=["a1"])
-    score: float = Field(examples=[0.42])
+    score: float = Field(examples=[0.42], description="what candidates are ordered by")
+    probabilities: dict[str, float] = Field(
+        examples=[{"ctr": 0.42, "cvr": 0.07}],
+        description="of a click (ctr), and of a conversion given a click (cvr)",
+    )
     known: bool = Field(description="whether training saw the candidate")
     cold: bool = Field(
         examples=[False], description="its vector is folded in from the edges it has now"
@@ -126,6 +144,11 @@ class ScoresOut(BaseModel):
         description="the head's vector: learned in training, folded in from the edges it has now "
         "(cold), or the prior of its type (unknown)"
     )
+    order: str = Field(examples=["ctr"], description="what `score` is: ctr, cvr, or ctcvr")
+    position: int | None = Field(
+        examples=[0],
+        description="the place that probabilities are for; null where the ranker does not mind",
+    )
     folded_edges: int = Field(examples=[0], description="edges that a cold head was folded in from")
     merged_into: str | None = Field(
         examples=[None], description="the id that holds now, where the head was merged"
@@ -147,7 +170,14 @@ def post_score(
     trio = services.live.trio()
     answerer = Answerer(services.database, services.schema, services.settings.foldin_edges)
     head = EntityId(body.head.type, body.head.id)
-    found = answerer.score(trio, head, body.candidates, explain=explain or body.explain)
+    found = answerer.score(
+        trio,
+        head,
+        body.candidates,
+        order=body.order,
+        position=body.position,
+        explain=explain or body.explain,
+    )
     request_id = body.request_id or x_request_id or uuid4().hex
     services.answers.put(_kept(request_id, trio, head, found))
     return ScoresOut(
@@ -158,6 +188,8 @@ def post_score(
             for one in found.left_out
         ],
         state=found.head.state,
+        order=found.order,
+        position=found.position,
         folded_edges=found.head.edges,
         merged_into=None if found.head.entity == head else found.head.entity.id,
         **trio.versions,
@@ -168,6 +200,7 @@ def _shown(one: Scored) -> ScoreOut:
     return ScoreOut(
         id=one.id,
         score=one.score,
+        probabilities=dict(one.probabilities),
         known=one.known,
         cold=one.cold,
         edges=one.edges,

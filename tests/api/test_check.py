@@ -129,3 +129,20 @@ def test_a_request_names_a_second_or_a_digest() -> None:
     for wrong in (-1, "yesterday", "0" * 63, 10**13):
         with pytest.raises(ValueError, match="as_of"):
             RetrainRequest(as_of=wrong)
+
+
+def test_rankers_of_conversions_are_told_before_anything_is_trained(shop: Workshop) -> None:
+    """Items 0, 4 .. 16 are bought; TRAIN has the exposures 9 to 11, and so one click, of 10."""
+    log = [
+        event("buy", f"b{n}", "user/1", f"item/{n}", event_time=NOW - 5 * DAY + 3600 * n + 9)
+        | {"action_source": "offsite"}
+        for n in range(0, 20, 4)
+    ]
+    post_world(shop.database, log, now=NOW, schema=_stored(shop.database))
+    sealed = steps.snapshot(shop, RetrainRequest(conversion_days=1), _silent)
+    with pytest.raises(NotEnoughData, match=r"TRAIN 0 of 1, VALID 1 of 1, CALIBRATE 0 of 1, TEST"):
+        check(shop, sealed, allowed=False, tick=_silent, heads=("ctr", "cvr"))
+    check(shop, sealed, allowed=False, tick=_silent, heads=("ctr",))
+    young = steps.snapshot(shop, RetrainRequest(conversion_days=30), _silent)
+    with pytest.raises(NotEnoughData, match="TRAIN 0 of 0"):
+        check(shop, young, allowed=False, tick=_silent, heads=("cvr",))

@@ -8,6 +8,7 @@ from nursery import nursery
 from planted import COMEDIES, START, click
 from running import SMALL, eventually
 
+from api.jobs.choices import RankerChoice
 from api.jobs.gate import Candidate, gate
 from api.jobs.requests import RetrainRequest
 from api.jobs.steps import open_workshop
@@ -221,6 +222,9 @@ def test_a_key_is_made_and_revoked(run, trained) -> None:
         (("snapshot", "--as-of", "0" * 64), 1, "--as-of should be the digest of a snapshot: no "),
         (("retrain", "--shares", "1,2"), 1, "shares"),
         (("retrain", "--arms", "none,magic"), 1, "magic"),
+        (("retrain", "--ranker", "{"), 1, "--ranker should be a JSON object, received '{'"),
+        (("retrain", "--ranker", '{"heads": "all"}'), 1, "ranker.heads: should be one of ctr, "),
+        (("retrain", "--conversions", "fly"), 1, "received 'fly'"),
         (("retrain", "--arms", "foo"), 1, "or 'attention', received 'foo'\n"),
         (("score", "film", "d1", "d2"), 1, "user"),
         (("neighbors", "user", "nobody"), 1, "nobody"),
@@ -252,8 +256,11 @@ def test_facets_of_no_relation_are_refused_before_a_job_is_made(run) -> None:
 def test_a_retrain_may_be_asked_all_that_it_may_over_rest(run, trained) -> None:
     body = {
         "split": "per_user_time",
-        "shares": [0.4, 0.2, 0.2, 0.2],
+        "shares": [0.4, 0.2, 0.1, 0.1, 0.2],
         "arms": ["none", "frozen"],
+        "ranker": RankerChoice(heads="ctr", epochs=4).model_dump(),
+        "conversions": None,
+        "conversion_days": 3.0,
         "seed": 11,
         "promote": False,
         "as_of": trained.snapshot,
@@ -262,8 +269,9 @@ def test_a_retrain_may_be_asked_all_that_it_may_over_rest(run, trained) -> None:
     }
     assert set(body) == set(RetrainRequest.model_fields), "an option for each"
     spelt = [
-        *("--split", "per_user_time", "--shares", "0.4,0.2,0.2,0.2", "--arms", "none,frozen"),
+        *("--split", "per_user_time", "--shares", "0.4,0.2,0.1,0.1,0.2", "--arms", "none,frozen"),
         *("--seed", "11", "--no-promote", "--as-of", trained.snapshot, "--allow-leaks"),
+        *("--ranker", '{"heads": "ctr", "epochs": 4}', "--conversion-days", "3"),
     ]
     code, out, errors = run("retrain", *spelt, "--json")
     assert code == 0, errors

@@ -51,9 +51,10 @@ def snapshot(tmp_path: Path) -> Snapshot:
                 "event": [0, 1, 0],
                 "time": [95, 96, 97],
                 "label": [1, -1, 0],
-                "span": [1, 2, 3],
+                "span": [1, 2, 4],
                 "position": [0, -1, 2],
                 "sampling_rate": [1.0, 1.0, 0.5],
+                "conversion": [1, -1, -1],
             },
         )
         draft.write("attributes", {"row": [0], "name": ["t"], "value": ['"A"'], "time": [1]})
@@ -157,7 +158,7 @@ def test_heterodata_has_every_edge_and_label(snapshot: Snapshot, tmp_path: Path)
     assert clicks.edge_label_index.tolist() == [[0, 0], [0, 1]]
     assert clicks.edge_label.tolist() == [1, 0]
     assert clicks.edge_label_time.tolist() == [95, 97]
-    assert clicks.edge_label_span.tolist() == [1, 3]
+    assert clicks.edge_label_span.tolist() == [1, 4]
 
 
 def as_documented(folder: Path, _cache: Path) -> tuple[dict[str, Any], dict[Any, Any]]:

@@ -159,11 +159,25 @@ def test_a_moment_that_no_job_could_use_is_refused_at_once(http, trained, proble
     ("body", "field"),
     [
         ({"split": "by_chance"}, "body.split"),
-        ({"shares": [0.5, 0.5, 0.5, 0.5]}, "body"),
-        ({"shares": [1, 0, 0, 0]}, "body.shares.0"),
+        ({"shares": [0.5, 0.5, 0.5, 0.5, 0.5]}, "body"),
+        ({"shares": [1, 0, 0, 0, 0]}, "body.shares.0"),
         ({"arms": []}, "body.arms"),
         ({"arms": ["none", "none"]}, "body"),
         ({"arms": ["magic"]}, "body.arms.0"),
+        ({"ranker": {"heads": "all"}}, "body.ranker.heads"),
+        ({"ranker": {"sharing": "nothing"}}, "body.ranker.sharing"),
+        ({"ranker": {"experts": 65}}, "body.ranker.experts"),
+        ({"ranker": {"crossing": "wide"}}, "body.ranker.crossing"),
+        ({"ranker": {"layers": 0}}, "body.ranker.layers"),
+        ({"ranker": {"rank_share": 1.5}}, "body.ranker.rank_share"),
+        ({"ranker": {"epochs": 0}}, "body.ranker.epochs"),
+        ({"ranker": {"rows": -1}}, "body.ranker.rows"),
+        ({"ranker": {"negatives_kept": 0}}, "body.ranker.negatives_kept"),
+        ({"ranker": {"calibration": "beta"}}, "body.ranker.calibration"),
+        ({"ranker": {"depth": 3}}, "body.ranker.depth"),
+        ({"ranker": {}, "refresh": True}, "body"),
+        ({"conversions": []}, "body.conversions"),
+        ({"conversion_days": 366}, "body.conversion_days"),
         ({"seed": -1}, "body.seed"),
         ({"speed": "fast"}, "body.speed"),
     ],
@@ -176,13 +190,30 @@ def test_a_wrong_request_names_its_field(http, problem, body: dict, field: str) 
 @pytest.mark.parametrize(
     ("body", "received"),
     [
-        ({"shares": [0.5, 0.5, 0.5, 0.5]}, "[0.5, 0.5, 0.5, 0.5]"),
+        ({"shares": [0.5, 0.5, 0.5, 0.5, 0.5]}, "[0.5, 0.5, 0.5, 0.5, 0.5]"),
         ({"arms": ["none", "none"]}, '["none", "none"]'),
     ],
 )
 def test_a_list_is_echoed_as_it_was_sent(http, problem, body: dict, received: str) -> None:
     refused = problem(http.post("/v1/retrains", json=body), 422)
     assert refused["detail"].endswith(f", received {received}")
+
+
+def test_a_choice_says_what_it_should_be_in_the_rankers_own_words(http, problem) -> None:
+    body = {"ranker": {"heads": "all", "epochs": 4}}
+    refused = problem(http.post("/v1/retrains", json=body), 422)
+    says = "body.ranker.heads: should be one of ctr, cvr, ctr_cvr, received 'all'"
+    assert refused["detail"] == says
+    assert refused["errors"][0]["expected"] == "one of ctr, cvr, ctr_cvr"
+
+
+def test_a_schema_without_conversions_has_no_rankers_of_them(http, problem) -> None:
+    """The film schema has nothing that could be one; so none may be named either."""
+    refused = problem(http.post("/v1/retrains", json={"ranker": {"heads": "ctr_cvr"}}), 422)
+    assert refused["errors"][0]["field"] == "body.ranker.heads"
+    assert "nothing in the schema counts as a conversion" in refused["detail"]
+    refused = problem(http.post("/v1/retrains", json={"conversions": ["click"]}), 422)
+    assert refused["detail"].endswith("(the schema has none), received 'click'")
 
 
 def test_an_unknown_job_is_not_found(http: httpx.Client, problem) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from running import SMALL
 
-from api.answers import Answerer, Scored
+from api.answers import Answerer
 from api.jobs import steps
 from api.jobs.embedding import embed
 from api.jobs.promotion import promote
@@ -17,6 +17,7 @@ from api.jobs.requests import RetrainRequest
 from api.jobs.steps import Workshop, open_workshop
 from api.live import Live, Trio
 from api.onsite import onsite_edges, onsite_states
+from api.scoring import Scored
 from api.settings import Settings
 from api.setup import prepare
 from graphsvc.folding import FoldEdge

@@ -95,3 +95,21 @@ def test_fifty_are_explained_at_most(http: httpx.Client, problem) -> None:
     refused = problem(http.post("/v1/score", json={**body, "explain": True}), 422)
     assert refused["errors"][0]["field"] == "candidates"
     assert "at most 50" in refused["detail"]
+
+
+def test_every_probability_of_the_ranker_is_told(http: httpx.Client) -> None:
+    found = ask(http, "u2", ["d3", "c1"])
+    assert (found["order"], found["position"]) == ("ctr", None), "nobody said any place"
+    for item in found["scores"]:
+        assert item["probabilities"] == {"ctr": item["score"]}
+
+
+def test_an_order_that_the_ranker_does_not_have_is_refused(http: httpx.Client, problem) -> None:
+    body = {"head": {"type": "user", "id": "u2"}, "candidates": ["d3"]}
+    refused = problem(http.post("/v1/score", json=body | {"order": "cvr"}), 422)
+    says = "order should be one of ctr, which this ranker has, received 'cvr'"
+    assert refused["detail"] == says
+    assert http.post("/v1/score", json=body | {"order": "ctr"}).status_code == 200
+    problem(http.post("/v1/score", json=body | {"order": "price"}), 422)
+    problem(http.post("/v1/score", json=body | {"position": -1}), 422)
+    assert http.post("/v1/score", json=body | {"position": 3}).status_code == 200

@@ -15,7 +15,7 @@ from sqlalchemy import delete, update
 from graphsvc.artifact import ArtifactStore
 from graphsvc.db import Database
 from graphsvc.errors import GraphError, NotEnoughData
-from graphsvc.export import Split, export_snapshot
+from graphsvc.export import Conversions, Moment, Split, export_snapshot
 from graphsvc.ingest import Rules, ingest
 from graphsvc.schema import load_schema
 from graphsvc.snapshot import Snapshot, Span
@@ -25,8 +25,8 @@ ADS = load_schema("ads")
 DAY = 86_400
 START = 1_700_000_000
 NOW = START + 1000 * DAY
-#: Five exposures are cut into 2, 1, 1 and 1.
-SHARES = (0.4, 0.2, 0.2, 0.2)
+#: Six exposures are cut into 2, 1, 1, 1 and 1.
+SHARES = (0.32, 0.17, 0.17, 0.17, 0.17)
 PROTOCOLS = ("global_time", "per_user_time")
 
 
@@ -66,12 +66,12 @@ def rows_of(snapshot: Snapshot) -> list[tuple[str, str, int, int, int, int]]:
     """(head, tail, event, time, label, span), ends by id."""
     return [
         (head[1], tail[1], event, time, label, span)
-        for time, head, tail, event, _, _, label, span in named_interactions(snapshot)
+        for time, head, tail, event, _, _, _, label, span in named_interactions(snapshot)
     ]
 
 
 def hand_made_log() -> list[dict[str, Any]]:
-    """Five impressions of two users; u1 clicks on a1 twice, 14 days (a half-life) apart."""
+    """Six impressions of two users; u1 clicks on a1 twice, 14 days (a half-life) apart."""
     return [
         raw("ad_of_product", START + 99 * DAY, "a1", "p1"),  # timeless: its time does not matter
         raw("impression", START, "u1", "a1"),
@@ -84,14 +84,15 @@ def hand_made_log() -> list[dict[str, Any]]:
         raw("impression", START + 21 * DAY, "u1", "a2"),
         raw("impression", START + 22 * DAY, "u2", "a1"),
         raw("click", START + 22 * DAY + 1800, "u2", "a1"),
+        raw("impression", START + 30 * DAY, "u1", "a2"),
     ]
 
 
 def test_a_small_graph_by_hand(database: Database, tmp_path: Path) -> None:
     post(database, hand_made_log())
     snapshot = seal(database, tmp_path, Split(protocol="global_time", shares=SHARES))
-    # 2 of 5 exposures are GRAPH's 40 %, then one each.
-    assert snapshot.watermark == {"seq": 11, "as_of": START + 14 * DAY, "observed": NOW}
+    # 2 of 6 exposures are 32 % and more, then one each.
+    assert snapshot.watermark == {"seq": 12, "as_of": START + 14 * DAY, "observed": NOW}
     assert snapshot.graph_end == START + 14 * DAY
     decayed = 1 + 2 ** -((14 * DAY - 60) / (14 * DAY))
     assert triples_of(snapshot) == [
@@ -107,8 +108,9 @@ def test_a_small_graph_by_hand(database: Database, tmp_path: Path) -> None:
         ("u2", "a2", exposure, START + 20 * DAY, 0, Span.TRAIN),
         ("u2", "a2", outcome, START + 20 * DAY + 1801, -1, Span.VALID),
         ("u1", "a2", exposure, START + 21 * DAY, 0, Span.VALID),
-        ("u2", "a1", exposure, START + 22 * DAY, 1, Span.TEST),
+        ("u2", "a1", exposure, START + 22 * DAY, 1, Span.CALIBRATE),
         ("u2", "a1", outcome, START + 22 * DAY + 1800, -1, Span.TEST),
+        ("u1", "a2", exposure, START + 30 * DAY, 0, Span.TEST),
     ]
     assert {name: (t.start, t.stop) for name, t in snapshot.types.items()} == {
         "ad": (0, 2),
@@ -121,25 +123,70 @@ def test_a_small_graph_by_hand(database: Database, tmp_path: Path) -> None:
     assert snapshot.ids.tolist() == ["a1", "a2", "p1", "u1", "u2"]
 
 
+def conversions_of(snapshot: Snapshot) -> dict[tuple[str, int], int]:
+    """(ad, days) -> conversion of each exposure."""
+    return {
+        (tail[1], (time - START) // DAY): conversion
+        for time, _, tail, event, _, _, conversion, _, _ in named_interactions(snapshot)
+        if event == 0
+    }
+
+
+def test_conversions_by_hand(database: Database, tmp_path: Path) -> None:
+    """Only clicked exposures have one: a1 of days 0 and 14 (u1), of day 22 (u2)."""
+    log = hand_made_log()  # u1 checks p1 out on day 14, a second behind the second click on a1
+    post(database, log)
+    sealed = seal(database, tmp_path, Split(shares=SHARES))
+    assert sealed.interaction.conversions == ("page_visit", "sign_up", "add_to_cart", "checkout")
+    assert sealed.interaction.conversion_seconds == 7 * DAY
+    assert conversions_of(sealed) == {
+        ("a1", 0): 0,
+        ("a1", 14): 1,
+        ("a2", 20): -1,
+        ("a2", 21): -1,
+        ("a1", 22): 0,
+        ("a2", 30): -1,
+    }
+
+
+@pytest.mark.parametrize(("missing", "known"), [(0, 0), (1, -1)])
+def test_what_is_younger_than_its_windows_is_not_known(
+    database: Database, tmp_path: Path, missing: int, known: int
+) -> None:
+    """The exposure of day 22 may be clicked for 30 minutes, and that count for 9 days."""
+    post(database, hand_made_log())
+    with database.reading() as connection:
+        snapshot = export_snapshot(
+            connection,
+            ArtifactStore(tmp_path),
+            ADS,
+            Split(shares=SHARES),
+            conversions=Conversions(days=9),
+            at=Moment(12, START + 31 * DAY + 1800 - missing),
+        )
+    assert conversions_of(snapshot)["a1", 22] == known
+
+
 def test_per_user_cuts_by_hand(database: Database, tmp_path: Path) -> None:
-    log = [raw("impression", START + day, "u1", f"a{day}") for day in range(5)]
+    log = [raw("impression", START + day, "u1", f"a{day}") for day in range(6)]
     log += [raw("impression", START + 100 + day, "u2", f"a{day}") for day in (0, 0, 1)]
-    log[6]["event_id"] = "another of the same second"
+    log[7]["event_id"] = "another of the same second"
     log += [raw("click", START + time, "u1", "a9") for time in (1, 2)]
     log += [raw("click", START + 500, "u3", "a9")]  # never shown anything: all of it is GRAPH
     post(database, log)
     snapshot = seal(database, tmp_path, Split(protocol="per_user_time", shares=SHARES))
     assert snapshot.graph_end == 0, "everybody's is another"
     spans = {(row[0], row[3] - START): Span(row[5]) for row in rows_of(snapshot)}
-    assert [spans["u1", day] for day in range(5)] == [
+    assert [spans["u1", day] for day in range(6)] == [
         Span.GRAPH,
         Span.GRAPH,
         Span.TRAIN,
         Span.VALID,
+        Span.CALIBRATE,
         Span.TEST,
     ]
-    # Of u2's three, the two of one second stay together; past them lie 2/3 >= 60 %.
-    assert (spans["u2", 100], spans["u2", 101]) == (Span.GRAPH, Span.VALID)
+    # Of u2's three, the two of one second stay together; past them lie 2/3 >= 66 %.
+    assert (spans["u2", 100], spans["u2", 101]) == (Span.GRAPH, Span.CALIBRATE)
     assert [(head, tail, time) for head, _, tail, _, time in triples_of(snapshot)] == [
         ("u1", "a9", START + 1),
         ("u3", "a9", START + 500),
@@ -215,8 +262,8 @@ def test_progress_reaches_its_total(database: Database, tmp_path: Path) -> None:
             Split(shares=SHARES),
             progress=lambda done, total: told.append((done, total)),
         )
-    # 4 clicks and the other 2 edges are read for the graph, 5 exposures and 4 outcomes as rows.
-    assert told[-1] == (15, 15)
+    # 4 clicks and the other 2 edges are read for the graph, 6 exposures and 4 outcomes as rows.
+    assert told[-1] == (16, 16)
     assert [done for done, _ in told] == sorted(done for done, _ in told)
 
 
@@ -224,16 +271,18 @@ def test_progress_reaches_its_total(database: Database, tmp_path: Path) -> None:
 def test_too_little_data_is_said_with_numbers(
     database: Database, tmp_path: Path, protocol: Any
 ) -> None:
-    with pytest.raises(NotEnoughData, match="at least 4 impression events, the log holds 0"):
+    with pytest.raises(NotEnoughData, match="at least 5 impression events, the log holds 0"):
         seal(database, tmp_path, Split(protocol=protocol))
     post(database, [raw("impression", START, "u1", f"a{n}") for n in range(5)])
-    with pytest.raises(NotEnoughData, match="GRAPH 5, TRAIN 0, VALID 0, TEST 0"):
+    with pytest.raises(NotEnoughData, match="GRAPH 5, TRAIN 0, VALID 0, CALIBRATE 0, TEST 0"):
         seal(database, tmp_path, Split(protocol=protocol))
     assert not list(tmp_path.glob("snapshot/*"))
     assert not list(tmp_path.glob(".draft*"))
 
 
-@pytest.mark.parametrize("shares", [(0.4, 0.2, 0.2), (0.5, 0.5, 0.0, 0.0), (0.4, 0.2, 0.2, 0.3)])
+@pytest.mark.parametrize(
+    "shares", [(0.4, 0.2, 0.2, 0.2), (0.5, 0.5, 0.0, 0.0, 0.0), (0.4, 0.2, 0.2, 0.2, 0.1)]
+)
 def test_shares_that_are_none(shares: Any) -> None:
     with pytest.raises(GraphError):
         Split(shares=shares)

@@ -37,6 +37,7 @@ INTERACTIONS = {
     "span": [Span.TRAIN, Span.TEST],
     "position": [3, -1],
     "sampling_rate": [0.25, 1.0],
+    "conversion": [0, -1],
 }
 
 
@@ -71,7 +72,8 @@ def test_columns_come_back(tmp_path: Path, blocks: int) -> None:
     assert opened.attributes().value.tolist() == ['"A"']
     assert opened.attributes().time.tolist() == [9]
     assert opened.retired().tolist() == [1]
-    assert [block["span"].tolist() for block in opened.blocks("interactions")] == [[1, 3]]
+    assert opened.conversions_by_span().tolist() == [[0, 0], [1, 0], [0, 0], [0, 0], [0, 0]]
+    assert [block["span"].tolist() for block in opened.blocks("interactions")] == [[1, 4]]
 
 
 def test_the_same_columns_are_the_same_bytes(tmp_path: Path) -> None:
@@ -97,12 +99,13 @@ def test_files_have_row_groups_of_one_size(tmp_path: Path, monkeypatch: pytest.M
     assert len(digests) == 1
 
 
-def test_a_snapshot_of_another_layout_is_refused_by_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize("layout", [1, 2])  # in the second one the third code was TEST
+def test_a_snapshot_of_another_layout_is_refused_by_name(tmp_path: Path, layout: int) -> None:
     store = ArtifactStore(tmp_path)
-    payload = {**LAYOUT.payload(), "format": 1}
+    payload = {**LAYOUT.payload(), "format": layout}
     with store.draft() as draft:
         sealed = store.seal(draft, Recipe(kind="snapshot", payload=payload))
-    with pytest.raises(ArtifactFormat, match="has layout 1, this version reads 2"):
+    with pytest.raises(ArtifactFormat, match=f"has layout {layout}, this version reads 3"):
         open_snapshot(store, sealed.digest)
 
 

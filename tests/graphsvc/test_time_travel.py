@@ -214,7 +214,7 @@ def test_the_person_who_has_two_ids_has_one_clock(database: Database, tmp_path: 
     assert sealed
     rows = named_interactions(sealed)
     assert {head for _, head, *_ in rows} == {("user", "1")}
-    assert [span for *_, span in rows] == [0] * 5 + [1] + [2] * 2 + [3] * 2
+    assert [span for *_, span in rows] == [0] * 5 + [1, 2, 3] + [4] * 2
 
 
 PLANTED = st.sampled_from(["click", "buy", "friend", "retract", "hide", "set_attributes", "told"])
@@ -254,5 +254,9 @@ def test_what_is_planted_after_the_cut_changes_no_triple(
     names = set(names_of(before))
     assert [t for t in named_triples(after) if {t[1], t[2]} <= names] == named_triples(before)
     assert len(named_triples(after)) == len(named_triples(before))
-    kept = [row for row in named_interactions(after) if row[0] < NOW + 3 * 3600]
-    assert kept == named_interactions(before)
+    # A purchase that comes late may still lie in the week after a click.
+    kept, known = (
+        [row[:6] + row[7:] for row in named_interactions(sealed) if row[0] < NOW + 3 * 3600]
+        for sealed in (after, before)
+    )
+    assert kept == known

@@ -131,6 +131,7 @@ def make_snapshot(store: ArtifactStore) -> Callable[..., Snapshot]:
                     "span": [span for *_, span in acts],
                     "position": [-1] * len(acts),
                     "sampling_rate": [1.0] * len(acts),
+                    "conversion": [-1] * len(acts),
                 },
             )
             layout = Layout(
@@ -141,7 +142,7 @@ def make_snapshot(store: ArtifactStore) -> Callable[..., Snapshot]:
                 ),
                 attributes={},
                 watermark={"seq": len(acts), "as_of": 0},
-                split={"protocol": protocol, "shares": [0.4, 0.2, 0.2, 0.2]},
+                split={"protocol": protocol, "shares": [0.4, 0.2, 0.1, 0.1, 0.2]},
             )
             return seal_snapshot(store, draft, layout, {})
 

@@ -12,7 +12,7 @@ from kge.config import FoldInConfig
 from kge.foldin import FoldIn, FoldInEdges
 from kge.heldout import METRICS, compare, evaluate
 
-GRAPH, TRAIN, VALID, TEST = Span
+GRAPH, TRAIN, VALID, _, TEST = Span
 EDGES = [("u1", "click", "f1"), ("u1", "click", "f2"), ("u2", "click", "f2"), ("u2", "click", "f3")]
 EDGES += [(f"f{n}", "genre", "t1") for n in range(1, 6)]
 #: u8 and u9 are new to the bundle, and so is f9.

@@ -14,7 +14,7 @@ from kge.train import Training
 from kge.triples import graph_of_snapshot
 from kge.validation import LOOKS, due, sample_of
 
-GRAPH, TRAIN, VALID, TEST = Span
+GRAPH, TRAIN, VALID, CALIBRATE, TEST = Span
 EDGES = [(f"u{u}", "click", f"f{f}") for u in range(8) for f in range(8) if (u + f) % 3]
 EDGES += [(f"f{n}", "genre", f"t{n // 4}") for n in range(10)]
 #: u9 and f11 are unknown to the graph.
@@ -28,7 +28,7 @@ ACTS += [
     ("u9", "f8", 114, VALID),
     ("u1", "f11", 115, VALID),
 ]
-LATER = [("u0", "f8", 120, TEST), ("u1", "f9", 121, TEST)]
+LATER = [("u0", "f8", 120, CALIBRATE), ("u1", "f9", 121, TEST)]
 SMALL = TransRAConfig(
     dim=8, relation_dim=6, block=4, batch=8, negatives=2, epochs=3.0, anchors_per_type=2,
     nearest_anchors=2, settle=False,
@@ -76,9 +76,9 @@ def test_looking_changes_nothing_of_the_training(make_snapshot):
     np.testing.assert_array_equal(left.projections, right.projections)
 
 
-def test_what_is_tested_later_is_not_read(make_snapshot):
+def test_what_lies_behind_valid_is_not_read(make_snapshot):
     found = []
-    for acts in (ACTS + LATER, ACTS + LATER[:1] + [("u1", "f2", 122, TEST)]):
+    for acts in (ACTS + LATER, [*ACTS, ("u0", "f2", 120, CALIBRATE), ("u1", "f2", 122, TEST)]):
         snapshot = make_snapshot(EDGES, acts)
         found.append(sample_of(snapshot, graph_of_snapshot(snapshot)))
     np.testing.assert_array_equal(found[0].queries, found[1].queries)

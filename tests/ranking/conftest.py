@@ -16,6 +16,7 @@ from graphsvc.snapshot import (
     Layout,
     RelationInfo,
     Snapshot,
+    Span,
     TypeRange,
     draft_snapshot,
     seal_snapshot,
@@ -43,9 +44,10 @@ class World:
 
 
 def seal_world(store, events, *, users, films, attributes=(), protocol="per_user_time", triples=()):
-    """A snapshot of events (user, film, event, time, label, span[, rate]), films in the first rows.
+    """A snapshot of events, films in the first rows.
 
-    Attributes are (row, name, JSON text[, time]), triples (head row, relation, tail row).
+    An event is (user, film, event, time, label, span[, rate[, position, conversion]]). Attributes
+    are (row, name, JSON text[, time]), triples (head row, relation, tail row).
     """
     columns = list(zip(*(e[:6] for e in events), strict=True))
     attributes = sorted((a[0], a[1], a[3] if len(a) > 3 else 0, a[2]) for a in attributes)
@@ -76,8 +78,9 @@ def seal_world(store, events, *, users, films, attributes=(), protocol="per_user
                 "time": list(columns[3]),
                 "label": list(columns[4]),
                 "span": list(columns[5]),
-                "position": [-1] * len(events),
+                "position": [e[7] if len(e) > 7 else -1 for e in events],
                 "sampling_rate": [e[6] if len(e) > 6 else 1.0 for e in events],
+                "conversion": [e[8] if len(e) > 8 else -1 for e in events],
             },
         )
         draft.write(
@@ -132,10 +135,10 @@ def seal_vectors(store, snapshot, *, users, films, dim=4, width=3, seed=0):
 
 
 def leaning_events(users, films, per_span, *, seed=0):
-    """`per_span` exposures of random pairs in each of the four spans, one second apart."""
+    """`per_span` exposures of random pairs in each span, one second apart."""
     rng = np.random.default_rng(seed)
     events, time = [], 1_000
-    for span in range(4):
+    for span in Span:
         for _ in range(per_span):
             user, film = int(rng.integers(users)), int(rng.integers(films))
             label = int(user % 2 == film % 2)

@@ -1,31 +1,34 @@
 import dataclasses
-import shutil
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
 from graphsvc.artifact import Recipe
 from graphsvc.errors import ArtifactDamaged, ArtifactMissing
 from graphsvc.snapshot import RelationInfo, Span
 from kge.arrays import BundleArrays
 from kge.bundle import seal_bundle
-from ranking.bundle import config_of, open_ranker, seal_ranker
+from ranking.bundle import ExposureStates, Scored, alike, open_ranker, seal_ranker
 from ranking.config import (
     ARMS,
     CrossingConfig,
     FeatureConfig,
+    HeadsConfig,
     IdTableConfig,
     RankerConfig,
     TrainingConfig,
 )
-from ranking.errors import FrameMismatch, RankerFormat, StatesMismatch
+from ranking.errors import FrameMismatch, HeadMissing, RankerFormat, StatesMismatch
 from ranking.examples import build_examples
 from ranking.features import Encoder
+from ranking.formats import config_of
 from ranking.model import raw_scores
+from ranking.reliability import judged
 from ranking.train import train
 
 #: Sizes that rankers of format 1 do not name.
-NEW_SIZES = {"head_own", "tail_own", "around"}
+NEW_SIZES = {"head_own", "tail_own", "around", "exposure_fields", "exposure_codes"}
 
 SMALL = RankerConfig(
     ids=IdTableConfig(dim=4, min_rows=20, buckets=8),
@@ -226,33 +229,157 @@ def test_a_family_whose_stack_has_another_width_is_sealed_and_opened(leaning, ex
     )
 
 
-def test_a_ranker_of_the_former_format_opens(leaning, ranker):
-    """It knows of no tokens of what tails lead to; one of an unknown format is refused by name."""
-    store, artifact = leaning.store, ranker.artifact
-    rows = build_examples(leaning.snapshot, leaning.bundle).rows[Span.TEST]
-
-    def resealed(**changes):
-        payload = {**artifact.payload, **changes}
-        recipe = Recipe(
-            kind="ranker",
-            parents=artifact.parents,
-            dials=artifact.dials,
-            payload=payload,
-            metrics={},
+def clicked(leaning):
+    """The world `leaning` with conversions of clicks on early films, and places by chance."""
+    rng = np.random.default_rng(3)
+    examples = build_examples(leaning.snapshot, leaning.bundle)
+    rows = {}
+    for span, part in examples.rows.items():
+        early = np.array([int(film[1:]) < 10 for film in part.tails.ids])
+        rows[span] = part._replace(
+            conversions=np.where(part.labels == 1, early, -1).astype(np.int8),
+            exposures=ExposureStates(rng.integers(4, size=len(early)), part.exposures.time),
         )
-        with store.draft() as folder:
-            for name in ("weights.safetensors", "ids.json"):
-                shutil.copy(artifact.path / name, folder / name)
-            return store.seal(folder, recipe).digest
+    return examples._replace(rows=rows)
 
-    shape = {k: v for k, v in artifact.payload["shape"].items() if k not in NEW_SIZES}
-    spec = {k: v for k, v in artifact.payload["spec"].items() if k != "around"}
-    former = resealed(ranker_format=1, shape=shape, spec=spec)
-    opened = open_ranker(store, former, leaning.bundle)
+
+TWO = dataclasses.replace(
+    SMALL,
+    heads=HeadsConfig(kind="ctr_cvr", sharing="mmoe", experts=2),
+    calibration="isotonic",
+    features=FeatureConfig(min_rows=2, served_place=1, hour=True),
+    training=TrainingConfig(epochs=2, batch=128, negatives_kept=0.5),
+)
+
+
+@pytest.fixture
+def two(leaning, seal):
+    """A sealed ranker of two heads, opened, beside what was trained and its examples."""
+    examples = clicked(leaning)
+    trained = run(train(examples, TWO))
+    return open_ranker(leaning.store, seal(trained).digest, leaning.bundle), trained, examples
+
+
+def test_two_heads_survive_the_seal(two):
+    ranker, trained, examples = two
+    assert (ranker.head_names, ranker.orders) == (("ctr", "cvr"), ("ctr", "cvr", "ctcvr"))
+    assert config_of(ranker.artifact.dials) == TWO == ranker.config
+    assert ranker.calibrations == trained.calibrations
+    rows = examples.rows[Span.TEST]
+    one, other = (r.scored(rows.heads, rows.tails, rows.exposures) for r in (ranker, trained))
+    np.testing.assert_allclose(one.logits, other.logits, atol=1e-6)
+    for head in ranker.head_names:
+        assert ((one.probabilities[head] > 0) & (one.probabilities[head] < 1)).all()
+    np.testing.assert_array_equal(
+        one.by("ctcvr"), one.probabilities["ctr"] * one.probabilities["cvr"]
+    )
+    assert (np.diff(one.by("cvr")[one.best_first("cvr")]) <= 0).all()
+
+
+def test_all_are_scored_in_the_served_place(two):
+    ranker, _, examples = two
+    rows = examples.rows[Span.TEST]
+    assert (ranker.reads_position, ranker.served_position) == (True, 1)
+    served = ranker.score(rows.heads, rows.tails)
+    count = len(rows.labels)
+    np.testing.assert_array_equal(
+        served, ranker.score(rows.heads, rows.tails, alike(count, position=1))
+    )
+    elsewhere = ranker.score(rows.heads, rows.tails, alike(count, position=0))
+    assert not np.array_equal(served, elsewhere)
+    at_night = ranker.score(rows.heads, rows.tails, alike(count, position=1, time=3_600))
+    assert not np.array_equal(served, at_night)
+
+
+def test_an_order_that_a_ranker_does_not_have_is_named(ranker, two):
+    assert ranker.check_order(None) == "ctr"
+    assert two[0].check_order("ctcvr") == "ctcvr"
+    with pytest.raises(HeadMissing, match=r"order should be one of ctr, .* received 'cvr'"):
+        ranker.check_order("cvr")
+
+
+def test_of_equally_likely_ones_the_higher_logit_comes_first():
+    scored = Scored(np.array([[1.0], [3.0], [2.0], [2.0]]), {"ctr": np.array([0.5, 0.5, 0.9, 0.5])})
+    assert scored.best_first("ctr").tolist() == [2, 1, 3, 0]
+
+
+def test_a_ranker_is_sealed_with_its_pictures_and_how_well_it_is_calibrated(leaning, two):
+    _, trained, examples = two
+    sealed = seal_ranker(
+        leaning.store,
+        trained,
+        snapshot_digest=leaning.snapshot.digest,
+        bundle_digest=leaning.bundle.digest,
+        frame=leaning.bundle.frame,
+        metrics={},
+        beside=judged(trained, examples),
+    )
+    for name in ("curve.png", "calibration.png"):
+        assert sealed.artifact.file(name).read_bytes().startswith(b"\x89PNG")
+    told = sealed.artifact.payload["reliability"]
+    assert told["span"] == "test"
+    assert set(told["heads"]) == {"ctr", "cvr"}
+    rows = examples.rows[Span.TEST]
+    assert sum(part["rows"] for part in told["heads"]["ctr"]["tenths"]) == len(rows.labels)
+    clicks = int((rows.labels == 1).sum())
+    assert sum(part["rows"] for part in told["heads"]["cvr"]["tenths"]) == clicks
+
+
+def resealed(leaning, ranker, *, weights=None, dials=None, **changes):
+    """The same ranker with other words in its manifest; None leaves a word out."""
+    artifact = ranker.artifact
+    payload = {k: v for k, v in {**artifact.payload, **changes}.items() if v is not None}
+    recipe = Recipe(
+        kind="ranker", parents=artifact.parents, dials=dials or artifact.dials, payload=payload
+    )
+    with leaning.store.draft() as folder:
+        own = load_file(artifact.file("weights.safetensors"))
+        save_file(own if weights is None else weights, folder / "weights.safetensors")
+        (folder / "ids.json").write_bytes(artifact.file("ids.json").read_bytes())
+        return leaning.store.seal(folder, recipe).digest
+
+
+def test_a_ranker_of_the_former_format_still_opens(leaning, examples, ranker):
+    """As it was sealed when it had one head: names of tensors, one calibration, fewer dials.
+
+    It knows of no place, and of no tokens of what tails lead to.
+    """
+    new = {
+        "experts.stacks.0.": "crossing.",
+        "towers.0.hidden.": "hidden.",
+        "towers.0.last.": "last.",
+        "towers.0.additive": "additive",
+    }
+    weights = {}
+    for name, tensor in load_file(ranker.artifact.file("weights.safetensors")).items():
+        was = next((was for was in new if name.startswith(was)), None)
+        weights[new[was] + name.removeprefix(was) if was else name] = tensor
+    assert {"crossing.0.norm.weight", "hidden.weight", "last.bias", "additive"} <= set(weights)
+    told = ranker.artifact.payload
+    later = ("heads", "calibrations", "reliability", "others")
+    former = resealed(
+        leaning,
+        ranker,
+        weights=weights,
+        dials={k: v for k, v in ranker.artifact.dials.items() if k not in ("heads", "calibration")},
+        **dict.fromkeys(later),
+        ranker_format=1,
+        calibration=told["calibrations"]["ctr"],
+        spec={k: v for k, v in told["spec"].items() if k not in ("around", "exposure")},
+        shape={k: v for k, v in told["shape"].items() if k not in NEW_SIZES},
+    )
+    opened = open_ranker(leaning.store, former, leaning.bundle)
+    rows = examples.rows[Span.TEST]
     np.testing.assert_array_equal(
         opened.score(rows.heads, rows.tails), ranker.score(rows.heads, rows.tails)
     )
+    assert (opened.head_names, opened.reads_position) == (("ctr",), False)
+
+
+def test_an_unknown_format_and_an_unknown_arm_are_refused_by_name(leaning, ranker):
+    odd = resealed(leaning, ranker, ranker_format=9)
     with pytest.raises(RankerFormat, match=r"ranker_format 9, this version reads 1, 2"):
-        open_ranker(store, resealed(ranker_format=9), leaning.bundle)
+        open_ranker(leaning.store, odd, leaning.bundle)
+    odd = resealed(leaning, ranker, arm="odd")
     with pytest.raises(RankerFormat, match=r"has arm 'odd', this version reads none, frozen"):
-        open_ranker(store, resealed(arm="odd"), leaning.bundle)
+        open_ranker(leaning.store, odd, leaning.bundle)

@@ -1,8 +1,12 @@
+import json
+
 import numpy as np
 import pytest
+from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
-from ranking.calibration import fit_platt
+from ranking.calibration import calibration_of, fit, fit_isotonic, fit_platt
+from ranking.errors import RankerFormat
 from ranking.metrics import ece
 
 
@@ -66,3 +70,60 @@ def test_weights_count_as_often_as_rows_would():
     # And the mean prediction is the base rate of what the rows stand for (Platt's targets aside).
     mean = np.average(one.probabilities(scores), weights=weights)
     assert mean == pytest.approx(np.average(labels, weights=weights), abs=0.01)
+
+
+def test_isotonic_pools_what_falls():
+    """Scores 1 to 5 with outcomes 0, 1, 0, 0, 1: the middle three pool to 1/3 at their mean, 3."""
+    found = fit_isotonic(np.arange(1.0, 6.0), np.array([0, 1, 0, 0, 1], dtype=np.int8))
+    assert found.scores == (1.0, 3.0, 5.0)
+    # None is nearer to 0 or 1 than 1 / (5 + 2).
+    assert found.values == pytest.approx((1 / 7, 1 / 3, 6 / 7))
+    asked = np.array([-9.0, 1.0, 2.0, 3.0, 4.5, 9.0])
+    lines = [1 / 7, 1 / 7, (1 / 7 + 1 / 3) / 2, 1 / 3, 1 / 3 + 0.75 * (6 / 7 - 1 / 3), 6 / 7]
+    assert found.probabilities(asked) == pytest.approx(lines)
+
+
+def test_isotonic_finds_what_no_line_can():
+    """p = .1 below 0 and .6 above: Platt's S through both is off, a rising curve is not."""
+    rng = np.random.default_rng(3)
+    scores = rng.uniform(-4, 4, size=40_000)
+    labels = (rng.random(40_000) < np.where(scores < 0, 0.1, 0.6)).astype(np.int8)
+    asked, truth = np.array([-3.0, -1.0, 1.0, 3.0]), [0.1, 0.1, 0.6, 0.6]
+    assert fit_isotonic(scores, labels).probabilities(asked) == pytest.approx(truth, abs=0.04)
+    worst = np.abs(fit_platt(scores, labels).probabilities(asked) - truth).max()
+    assert worst > 0.08
+
+
+def test_isotonic_equals_its_peer_at_the_means_of_blocks():
+    scores, labels = distorted(4_000)
+    found = fit_isotonic(scores, labels)
+    peer = IsotonicRegression().fit(scores, labels).predict(np.array(found.scores))
+    inside = (peer > 0.001) & (peer < 0.999)
+    # There both say the share of ones of the block; the peer also does up to its ends.
+    np.testing.assert_allclose(np.array(found.values)[inside], peer[inside], atol=1e-6)
+
+
+def test_isotonic_weights_count_as_often_as_rows_would():
+    rng = np.random.default_rng(5)
+    scores, labels = rng.normal(size=200), (rng.random(200) < 0.3).astype(np.int8)
+    weights = np.where(labels == 1, 1, 4).astype(np.float32)
+    often = weights.astype(int)
+    one = fit_isotonic(scores, labels, weights)
+    other = fit_isotonic(np.repeat(scores, often), np.repeat(labels, often))
+    np.testing.assert_allclose(one.scores, other.scores, atol=1e-12)
+    np.testing.assert_allclose(one.values, other.values, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", ["platt", "isotonic"])
+def test_a_calibration_survives_json_and_keeps_the_order(method):
+    scores, labels = distorted(2_000)
+    found = fit(method, scores, labels)
+    again = calibration_of(json.loads(json.dumps(found.as_json())))
+    assert again == found
+    asked = np.linspace(-9, 9, 101)
+    assert (np.diff(again.probabilities(asked)) >= 0).all()
+
+
+def test_an_unknown_method_is_named():
+    with pytest.raises(RankerFormat, match="platt or isotonic, received 'beta'"):
+        calibration_of({"method": "beta"})

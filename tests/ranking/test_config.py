@@ -5,6 +5,7 @@ from ranking.config import (
     CrossingConfig,
     FeatureConfig,
     GateConfig,
+    HeadsConfig,
     IdTableConfig,
     RankerConfig,
     TrainingConfig,
@@ -39,6 +40,19 @@ from ranking.errors import ConfigError
         (lambda: GateConfig(slice_level=1.0), "slice_level should be at least 0 and below 1"),
         (lambda: GateConfig(least_users=1), "least_users should be at least 2, received 1"),
         (lambda: GateConfig(resamples=99), "resamples should be at least 100, received 99"),
+        (
+            lambda: HeadsConfig(kind="both"),
+            "kind should be one of ctr, cvr, ctr_cvr, received 'both'",
+        ),
+        (lambda: HeadsConfig(sharing="tower"), "sharing should be bottom or mmoe"),
+        (lambda: HeadsConfig(experts=0), "experts should be a whole number of at least 1"),
+        (
+            lambda: TrainingConfig(negatives_kept=0.0),
+            "negatives_kept should be above 0 and at most 1",
+        ),
+        (lambda: TrainingConfig(most_rows=-1), "most_rows should be a whole number of at least 0"),
+        (lambda: FeatureConfig(served_place=-1), "served_place should be a whole number"),
+        (lambda: RankerConfig(calibration="beta"), "calibration should be platt or isotonic"),
     ],
 )
 def test_a_dial_out_of_range_is_named(build, message):
@@ -49,3 +63,11 @@ def test_a_dial_out_of_range_is_named(build, message):
 def test_groups_are_named_with_commas():
     assert GateConfig().group_names == ()
     assert GateConfig(groups="country, age_group,").group_names == ("country", "age_group")
+
+
+def test_which_heads_there_are_and_what_they_share():
+    both = HeadsConfig(kind="ctr_cvr", sharing="mmoe", experts=3, cvr_weight=0.5)
+    assert (both.names, both.stacks) == (("ctr", "cvr"), 3)
+    assert [both.weight(name) for name in both.names] == [1.0, 0.5]
+    alone = HeadsConfig(kind="cvr", cvr_weight=0.5)
+    assert (alone.names, alone.stacks, alone.weight("cvr")) == (("cvr",), 1, 1.0)

@@ -2,10 +2,13 @@ import numpy as np
 import pytest
 
 from graphsvc.snapshot import Span
+from ranking.bundle import ExposureStates, seal_ranker
+from ranking.config import HeadsConfig, IdTableConfig, RankerConfig, TrainingConfig
 from ranking.errors import StatesMismatch
-from ranking.evaluate import evaluate_rankers
+from ranking.evaluate import answers_of, evaluate_rankers, judge_heads
 from ranking.examples import build_examples
 from ranking.metrics import auc
+from ranking.train import train
 
 
 @pytest.fixture
@@ -75,3 +78,58 @@ def test_as_served_is_also_told_by_history(examples):
 def test_scores_of_another_length_are_refused(examples):
     with pytest.raises(StatesMismatch, match="ranker_none"):
         evaluate_rankers(examples, {"ranker_none": np.zeros(3)})
+
+
+def test_every_head_is_judged_on_its_own_rows_and_as_it_is_served(leaning, examples):
+    """Of two heads, with places: four models in all, two of them on clicked rows alone."""
+    rng = np.random.default_rng(0)
+    rows = {
+        span: part._replace(
+            conversions=np.where(
+                part.labels == 1, rng.integers(2, size=len(part.labels)), -1
+            ).astype(np.int8),
+            exposures=ExposureStates(rng.integers(3, size=len(part.labels)), part.exposures.time),
+        )
+        for span, part in examples.rows.items()
+    }
+    told = examples._replace(rows=rows)
+    config = RankerConfig(
+        arm="none",
+        ids=IdTableConfig(dim=4, buckets=8),
+        heads=HeadsConfig(kind="ctr_cvr"),
+        training=TrainingConfig(epochs=1, batch=128),
+    )
+    training = train(told, config)
+    while True:
+        try:
+            next(training)
+        except StopIteration as done:
+            trained = done.value
+            break
+    sealed = seal_ranker(
+        leaning.store,
+        trained,
+        snapshot_digest=leaning.snapshot.digest,
+        bundle_digest=leaning.bundle.digest,
+        frame=leaning.bundle.frame,
+        metrics={},
+    )
+    answers = answers_of(told, sealed, "ranker_none")
+    assert {head: set(models) for head, models in answers.items()} == {
+        "ctr": {"ranker_none", "ranker_none_served"},
+        "cvr": {"ranker_none", "ranker_none_served"},
+    }
+    found = judge_heads(told, answers, pairs=[("ranker_none", "ranker_none_served")])
+    counts = {row.split: row.value for row in found if row.metric == "rows"}
+    test = rows[Span.TEST]
+    assert counts == {
+        "per_user_time/test": len(test.labels),
+        "per_user_time/test/head=cvr": int((test.labels == 1).sum()),
+    }
+    assert any(row.model == "ranker_none - ranker_none_served" for row in found)
+    none = {
+        span: part._replace(conversions=np.full(len(part.labels), -1, np.int8))
+        for span, part in rows.items()
+    }
+    left = answers_of(told._replace(rows=none), sealed, "ranker_none")
+    assert set(left) == {"ctr"}, "a head that nothing is known of is left out"

@@ -5,12 +5,12 @@ from graphsvc.snapshot import Span
 from kge.foldin import FoldIn, FoldInEdges
 from ranking.config import FeatureConfig
 from ranking.errors import NotEnoughRows
-from ranking.examples import build_examples, counts_before, kge_maps
+from ranking.examples import build_examples, counts_before, kge_maps, of_head
 from ranking.features import Encoder
 from ranking.idtables.placement import Placement
 from ranking.spec import SideRows, learn_spec
 
-SPANS = (Span.TRAIN, Span.VALID, Span.TEST)
+SPANS = (Span.TRAIN, Span.VALID, Span.CALIBRATE, Span.TEST)
 
 
 def crowded_events(count=160, users=5, films=4, seed=3):
@@ -19,7 +19,7 @@ def crowded_events(count=160, users=5, films=4, seed=3):
     events = []
     for i in range(count):
         user, film, label = int(rng.integers(users)), int(rng.integers(films)), int(rng.integers(2))
-        time, span = 100 + i // 4, min(3, 4 * i // count)
+        time, span = 100 + i // 4, min(4, 5 * i // count)
         events.append((user, film, 0, time, label, span))
         if label:
             events.append((user, film, 1, time, -1, span))
@@ -141,17 +141,17 @@ def test_an_outcome_that_is_no_relation_leaves_cold_heads_unknown(world):
 
 
 def test_a_span_with_one_label_is_too_little(world):
-    events = [(0, 0, 0, 100 + i, int(i % 2), i // 10) for i in range(30)]
-    events += [(0, 0, 0, 200 + i, 0, 3) for i in range(10)]
+    events = [(0, 0, 0, 100 + i, int(i % 2), i // 10) for i in range(40)]
+    events += [(0, 0, 0, 200 + i, 0, 4) for i in range(10)]
     here = world(events, users=1, films=1, known_users=1, known_films=1)
     with pytest.raises(NotEnoughRows, match=r"TEST span .* received 10 rows with 0 outcomes"):
         build_examples(here.snapshot, here.bundle)
 
 
 def test_what_nobody_knows_yet_is_no_row_and_a_lone_negative_is_one(world):
-    known = [(0, n % 2, 0, 10 * span + n, n % 2, span) for span in range(4) for n in range(4)]
-    young = [(0, 0, 0, 10 * span + 5, -1, span) for span in range(4)]
-    refused = [(0, 1, 2, 10 * span + 6, 0, span) for span in range(4)]
+    known = [(0, n % 2, 0, 10 * span + n, n % 2, span) for span in Span for n in range(4)]
+    young = [(0, 0, 0, 10 * span + 5, -1, span) for span in Span]
+    refused = [(0, 1, 2, 10 * span + 6, 0, span) for span in Span]
     events = sorted(known + young + refused, key=lambda e: e[3])
     here = world(events, users=1, films=2, known_users=1, known_films=2)
     rows = build_examples(here.snapshot, here.bundle).rows
@@ -164,8 +164,45 @@ def test_what_nobody_knows_yet_is_no_row_and_a_lone_negative_is_one(world):
 
 def test_a_row_stands_for_those_that_were_not_logged(world):
     events = [
-        (0, n % 2, 0, 10 * s + n, n % 2, s, (0.25, 1.0)[n % 2]) for s in range(4) for n in range(4)
+        (0, n % 2, 0, 10 * s + n, n % 2, s, (0.25, 1.0)[n % 2]) for s in Span for n in range(4)
     ]
     here = world(events, users=1, films=2, known_users=1, known_films=2)
     rows = build_examples(here.snapshot, here.bundle).rows
     assert rows[Span.TEST].weight.tolist() == [4.0, 1.0, 4.0, 1.0]
+
+
+def test_conversions_are_the_answers_about_what_was_clicked(world):
+    """In each span: no click; a click without and one with a conversion; one not known yet."""
+    events = [
+        (0, n % 2, 0, 10 * span + n, label, span, 1.0, n, conversion)
+        for span in Span
+        for n, (label, conversion) in enumerate([(0, -1), (1, 0), (1, 1), (1, -1)])
+    ]
+    here = world(events, users=1, films=2, known_users=1, known_films=2)
+    examples = build_examples(here.snapshot, here.bundle)
+    for span in SPANS:
+        rows = examples.rows[span]
+        assert rows.targets("ctr").tolist() == [0, 1, 1, 1]
+        assert rows.targets("cvr").tolist() == [-1, 0, 1, -1]
+        assert rows.exposures.position.tolist() == [0, 1, 2, 3]
+        assert rows.exposures.time.tolist() == rows.time.tolist()
+        asked = of_head(examples, "cvr").rows[span]
+        assert asked.labels.tolist() == [0, 1]
+        assert asked.exposures.position.tolist() == [1, 2]
+        assert asked.tails.ids.tolist() == ["f1", "f0"]
+    assert of_head(examples, "ctr") is examples
+
+
+def test_a_span_without_conversions_is_too_little_for_their_head(world):
+    events = [
+        (0, 0, 0, 10 * span + n, n % 2, span, 1.0, -1, (-1, 1 if span < 3 else -1)[n % 2])
+        for span in Span
+        for n in range(4)
+    ]
+    events += [(0, 0, 0, 10 * span + 5, 1, span, 1.0, -1, 0) for span in Span]
+    events.sort(key=lambda e: e[3])
+    here = world(events, users=1, films=1, known_users=1, known_films=1)
+    with pytest.raises(
+        NotEnoughRows, match=r"CALIBRATE span .* received 1 clicked rows with 0 .* \(2 more are"
+    ):
+        of_head(build_examples(here.snapshot, here.bundle), "cvr")

@@ -11,8 +11,15 @@ from ranking.config import FeatureConfig
 from ranking.errors import StatesMismatch
 from ranking.features import PADDING, Encoder
 from ranking.idtables.placement import Placement
-from ranking.spec import FeatureSpec, SideRows, as_number, centered_rate, learn_spec
-from ranking.states import Around
+from ranking.spec import (
+    ExposureSpec,
+    FeatureSpec,
+    SideRows,
+    as_number,
+    centered_rate,
+    learn_spec,
+)
+from ranking.states import Around, ExposureStates, alike
 
 USER_KINDS = {"job": "category", "age": "number"}
 FILM_KINDS = {"tags": "list", "title": "text"}
@@ -146,7 +153,7 @@ def test_heads_have_to_fit_tails(encoder, states):
 
 def test_no_tails_give_no_rows(encoder, states):
     batch = encoder.encode(states(["a"]), states([]))
-    assert [len(column) for column in batch] == [0] * 12
+    assert [len(column) for column in batch] == [0] * 13
 
 
 JOBS = ["cook", None, "monk", "cook", "spy", None, "spy"]
@@ -236,3 +243,57 @@ def test_training_reads_around_only_what_it_knows_a_vector_of(states):
     )
     assert learned.around == ("shop",)
     assert FeatureSpec.of_json(json.loads(json.dumps(learned.as_json()))) == learned
+
+
+def with_exposures(states, positions, config, times=None):
+    """A spec learned on rows of these places, and its encoder."""
+    count = len(positions)
+    rows = SideRows(states=states(["a"] * count), type="user", kinds={})
+    shown = ExposureStates(
+        np.array(positions, np.int64), np.array(times or [0] * count, dtype=np.int64)
+    )
+    spec = learn_spec(rows, rows, np.zeros(count, np.int8), config, exposures=shown)
+    return spec, Encoder(spec, Placement((), 4), Placement((), 4))
+
+
+def test_places_and_hours_by_hand(states):
+    config = FeatureConfig(places=3, hour=True)
+    spec, encoder = with_exposures(states, [0, 5, -1], config)
+    assert spec.exposure == ExposureSpec(places=3, hours=24, served=0)
+    assert spec.exposure.sizes == (4, 25)
+    assert encoder.blank_exposure_codes == [0, 4]
+    # Unknown 0, places 1, 2, 3, the last for all behind it; hours: unknown 4, then 5 to 28.
+    shown = ExposureStates(
+        np.array([-1, 0, 1, 2, 99]), np.array([-1, 0, 3_599, 3_600, 3 * 86_400 + 23 * 3_600])
+    )
+    codes = encoder.encode(states(["a"]), states(["x"] * 5), shown).exposures
+    assert codes.tolist() == [[0, 4], [1, 5], [2, 5], [3, 6], [3, 28]]
+
+
+def test_without_exposures_all_stand_in_the_served_place(states):
+    _, encoder = with_exposures(states, [0, 1, 2], FeatureConfig(served_place=1))
+    assert encoder.encode(states(["a"]), states(["x"] * 2)).exposures.tolist() == [[2], [2]]
+    one = encoder.encode(states(["a"]), states(["x"] * 2), alike(1, position=0)).exposures
+    assert one.tolist() == [[1], [1]], "one stands beside every tail"
+    with pytest.raises(StatesMismatch, match=r"exposures should be 1 or 3 .* received 2"):
+        encoder.encode(states(["a"]), states(["x"] * 3), alike(2))
+
+
+@pytest.mark.parametrize(
+    ("positions", "config"),
+    [
+        ([-1, -1], FeatureConfig()),  # nobody said
+        ([3, 3, -1], FeatureConfig()),  # nothing to compare
+        ([0, 1], FeatureConfig(position=False)),
+    ],
+)
+def test_places_are_not_read_where_they_teach_nothing(states, positions, config):
+    spec, encoder = with_exposures(states, positions, config)
+    assert spec.exposure.sizes == ()
+    assert encoder.encode(states(["a"]), states(["x"] * 2)).exposures.shape == (2, 0)
+
+
+def test_a_spec_of_before_there_were_exposures_reads_none(spec):
+    told = json.loads(json.dumps(spec.as_json()))
+    del told["exposure"]
+    assert FeatureSpec.of_json(told).exposure == ExposureSpec()

@@ -39,6 +39,7 @@ def batch():
         named=torch.ones(BATCH, 2),
         around=draw(BATCH, AROUND, DIM) * around_known[:, :, None],
         around_known=around_known,
+        exposures=torch.zeros(BATCH, 0, dtype=torch.int64),
     )
 
 

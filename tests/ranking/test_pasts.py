@@ -56,7 +56,7 @@ def test_it_equals_a_slow_loop(versions, row, time) -> None:
 
 
 EVENTS = [
-    (0, film, 0, 100 * span + n, n % 2, span) for span in range(4) for n, film in enumerate([0, 1])
+    (0, film, 0, 100 * span + n, n % 2, span) for span in Span for n, film in enumerate([0, 1])
 ]
 
 
@@ -72,6 +72,7 @@ def test_a_row_has_the_values_of_its_own_time(world) -> None:
     assert found == {
         Span.TRAIN: ["left", None],
         Span.VALID: ["right", None],  # film 1 was shown at 201, a second too early
+        Span.CALIBRATE: ["right", "left"],
         Span.TEST: ["right", "left"],
     }
 
@@ -81,7 +82,7 @@ def test_a_value_that_is_set_later_changes_no_row(world, value) -> None:
     attributes = [(0, "lean", '"left"', 50)]
     here, there = (
         world(EVENTS, users=1, films=2, known_users=1, known_films=2, attributes=given_)
-        for given_ in (attributes, [*attributes, (0, "lean", value, 302), (1, "lean", value, 302)])
+        for given_ in (attributes, [*attributes, (0, "lean", value, 402), (1, "lean", value, 402)])
     )
     one, other = (build_examples(w.snapshot, here.bundle).rows for w in (here, there))
     assert here.snapshot.digest != there.snapshot.digest

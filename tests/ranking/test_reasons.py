@@ -86,7 +86,7 @@ def test_a_ranker_without_kge_has_no_field_of_it(ranked):
     fields = ranker.field_changes(heads, tails).fields
     assert not [field for field in fields if field.endswith(".vector")]
     np.testing.assert_allclose(
-        ranker.score_without_kge(heads, tails), ranker.score(heads, tails), atol=1e-7
+        ranker.scored_without_kge(heads, tails).by("ctr"), ranker.score(heads, tails), atol=1e-7
     )
 
 
@@ -94,13 +94,13 @@ def test_a_ranker_without_kge_has_no_field_of_it(ranked):
 def test_without_kge_no_vector_is_left(ranked, arm):
     """Whatever the vectors are, the score is the same; where rows began at them, these go too."""
     ranker, heads, tails = ranked(arm)
-    bare = ranker.score_without_kge(heads, tails)
+    bare = ranker.scored_without_kge(heads, tails).by("ctr")
     assert np.abs(bare - ranker.score(heads, tails)).max() > 1e-4
     other = [
         dataclasses.replace(states, vectors=states.vectors[::-1].copy() + 1)
         for states in (heads, tails)
     ]
-    np.testing.assert_allclose(ranker.score_without_kge(*other), bare, atol=1e-7)
+    np.testing.assert_allclose(ranker.scored_without_kge(*other).by("ctr"), bare, atol=1e-7)
     begins = ranker.model.arm.begins
     assert (without_kge(ranker.model, heads).nameless is not None) == begins
 

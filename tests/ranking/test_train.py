@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -10,17 +11,18 @@ from ranking.config import (
     ARMS,
     CrossingConfig,
     FeatureConfig,
+    HeadsConfig,
     IdTableConfig,
     RankerConfig,
     TrainingConfig,
 )
-from ranking.examples import build_examples
+from ranking.examples import build_examples, of_head
 from ranking.features import Encoder
 from ranking.metrics import auc
-from ranking.model import raw_scores
+from ranking.model import head_scores, raw_scores
 from ranking.optimizer import make_optimizer
 from ranking.rivals import fit_rivals
-from ranking.train import train
+from ranking.train import learned_from, train
 
 # A small world is learned quickly: larger steps, no dropout, tiny tables.
 QUICK = RankerConfig(
@@ -193,11 +195,12 @@ def test_training_starts_where_counting_is():
         named=torch.ones(2, 2),
         around=torch.zeros(2, 0, 4),
         around_known=torch.zeros(2, 0),
+        exposures=torch.zeros(2, 0, dtype=torch.int64),
     )
     for arm in ARMS:
         model = RankerModel(shape, RankerConfig(arm=arm), maps).eval()
-        bias = float(model.last.bias.detach())
-        found = model(batch).detach() - bias
+        bias = float(model.towers[0].last.bias.detach())
+        found = model(batch).detach()[:, 0] - bias
         torch.testing.assert_close(found, torch.tensor([-0.5, 2.25]))
 
 
@@ -220,3 +223,150 @@ def test_probabilities_are_those_of_what_was_not_logged_too(leaning):
     assert mean == pytest.approx(1 / (1 + 4), abs=0.03)  # 0.5 / (0.5 + 0.5 * 4)
     # The model itself is on its way there before any calibration; without weights it stays at 1/2.
     assert (1 / (1 + np.exp(-scores))).mean() < 0.4
+
+
+@pytest.fixture
+def buying(world):
+    """Clicks as in `leaning`; of those who click, whoever looks at an early film buys it.
+
+    Films 0 to 9 are early. Places do not matter, and are drawn by chance.
+    """
+    rng = np.random.default_rng(2)
+    events, time = [], 1_000
+    for span in Span:
+        for _ in range(600):
+            user, film, place = (int(rng.integers(n)) for n in (40, 20, 5))
+            label = int(user % 2 == film % 2)
+            time += 1
+            bought = int(film < 10) if label else -1
+            events.append((user, film, 0, time, label, span, 1.0, place, bought))
+            if label:
+                events.append((user, film, 1, time, -1, span))
+    attributes = [(20 + u, "lean", json.dumps("lr"[u % 2])) for u in range(40)]
+    attributes += [(f, "lean", json.dumps("lr"[f % 2])) for f in range(20)]
+    attributes += [(f, "tags", json.dumps(["early"] if f < 10 else [])) for f in range(20)]
+    here = world(events, users=40, films=20, known_users=30, known_films=20, attributes=attributes)
+    return build_examples(here.snapshot, here.bundle)
+
+
+def aucs(trained, examples):
+    found = {}
+    for head in trained.config.heads.names:
+        rows = of_head(examples, head).rows[Span.TEST]
+        scored = trained.scored(rows.heads, rows.tails, rows.exposures)
+        found[head] = auc(scored.probabilities[head], rows.labels)
+    return found
+
+
+@pytest.mark.parametrize("sharing", ["bottom", "mmoe"])
+def test_each_head_learns_its_own_answer(buying, sharing):
+    """Clicks follow from the pair of leans, conversions of clicks from the film's tag alone."""
+    heads = HeadsConfig(kind="ctr_cvr", sharing=sharing, experts=2)
+    seen, trained = finish(train(buying, dataclasses.replace(QUICK, arm="none", heads=heads)))
+    found = aucs(trained, buying)
+    assert set(found) == {"ctr", "cvr"}
+    assert found["ctr"] > 0.9
+    assert found["cvr"] > 0.95
+    assert seen[-1].valid_loss == pytest.approx(sum(h["loss"] for h in seen[-1].by_head.values()))
+    assert seen[-1].valid_auc == seen[-1].by_head["ctr"]["auc"]
+
+
+def test_a_ranker_of_conversions_learns_from_clicks_alone(buying):
+    heads = HeadsConfig(kind="cvr")
+    config = dataclasses.replace(QUICK, arm="none", heads=heads)
+    used = learned_from(buying.rows[Span.TRAIN], config)
+    assert (buying.rows[Span.TRAIN].labels[used] == 1).all()
+    assert len(used) == int((buying.rows[Span.TRAIN].labels == 1).sum())
+    _, trained = finish(train(buying, config))
+    assert aucs(trained, buying)["cvr"] > 0.95
+
+
+def test_what_is_younger_than_the_window_teaches_nothing(buying):
+    """The same weights whatever a conversion that nobody knows yet would be."""
+    rows = dict(buying.rows)
+    part = rows[Span.TRAIN]
+    young = np.arange(len(part.labels)) % 3 == 0
+    rows[Span.TRAIN] = part._replace(
+        conversions=np.where(young, -1, part.conversions).astype(np.int8)
+    )
+    dials = TrainingConfig(epochs=1, batch=64)
+    config = dataclasses.replace(QUICK, arm="none", heads=HeadsConfig(kind="cvr"), training=dials)
+    used = learned_from(rows[Span.TRAIN], config)
+    assert not young[used].any()
+    censored = buying._replace(rows=rows)
+    left_out = {**rows, Span.TRAIN: part.take(np.flatnonzero(~young))}
+    counted = [
+        finish(train(examples, config))[0][0].train_loss
+        for examples in (censored, buying._replace(rows=left_out))
+    ]
+    assert counted[0] == pytest.approx(counted[1], rel=0.1), "vocabularies may differ a little"
+
+
+def test_the_budget_takes_the_newest_rows_and_all_clicks(buying):
+    rows = buying.rows[Span.TRAIN]
+    newest = dataclasses.replace(QUICK, training=TrainingConfig(most_rows=100))
+    assert learned_from(rows, newest).tolist() == list(range(500, 600))
+    few = dataclasses.replace(QUICK, training=TrainingConfig(negatives_kept=0.2))
+    used = learned_from(rows, few)
+    clicks = int((rows.labels == 1).sum())
+    assert int((rows.labels[used] == 1).sum()) == clicks
+    assert len(used) - clicks < 0.4 * (len(rows.labels) - clicks)
+
+
+def test_logits_of_clicks_are_corrected_for_what_was_left_out_and_no_others(buying):
+    """log .1 is added to those of ctr; the negatives of cvr are clicks, of which all were there."""
+    dials = TrainingConfig(epochs=1, batch=64, negatives_kept=0.1)
+    config = dataclasses.replace(
+        QUICK, arm="none", heads=HeadsConfig(kind="ctr_cvr"), training=dials
+    )
+    _, trained = finish(train(buying, config))
+    test = buying.rows[Span.TEST]
+    encoder = Encoder(trained.spec, trained.head_ids, trained.tail_ids)
+    raw = head_scores(trained.model, encoder.encode(test.heads, test.tails, test.exposures))
+    found = trained.scored(test.heads, test.tails, test.exposures)
+    np.testing.assert_allclose(found.logits - raw, np.log([[0.1, 1.0]]) + 0 * raw, atol=1e-9)
+    own = trained.calibrations["ctr"].probabilities(found.logits[:, 0])
+    np.testing.assert_array_equal(found.probabilities["ctr"], own)
+
+
+def test_calibration_rows_change_the_calibration_and_nothing_else(buying):
+    config = dataclasses.replace(QUICK, arm="none", training=TrainingConfig(epochs=2, batch=64))
+    rows = dict(buying.rows)
+    last = rows[Span.CALIBRATE]
+    rows[Span.CALIBRATE] = last._replace(labels=(1 - last.labels).astype(np.int8))
+    (one, a), (two, b) = (finish(train(e, config)) for e in (buying, buying._replace(rows=rows)))
+    assert one == two
+    for name, value in a.model.state_dict().items():
+        assert torch.equal(value, b.model.state_dict()[name]), name
+    assert a.calibration != b.calibration
+
+
+def test_a_place_that_is_seen_more_is_not_taken_for_a_better_film(world):
+    """Everybody likes every film alike; place 0 is looked at four times as often as place 1.
+
+    Films of an even number are always on top. Knowing the place, all films are equal.
+    """
+    rng = np.random.default_rng(6)
+    events, time = [], 1_000
+    for span in Span:
+        for _ in range(800):
+            user, film = int(rng.integers(30)), int(rng.integers(10))
+            place = film % 2 if rng.random() < 0.8 else 1 - film % 2
+            time += 1
+            label = int(rng.random() < (0.6, 0.15)[place])
+            events.append((user, film, 0, time, label, span, 1.0, place))
+            if label:
+                events.append((user, film, 1, time, -1, span))
+    here = world(events, users=30, films=10, known_users=30, known_films=10)
+    examples = build_examples(here.snapshot, here.bundle)
+    test = examples.rows[Span.TEST]
+    on_top = np.array([int(film[1:]) % 2 == 0 for film in test.tails.ids])
+    dials, gaps = TrainingConfig(epochs=10, batch=32, learning_rate=3e-2), {}
+    for position in (False, True):
+        features = FeatureConfig(min_rows=2, position=position)
+        config = dataclasses.replace(QUICK, arm="none", features=features, training=dials)
+        _, trained = finish(train(examples, config))
+        served = trained.scored(test.heads, test.tails).logits[:, 0]
+        gaps[position] = served[on_top].mean() - served[~on_top].mean()
+    assert gaps[False] > 0.4, "what was shown on top seems better"
+    assert abs(gaps[True]) < 0.6 * gaps[False]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from math import ceil, log2
 from typing import Any
 
-from graphsvc.export import Split
+from graphsvc.export import Conversions, Split
 from graphsvc.schema import EventType, Schema
 from graphsvc.snapshot import Snapshot
 
@@ -65,9 +65,9 @@ class Slow:
         for event in self.log:
             if event["event_name"] == self.schema.label.exposure:
                 times[self.clock(self.name(event["actor"]))].append(event["event_time"])
-        self.last = {}  # of GRAPH, TRAIN, VALID: the ceil(n * share)-th exposure time
+        self.last = {}  # of every span but TEST: the ceil(n * share)-th exposure time
         for who, seen in times.items():
-            shares = [sum(self.split.shares[: k + 1]) for k in range(3)]
+            shares = [sum(self.split.shares[: k + 1]) for k in range(4)]
             ranks = [ceil(round(len(seen) * share, 6)) for share in shares]
             self.last[who] = [sorted(seen)[rank - 1] for rank in ranks]
         self.as_of = max(last[0] for last in self.last.values())
@@ -119,11 +119,12 @@ class Slow:
         return times if relation.parallel else times[-1:]
 
     def interactions(self) -> list[tuple[Any, ...]]:
-        """(time, head, tail, event, position, rate, label, span), sorted."""
+        """(time, head, tail, event, position, rate, conversion, label, span), sorted."""
         label = self.schema.label
         window = round(label.window_minutes * 60)
         codes = {label.exposure: 0, label.outcome: 1, label.negative: 2}
         acts = [event for event in self.log if event["event_name"] in codes]
+        led = self._led()
         rows = []
         for event in acts:
             code, time = codes[event["event_name"]], event["event_time"]
@@ -143,8 +144,55 @@ class Slow:
                 value = 0
             place, rate = event.get("position", -1), event.get("sampling_rate", 1.0)
             head, tail = self.ends(event)
-            rows.append((time, head, tail, code, place, rate, value, self.span(head, time)))
+            bought = self._bought(event, window, led) if value == 1 else -1
+            span = self.span(head, time)
+            rows.append((time, head, tail, code, place, rate, bought, value, span))
         return sorted(rows)
+
+    def _bought(self, exposure: dict[str, Any], window: int, led: list[Any]) -> int:
+        """Whether one of its clicks led to a conversion; -1 if that is not over."""
+        counted = Conversions()
+        time, ends = exposure["event_time"], self.ends(exposure)
+        if not counted.named(self.schema) or time > self.observed - window - counted.seconds:
+            return -1
+        return int(any(at == ends and time <= when <= time + window for when, at in led))
+
+    def _led(self) -> list[tuple[int, tuple[Name, Name]]]:
+        """(time, ends) of the clicks that a conversion belongs to."""
+        counted, outcome = Conversions(), self.schema.label.outcome
+        tied = {(head, tail) for name, head, tail, *_ in self.triples() if self._is_tie(name)}
+        clicks = [
+            (event["event_time"], way, self.ends(event))
+            for event in self.log
+            if event["event_name"] == outcome
+            for way in self._ways(event)
+        ]
+        found = []
+        for event in self.log:
+            if event["event_name"] not in counted.named(self.schema):
+                continue
+            for person, target in self._ways(event):
+                before = [
+                    click
+                    for click in clicks
+                    if click[0] <= event["event_time"]
+                    and click[1][0] == person
+                    and (click[1][1] == target or (click[1][1], target) in tied)
+                ]
+                if before and event["event_time"] - max(before)[0] <= counted.seconds:
+                    found.append((max(before)[0], max(before)[2]))
+        return found
+
+    def _ways(self, event: dict[str, Any]) -> list[tuple[Name, Name]]:
+        """Who did it with what; both ways where there is no direction."""
+        ends = self.ends(event)
+        directed = self.schema.events[event["event_name"]].directed
+        return [ends] if directed else [ends, ends[::-1]]
+
+    def _is_tie(self, name: str) -> bool:
+        relation = self.schema.events[name]
+        shown = self.schema.events[self.schema.label.exposure].tail
+        return relation.source == "structure" and relation.head == shown
 
     def attributes(self) -> list[tuple[Any, ...]]:
         """(entity, attribute, time, value), sorted; of one second the greatest event id's."""
@@ -189,9 +237,11 @@ def named_triples(snapshot: Snapshot) -> list[tuple[Any, ...]]:
 
 
 def named_interactions(snapshot: Snapshot) -> list[tuple[Any, ...]]:
-    """(time, head, tail, event, position, rate, label, span)."""
+    """(time, head, tail, event, position, rate, conversion, label, span)."""
     names, columns = names_of(snapshot), (column.tolist() for column in snapshot.interactions())
     return [
-        (time, names[head], names[tail], event, position, rate, label, span)
-        for head, tail, event, time, label, span, position, rate in zip(*columns, strict=True)
+        (time, names[head], names[tail], event, position, rate, conversion, label, span)
+        for head, tail, event, time, label, span, position, rate, conversion in zip(
+            *columns, strict=True
+        )
     ]

@@ -1,0 +1,121 @@
+"""What of a ranker a retrain may choose: heads, crossing layers, budget, calibration.
+
+Takes JSON, gives a checked choice that is laid over the settings' dials; never knows a bound of its
+own: what a dial may be is said by the ranker's own configuration.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from ranking.config import CrossingConfig, HeadsConfig, RankerConfig, TrainingConfig
+from ranking.errors import ConfigError
+
+#: Field -> (part of the configuration, its dial); no part: the configuration itself.
+_DIALS: Mapping[str, tuple[str, str]] = {
+    "heads": ("heads", "kind"),
+    "sharing": ("heads", "sharing"),
+    "experts": ("heads", "experts"),
+    "cvr_weight": ("heads", "cvr_weight"),
+    "crossing": ("crossing", "kind"),
+    "layers": ("crossing", "layers"),
+    "rank_share": ("crossing", "rank_share"),
+    "epochs": ("training", "epochs"),
+    "rows": ("training", "most_rows"),
+    "negatives_kept": ("training", "negatives_kept"),
+    "calibration": ("", "calibration"),
+}
+_PARTS: Mapping[str, Any] = {
+    "heads": HeadsConfig,
+    "crossing": CrossingConfig,
+    "training": TrainingConfig,
+    "": RankerConfig,
+}
+
+
+class RankerChoice(BaseModel):
+    """Dials of the rankers of one retrain; what is left out is as the settings say."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={"example": {"heads": "ctr_cvr", "sharing": "mmoe", "epochs": 4}},
+    )
+
+    heads: str | None = Field(
+        default=None,
+        max_length=64,
+        description="What rankers answer: `ctr` (a click), `cvr` (a conversion, given a click), or "
+        "`ctr_cvr` (both).",
+    )
+    sharing: str | None = Field(
+        default=None,
+        max_length=64,
+        description="What heads share: `bottom` (one crossing stack) or `mmoe` (each mixes "
+        "several).",
+    )
+    experts: int | None = Field(
+        default=None, le=64, strict=True, description="Crossing stacks of `mmoe`."
+    )
+    cvr_weight: float | None = Field(
+        default=None,
+        allow_inf_nan=False,
+        description="What the loss of conversions counts beside that of clicks.",
+    )
+    crossing: str | None = Field(
+        default=None, max_length=64, description="The family of crossing layers, e.g. `ml_dcn`."
+    )
+    layers: int | None = Field(
+        default=None, le=64, strict=True, description="Crossing layers in a row."
+    )
+    rank_share: float | None = Field(
+        default=None,
+        allow_inf_nan=False,
+        description="The rank of a crossing layer as a share of its width.",
+    )
+    epochs: int | None = Field(
+        default=None, le=10_000, strict=True, description="Most passes over the rows."
+    )
+    rows: int | None = Field(
+        default=None,
+        le=10**12,
+        strict=True,
+        description="Most rows that are learned from, the newest; 0: all.",
+    )
+    negatives_kept: float | None = Field(
+        default=None,
+        allow_inf_nan=False,
+        description="Share of the rows without a click that are learned from; probabilities are "
+        "corrected for it.",
+    )
+    calibration: str | None = Field(
+        default=None, max_length=64, description="`platt` or `isotonic`."
+    )
+
+    @field_validator("*")
+    @classmethod
+    def _may_be(cls, value: Any, info: ValidationInfo) -> Any:
+        """Raises `ValueError` with what the dial should be."""
+        part, dial = _DIALS[str(info.field_name)]
+        if value is not None:
+            try:
+                _PARTS[part](**{dial: value})
+            except ConfigError as error:
+                raise ValueError(str(error).removeprefix(f"{dial} ")) from error
+        return value
+
+    def over(self, config: RankerConfig) -> RankerConfig:
+        """The settings' dials with what was chosen in their place. Raises `ConfigError`."""
+        chosen: dict[str, dict[str, Any]] = {part: {} for part in _PARTS}
+        for field, (part, dial) in _DIALS.items():
+            value = getattr(self, field)
+            if value is not None:
+                chosen[part][dial] = value
+        parts = {
+            part: replace(getattr(config, part), **dials)
+            for part, dials in chosen.items()
+            if part and dials
+        }
+        return replace(config, **parts, **chosen[""])

@@ -1,0 +1,72 @@
+"""What a score request is answered: candidates with their probabilities, best first.
+
+Takes what a ranker said and what the graph knows of candidates, gives the answer's nouns; never
+looks anything up.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from api.questions import Located
+from api.reasons import Reason
+from graphsvc.graph import EntityRows
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scored:
+    """A candidate, the probability that it is ordered by, and those of all heads.
+
+    known: training saw the candidate. cold: it has a vector folded in from `edges` edges. why: if
+    it was asked for.
+    """
+
+    id: str
+    score: float
+    known: bool
+    #: ctr and cvr, as far as the ranker answers them
+    probabilities: Mapping[str, float]
+    cold: bool = False
+    edges: int = 0
+    why: Reason | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LeftOut:
+    """A candidate that gets no score: it is retired, or merged into another one."""
+
+    id: str
+    reason: Literal["retired", "merged"]
+    merged_into: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scores:
+    """Candidates, best first."""
+
+    head: Located
+    items: list[Scored]
+    left_out: list[LeftOut]
+    #: What `items` are ordered by, and the place that their probabilities are for; None where the
+    #: ranker does not mind.
+    order: str
+    position: int | None
+
+
+def sort_out(
+    candidates: Sequence[str], rows: EntityRows
+) -> tuple[NDArray[np.int64], list[LeftOut]]:
+    """Places of the candidates that are scored, and the others with the reason."""
+    kept, left_out = [], []
+    for n, id_ in enumerate(candidates):
+        into = rows.merged_into[n]
+        if into is not None:
+            left_out.append(LeftOut(id=id_, reason="merged", merged_into=into))
+        elif rows.retired[n]:
+            left_out.append(LeftOut(id=id_, reason="retired"))
+        else:
+            kept.append(n)
+    return np.array(kept, dtype=np.int64), left_out

@@ -1,0 +1,137 @@
+"""Whether probabilities are what happens: by tenths of the rows, and by group.
+
+Takes probabilities of labelled rows, gives figures that are stored with a ranker; never fits or
+chooses anything by them.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int8
+from numpy.typing import NDArray
+
+from graphsvc.snapshot import Span
+from ranking.bundle import Beside, TrainedRanker
+from ranking.curves import calibration_picture, training_picture
+from ranking.examples import Examples, LabelledRows, of_head
+from ranking.spec import text_of
+from ranking.states import EntityStates
+
+#: Parts of the rows, of as equal weight as ties allow.
+TENTHS = 10
+#: Values of an attribute that are told apart, the most frequent ones.
+_MOST_VALUES = 10
+#: Groups by known outcomes of the head before the row: name, least, most.
+HISTORY = (("0", 0, 0), ("1-4", 1, 4), ("5+", 5, np.iinfo(np.int64).max))
+
+
+class Tenth(NamedTuple):
+    """Some rows that are next to one another by probability; rows count as often as they stand."""
+
+    rows: float
+    #: Mean probability, and share of ones.
+    predicted: float
+    observed: float
+
+
+def tenths(
+    probabilities: Float64[np.ndarray, "n"],
+    labels: Int8[np.ndarray, "n"],
+    weights: NDArray[Any],
+) -> list[Tenth]:
+    """Ten parts of equal weight in the order of probability; equal ones stay together.
+
+    A probability belongs to the part in which the middle of its rows lies; empty parts are left
+    out.
+    """
+    counts = weights.astype(np.float64)
+    distinct, at = np.unique(probabilities, return_inverse=True)
+    at = at.reshape(-1)
+    weight = np.bincount(at, counts)
+    middle = np.cumsum(weight) - weight / 2
+    part = np.minimum((TENTHS * middle / weight.sum()).astype(np.int64), TENTHS - 1)
+    rows = np.bincount(part, weight, minlength=TENTHS)
+    predicted = np.bincount(part, weight * distinct, minlength=TENTHS)
+    observed = np.bincount(part[at], counts * (labels == 1), minlength=TENTHS)
+    return [
+        Tenth(float(n), float(p / n), float(o / n))
+        for n, p, o in zip(rows, predicted, observed, strict=True)
+        if n > 0
+    ]
+
+
+def calibration_error(parts: Sequence[Tenth]) -> float:
+    """ECE = sum_b (n_b / n) |mean probability - share of ones| over parts of equal weight."""
+    total = sum(part.rows for part in parts)
+    return sum(part.rows * abs(part.predicted - part.observed) for part in parts) / total
+
+
+def reliability(
+    examples: Examples, rows: LabelledRows, probabilities: Float64[np.ndarray, "n"]
+) -> dict[str, Any]:
+    """ECE, its tenths, and the same of every group of rows, as JSON.
+
+    Groups: by known outcomes of the head before the row, and by the values of categories of heads
+    and tails; the most frequent ones.
+    """
+    parts = tenths(probabilities, rows.labels, rows.weight)
+    groups = []
+    for name, chosen in _groups(examples, rows):
+        if not chosen.any():
+            continue
+        inside = tenths(probabilities[chosen], rows.labels[chosen], rows.weight[chosen])
+        total = sum(part.rows for part in inside)
+        groups.append(
+            {
+                "group": name,
+                "rows": total,
+                "predicted": sum(part.rows * part.predicted for part in inside) / total,
+                "observed": sum(part.rows * part.observed for part in inside) / total,
+                "ece": calibration_error(inside),
+            }
+        )
+    return {
+        "ece": calibration_error(parts),
+        "tenths": [part._asdict() for part in parts],
+        "groups": groups,
+    }
+
+
+def _groups(examples: Examples, rows: LabelledRows) -> Iterator[tuple[str, Bool[np.ndarray, "n"]]]:
+    known = rows.heads.outcomes
+    for name, least, most in HISTORY:
+        yield f"history={name}", (known >= least) & (known <= most)
+    yield from _by_category(examples.head_type, rows.heads, examples.head_kinds)
+    yield from _by_category(examples.tail_type, rows.tails, examples.tail_kinds)
+
+
+def _by_category(
+    type_: str, states: EntityStates, kinds: Mapping[str, str]
+) -> Iterator[tuple[str, Bool[np.ndarray, "n"]]]:
+    for name in sorted(name for name, kind in kinds.items() if kind == "category"):
+        if name not in states.attributes:
+            continue
+        column = [None if value is None else text_of(value) for value in states.attributes[name]]
+        counts: dict[str, int] = {}
+        for value in column:
+            if value is not None:
+                counts[value] = counts.get(value, 0) + 1
+        told = np.array(column, dtype=object)
+        for value in sorted(counts, key=lambda value: (-counts[value], value))[:_MOST_VALUES]:
+            yield f"{type_}.{name}={value}", told == value
+
+
+def judged(trained: TrainedRanker, examples: Examples) -> Beside:
+    """What a ranker is sealed with: how well its probabilities hold on TEST, and its pictures."""
+    found = {}
+    for head in trained.config.heads.names:
+        part = of_head(examples, head)
+        rows = part.rows[Span.TEST]
+        scored = trained.scored(rows.heads, rows.tails, rows.exposures)
+        found[head] = reliability(part, rows, scored.probabilities[head])
+    pictures = {
+        "curve.png": training_picture(trained.trace),
+        "calibration.png": calibration_picture(found),
+    }
+    return Beside(found, pictures)
