@@ -14,14 +14,13 @@ from graphsvc.snapshot import Snapshot, Span, Triples
 from ranking.config import GateConfig
 from ranking.errors import ConfigError
 from ranking.examples import Examples, LabelledRows
+from ranking.reliability import HISTORY
 from ranking.rivals import fit_rivals
 from ranking.spec import text_of
 
 #: The counting rival that a first champion has to hold its own against.
 RIVAL = "item_ctr"
 _MOST = np.iinfo(np.int64).max
-#: Name, least, most: outcomes known of the head before the row, as in the report.
-_HISTORY = (("0", 0, 0), ("1-4", 1, 4), ("5+", 5, _MOST))
 #: Edges of the head in the graph that the candidate's bundle was trained on.
 _DEGREE = (("0", 0, 0), ("1-4", 1, 4), ("5-19", 5, 19), ("20+", 20, _MOST))
 #: Exposures known of the tail before the row.
@@ -89,7 +88,7 @@ def slices_of(
     degree = np.bincount(triples.head, minlength=count) + np.bincount(triples.tail, minlength=count)
     found = dict(
         [
-            *_buckets("history", test.heads.outcomes[chosen], _HISTORY),
+            *_buckets("history", test.heads.outcomes[chosen], HISTORY),
             *_buckets("degree", degree[heads].astype(np.int64), _DEGREE),
             *_buckets("shown", test.tails.exposures[chosen], _SHOWN),
             *_relations(examples.head_type, heads, snapshot, triples),

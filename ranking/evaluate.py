@@ -6,6 +6,7 @@ intervals; never chooses anything by what it sees here.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
 
 import numpy as np
 from jaxtyping import Float64
@@ -13,6 +14,7 @@ from jaxtyping import Float64
 from graphsvc.report import Row
 from graphsvc.snapshot import Span
 from ranking.bundle import Ranker
+from ranking.config import ARMS
 from ranking.errors import NotEnoughRows, StatesMismatch
 from ranking.examples import Examples, of_head
 from ranking.intervals import Judged, Resampled, interval, resample, user_weights
@@ -20,12 +22,6 @@ from ranking.reliability import HISTORY
 from ranking.rivals import Rival, fit_rivals
 
 RIVALS = ("item_ctr", "user_item_mean")
-#: Differences between arms that are reported where both arms are there: (a, b) gives a - b.
-_ARM_PAIRS = (
-    ("ranker_frozen", "ranker_none"),
-    ("ranker_attention", "ranker_none"),
-    ("ranker_attention", "ranker_frozen"),
-)
 #: Metric -> unit.
 _UNITS = {"auc": "share", "logloss": "nats", "ece": "probability", "gauc": "share"}
 #: head -> model -> probabilities of the TEST rows that the head answers about
@@ -76,13 +72,13 @@ def evaluate_rankers(
 ) -> list[Row]:
     """AUC, log loss, ECE and gAUC of every model on TEST, and paired differences.
 
-    `scores`: name (`ranker_none`, `ranker_frozen`, `ranker_attention`, or any other) ->
-    calibrated probabilities of `examples.rows[Span.TEST]` in its order. The rivals of `rivals.py`
-    are fitted and judged beside them. `head`: of `cvr` only clicked rows count, with conversions as
-    labels, and the split says so. Differences `a - b`: every ranker against item_ctr and
-    user_item_mean, between arms, and of `pairs` (a, b). Intervals: bootstrap over users, the same
-    draws for all. Under the protocol global_time also by the head's known outcomes before the row.
-    A slice without both labels is left out. Raises `StatesMismatch` for scores of another length.
+    `scores`: name (`ranker_<arm>`, or any other) -> calibrated probabilities of
+    `examples.rows[Span.TEST]` in its order. The rivals of `rivals.py` are fitted and judged beside
+    them. `head`: of `cvr` only clicked rows count, with conversions as labels, and the split says
+    so. Differences `a - b`: every ranker against item_ctr and user_item_mean, any two arms of
+    `ARMS`, and of `pairs` (a, b). Intervals: bootstrap over users, the same draws for all. Under
+    the protocol global_time also by the head's known outcomes before the row. A slice without both
+    labels is left out. Raises `StatesMismatch` for scores of another length.
     """
     examples = of_head(examples, head)
     test = examples.rows[Span.TEST]
@@ -130,10 +126,12 @@ def _judge(
 
 
 def _pairs(names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Every ranker and each rival; every two arms, the one that is further up the ladder first."""
     for name in names:
         if name not in (*RIVALS, "constant"):
             yield from ((name, rival) for rival in RIVALS)
-    yield from ((a, b) for a, b in _ARM_PAIRS if a in names and b in names)
+    arms = [name for arm in ARMS if (name := f"ranker_{arm}") in names]
+    yield from ((b, a) for a, b in combinations(arms, 2))
 
 
 def _differences(a: Resampled, b: Resampled) -> Resampled:

@@ -8,16 +8,17 @@ import pytest
 
 from graphsvc.snapshot import Span
 from ranking.config import GateConfig
-from ranking.contest import _HISTORY, _buckets, later_rows, slices_of
+from ranking.contest import _buckets, later_rows, slices_of
 from ranking.errors import ConfigError
 from ranking.examples import build_examples
+from ranking.reliability import HISTORY
 
 USERS, FILMS, SECONDS = 6, 4, 160
 CLICK, SAVE, SEQUEL = 0, 1, 2
 
 
 def events_of(cuts_of, left_out=()):
-    """All that happened, cut into spans at the three moments that a user has."""
+    """All that happened, cut into spans at the four moments that a user has."""
     events = []
     for t in range(SECONDS):
         user, film = t % USERS, t // 2 % FILMS
@@ -47,7 +48,7 @@ def made(world):
 @pytest.fixture
 def candidate(made):
     return made(
-        events_of(at_once(40, 80, 120)),
+        events_of(at_once(40, 80, 100, 120)),
         attributes=[
             *((FILMS + user, "lean", f'"{"left" if user < 3 else "right"}"') for user in range(5))
         ],
@@ -78,12 +79,12 @@ def test_all_rows_are_later_than_what_the_candidate_learned_from(examples, candi
 
 def test_rows_have_to_be_later_than_what_either_learned_from(examples, candidate, made):
     rows = examples.rows[Span.TEST]
-    earlier = made(events_of(at_once(20, 60, 100))).snapshot
-    later = made(events_of(at_once(60, 100, 140))).snapshot
+    earlier = made(events_of(at_once(20, 60, 80, 100))).snapshot
+    later = made(events_of(at_once(60, 100, 120, 140))).snapshot
     for snapshots in ([later], [earlier, later, candidate.snapshot]):
         found = later_rows(rows, "user", "global_time", snapshots)
         assert seconds(examples, found) == list(range(140, SECONDS))
-    newest = made(events_of(at_once(60, 100, 159))).snapshot
+    newest = made(events_of(at_once(60, 100, 130, 159))).snapshot
     assert seconds(examples, later_rows(rows, "user", "global_time", [newest])) == [159]
 
 
@@ -91,7 +92,7 @@ def test_per_user_time_asks_each_user_under_whatever_row(examples, made):
     """The other snapshot has more films, so other row numbers, and never heard of u5."""
     cuts = {0: 150, 1: 130, 2: 150, 3: 130, 4: 160}
     other = made(
-        events_of(lambda user: (40, 80, cuts[user]), left_out=(5,)), users=5, films=FILMS + 3
+        events_of(lambda user: (40, 80, 100, cuts[user]), left_out=(5,)), users=5, films=FILMS + 3
     ).snapshot
     expected = [t for t in range(120, SECONDS) if t % 6 == 5 or t >= cuts[t % 6]]
     rows = examples.rows[Span.TEST]
@@ -130,7 +131,7 @@ def test_slices_that_hold_all_rows_or_none_are_left_out(examples, candidate):
 
 
 def test_buckets_of_what_was_known_before_the_row():
-    found = {n: mask.tolist() for n, mask in _buckets("history", np.array([0, 1, 4, 5]), _HISTORY)}
+    found = {n: mask.tolist() for n, mask in _buckets("history", np.array([0, 1, 4, 5]), HISTORY)}
     assert found == {
         "history=0": [True, False, False, False],
         "history=1-4": [False, True, True, False],

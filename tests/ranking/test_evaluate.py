@@ -49,6 +49,21 @@ def test_every_model_metric_and_difference_once(examples):
     assert found["all", "rows"].value == len(truth)
 
 
+def test_the_arms_that_ran_are_compared_by_their_names(examples):
+    """Whatever their order was: the one that is further up the ladder less the other."""
+    truth = known_answer(examples)
+    arms = ("attention_maps", "initial", "none")
+    scores = {f"ranker_{arm}": truth for arm in arms} | {"ranker_initial_served": truth}
+    rows = evaluate_rankers(examples, scores, resamples=50)
+    rivals = ("item_ctr", "user_item_mean")
+    gaps = {row.model for row in rows if " - " in row.model and not row.model.endswith(rivals)}
+    assert gaps == {
+        "ranker_initial - ranker_none",
+        "ranker_attention_maps - ranker_none",
+        "ranker_attention_maps - ranker_initial",
+    }
+
+
 def test_as_served_is_also_told_by_history(examples):
     truth = known_answer(examples)
     rows = evaluate_rankers(
