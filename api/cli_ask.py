@@ -119,9 +119,7 @@ def score(
     from api.answers import open_answerer
 
     answerer, trio = open_answerer(read_settings())
-    found = answerer.score(
-        trio, EntityId(type_, id_), candidates, order=order, explain=explain
-    )
+    found = answerer.score(trio, EntityId(type_, id_), candidates, order=order, explain=explain)
     items = [asdict(item) for item in found.items]
     for item, scored in zip(items, found.items, strict=True):
         del item["why"]

@@ -15,7 +15,7 @@ from graphsvc import ledger
 gate_app = typer.Typer()
 
 Limit = Annotated[int, typer.Option(min=1, max=100)]
-_METRICS = ("metric", "candidate", "champion", "gain", "lo", "hi", "margin", "finding")
+_METRICS = ("head", "metric", "candidate", "champion", "gain", "lo", "hi", "margin", "finding")
 
 
 @gate_app.command()
@@ -51,15 +51,21 @@ def decisions(
 
 
 def _for_people(told: dict[str, Any]) -> Output:
-    """The metrics as a table; of the slices those that veto, and how many were looked at."""
-    verdict = told.pop("numbers").get("verdict")
-    if verdict is None:
+    """The metrics of each head as a table; of slices those that veto, and how many there are."""
+    verdicts = told.pop("numbers").get("verdicts")
+    if verdicts is None:
         return Output(told)
-    slices = verdict["slices"]
-    told |= {name: verdict[name] for name in ("rows", "users", "outcomes", "metrics")}
-    told["slices"] = len({one["slice"] for one in slices})
+    told["metrics"] = [
+        {"head": head, **metric} for head, one in verdicts.items() for metric in one["metrics"]
+    ]
+    slices = [(head, each) for head, one in verdicts.items() for each in one["slices"]]
+    for name in ("rows", "users", "outcomes"):
+        told[name] = ", ".join(f"{head} {one[name]}" for head, one in verdicts.items())
+    told["slices"] = len({(head, each["slice"]) for head, each in slices})
     told["vetoes"] = [
-        f"{one['slice']} {one['metric']}" for one in slices if one["finding"] == "loss"
+        f"{head} {each['slice']} {each['metric']}"
+        for head, each in slices
+        if each["finding"] == "loss"
     ]
     return Output(told, table=("metrics", _METRICS))
 

@@ -36,6 +36,7 @@ __all__ = [
     "SliceGain",
     "Verdict",
     "compare",
+    "together",
 ]
 
 Decision = Literal["passed", "refused", "not decided"]
@@ -145,6 +146,21 @@ def compare(
     found = _slice_gains(judged, (candidate, champion), slices, dials)
     decision, reason = _decide(metrics, found)
     return Verdict(decision=decision, reason=reason, metrics=metrics, slices=found, **_told(size))
+
+
+def together(verdicts: Mapping[str, Verdict]) -> tuple[Decision, str]:
+    """One decision of those on each head, with the reason.
+
+    Refused where one is; else not decided where one is not; passed where all are. Our design. The
+    margins are those of one head each, so two heads make it harder to pass, and a loss in one is
+    not made up for by the other.
+    """
+    found = {verdict.decision for verdict in verdicts.values()}
+    decision = next((one for one in (REFUSED, NOT_DECIDED) if one in found), PASSED)
+    reasons = [verdict.reason for verdict in verdicts.values()]
+    if len(verdicts) > 1:
+        reasons = [f"{head}: {verdict.reason}" for head, verdict in verdicts.items()]
+    return decision, ". ".join(reasons)
 
 
 def _size(judged: Judged) -> _Size:

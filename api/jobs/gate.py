@@ -1,8 +1,8 @@
 """The step that asks whether a candidate may take the place of what is live.
 
 Takes digests, writes one decision and gives it; holds no statistics (`ranking/compare.py`) and no
-rule of which rows count (`ranking/contest.py`). Both models read the same rows, the champion with
-its own bundle and its own encoder, as it serves.
+rule of which rows count (`ranking/contest.py`). Both models read the same rows, each shown where it
+was, the champion with its own bundle and its own encoder, as it serves; each head is judged alone.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,12 +24,24 @@ from graphsvc.snapshot import Snapshot, Span, open_snapshot
 from kge.bundle import open_bundle
 from kge.errors import KgeError
 from ranking.bundle import Ranker, open_ranker
-from ranking.compare import NOT_DECIDED, PASSED, REFUSED, Decision, Judged, Verdict, compare
+from ranking.compare import (
+    NOT_DECIDED,
+    PASSED,
+    REFUSED,
+    Decision,
+    Judged,
+    Verdict,
+    compare,
+    together,
+)
+from ranking.config import GateConfig
 from ranking.contest import RIVAL, later_rows, rival, slices_of
-from ranking.errors import RankingError, StatesMismatch
+from ranking.errors import NotEnoughRows, RankingError, StatesMismatch
+from ranking.examples import Examples, LabelledRows, of_head
 
 #: Why a champion cannot be asked: its bytes are gone or of another format, or it reads other rows.
 _NOT_COMPARABLE = (ArtifactMissing, ArtifactDamaged, ArtifactFormat, RankingError, KgeError)
+_NONE_LATER = "no labelled row is later than all that one of the two has learned from"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +63,22 @@ class _Found(NamedTuple):
 
 
 class _Ours(NamedTuple):
-    """The candidate's side: rows of TEST by number, and what it says of them."""
+    """A head of the candidate: rows of TEST by number, and what it says of them."""
 
     rows: NDArray[np.int64]
     judged: Judged
     scores: NDArray[np.float64]
     slices: Mapping[str, NDArray[np.bool_]]
     #: Share of the rows whose tail its bundle knows.
+    known: float
+    #: Why there are no rows; empty where there are.
+    missing: str = ""
+
+
+class _Theirs(NamedTuple):
+    """A head of the champion: what it says of the same rows."""
+
+    scores: NDArray[np.float64]
     known: float
 
 
@@ -134,20 +155,27 @@ def _kept(
 
 def _first(shop: Workshop, candidate: Candidate) -> _Found:
     """Where nothing is live nobody loses a champion: it passes unless it loses to a count."""
-    examples = shop.examples(candidate.snapshot, candidate.bundle)
-    test = examples.rows[Span.TEST]
-    verdict = compare(
-        Judged(test.labels, test.cluster, test.weight),
-        _ranker(shop, candidate.ranker, candidate.bundle).score(test.heads, test.tails),
-        rival(examples),
-        slices={},
-        dials=shop.settings.gate,
-    )
-    numbers = _numbers(shop, verdict, {"rival": RIVAL})
-    if verdict.decision == REFUSED:
-        reason = f"nothing is live, but it loses to the rival {RIVAL}: {verdict.reason}"
+    ranker = _ranker(shop, candidate.ranker, candidate.bundle)
+    verdicts = {}
+    for head in ranker.head_names:
+        examples = _asked(shop, candidate, head)
+        if isinstance(examples, str):
+            verdicts[head] = _undecided(examples)
+            continue
+        test = examples.rows[Span.TEST]
+        verdicts[head] = compare(
+            Judged(test.labels, test.cluster, test.weight),
+            _said(ranker, head, test),
+            rival(examples),
+            slices={},
+            dials=shop.settings.gate,
+        )
+    decision, why = together(verdicts)
+    numbers = _numbers(shop, verdicts, {"rival": RIVAL})
+    if decision == REFUSED:
+        reason = f"nothing is live, but it loses to the rival {RIVAL}: {why}"
         return _Found("first", REFUSED, reason, numbers)
-    said = f"nothing is live, and it does not lose to the rival {RIVAL}: {verdict.reason}"
+    said = f"nothing is live, and it does not lose to the rival {RIVAL}: {why}"
     return _Found("first", PASSED, said, numbers)
 
 
@@ -163,47 +191,90 @@ def _against(shop: Workshop, candidate: Candidate, live: Live, tick: Tick) -> _F
         reason = f"nobody can say any more what was learned from: {error}"
         return _Found("champion", NOT_DECIDED, reason, more)
     ours = _ours(shop, candidate, before)
-    if not len(ours.rows):
-        reason = "no labelled row is later than all that one of the two has learned from"
+    if not any(len(side.rows) for side in ours.values()):
+        reason = "; ".join(dict.fromkeys(side.missing for side in ours.values()))
         return _Found("champion", NOT_DECIDED, reason, more)
     tick(1, 2, "the champion on the same rows")
     try:
-        theirs, known = _theirs(shop, candidate.snapshot, live, ours.rows)
+        theirs = _theirs(shop, candidate.snapshot, live, ours)
     except _NOT_COMPARABLE as error:
         reason = f"the champion cannot be compared: {error}"
         return _Found("champion", NOT_DECIDED, reason, more)
-    verdict = compare(
-        ours.judged, ours.scores, theirs, slices=ours.slices, dials=shop.settings.gate
-    )
-    more["known_tails"] = {"candidate": ours.known, "champion": known}
-    return _Found("champion", verdict.decision, verdict.reason, _numbers(shop, verdict, more))
+    verdicts = {
+        head: _verdict(ours[head], theirs[head], shop.settings.gate)
+        if head in ours
+        else _undecided(f"the candidate does not answer {head}, which the champion does")
+        for head in theirs
+    }
+    more["known_tails"] = {
+        head: {"candidate": ours[head].known, "champion": theirs[head].known}
+        for head in theirs
+        if head in ours
+    }
+    decision, reason = together(verdicts)
+    return _Found("champion", decision, reason, _numbers(shop, verdicts, more))
 
 
-def _ours(shop: Workshop, candidate: Candidate, before: Sequence[Snapshot]) -> _Ours:
-    """The candidate's side of the comparison; its examples may be let go of afterwards."""
+def _verdict(ours: _Ours, theirs: _Theirs, dials: GateConfig) -> Verdict:
+    if ours.missing:
+        return _undecided(ours.missing)
+    return compare(ours.judged, ours.scores, theirs.scores, slices=ours.slices, dials=dials)
+
+
+def _undecided(reason: str) -> Verdict:
+    return Verdict(decision=NOT_DECIDED, reason=reason, rows=0, users=0, outcomes=0)
+
+
+def _asked(shop: Workshop, candidate: Candidate, head: str) -> Examples | str:
+    """The candidate's examples as a head's, or why there are none."""
     examples = shop.examples(candidate.snapshot, candidate.bundle)
-    test = examples.rows[Span.TEST]
-    rows = later_rows(test, examples.head_type, examples.protocol, before)
-    judged = Judged(test.labels[rows], test.cluster[rows], test.weight[rows])
-    if not len(rows):
-        return _Ours(rows, judged, np.empty(0), {}, 0.0)
-    tails = test.tails.take(rows)
+    try:
+        return of_head(examples, head)
+    except NotEnoughRows as error:
+        return str(error)
+
+
+def _said(ranker: Ranker, head: str, rows: LabelledRows) -> NDArray[np.float64]:
+    """What a head says of rows, each shown where it was."""
+    return ranker.scored(rows.heads, rows.tails, rows.exposures).probabilities[head]
+
+
+def _ours(shop: Workshop, candidate: Candidate, before: Sequence[Snapshot]) -> dict[str, _Ours]:
+    """The candidate's side, by head; its examples may be let go of afterwards."""
+    ranker = _ranker(shop, candidate.ranker, candidate.bundle)
     source = open_snapshot(shop.store, candidate.snapshot)
-    return _Ours(
-        rows=rows,
-        judged=judged,
-        scores=_ranker(shop, candidate.ranker, candidate.bundle).score(
-            test.heads.take(rows), tails
-        ),
-        slices=slices_of(examples, rows, source, shop.settings.gate),
-        known=float(tails.known.mean()),
-    )
+    found = {}
+    for head in ranker.head_names:
+        examples = _asked(shop, candidate, head)
+        if isinstance(examples, str):
+            found[head] = _nothing(examples)
+            continue
+        test = examples.rows[Span.TEST]
+        rows = later_rows(test, examples.head_type, examples.protocol, before)
+        if not len(rows):
+            found[head] = _nothing(_NONE_LATER)
+            continue
+        later = test.take(rows)
+        found[head] = _Ours(
+            rows=rows,
+            judged=Judged(later.labels, later.cluster, later.weight),
+            scores=_said(ranker, head, later),
+            slices=slices_of(examples, rows, source, shop.settings.gate),
+            known=float(later.tails.known.mean()),
+        )
+    return found
+
+
+def _nothing(why: str) -> _Ours:
+    rows = np.empty(0, dtype=np.int64)
+    judged = Judged(rows.astype(np.int8), rows.astype(np.int32))
+    return _Ours(rows, judged, np.empty(0), {}, 0.0, missing=why)
 
 
 def _theirs(
-    shop: Workshop, snapshot: str, live: Live, rows: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], float]:
-    """What the champion says of the same rows, and the share of them whose tail its bundle knows.
+    shop: Workshop, snapshot: str, live: Live, ours: Mapping[str, _Ours]
+) -> dict[str, _Theirs]:
+    """What each of the champion's heads says of the rows that the candidate's are asked about.
 
     Raises `StatesMismatch` where it was trained to tell something else.
     """
@@ -212,13 +283,22 @@ def _theirs(
         open_snapshot(shop.store, digest, verify=False).interaction
         for digest in (snapshot, ranker.snapshot_digest)
     )
-    for name in ("head", "tail", "exposure", "outcome"):
-        ours, theirs = getattr(asked, name), getattr(trained, name)
-        if ours != theirs:
-            raise StatesMismatch(f"the {name} of its rows should be {ours}, it is {theirs}")
-    test = shop.examples(snapshot, live.bundle).rows[Span.TEST]
-    tails = test.tails.take(rows)
-    return ranker.score(test.heads.take(rows), tails), float(tails.known.mean())
+    shared = ["head", "tail", "exposure", "outcome"]
+    if "cvr" in ranker.head_names and "cvr" in ours:
+        shared += ["conversions", "conversion_seconds"]
+    for name in shared:
+        mine, its = getattr(asked, name), getattr(trained, name)
+        if mine != its:
+            raise StatesMismatch(f"the {name} of its rows should be {mine}, it is {its}")
+    examples = shop.examples(snapshot, live.bundle)
+    found = {}
+    for head in ranker.head_names:
+        if head in ours and len(ours[head].rows):
+            rows = of_head(examples, head).rows[Span.TEST].take(ours[head].rows)
+            found[head] = _Theirs(_said(ranker, head, rows), float(rows.tails.known.mean()))
+        else:
+            found[head] = _Theirs(np.empty(0), 0.0)
+    return found
 
 
 def _ranker(shop: Workshop, ranker: str, bundle: str) -> Ranker:
@@ -242,6 +322,9 @@ def _learned_from(connection: Connection, sides: Iterable[tuple[str, str]]) -> s
     return found
 
 
-def _numbers(shop: Workshop, verdict: Verdict, more: Mapping[str, Any]) -> dict[str, Any]:
+def _numbers(
+    shop: Workshop, verdicts: Mapping[str, Verdict], more: Mapping[str, Any]
+) -> dict[str, Any]:
     """All that a decision rests on."""
-    return {"verdict": verdict.as_json(), "dials": asdict(shop.settings.gate), **more}
+    told = {head: verdict.as_json() for head, verdict in verdicts.items()}
+    return {"verdicts": told, "dials": asdict(shop.settings.gate), **more}

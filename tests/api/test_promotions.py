@@ -113,7 +113,7 @@ def test_decisions_are_listed_newest_first_and_shown_with_their_numbers(
 
     shown = http.get(f"/v1/decisions/{made[0]}").json()
     assert shown["champion"] == {"ranker": trained.rankers[1], "bundle": trained.bundles[1]}
-    metrics = {gain["metric"]: gain for gain in shown["numbers"]["verdict"]["metrics"]}
+    metrics = {gain["metric"]: gain for gain in shown["numbers"]["verdicts"]["ctr"]["metrics"]}
     auc = metrics["auc"]
     assert auc["gain"] == pytest.approx(auc["candidate"] - auc["champion"])
     assert auc["lo"] <= auc["gain"] <= auc["hi"]

@@ -21,7 +21,7 @@ PASSED = Decided(
     snapshot=SNAPSHOT,
     champion_ranker=OTHER,
     champion_bundle=NEWER,
-    numbers={"verdict": {"rows": 3, "metrics": [{"gain": 0.1}]}},
+    numbers={"verdicts": {"ctr": {"rows": 3, "metrics": [{"gain": 0.1}]}}},
 )
 
 

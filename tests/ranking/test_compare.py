@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from ranking.compare import Judged, compare
+from ranking.compare import Judged, compare, together
 from ranking.config import GateConfig
 from ranking.errors import StatesMismatch
 from ranking.intervals import user_weights
@@ -49,6 +49,21 @@ def test_a_planted_loss_is_refused_with_figures_by_hand():
     assert loss.margin == pytest.approx(-0.01 * LN(0.9)), "one percent of the champion's"
     assert loss.finding == "loss"
     assert "auc gains -0.5000 [-0.5000, -0.5000], where 0.0050 may be lost" in verdict.reason
+
+
+def test_every_head_has_to_pass():
+    judged, knows = pairs(60, (60, 0.9, 0.1))
+    half = np.full(120, 0.5)
+    better, worse = judge(judged, knows, half), judge(judged, half, knows)
+    few = judge(judged, knows, half, least_users=61)
+    assert together({"ctr": better}) == ("passed", better.reason)
+    assert together({"ctr": better, "cvr": better})[0] == "passed"
+    assert together({"ctr": better, "cvr": worse})[0] == "refused"
+    assert together({"ctr": few, "cvr": worse})[0] == "refused", "a loss is a loss"
+    decision, reason = together({"ctr": better, "cvr": few})
+    assert decision == "not decided"
+    assert reason.startswith("ctr: no loss beyond the margins: ")
+    assert reason.endswith("cvr: there is too little: 60 users, and at least 61 are needed")
 
 
 def test_the_other_way_round_it_passes():
