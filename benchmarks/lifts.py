@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphsvc.snapshot import Span
-from ranking.config import RankerConfig
-from ranking.examples import Examples
+from ranking.config import HeadsConfig, RankerConfig
+from ranking.examples import Examples, of_head
 from ranking.features import Encoder
 from ranking.intervals import Judged, interval, resample, user_weights
 from ranking.model import raw_scores
@@ -25,18 +25,20 @@ Scored = dict[str, NDArray[np.float64]]
 Figures = dict[str, dict[str, list[float]]]
 
 
-def scored(examples: Examples, arm: str, seed: int) -> NDArray[np.float64]:
-    """Probabilities of the rows of TEST by a ranker with the service's dials."""
-    learning = train(examples, RankerConfig(arm=arm, seed=seed))
+def scored(examples: Examples, arm: str, seed: int, head: str = "ctr") -> NDArray[np.float64]:
+    """Probabilities of a head's rows of TEST by a ranker of it alone, with the service's dials."""
+    config = RankerConfig(arm=arm, seed=seed, heads=HeadsConfig(kind=head))
+    learning = train(examples, config)
     while True:
         try:
             next(learning)
         except StopIteration as ended:
             trained = ended.value
             break
-    test = examples.rows[Span.TEST]
+    test = of_head(examples, head).rows[Span.TEST]
     encoder = Encoder(trained.spec, trained.head_ids, trained.tail_ids)
-    logits = raw_scores(trained.model, encoder.encode(test.heads, test.tails))
+    batch = encoder.encode(test.heads, test.tails, test.exposures)
+    logits = raw_scores(trained.model, batch)
     # The logistic function alone: a scaling of slope 0 would make all of them equal.
     return 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -60, 60)))
 

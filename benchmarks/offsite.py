@@ -25,7 +25,6 @@ import offsite_rows
 import offsite_shop
 import printed
 from aims import Aim
-from conversions import converting
 from graphs import GRAPHS
 from lifts import ARMS, Figures, Scored, compared, scored
 from offsite_market import SIZES, WINDOW, run, world_of
@@ -38,6 +37,7 @@ from graphsvc.simulate import NULLS, auc_of
 from graphsvc.snapshot import Span
 from kge.errors import KgeError
 from ranking.errors import RankingError
+from ranking.examples import of_head
 from ranking.intervals import Judged
 
 #: What a cell may fail with.
@@ -54,14 +54,16 @@ _TITLE = "What offsite events add"
 _WORDS = f"""
 Simulated markets ([simulator](../../simulator.md)) of {", ".join(f"{n:,}" for n in SIZES.values())}
 people ({", ".join(SIZES)}), ingested, sealed and trained on by the steps of the service: a graph of
-the first span of time, rankers on the next, stopped on the next, measured on the last. The
-embedding sees the `onsite` relations of people, the `offsite` ones, or `both`, and structure. Every
-seed is another market, and the seed of all training. Nulls are of the size {OF_NULLS}.
+the first span of time, rankers on the next, stopped and calibrated on those behind it, measured on
+the last. The embedding sees the `onsite` relations of people, the `offsite` ones, or `both`, and
+structure. Every seed is another market, and the seed of all training. Nulls are of the size
+{OF_NULLS}.
 
-- `ctr`: clicks of impressions. `cvr`: purchases (`checkout`) of clicks, last touch, within
-  {WINDOW // 86_400} days, of people whose purchases can be seen; the same ranker, on these labels.
+- `ctr`: clicks of impressions. `cvr`: purchases (`checkout`) of clicks, each of the last click
+  before it, within {WINDOW // 86_400} days, of people whose purchases can be seen. Rankers have
+  one of these heads, and read the place of an impression.
 - `auc`: of `none`, a ranker without embedding; of a graph and how the ranker reads its vectors; of
-  `best`, the chances that all was drawn from, but for the place, which rankers do not read.
+  `best`, the chances that all was drawn from.
 - `auc_lift`: AUC above `none`. `share_of_reachable`: that, as a share of how far `best` is above
   `none`. `auc_ahead`: of `both` above each graph alone.
 - RetailRocket: visitors and what they viewed, put into the cart and bought. A row is a viewed pair,
@@ -120,23 +122,23 @@ def _market(options: argparse.Namespace, kind: str, size: str, seed: int) -> Map
         scores: dict[str, Scored] = {task: {} for task in TASKS}
         for graph in GRAPHS:
             grid.console.print(f"  {kind} {size} {seed}: {graph} graph")
-            clicks = market.examples(market.bundle(graph, seed))
-            tasks = {"ctr": clicks, "cvr": converting(clicks, market.conversions(clicks))}
-            for task, examples in tasks.items():
+            examples = market.examples(market.bundle(graph, seed))
+            for task in TASKS:
                 if graph == next(iter(GRAPHS)):
-                    scores[task]["none"] = scored(examples, "none", seed)
+                    scores[task]["none"] = scored(examples, "none", seed, task)
                 for arm in ARMS:
-                    scores[task][f"{graph} / {arm}"] = scored(examples, arm, seed)
+                    scores[task][f"{graph} / {arm}"] = scored(examples, arm, seed, task)
         figures, told = {}, {}
-        for task, examples in tasks.items():
-            test = examples.rows[Span.TEST]
+        for task in TASKS:
+            rows = of_head(examples, task).rows
+            test = rows[Span.TEST]
             best = market.best(task, test)
             judged = Judged(test.labels, test.cluster, test.weight)
             figures[task] = compared(judged, scores[task] | {"best": best.score})
             told[task] = {
                 "rows": len(test.labels),
                 "ones": int((test.labels == 1).sum()),
-                "train_rows": len(examples.rows[Span.TRAIN].labels),
+                "train_rows": len(rows[Span.TRAIN].labels),
                 "best_expected": auc_of(best.score, best.chance, 1 - best.chance),
             }
     about = {"kind": kind, "size": size, "seed": seed, "events": market.events, "tasks": told}

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from conversions import UNKNOWN, Deeds, converted
 from graphs import only
 from numpy.typing import NDArray
 
@@ -22,17 +21,19 @@ from api.settings import Settings
 from api.setup import prepare
 from graphsvc.export import Split
 from graphsvc.ingest import Rules, ingest
-from graphsvc.simulate import CODE, NULLS, Market, World, as_events
-from graphsvc.snapshot import Snapshot, Span, open_snapshot
+from graphsvc.simulate import NULLS, Market, World, as_events
+from graphsvc.snapshot import Snapshot, open_snapshot
 from kge.bundle import Bundle, open_bundle
 from ranking.examples import Examples, LabelledRows, build_examples
 
 DAY = 86_400
 #: People by size. Each sees a page a day: 240 ads in 60 days.
 SIZES = {"small": 500, "medium": 2_000, "large": 8_000}
-#: How long after an impression a purchase belongs to it: most do within two days, and what happened
+#: How long after a click a purchase belongs to it: most do within two days, and what happened
 #: in a longer window before the end of the log would be of no use.
 WINDOW = 2 * DAY
+#: Of a conversion: nobody could see whether there was one, or not yet.
+UNKNOWN = -1
 _BATCH = 20_000
 _RULES = Rules(backfill=True)
 
@@ -67,9 +68,8 @@ class Known:
     shop: Workshop
     world: World
     snapshot: Snapshot
-    #: a row per impression, and which of them a purchase belongs to
+    #: a row per impression
     truth: NDArray[np.void]
-    converted: NDArray[np.bool_]
     #: the last second of the log
     end: int
     events: int
@@ -85,30 +85,31 @@ class Known:
         )
 
     def examples(self, bundle: Bundle) -> Examples:
-        return build_examples(self.snapshot, bundle)
+        """All rows; of a conversion nobody knows where no purchase could be seen.
 
-    def conversions(self, examples: Examples) -> dict[Span, NDArray[np.int8]]:
-        """Of each row 1 or 0, `UNKNOWN` where no purchase could be seen, or its window is open.
-
-        Who did not consent, or took it back before the end, has no offsite event in the log.
+        Who did not consent, or took it back before the end, has no offsite event in the log; and
+        the log ends before it is posted, so that some windows seem to be over and are not.
         """
-        told = {}
-        for span, rows in examples.rows.items():
-            place = self._places(rows)
+        made = build_examples(self.snapshot, bundle)
+        rows = {}
+        for span, part in made.rows.items():
+            place = self._places(part)
             seen = self.truth["consent_ends"][place] > self.end
             seen &= self.truth["time"][place] + WINDOW <= self.end
-            told[span] = np.where(seen, self.converted[place], UNKNOWN).astype(np.int8)
-        return told
+            known = np.where(seen, part.conversions, UNKNOWN).astype(np.int8)
+            rows[span] = part._replace(conversions=known)
+        return made._replace(rows=rows)
 
     def best(self, task: str, rows: LabelledRows) -> Best:
-        """The truth about some rows: of clicks without the place, which no ranker reads yet."""
+        """The truth about some rows."""
         told = self.truth[self._places(rows)]
         if task == "cvr":
             mean = self.world.delay_hours * 3600
             # The truth is about a week; within it, delays are exponential.
             in_time = float(np.expm1(-WINDOW / mean) / np.expm1(-7 * DAY / mean))
             return Best(told["purchase"], told["purchase"] * in_time)
-        return Best(told["click"], told["looked_at"] * told["click"])
+        clicked = told["looked_at"] * told["click"]
+        return Best(clicked, clicked)
 
     def _places(self, rows: LabelledRows) -> NDArray[np.int64]:
         """The row of the truth about each: nobody sees an ad twice in a second."""
@@ -145,7 +146,7 @@ def run(world: World, days: float, folder: Path, dials: Mapping[str, Any], threa
     settings = settings.model_copy(update={"transra": replace(settings.transra, **dials)})
     prepare(settings)
     shop, market, clock = open_workshop(settings), Market(world), int(time.time())
-    schema, truths, purchases, events, end = shop.schema, [], [], 0, world.start
+    schema, truths, events, end = shop.schema, [], 0, world.start
     for chunk in market.stream(days=days, chunk=_BATCH):
         with shop.database.transaction() as connection:
             log = list(as_events(market, chunk.events))
@@ -154,22 +155,15 @@ def run(world: World, days: float, folder: Path, dials: Mapping[str, Any], threa
         if refused:
             raise SystemExit(f"an event was {refused[0].status}: {refused[0].message}")
         truths.append(chunk.truth)
-        purchases.append(chunk.events[chunk.events["kind"] == CODE["checkout"]])
         events, end = events + len(log), int(chunk.events["time"][-1])
-    truth, bought = np.concatenate(truths), np.concatenate(purchases)
-    led_to = truth["ad"] % world.advertised
-    request = RetrainRequest.model_validate({"shares": _shares()})
+    counted = {"conversions": ["checkout"], "conversion_days": WINDOW / DAY}
+    request = RetrainRequest.model_validate({"shares": _shares(), **counted})
     sealed = open_snapshot(shop.store, steps.snapshot(shop, request, _silent))
     return Known(
         shop=shop,
         world=world,
         snapshot=sealed,
-        truth=truth,
-        converted=converted(
-            Deeds(truth["user"], led_to, truth["time"]),
-            Deeds(bought["head"], bought["tail"], bought["time"]),
-            WINDOW,
-        ),
+        truth=np.concatenate(truths),
         end=end,
         events=events,
     )

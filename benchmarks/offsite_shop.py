@@ -20,7 +20,7 @@ from kge.dials import Dials
 from kge.train import begin_graph
 from kge.triples import Graph
 from ranking.examples import Examples, KgeMaps, LabelledRows
-from ranking.states import EntityStates
+from ranking.states import EntityStates, alike
 
 KINDS = ("view", "add_to_cart", "purchase")
 #: What a row is asked: whether a pair that was viewed came to it.
@@ -169,6 +169,8 @@ def examples(pairs: Pairs, learned: Learned, task: str) -> Examples:
             cluster=who.astype(np.int32),
             time=np.zeros(len(chosen), dtype=np.int64),
             weight=np.ones(len(chosen), dtype=np.float32),
+            exposures=alike(len(chosen)),
+            conversions=np.full(len(chosen), -1, dtype=np.int8),
         )
     return Examples(
         rows=rows,

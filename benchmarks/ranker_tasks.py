@@ -30,7 +30,7 @@ from ranking.config import (
 )
 from ranking.examples import Examples, KgeMaps, LabelledRows
 from ranking.features import Encoder
-from ranking.states import EntityStates
+from ranking.states import EntityStates, alike
 from ranking.train import train
 
 #: Rows that an epoch is judged on, which is a part of its time.
@@ -119,12 +119,13 @@ def examples_of(file: Path) -> Examples:
         cluster=np.zeros(len(columns["label"]), dtype=np.int32),
         time=np.arange(len(columns["label"]), dtype=np.int64),
         weight=np.ones(len(columns["label"]), dtype=np.float32),
+        exposures=alike(len(columns["label"])),
+        conversions=np.full(len(columns["label"]), -1, dtype=np.int8),
     )
-    judged = np.arange(min(JUDGED, len(rows.labels)))
-    few = LabelledRows(*(_taken(column, judged) for column in rows))
+    few = rows.take(np.arange(min(JUDGED, len(rows.labels))))
     one = np.ones((1, 1, 1), dtype=np.float32)
     return Examples(
-        rows={Span.TRAIN: rows, Span.VALID: few, Span.TEST: few},
+        rows={Span.TRAIN: rows, Span.VALID: few, Span.CALIBRATE: few, Span.TEST: few},
         head_type="user",
         tail_type="ad",
         head_kinds=dict.fromkeys(sides["head"][1], "category"),
@@ -157,10 +158,6 @@ def _named(name: str, columns: dict[str, np.ndarray]) -> Coded:
     return Coded(as_objects([f"{name}-{n}" for n in range(int(codes.max()) + 1)]), codes)
 
 
-def _taken(column: Any, rows: np.ndarray) -> Any:
-    return column.take(rows) if isinstance(column, EntityStates) else column[rows]
-
-
 def _ended(loop: Generator[Any, None, TrainedRanker]) -> TrainedRanker:
     while True:
         try:
@@ -173,7 +170,7 @@ def _products_per_row(trained: TrainedRanker, rows: LabelledRows) -> float:
     """Operations of the matrix products of a step, as torch counts them, by rows of its batch."""
     few = np.arange(min(JUDGED, len(rows.labels)))
     encoder = Encoder(trained.spec, trained.head_ids, trained.tail_ids)
-    batch = encoder.encode(rows.heads.take(few), rows.tails.take(few))
+    batch = encoder.encode(rows.heads.take(few), rows.tails.take(few), rows.exposures.take(few))
     trained.model.train()
     with FlopCounterMode(display=False) as counter:
         trained.model(batch).sum().backward()

@@ -214,7 +214,8 @@ def _scored(
     world: World, ranker: str, examples: Examples, bundle: Bundle
 ) -> tuple[Judged, np.ndarray]:
     test = examples.rows[Span.TEST]
-    scores = open_ranker(world.shop.store, ranker, bundle).score(test.heads, test.tails)
+    reader = open_ranker(world.shop.store, ranker, bundle)
+    scores = reader.score(test.heads, test.tails, test.exposures)
     return Judged(test.labels, test.cluster, test.weight), scores
 
 

@@ -1,14 +1,11 @@
-"""benchmarks/offsite.py: whose a conversion is, the pair rule, graphs in part, and verdicts."""
+"""benchmarks/offsite.py: the pair rule, graphs in part, what can be seen, and verdicts."""
 
 import math
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
@@ -16,41 +13,12 @@ import offsite
 import offsite_market
 import offsite_rows
 import offsite_shop
-from conversions import UNKNOWN, Deeds, converted, converting
 from lifts import compared
 
 from graphsvc.report import Row
 from graphsvc.simulate import World
 from graphsvc.snapshot import Span
-from ranking.errors import NotEnoughRows
 from ranking.intervals import Judged
-
-Triple = tuple[int, int, int]
-
-
-def deeds(rows: Sequence[Triple]) -> Deeds:
-    return Deeds(*np.array(rows, dtype=np.int64).reshape(-1, 3).T)
-
-
-def slow(shown: Sequence[Triple], bought: Sequence[Triple], window: int) -> set[Triple]:
-    """Of each conversion the latest impression before it, or of its second, if it is near."""
-    found = set()
-    for who, what, time in bought:
-        before = [one for one in shown if one[:2] == (who, what) and one[2] <= time]
-        if before and time - max(before)[2] <= window:
-            found.add(max(before))
-    return found
-
-
-small = st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 12))
-
-
-@given(st.lists(small, max_size=12, unique=True), st.lists(small, max_size=12), st.integers(1, 8))
-def test_a_conversion_is_of_the_last_touch(shown, bought, window):
-    found = converted(deeds(shown), deeds(bought), window)
-    told = {one for one, is_one in zip(shown, found.tolist(), strict=True) if is_one}
-    assert told == slow(shown, bought, window)
-
 
 FILES = {
     "view_ecommerce.dat": [(v, i) for v in range(12) for i in range(20) if (v + i) % 3],
@@ -96,25 +64,6 @@ def test_rows_of_a_shop_know_the_graph_and_no_more(shop: Path):
         assert len(rows.labels) == (pairs.span == span).sum()
         for visitor, shown in zip(rows.heads.ids, rows.heads.exposures, strict=True):
             assert shown == (in_graph & (pairs.visitors[pairs.visitor] == visitor)).sum()
-
-
-def test_conversions_are_of_clicks_alone(shop: Path):
-    pairs = offsite_shop.draw(shop, 0)
-    learned = offsite_shop.learn(pairs, "both", {"dim": 4, "epochs": 1.0}, seed=0)
-    made = offsite_shop.examples(pairs, learned, "cart")
-    labels = {}
-    for span, rows in made.rows.items():
-        labels[span] = np.zeros(len(rows.labels), dtype=np.int8)
-        clicked = np.flatnonzero(rows.labels == 1)
-        labels[span][clicked[::2]] = 1
-        labels[span][clicked[0]] = UNKNOWN
-    for span, rows in converting(made, labels).rows.items():
-        kept = (made.rows[span].labels == 1) & (labels[span] != UNKNOWN)
-        assert rows.heads.ids.tolist() == made.rows[span].heads.ids[kept].tolist()
-        assert rows.labels.tolist() == labels[span][kept].tolist()
-    never = {span: np.zeros_like(column) for span, column in labels.items()}
-    with pytest.raises(NotEnoughRows, match="clicks with and without conversion"):
-        converting(made, never)
 
 
 def test_lifts_are_paired_and_the_best_reaches_all_of_what_can_be_reached():
@@ -193,18 +142,21 @@ def test_a_market_is_known_as_the_service_knows_it(tmp_path: Path):
     names = {relation.name for relation in known.snapshot.relations}
     assert {"click", "checkout"} < names
     assert examples.maps.names == (), "no relation from people to ads is offsite"
-    for span, rows in examples.rows.items():
+    agreed: list[bool] = []
+    for rows in examples.rows.values():
         place = known._places(rows)
         np.testing.assert_array_equal(known.truth["was_clicked"][place], rows.labels == 1)
         best = known.best("ctr", rows)
         assert (best.chance <= best.score).all()
-        told = known.conversions(examples)[span]
-        seen = told != UNKNOWN
+        seen = rows.conversions != offsite_market.UNKNOWN
+        assert (rows.labels[seen] == 1).all(), "of clicks alone"
         assert (rows.time[seen] + offsite_market.WINDOW <= known.end).all()
-    # What the world says of purchases within a week and last touch agree, but for a purchase whose
-    # product was shown again before it came.
-    clicked = known.truth["was_clicked"] & (known.truth["time"] + 7 * 86_400 <= known.end)
-    assert (known.converted[clicked] <= known.truth["was_bought"][clicked]).mean() > 0.9
+        assert (known.truth["consent_ends"][place[seen]] > known.end).all()
+        bought = known.truth["was_bought"][place[seen]]
+        agreed += [*((rows.conversions[seen] == 1) <= bought)]
+    # What the world says of purchases within a week and last click agree, but for a purchase whose
+    # product was clicked again before it came.
+    assert np.mean(agreed) > 0.9
 
 
 def test_other_dials_are_other_cells(shop: Path):
