@@ -44,14 +44,16 @@ from ranking.bundle import TrainedRanker, open_ranker, seal_ranker
 from ranking.config import (
     ARMS,
     AttentionConfig,
+    HeadsConfig,
     IdTableConfig,
     RankerConfig,
     TrainingConfig,
 )
 from ranking.errors import FrameMismatch, RankingError
-from ranking.examples import Examples, LabelledRows
+from ranking.examples import Examples, LabelledRows, of_head
 from ranking.intervals import Judged, resample, user_weights
 from ranking.metrics import log_loss
+from ranking.reliability import HISTORY
 from ranking.train import train
 
 RESAMPLES = 1000
@@ -59,8 +61,6 @@ RESAMPLES = 1000
 TRIALS = 8
 #: The seed of the trials' bundle and rankers; those that are reported have others.
 TRIED = 0
-#: Slices by known outcomes of the head before the row: name, least, most.
-HISTORY = (("0", 0, 0), ("1-4", 1, 4), ("5+", 5, np.iinfo(np.int64).max))
 _DRAWN = 17
 
 
@@ -82,11 +82,12 @@ trained, and the rows that ask stay at the KGE's vectors.
 
 - Every arm but `none` also reads the bundle's own score of (head, relation, tail) per relation;
   `--no-match` leaves that out of all of them.
-- Time: the graph holds events up to T0, and no other; rankers learn on (T0, T1], are stopped, tuned
-  and calibrated on (T1, T2], and tested on (T2, T3]. A graph that gives labels away ends the run.
-- `ctr`: of what was shown, what had the outcome. `cvr`: of what was clicked, what was converted. On
-  MovieLens a click is a rating of 4 or 5, and a conversion one of 5. In a market it is a checkout
-  within 7 days, of the latest click on an ad of that product; who has not agreed to offsite events
+- Time: the graph holds events up to T0, and no other; rankers learn on (T0, T1], are stopped and
+  tuned, then calibrated, within (T1, T2], and tested on (T2, T3]. A graph that gives labels away
+  ends the run.
+- `ctr`: of what was shown, what had the outcome. `cvr`: of what was clicked, what was converted,
+  by a ranker with that head alone. On MovieLens a click is a rating of 4 or 5, and a conversion one
+  of 5. In a market it is a checkout within 7 days, of the latest click on an ad of that product; who has not agreed to offsite events
   counts as not converted.
 - Dials: {TRIALS} sets for every arm, the same ones, chosen by log loss on valid with a seed of its
   own. Then each seed has a bundle of its own, which all arms share.
@@ -201,7 +202,7 @@ def _trials() -> list[dict[str, float]]:
 
 
 def config_of(
-    arm: str, dials: Mapping[str, float], seed: int, *, match: bool = True
+    arm: str, dials: Mapping[str, float], seed: int, *, match: bool = True, head: str = "ctr"
 ) -> RankerConfig:
     """A ranker's dials: those of a trial, and the defaults of all others."""
     return RankerConfig(
@@ -212,6 +213,7 @@ def config_of(
         id_dropout=dials["id_dropout"],
         ids=IdTableConfig(kge_scale=dials["kge_scale"]),
         attention=AttentionConfig(width=int(dials["width"]), gate=dials["gate"]),
+        heads=HeadsConfig(kind=head),
         training=TrainingConfig(
             learning_rate=dials["learning_rate"],
             table_share=dials["table_share"],
@@ -227,7 +229,8 @@ def _choose(bench: Bench, source: Source, task: str, arm: str) -> Mapping[str, A
     tried = []
     match = not bench.options.no_match
     for dials in _trials():
-        best = _best(_finished(examples, config_of(arm, dials, TRIED, match=match)))
+        config = config_of(arm, dials, TRIED, match=match, head=world.head)
+        best = _best(_finished(examples, config))
         tried.append({"dials": dials, "loss": best["valid_loss"], "auc": best["valid_auc"]})
     place = min(range(len(tried)), key=lambda n: tried[n]["loss"])
     return {
@@ -253,7 +256,8 @@ def _run(
     world = bench.world(source, task)
     bundle = world.bundle(seed)
     examples = bench.examples(world, bundle, OLD)
-    config = config_of(arm, dials, seed, match=not bench.options.no_match)
+    match = not bench.options.no_match
+    config = config_of(arm, dials, seed, match=match, head=world.head)
     trained = _finished(examples, config)
     sealed = seal_ranker(
         world.shop.store,
@@ -263,9 +267,9 @@ def _run(
         frame=bundle.frame,
         metrics={},
     )
-    test = examples.rows[Span.TEST]
+    test = of_head(examples, world.head).rows[Span.TEST]
     ranker = open_ranker(world.shop.store, sealed.digest, bundle)
-    scores = ranker.score(test.heads, test.tails)
+    scores = ranker.score(test.heads, test.tails, test.exposures)
     draws = dict(_draws(OLD, test, scores))
     refreshed = world.refreshed(seed)
     try:
@@ -273,8 +277,9 @@ def _run(
     except FrameMismatch:
         reader = None
     if reader is not None:
-        later = bench.examples(world, refreshed, NEW).rows[Span.TEST]
-        draws |= _draws(NEW, test, reader.score(later.heads, later.tails))
+        later = of_head(bench.examples(world, refreshed, NEW), world.head).rows[Span.TEST]
+        said = reader.score(later.heads, later.tails, later.exposures)
+        draws |= _draws(NEW, test, said)
     ladder_rows.keep(bench.options.out / "cells" / f"{name}.npz", draws)
     return {
         "world": source.name,
@@ -300,7 +305,7 @@ def _finished(examples: Examples, config: RankerConfig) -> TrainedRanker:
             return trained
 
 
-def _best(trained: TrainedRanker) -> Mapping[str, float]:
+def _best(trained: TrainedRanker) -> Mapping[str, Any]:
     """The epoch that was kept."""
     kept = trained.trace[-1]["best_epoch"]
     return next(epoch for epoch in trained.trace if epoch["epoch"] == kept)

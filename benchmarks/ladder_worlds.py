@@ -6,14 +6,14 @@ examples, made by the steps of the service's own jobs. Never measures anything.
 A folder is one world. It holds `events.jsonl`, an event a line as `graphsvc ingest` takes them and
 as `graphsvc simulate` writes them, in order of time. A schema per task may lie beside it,
 `ctr.toml` and `cvr.toml`, whose `label` is the task: which event shows something, and which one
-afterwards is a 1. Without any, the schema is `ads`, ctr is its label, and cvr is of clicks: whether
-somebody bought what the ad leads to.
+afterwards is a 1. Without any, the schema is `ads`, ctr is its label, and cvr is what the service
+says of clicks: whether somebody bought what the ad leads to.
 """
 
 import csv
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -47,9 +47,9 @@ _BATCH = 2000
 _RULES = Rules(backfill=True)
 #: Why an offsite event of somebody who has not agreed is not taken.
 _WITHHELD = ("consent_required", "opted_out")
-#: A click is converted by a checkout up to so long after it: of the latest click on an ad of that
-#: product. Who has not agreed to offsite events counts as not converted.
-CONVERTED, BOUGHT, LEADS, WINDOW = "convert", "checkout", "ad_of_product", 7 * 86_400
+#: A click is converted by a checkout up to so many days after it: of the latest click on an ad of
+#: that product. Who has not agreed to offsite events counts as not converted.
+BOUGHT, DAYS = "checkout", 7.0
 #: A rating of this is a conversion where ratings of 4 and 5 are what was shown.
 _LOVED = 5.0
 
@@ -72,6 +72,9 @@ class Source(Protocol):
 
     def schema(self, task: str) -> Schema:
         """The schema whose label is the task."""
+
+    def counted(self, task: str) -> tuple[str, ...]:
+        """Events that count as conversions of clicks; none where the schema's label is the task."""
 
     def events(self, task: str) -> Iterator[Event]:
         """The events, in the order in which they are to be posted."""
@@ -100,8 +103,10 @@ class MovieLens:
             return film
         document = to_document(film)
         document["relations"]["love"] = document["relations"]["click"]
-        document["label"] = {"exposure": "click", "outcome": "love", "window_minutes": 30.0}
         return parse_schema(document)
+
+    def counted(self, task: str) -> tuple[str, ...]:
+        return ("love",) if task == "cvr" else ()
 
     def events(self, task: str) -> Iterator[Event]:
         folder = fetch(self.folder, self.cache)
@@ -139,30 +144,18 @@ class Folder:
     def key(self, task: str) -> Any:
         files = [self.path / "events.jsonl", self._file(task)]
         there = [file for file in files if file.is_file()]
-        return [self.name, task, len(there), grid.digest_of(there), WINDOW]
+        return [self.name, task, len(there), grid.digest_of(there), DAYS]
 
     def schema(self, task: str) -> Schema:
         if self._file(task).is_file():
             return load_schema(str(self._file(task)))
-        ads = load_schema("ads")
-        if task == "ctr":
-            return ads
-        document = to_document(ads)
-        document["relations"][CONVERTED] = {
-            **document["relations"][BOUGHT],
-            "tail": ads.events[ads.label.outcome].tail,
-        }
-        document["label"] = {
-            "exposure": ads.label.outcome,
-            "outcome": CONVERTED,
-            "window_minutes": WINDOW / 60,
-        }
-        return parse_schema(document)
+        return load_schema("ads")
+
+    def counted(self, task: str) -> tuple[str, ...]:
+        return (BOUGHT,) if task == "cvr" and not self._file(task).is_file() else ()
 
     def events(self, task: str) -> Iterator[Event]:
-        known = self._known(task)
-        derived = task == "cvr" and not self._file(task).is_file()
-        return converting(known) if derived else known
+        return self._known(task)
 
     def _file(self, task: str) -> Path:
         return self.path / f"{task}.toml"
@@ -177,27 +170,6 @@ class Folder:
                     yield event
 
 
-def converting(events: Iterable[Event]) -> Iterator[Event]:
-    """The same events, and behind each checkout the conversion of the click that led to it."""
-    product: dict[str, str] = {}
-    #: (user, product) -> time and ad of the latest click
-    clicked: dict[tuple[str, str], tuple[int, str]] = {}
-    for event in events:
-        yield event
-        name, actor = event["event_name"], event["actor"]["id"]
-        if name == LEADS:
-            product[actor] = event["object"]["id"]
-        elif name == "click" and event["object"]["id"] in product:
-            ad = event["object"]["id"]
-            clicked[actor, product[ad]] = (event["event_time"], ad)
-        elif name == BOUGHT:
-            time_, ad = clicked.get((actor, event["object"]["id"]), (-WINDOW, ""))
-            if ad and event["event_time"] - time_ <= WINDOW:
-                target = {"type": "ad", "id": ad}
-                id_ = f"{CONVERTED}-{event['event_id']}"
-                yield {**event, "event_name": CONVERTED, "event_id": id_, "object": target}
-
-
 @dataclass(frozen=True)
 class World:
     """One log for one task, in a folder of its own, and what was made of it so far."""
@@ -205,16 +177,26 @@ class World:
     shop: Workshop
     split: str
     dials: Mapping[str, float]
+    #: Events that count as conversions; without any the schema's label is the task.
+    counted: tuple[str, ...]
     #: name -> digest of what is sealed already; also in a file, for the next time.
     made: dict[str, str]
     file: Path
+
+    @property
+    def head(self) -> str:
+        """What rankers of the task answer."""
+        return "cvr" if self.counted else "ctr"
 
     def snapshot(self, *, later: bool = False) -> str:
         """The snapshot at T0, or the one whose graph goes up to T2. Raises `LeakFound`."""
         shares = LATER if later else SHARES
 
         def take() -> str:
-            request = RetrainRequest.model_validate({"split": self.split, "shares": shares})
+            asked: dict[str, Any] = {"split": self.split, "shares": shares}
+            if self.counted:
+                asked |= {"conversions": self.counted, "conversion_days": DAYS}
+            request = RetrainRequest.model_validate(asked)
             digest = steps.snapshot(self.shop, request, _silent)
             refuse_leaks(find_leaks(open_snapshot(self.shop.store, digest)))
             return digest
@@ -275,7 +257,7 @@ def open_world(
     named = grid.named("made", split, dict(dials))
     file = folder / told / f"{named}.json"
     made = json.loads(file.read_text()) if file.exists() else {}
-    return World(shop, split, dials, made, file)
+    return World(shop, split, dials, source.counted(task), made, file)
 
 
 def _write(shop: Workshop, source: Source, task: str) -> None:

@@ -16,8 +16,9 @@ import grid
 import ladder
 import ladder_rows
 from ladder_rows import Gap, Run
-from ladder_worlds import Folder, MovieLens, converting
+from ladder_worlds import Folder, MovieLens
 
+from graphsvc.conversions import Conversions
 from graphsvc.report import rows_of
 from ranking.config import ARMS, RankerConfig
 
@@ -170,8 +171,10 @@ def test_a_conversion_of_movielens_is_a_rating_of_five(tmp_path: Path) -> None:
         (tmp_path / f"ml-100k.{part}").write_text("\n".join(["header", *lines]) + "\n")
     source = MovieLens(tmp_path, tmp_path)
     assert source.schema("ctr").label.outcome == "click"
-    label = source.schema("cvr").label
-    assert (label.exposure, label.outcome) == ("click", "love")
+    cvr = source.schema("cvr")
+    assert cvr.label == source.schema("ctr").label
+    assert (source.counted("ctr"), source.counted("cvr")) == ((), ("love",))
+    assert Conversions(events=("love",)).named(cvr) == ("love",)
 
     def done(task: str) -> list[tuple[str, str]]:
         acts = [e for e in source.events(task) if e["event_name"] != "set_attributes"]
@@ -218,49 +221,14 @@ def test_the_ladder_in_small(tmp_path: Path, world: Path, monkeypatch: pytest.Mo
     assert again.world(source, "ctr").made == bench.world(source, "ctr").made
 
 
-def act(name: str, time: int, who: str, what: str) -> dict:
-    end = "product" if name in ("checkout", "ad_of_product") else "ad"
-    actor = {"type": "ad" if name == "ad_of_product" else "user", "id": who}
-    return {
-        "event_id": f"{name}-{time}-{who}",
-        "event_name": name,
-        "event_time": time,
-        "actor": actor,
-        "object": {"type": end, "id": what},
-    }
-
-
-def test_a_conversion_belongs_to_the_latest_click_on_an_ad_of_the_product() -> None:
-    week = 7 * 86_400
-    log = [
-        act("ad_of_product", 0, "a1", "p"),
-        act("ad_of_product", 0, "a2", "p"),
-        act("checkout", 5, "u1", "p"),  # nothing was clicked yet
-        act("click", 10, "u1", "a1"),
-        act("click", 20, "u1", "a2"),
-        act("click", 30, "u2", "a1"),
-        act("click", 40, "u1", "of nothing"),
-        act("checkout", 20 + week, "u1", "p"),
-        act("checkout", 31 + week, "u2", "p"),  # a second too late
-    ]
-    made = list(converting(log))
-    assert [one for one in made if one["event_name"] != "convert"] == log
-    [found] = [one for one in made if one["event_name"] == "convert"]
-    assert made.index(found) == made.index(log[7]) + 1
-    assert found["actor"]["id"] == "u1"
-    assert found["object"] == {"type": "ad", "id": "a2"}
-    assert found["event_time"] == 20 + week
-    assert found["event_id"] == f"convert-checkout-{20 + week}-u1"
-
-
 def test_a_market_needs_no_schema(tmp_path: Path) -> None:
     (tmp_path / "events.jsonl").write_text("")
     source = Folder(tmp_path)
     assert source.tasks == ("ctr", "cvr")
     assert source.schema("ctr").label.outcome == "click"
-    cvr = source.schema("cvr")
-    assert (cvr.label.exposure, cvr.label.outcome) == ("click", "convert")
-    assert cvr.label.window_minutes == 7 * 24 * 60
-    converts = cvr.events["convert"]
-    assert (converts.head, converts.tail, converts.source) == ("user", "ad", "offsite")
+    assert source.schema("cvr").label == source.schema("ctr").label
+    assert (source.counted("ctr"), source.counted("cvr")) == ((), ("checkout",))
+    assert Conversions(events=("checkout",)).named(source.schema("cvr")) == ("checkout",)
+    (tmp_path / "cvr.toml").write_text("")
+    assert source.counted("cvr") == (), "a schema of its own says in its label what is asked"
     assert source.key("ctr") != source.key("cvr")
