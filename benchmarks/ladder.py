@@ -87,8 +87,8 @@ trained, and the rows that ask stay at the KGE's vectors.
   ends the run.
 - `ctr`: of what was shown, what had the outcome. `cvr`: of what was clicked, what was converted,
   by a ranker with that head alone. On MovieLens a click is a rating of 4 or 5, and a conversion one
-  of 5. In a market it is a checkout within 7 days, of the latest click on an ad of that product; who has not agreed to offsite events
-  counts as not converted.
+  of 5. In a market it is a checkout within 7 days, of the latest click on an ad of that
+  product; who has not agreed to offsite events counts as not converted.
 - Dials: {TRIALS} sets for every arm, the same ones, chosen by log loss on valid with a seed of its
   own. Then each seed has a bundle of its own, which all arms share.
 - `auc_lift`: AUC above that of `none` with the same seed; the t interval is over seeds.

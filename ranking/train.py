@@ -90,7 +90,6 @@ def train(examples: Examples, config: RankerConfig) -> Generator[Progress, None,
             train_loss = _epoch(model, optimizer, (batch, task), config)
         found = _judge(model, valid, examples.rows[Span.VALID], heads)
         valid_loss = sum(config.heads.weight(head) * found[head]["loss"] for head in heads)
-        valid_auc = found[heads[0]]["auc"]
         if valid_loss < best_loss:
             best_loss, best_epoch, best_weights = valid_loss, epoch, _copy(model)
         trace.append(
@@ -99,7 +98,7 @@ def train(examples: Examples, config: RankerConfig) -> Generator[Progress, None,
                 epochs=config.training.epochs,
                 train_loss=train_loss,
                 valid_loss=valid_loss,
-                valid_auc=valid_auc,
+                valid_auc=found[heads[0]]["auc"],
                 best_epoch=best_epoch,
                 by_head=found,
             )

@@ -54,22 +54,15 @@ def register(shop: Workshop, jobs: JobQueue) -> Callable[[dict[str, Any]], dict[
         )
         built = walk.step("index", lambda tick: steps.index(shop, bundle, tick, job))
 
-        def rank(arm: str) -> Callable[[Tick], str]:
-            return lambda tick: steps.rank(
-                shop,
-                (sealed, bundle),
-                arm=arm,
-                seed=request.seed,
-                tick=tick,
-                job_id=job,
-                choice=request.ranker,
-            )
-
-        rankers: dict[str, str] = {arm: walk.step(f"rank_{arm}", rank(arm)) for arm in request.arms}
+        parents = (sealed, bundle)
+        rankers: dict[str, str] = {
+            arm: walk.step(f"rank_{arm}", _rank(shop, request, parents, arm, job))
+            for arm in request.arms
+        }
         report = walk.step(
             "judge",
             lambda tick: steps.judge(
-                shop, (sealed, bundle), rankers, seed=request.seed, tick=tick, job_id=job
+                shop, parents, rankers, seed=request.seed, tick=tick, job_id=job
             ),
         )
         decided = walk.step(
@@ -91,6 +84,21 @@ def register(shop: Workshop, jobs: JobQueue) -> Callable[[dict[str, Any]], dict[
         }
 
     return retrain
+
+
+def _rank(
+    shop: Workshop, request: RetrainRequest, parents: tuple[str, str], arm: str, job: str
+) -> Callable[[Tick], str]:
+    """The step that trains an arm."""
+    return lambda tick: steps.rank(
+        shop,
+        parents,
+        arm=arm,
+        seed=request.seed,
+        tick=tick,
+        job_id=job,
+        choice=request.ranker,
+    )
 
 
 def _candidate(shop: Workshop, snapshot: str, bundle: str, rankers: dict[str, str]) -> Candidate:
