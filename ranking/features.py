@@ -117,6 +117,9 @@ class Encoder:
         head, tail = self._encode_side(0, heads), self._encode_side(1, tails)
         if len(heads) != len(tails):
             head = _Side(*(np.repeat(column, len(tails), axis=0) for column in head))
+        shown = self._exposures(exposures)
+        if len(exposures) != len(tails):
+            shown = np.repeat(shown, len(tails), axis=0)
         around, around_known = self._around(tails)
         columns = (
             head.rows,
@@ -131,9 +134,7 @@ class Encoder:
             np.stack([head.named, tail.named], axis=1),
             around,
             around_known,
-            np.broadcast_to(
-                self._exposures(exposures), (len(tails), len(self.spec.exposure.sizes))
-            ),
+            shown,
         )
         return FeatureBatch(*(torch.from_numpy(np.ascontiguousarray(c)) for c in columns))
 
