@@ -99,11 +99,9 @@ def test_what_moves_vectors_of_the_embedding_is_an_id_table_too():
     slow = {id(weight) for weight in made.whole.param_groups[0]["params"]}
     assert slow == {id(model.tail_table.weight), id(model.tokens.tail_shift.weight)}
     [given] = batches(1, heads=33)
-    for _ in range(3):
-        train_step(model, made, *given)
-    made.settle()
-    with torch.no_grad():
-        assert model.tokens.head_shift.weight.abs().sum() > 0
+    train_step(model, made, *given)
+    made.release()
+    assert moved.mover is None
 
 
 def test_a_frozen_table_is_moved_by_nobody():
