@@ -7,7 +7,7 @@ import pytest
 
 from graphsvc.snapshot import Span
 from ranking.bundle import open_ranker, seal_ranker
-from ranking.config import FeatureConfig, IdTableConfig, RankerConfig, TrainingConfig
+from ranking.config import FeatureConfig, HeadsConfig, IdTableConfig, RankerConfig, TrainingConfig
 from ranking.examples import build_examples
 from ranking.reasons import nameless, without_kge
 from ranking.train import train
@@ -24,6 +24,11 @@ SMALL = RankerConfig(
 def ranked(leaning):
     """A ranker of an arm, and some rows of TEST."""
     examples = build_examples(leaning.snapshot, leaning.bundle)
+    rows = {}
+    for span, part in examples.rows.items():
+        every_other = np.where(part.labels == 1, np.arange(len(part.labels)) % 2, -1)
+        rows[span] = part._replace(conversions=every_other.astype(np.int8))
+    examples = examples._replace(rows=rows)
 
     def make(arm, **dials):
         training = train(examples, dataclasses.replace(SMALL, arm=arm, **dials))
@@ -79,6 +84,21 @@ def test_one_head_beside_many_tails_is_each_pair_alone(ranked):
     for n in range(6):
         alone = ranker.field_changes(one, tails.take(np.array([n])))
         np.testing.assert_allclose(alone.changes[0], together.changes[n], atol=1e-5)
+
+
+def test_fields_are_of_what_candidates_are_ordered_by(ranked):
+    """Of clicks, of conversions, or of both: then by the sum of their logits."""
+    ranker, heads, tails = ranked("frozen", heads=HeadsConfig(kind="ctr_cvr"))
+    found = {order: ranker.field_changes(heads, tails, order=order) for order in ranker.orders}
+    place = found["cvr"].fields.index("film.lean")
+    others = {k: v for k, v in tails.attributes.items() if k != "lean"}
+    blank = dataclasses.replace(tails, attributes=others)
+    fall = ranker.scored(heads, tails).logits - ranker.scored(heads, blank).logits
+    for head, expected in zip(("ctr", "cvr"), fall.T, strict=True):
+        np.testing.assert_allclose(found[head].changes[:, place], expected, atol=1e-5)
+    both = found["ctr"].changes + found["cvr"].changes
+    np.testing.assert_allclose(found["ctcvr"].changes, both, atol=1e-5)
+    np.testing.assert_array_equal(ranker.field_changes(heads, tails).changes, found["ctr"].changes)
 
 
 def test_a_ranker_without_kge_has_no_field_of_it(ranked):
