@@ -55,7 +55,7 @@ def check_format(digest: str, payload: Mapping[str, Any]) -> None:
 
 def config_of(dials: Mapping[str, Any]) -> RankerConfig:
     """The dials of a manifest as the dataclass that they came from; what it lacks is as it was."""
-    told = {"heads": {}, **dials, "crossing": _crossing_dials(dials["crossing"])}
+    told: dict[str, Any] = {"heads": {}, **dials, "crossing": _crossing_dials(dials["crossing"])}
     parts = {name: kind(**told[name]) for name, kind in _PARTS.items()}
     return RankerConfig(**{**told, **parts})
 
