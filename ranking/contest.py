@@ -147,5 +147,5 @@ def _label(value: Any) -> str:
 
 
 def rival(examples: Examples) -> Float64[np.ndarray, "n"]:
-    """What `RIVAL`, the smoothed rate of the tail, says of the TEST rows, calibrated where rankers are."""
+    """What `RIVAL`, the smoothed rate of the tail, says of TEST, calibrated where rankers are."""
     return next(one.probabilities for one in fit_rivals(examples) if one.name == RIVAL)

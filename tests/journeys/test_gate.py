@@ -87,7 +87,7 @@ def check_decisions(running: Service, http: httpx.Client, results: list[dict[str
     refused = http.get("/v1/decisions", params={"decision": "refused"}).json()["items"]
     assert [item["id"] for item in refused] == made[:1]
     detail = http.get(f"/v1/decisions/{made[0]}").json()
-    auc = next(m for m in detail["numbers"]["verdict"]["metrics"] if m["metric"] == "auc")
+    auc = next(m for m in detail["numbers"]["verdicts"]["ctr"]["metrics"] if m["metric"] == "auc")
     assert auc["finding"] == "loss"
     assert auc["hi"] < 0
     assert auc["gain"] == pytest.approx(auc["candidate"] - auc["champion"])
