@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from graphsvc.snapshot import Span
 from ranking.bundle import Beside, TrainedRanker
+from ranking.columns import coded
 from ranking.curves import calibration_picture, training_picture
 from ranking.examples import Examples, LabelledRows, of_head
 from ranking.spec import text_of
@@ -112,14 +113,16 @@ def _by_category(
     for name in sorted(name for name, kind in kinds.items() if kind == "category"):
         if name not in states.attributes:
             continue
-        column = [None if value is None else text_of(value) for value in states.attributes[name]]
+        column = coded(states.attributes[name])
+        texts = [None if value is None else text_of(value) for value in column.values]
+        rows = np.bincount(column.codes, minlength=len(texts)).tolist()
         counts: dict[str, int] = {}
-        for value in column:
-            if value is not None:
-                counts[value] = counts.get(value, 0) + 1
-        told = np.array(column, dtype=object)
+        for text, count in zip(texts, rows, strict=True):
+            if text is not None and count:
+                counts[text] = counts.get(text, 0) + count
         for value in sorted(counts, key=lambda value: (-counts[value], value))[:_MOST_VALUES]:
-            yield f"{type_}.{name}={value}", told == value
+            own = np.array([text == value for text in texts], dtype=bool)
+            yield f"{type_}.{name}={value}", own[column.codes]
 
 
 def judged(trained: TrainedRanker, examples: Examples) -> Beside:
