@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int8, Int32, Int64
+from numpy.typing import NDArray
 from scipy.special import stdtr
 
 from ranking.errors import ConfigError
@@ -111,7 +112,9 @@ def resample_pair(
     return _joined([block[0] for block in blocks]), _joined([block[1] for block in blocks])
 
 
-def _joined(blocks: Sequence[Resampled]) -> Resampled:
+def _joined(
+    blocks: Sequence[Mapping[str, NDArray[np.float64]]],  # each as long as its draws
+) -> dict[str, NDArray[np.float64]]:
     return {metric: np.concatenate([block[metric] for block in blocks]) for metric in blocks[0]}
 
 

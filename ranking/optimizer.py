@@ -4,6 +4,7 @@ Takes a model and dials, gives what steps it; never sees a batch or a loss.
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import nn
@@ -64,15 +65,16 @@ def make_optimizer(model: RankerModel, config: RankerConfig) -> RankerOptimizer:
     for table in model.modules():
         if not isinstance(table, RowTable):
             continue
+        weight = cast(nn.Parameter, table.weight)
         is_ids = isinstance(table, IdTable)
         table.mover = None
-        if table.weight.requires_grad and table.num_embeddings > LARGE * dials.batch:
+        if weight.requires_grad and table.num_embeddings > LARGE * dials.batch:
             rate = slow if is_ids else dials.learning_rate
             decay = 0.0 if is_ids else dials.learning_rate * dials.weight_decay
-            table.mover = LazyAdamW(table.weight, rate=rate, decay=decay)
+            table.mover = LazyAdamW(weight, rate=rate, decay=decay)
             large.append(table)
         elif is_ids:
-            ids.append(table.weight)
+            ids.append(weight)
     taken = {id(weight) for weight in [*ids, *(table.weight for table in large)]}
     others = [weight for weight in model.parameters() if id(weight) not in taken]
     groups = [

@@ -34,7 +34,10 @@ from ranking.errors import ConfigError
         (lambda: CrossingConfig(mask_deviation=-1.0), "mask_deviation should be at least 0"),
         (lambda: AttentionConfig(heads=3), "width should be a multiple of 3, received 64"),
         (lambda: TrainingConfig(learning_rate=0.0), "learning_rate should be above 0"),
-        (lambda: TrainingConfig(weight_decay=26), "weight_decay should be at most 25, received 26"),
+        (
+            lambda: TrainingConfig(weight_decay=26.0),
+            "weight_decay should be at most 25, received 26",
+        ),
         (lambda: GateConfig(auc_margin=-0.1), "auc_margin should be at least 0 and finite"),
         (lambda: GateConfig(logloss_margin=float("inf")), "logloss_margin should be at least 0"),
         (lambda: GateConfig(slice_level=1.0), "slice_level should be at least 0 and below 1"),

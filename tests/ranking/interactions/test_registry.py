@@ -36,7 +36,7 @@ def counted(module, x):
     return y, (products.get_total_flops(), others.count, parameters)
 
 
-@pytest.mark.parametrize("dials", cases(), ids=str)
+@pytest.mark.parametrize("dials", list(cases()), ids=str)
 def test_the_formulas_are_what_torch_counts(dials):
     config = CrossingConfig(**dials)
     y, (matrix, other, parameters) = counted(crossing_stack(D, config).double(), rows(BATCH, D))
