@@ -60,7 +60,7 @@ def as_events(market: Market, rows: Rows) -> Iterator[dict[str, Any]]:
     for time, code, head, tail, origin, position in numbered:
         kind = KINDS[code]
         event: dict[str, Any] = {
-            "event_id": f"{mark}{origin}",
+            "event_id": f"{mark}{_LETTERS[code]}{origin}",
             "event_name": kind.name,
             "event_time": time,
             "action_source": kind.source,
@@ -96,7 +96,9 @@ def as_table(market: Market, rows: Rows) -> pa.Table:
     forms = market.goods.format[np.where(ad, head, 0)]
     return pa.table(
         {
-            "event_id": _joined(_mark(market), origin),
+            "event_id": _joined(
+                _of_kind([_mark(market) + one for one in _LETTERS]).take(codes), origin
+            ),
             "event_name": _of_kind([one.name for one in KINDS]).take(codes),
             "event_time": pa.array(time),
             "action_source": _of_kind([one.source for one in KINDS]).take(codes),
@@ -132,6 +134,8 @@ def truth_table(market: Market, truth: Rows) -> pa.Table:
     return pa.table(columns | {name: pa.array(known[name]) for name in (*plain, *done)})
 
 
+#: Attributes of the three types come under one name, so their ids need a letter.
+_LETTERS = [PREFIXES[one.head] if one.name == "set_attributes" else "" for one in KINDS]
 _TAIL_PREFIXES = [None if one.tail is None else PREFIXES[one.tail] for one in KINDS]
 
 

@@ -32,7 +32,7 @@ def decide(shop: Workshop, trained: Any, dials: GateConfig) -> dict[str, Any]:
     """What the gate says of the trio that is not live."""
     own = replace(shop, settings=shop.settings.model_copy(update={"gate": dials}))
     candidate = Candidate(trained.snapshot, trained.bundles[0], trained.rankers[0])
-    return gate(own, candidate, tick=lambda *_: None, job_id=f"job {next(JOBS)}")
+    return gate(own, candidate, tick=lambda *_: None, job_id=f"promotions {next(JOBS)}")
 
 
 def post(http: httpx.Client, ranker: str, **more: Any) -> httpx.Response:

@@ -26,6 +26,7 @@ from graphsvc.simulate.rows import CHECKOUT
 
 ADS = load_schema("ads")
 LONG = twelve_days()
+MARKET = Market(SMALL)
 
 
 # One stream
@@ -47,9 +48,8 @@ def test_events_go_forward_in_time_and_each_has_an_id_of_its_own() -> None:
     assert (np.diff(times) >= 0).all()
     assert times[0] == SMALL.start
     assert times[-1] < SMALL.start + 12 * DAY
-    # The id is made of name and origin; attributes of the three types have three kinds.
-    named = np.stack([LONG.events["kind"], LONG.events["origin"]], axis=1)
-    assert len(np.unique(named, axis=0)) == len(named)
+    named = {(row["event_name"], row["event_id"]) for row in as_events(MARKET, LONG.events)}
+    assert len(named) == len(LONG.events)
 
 
 def test_the_truth_is_about_the_impressions_in_their_order() -> None:
