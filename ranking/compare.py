@@ -51,6 +51,8 @@ PRIMARY = ("auc", "logloss")
 _BETTER = {"auc": 1.0, "logloss": -1.0, "ece": -1.0, "gauc": 1.0}
 #: Slices that a reason names; all are in the verdict.
 _MOST_NAMED = 5
+#: Root of the most times as many users that anybody is told to wait for.
+_MOST_ROOT = 1000.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +74,9 @@ class MetricGain:
     margin: float | None
     #: no loss: none beyond the margin. loss: one is shown. open: neither. None: it has no say.
     finding: Finding | None
+    #: Where it is open: some so many users like those there are would exclude such a loss; None
+    #: where none would, since the gain is about as low.
+    users_needed: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,9 +147,9 @@ def compare(
     if short := _too_little(size, dials):
         return Verdict(decision=NOT_DECIDED, reason=f"there is too little: {short}", **_told(size))
     pair = _resampled(judged, (candidate, champion), dials)
-    metrics = tuple(_metric_gain(metric, pair, dials) for metric in _BETTER)
+    metrics = tuple(_metric_gain(metric, pair, size.users, dials) for metric in _BETTER)
     found = _slice_gains(judged, (candidate, champion), slices, dials)
-    decision, reason = _decide(metrics, found)
+    decision, reason = _decide(metrics, found, size.users)
     return Verdict(decision=decision, reason=reason, metrics=metrics, slices=found, **_told(size))
 
 
@@ -203,7 +208,9 @@ def _margin(metric: str, champion: float, dials: GateConfig) -> float | None:
     return margins.get(metric)
 
 
-def _metric_gain(metric: str, pair: tuple[Resampled, Resampled], dials: GateConfig) -> MetricGain:
+def _metric_gain(
+    metric: str, pair: tuple[Resampled, Resampled], users: int, dials: GateConfig
+) -> MetricGain:
     ours, theirs = (float(figures[metric][0]) for figures in pair)
     margin = _margin(metric, theirs, dials)
     gain, lo, hi = interval(_gains(metric, pair))
@@ -219,7 +226,21 @@ def _metric_gain(metric: str, pair: tuple[Resampled, Resampled], dials: GateConf
         hi=_finite(hi),
         margin=margin,
         finding=finding,
+        users_needed=_users_needed(gain, lo, margin, users) if finding == "open" else None,
     )
+
+
+def _users_needed(gain: float, lo: float, margin: float | None, users: int) -> int | None:
+    """How many users would exclude a loss beyond the margin, if they are like those there are.
+
+    n = u ((gain - lo) / (gain + margin))^2,   since an interval narrows with the root of its users
+
+    A guess to plan by, not a finding: the gain itself will move. None where no number would, or one
+    that is beyond all reason.
+    """
+    if margin is None or not (gain + margin) * _MOST_ROOT > gain - lo:
+        return None
+    return math.ceil(users * ((gain - lo) / (gain + margin)) ** 2)
 
 
 def _slice_gains(
@@ -287,7 +308,9 @@ def _slice(
         )
 
 
-def _decide(metrics: Sequence[MetricGain], slices: Sequence[SliceGain]) -> tuple[Decision, str]:
+def _decide(
+    metrics: Sequence[MetricGain], slices: Sequence[SliceGain], users: int
+) -> tuple[Decision, str]:
     primary = [gain for gain in metrics if gain.margin is not None]
     lost = [gain for gain in primary if gain.finding == "loss"]
     if lost:
@@ -298,9 +321,19 @@ def _decide(metrics: Sequence[MetricGain], slices: Sequence[SliceGain]) -> tuple
     left_open = [gain for gain in primary if gain.finding == "open"]
     if left_open:
         return NOT_DECIDED, (
-            f"neither a loss nor its absence is shown: {_in_words(left_open)}; more rows would tell"
+            f"neither a loss nor its absence is shown: {_in_words(left_open)}; "
+            f"more rows would tell{_how_many(left_open, users)}"
         )
     return PASSED, f"no loss beyond the margins: {_in_words(primary)}"
+
+
+def _how_many(left_open: Sequence[MetricGain], users: int) -> str:
+    """How many users would do, where some number would for every metric."""
+    needed = [gain.users_needed for gain in left_open]
+    known = [count for count in needed if count is not None]
+    if len(known) < len(needed):
+        return ""
+    return f", of some {max(known):,} users like the {users:,} there are"
 
 
 def _in_words(gains: Sequence[MetricGain]) -> str:

@@ -98,6 +98,36 @@ def test_what_may_be_a_loss_or_none_is_not_decided():
     assert "more rows would tell" in verdict.reason
 
 
+def test_it_says_how_many_users_would_do_and_so_many_do():
+    """0 give or take .073 nats of 60 users, where .037 may be lost: 60 (.073 / .037)^2 users."""
+
+    def of(users):
+        judged, candidate = pairs(users, (users // 2, 0.8, 0.2), (users // 2, 0.6, 0.4))
+        _, champion = pairs(users, (users // 2, 0.6, 0.4), (users // 2, 0.8, 0.2))
+        return judge(judged, candidate, champion, logloss_margin=0.1)
+
+    few = of(60)
+    loss = by_metric(few)["logloss"]
+    assert loss.finding == "open"
+    assert loss.users_needed == pytest.approx(60 * (loss.lo / loss.margin) ** 2, abs=2)
+    assert by_metric(few)["auc"].users_needed is None, "it is decided"
+    assert few.reason.endswith(f" of some {loss.users_needed:,} users like the 60 there are")
+    assert 120 < loss.users_needed < 360
+    assert of(120).decision == "not decided"
+    assert of(360).decision == "passed"
+
+
+def test_no_number_of_users_excludes_what_is_lost_on_the_mean():
+    """30 users gain .3 nats and 30 lose .4: -.05 give or take .09, where .007 may be lost."""
+    better, worse = 0.5 * math.exp(0.3), 0.5 * math.exp(-0.4)
+    judged, candidate = pairs(60, (30, better, 1 - better), (30, worse, 1 - worse))
+    verdict = judge(judged, candidate, np.full(120, 0.5))
+    loss = by_metric(verdict)["logloss"]
+    assert loss.gain == pytest.approx(-0.05)
+    assert (loss.finding, loss.users_needed) == ("open", None)
+    assert verdict.reason.endswith("more rows would tell")
+
+
 @pytest.mark.parametrize(
     ("users", "dials", "says"),
     [
