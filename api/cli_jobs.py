@@ -41,6 +41,9 @@ SharesOption = Annotated[
 ConversionsOption = Annotated[
     str | None, typer.Option(help="Events that count as conversions: add_to_cart,checkout")
 ]
+UndecidedOption = Annotated[
+    str | None, typer.Option(help="Why it is promoted also where the gate decides nothing.")
+]
 DaysOption = Annotated[
     float | None, typer.Option(help="Days after a click that a conversion still belongs to it.")
 ]
@@ -166,6 +169,7 @@ def retrain(  # noqa: PLR0913  (an option for each field of the request)
     promote: Annotated[
         bool, typer.Option(help="Make the best ranker's trio live if the gate lets it pass.")
     ] = True,
+    promote_undecided: UndecidedOption = None,
     as_of: AsOf = None,
     refresh: Annotated[
         bool,
@@ -192,6 +196,7 @@ def retrain(  # noqa: PLR0913  (an option for each field of the request)
         "split": split,
         "seed": seed,
         "promote": promote,
+        "promote_undecided": promote_undecided,
         "as_of": _moment(as_of),
         "refresh": refresh,
         "allow_leaks": allow_leaks,

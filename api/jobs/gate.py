@@ -98,8 +98,10 @@ def gate(
     return _kept(shop, candidate, live, found, job_id)
 
 
-def promote_passed(shop: Workshop, decided: Mapping[str, Any], job: str) -> dict[str, Any]:
-    """Promote what the gate let pass, over the trio that it was compared with and no other.
+def promote_judged(
+    shop: Workshop, decided: Mapping[str, Any], job: str, *, why: str
+) -> dict[str, Any]:
+    """Promote what the gate was asked about, over the trio that it was compared with and no other.
 
     Gives the decision that holds and the promotion. Where another trio is live by now there is
     none, and a decision that says so. Raises `PromotionRefused`.
@@ -110,7 +112,7 @@ def promote_passed(shop: Workshop, decided: Mapping[str, Any], job: str) -> dict
             shop.database,
             ranker,
             bundle=bundle,
-            reason=f"passed the gate, job {job}",
+            reason=f"{why}, job {job}",
             once=True,
             while_live=decided["champion"],
             signed=Signed(f"job {job}", decided["id"]),

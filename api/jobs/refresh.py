@@ -18,7 +18,6 @@ from graphsvc.artifact import ArtifactStore
 from graphsvc.ledger import Signed
 from kge.bundle import open_bundle
 from ranking.bundle import open_ranker
-from ranking.compare import PASSED
 from ranking.errors import FrameMismatch
 
 
@@ -51,10 +50,13 @@ def refresh(
     candidate = Candidate(snapshot, bundle, ranker)
     decided = walk.step("gate", lambda tick: gate(shop, candidate, tick=tick, job_id=job))
     promoted = None
-    if request.promote and decided["decision"] == PASSED:
+    why = request.why_promoted(decided["decision"])
+    if why is not None:
         promoted = walk.step(
             "promote",
-            lambda _tick: promote_over(shop, live, bundle, job, decision=decided["id"]),
+            lambda _tick: promote_over(
+                shop, live, bundle, job, decision=decided["id"], why=f"refresh, {why}"
+            ),
         )
     return {
         "bundle": bundle,
@@ -86,6 +88,7 @@ def promote_over(
     job: str,
     *,
     decision: str | None = None,
+    why: str = "refresh",
 ) -> dict[str, Any]:
     """Promote the ranker of a trio with a newer bundle. Raises `PromotionRefused`.
 
@@ -95,7 +98,7 @@ def promote_over(
         shop.database,
         live["ranker"],
         bundle=bundle,
-        reason=f"refresh, job {job}",
+        reason=f"{why}, job {job}",
         once=True,
         while_live=live,
         signed=Signed(f"job {job}", decision),

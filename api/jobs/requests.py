@@ -26,6 +26,7 @@ from graphsvc.events import LATEST_TIME
 from graphsvc.export import Conversions, Split
 from graphsvc.ids import DIGEST, NAME
 from graphsvc.snapshot import InteractionInfo
+from ranking.compare import NOT_DECIDED, PASSED
 from ranking.config import RankerConfig
 
 
@@ -70,6 +71,7 @@ ArmName = Literal[
 ]
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 EventName = Annotated[str, Field(pattern=NAME.pattern)]
+Reason = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00]+$")]
 _MOST_CONVERSIONS = 100
 _DAY_SECONDS = 86_400
 
@@ -122,6 +124,12 @@ class RetrainRequest(BaseModel):
         description="Promote the candidate's trio if the gate lets it pass. The gate is asked "
         "in any case.",
     )
+    promote_undecided: Reason | None = Field(
+        default=None,
+        description="Why the trio is to be promoted also where the gate decides nothing, for one "
+        "because there are too few users. Kept with the promotion, as the reason of one by hand "
+        "is. What the gate refuses stays refused.",
+    )
     as_of: AsOf | None = Field(
         default=None,
         description="Train on the log as it was: at the end of a second since 1970 that is not in "
@@ -153,6 +161,12 @@ class RetrainRequest(BaseModel):
             return (*first, "frame", "index", *last)
         return (*first, "index", *(f"rank_{arm}" for arm in self.arms), *last)
 
+    def why_promoted(self, decision: str) -> str | None:
+        """Why a candidate of which the gate says so is promoted; None where it is not."""
+        if not self.promote:
+            return None
+        return {PASSED: "passed the gate", NOT_DECIDED: self.promote_undecided}.get(decision)
+
     def dials(self, settings: RankerConfig) -> RankerConfig:
         """Those of the rankers: what was chosen over what the settings say."""
         return settings if self.ranker is None else self.ranker.over(settings)
@@ -168,6 +182,8 @@ class RetrainRequest(BaseModel):
             raise ValueError(f"shares should sum to 1, received {_as_sent(self.shares)}")
         if len(set(self.arms)) != len(self.arms):
             raise ValueError(f"arms should differ from one another, received {_as_sent(self.arms)}")
+        if self.promote_undecided is not None and not self.promote:
+            raise ValueError("promote_undecided should not be given where promote is false")
         if self.refresh and "arms" in self.model_fields_set:
             raise ValueError(
                 f"arms should not be given with refresh, which trains no ranker, "

@@ -14,14 +14,13 @@ from dbos import DBOS
 from api.jobs import steps
 from api.jobs.check import check as check_leaks
 from api.jobs.embedding import embed
-from api.jobs.gate import Candidate, gate, promote_passed
+from api.jobs.gate import Candidate, gate, promote_judged
 from api.jobs.job import MOST_RECOVERIES
 from api.jobs.queue import JobQueue
 from api.jobs.refresh import refresh
 from api.jobs.requests import JobName, RetrainRequest
 from api.jobs.steps import Tick, Workshop
 from api.jobs.walk import Walk
-from ranking.compare import PASSED
 
 
 def register(shop: Workshop, jobs: JobQueue) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -72,8 +71,9 @@ def register(shop: Workshop, jobs: JobQueue) -> Callable[[dict[str, Any]], dict[
             ),
         )
         ended: dict[str, Any] = {"decision": decided, "promoted": None}
-        if request.promote and decided["decision"] == PASSED:
-            ended = walk.step("promote", lambda _tick: promote_passed(shop, decided, job))
+        why = request.why_promoted(decided["decision"])
+        if why is not None:
+            ended = walk.step("promote", lambda _tick: promote_judged(shop, decided, job, why=why))
         return {
             **begun,
             "bundle": bundle,

@@ -262,7 +262,8 @@ def test_a_retrain_may_be_asked_all_that_it_may_over_rest(run, trained) -> None:
         "conversions": None,
         "conversion_days": 3.0,
         "seed": 11,
-        "promote": False,
+        "promote": True,
+        "promote_undecided": "few people",
         "as_of": trained.snapshot,
         "refresh": False,
         "allow_leaks": True,
@@ -270,7 +271,8 @@ def test_a_retrain_may_be_asked_all_that_it_may_over_rest(run, trained) -> None:
     assert set(body) == set(RetrainRequest.model_fields), "an option for each"
     spelt = [
         *("--split", "per_user_time", "--shares", "0.4,0.2,0.1,0.1,0.2", "--arms", "none,frozen"),
-        *("--seed", "11", "--no-promote", "--as-of", trained.snapshot, "--allow-leaks"),
+        *("--seed", "11", "--as-of", trained.snapshot, "--allow-leaks"),
+        *("--promote-undecided", "few people"),
         *("--ranker", '{"heads": "ctr", "epochs": 4}', "--conversion-days", "3"),
     ]
     code, out, errors = run("retrain", *spelt, "--json")
@@ -279,8 +281,9 @@ def test_a_retrain_may_be_asked_all_that_it_may_over_rest(run, trained) -> None:
     asked = trained.http.get(f"/v1/jobs/{job}").json()["request"]
     assert asked == body
     assert trained.http.post("/v1/retrains", json=body).json()["job"] == job, "it is the same one"
-    plain = orjson.loads(run("retrain", "--seed", "12", "--json")[1])["job"]
-    assert trained.http.post("/v1/retrains", json={"seed": 12}).json()["job"] == plain
+    plain = orjson.loads(run("retrain", "--seed", "12", "--no-promote", "--json")[1])["job"]
+    same = {"seed": 12, "promote": False}
+    assert trained.http.post("/v1/retrains", json=same).json()["job"] == plain
     warm = orjson.loads(run("retrain", "--refresh", "--json")[1])["job"]
     assert trained.http.post("/v1/retrains", json={"refresh": True}).json()["job"] == warm
 

@@ -6,16 +6,19 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from api.jobs import gate as gating
 from api.jobs import steps
-from api.jobs.gate import Candidate, gate, promote_passed
+from api.jobs.gate import Candidate, gate, promote_judged
 from api.jobs.promotion import promote
+from api.jobs.requests import RetrainRequest
 from api.jobs.steps import Workshop, open_workshop
 from graphsvc import decisions, ledger
 from graphsvc.artifact import Recipe
 from graphsvc.report import rows_of
 from graphsvc.snapshot import open_snapshot
+from ranking.compare import NOT_DECIDED, PASSED, REFUSED
 from ranking.config import GateConfig, RankerConfig, TrainingConfig
 from ranking.errors import ConfigError, StatesMismatch
 
@@ -187,7 +190,7 @@ def test_what_passed_is_promoted_over_its_champion_alone(shop, trained, first) -
     before = live_of(shop)
     decided = ask(shop, first)
     stale = decided | {"champion": decided["champion"] | {"ranker": trained.rankers[0]}}
-    ended = promote_passed(shop, stale, "job 1")
+    ended = promote_judged(shop, stale, "job 1", why="passed the gate")
     assert ended["promoted"] is None
     assert ended["decision"]["decision"] == "not decided"
     assert "what is live has changed since it was compared: ranker" in ended["decision"]["reason"]
@@ -198,7 +201,7 @@ def test_what_passed_is_promoted_over_its_champion_alone(shop, trained, first) -
 def test_what_passed_is_promoted_and_signed(shop, trained, first) -> None:
     before = live_of(shop)
     decided = ask(shop, first)
-    ended = promote_passed(shop, decided, "7")
+    ended = promote_judged(shop, decided, "7", why="passed the gate")
     assert ended["promoted"] == {
         "ranker": trained.rankers[0],
         "generation": before.generation + 1,
@@ -211,6 +214,32 @@ def test_what_passed_is_promoted_and_signed(shop, trained, first) -> None:
         decided["id"],
     )
     promote(shop.database, trained.rankers[1], reason="back")
-    again = promote_passed(shop, decided, "7")
+    again = promote_judged(shop, decided, "7", why="passed the gate")
     assert again == ended, "a step that is done again takes no rollback back"
     assert live_of(shop).ranker == trained.rankers[1]
+
+
+def test_a_standing_reason_is_for_what_is_not_decided_alone() -> None:
+    def said_of(request: RetrainRequest) -> list[str | None]:
+        return [request.why_promoted(said) for said in (PASSED, NOT_DECIDED, REFUSED)]
+
+    assert said_of(RetrainRequest()) == ["passed the gate", None, None]
+    standing = RetrainRequest(promote_undecided="few people")
+    assert said_of(standing) == ["passed the gate", "few people", None]
+    assert said_of(RetrainRequest(promote=False)) == [None, None, None]
+    with pytest.raises(ValidationError, match="promote_undecided should not be given where"):
+        RetrainRequest(promote=False, promote_undecided="few people")
+
+
+def test_what_is_not_decided_is_promoted_for_the_reason_that_was_given(
+    shop, trained, first
+) -> None:
+    decided = ask(shop, first, replace(STRICT, least_users=61))
+    ended = promote_judged(shop, decided, "8", why="few people")
+    assert ended["promoted"]["ranker"] == live_of(shop).ranker == trained.rankers[0]
+    with shop.database.reading() as connection:
+        [told] = ledger.promotion_page(connection, limit=1).items
+    assert (told.reason, told.promoted_by) == ("few people, job 8", "job 8")
+    assert told.decision == decided["id"]
+    assert row_of(shop, decided).decision == "not decided", "which it stays"
+    promote(shop.database, trained.rankers[1], reason="back from few people")
