@@ -141,11 +141,15 @@ def peer_cells(bench: Bench) -> dict[str, grid.Measure]:
     """Ours by FuxiCTR's dials."""
     made: dict[str, grid.Measure] = {}
     for name in ctr_peers.NAMES:
-        sizes = (ctr_peers.LAYERS, ctr_peers.BLOCKS, ctr_peers.BLOCK_WIDTH)
         for seed in range(1, bench.options.seeds + 1):
-            cell = grid.named(f"peer-{name}-{seed}", *bench.shared, sizes)
-            made[cell] = partial(_peer, bench, name, seed)
+            made[_peer_key(bench, f"peer-{name}-{seed}")] = partial(_peer, bench, name, seed)
     return made
+
+
+def _peer_key(bench: Bench, stem: str) -> str:
+    """Another one where the data or what both sides have alike is another."""
+    sizes = (ctr_peers.LAYERS, ctr_peers.BLOCKS, ctr_peers.BLOCK_WIDTH)
+    return grid.named(stem, *bench.shared, sizes)
 
 
 def _peer(bench: Bench, name: str, seed: int) -> Mapping[str, Any]:
@@ -162,7 +166,8 @@ MODES: Mapping[str, Callable[[Bench], dict[str, grid.Measure]]] = {
 def export(bench: Bench) -> None:
     """The split for FuxiCTR, in the work folder: data stay out of the page's."""
     folder: Path = bench.options.work / bench.key / "peers"
-    ctr_peers.export(bench.clicks, bench.base, bench.options.seeds, folder)
+    key = _peer_key(bench, "peers")
+    ctr_peers.export(bench.clicks, bench.base, bench.options.seeds, folder, key)
     grid.console.print(
         f"for benchmarks/ctr_fuxictr.py: --split {folder} --out {bench.options.out}", markup=False
     )
@@ -181,7 +186,7 @@ def write(bench: Bench) -> None:
     leads = ctr_leads.compared(runs, clicks)
     made = ctr_pages.changes(found)
     ours = [cell for cell in found.values() if "peer" in cell]
-    others = ctr_peers.theirs(options.out)
+    others = ctr_peers.theirs(options.out, _peer_key(bench, "peers"))
     rows = ctr_pages.rows_of(found)
     rows += [*ctr_pages.reference(clicks), *ctr_leads.rows_of(leads), *made]
     rows += [*ctr_leads.by_history(runs, clicks), *ctr_peers.rows_of(ours, others)]

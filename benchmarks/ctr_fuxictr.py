@@ -1,19 +1,20 @@
 """FuxiCTR's DCNv2 and MaskNet on the split that `ctr_flops.py --peers` wrote.
 
-    python -m venv FUXI
-    FUXI/bin/pip install fuxictr==2.3.10 torch scikit-learn
-    git clone --depth 1 https://github.com/reczoo/FuxiCTR CHECKOUT
-    FUXI/bin/python benchmarks/ctr_fuxictr.py --checkout CHECKOUT --split SPLIT --out PAGE
+    python3 -m venv .venv/fuxictr
+    .venv/fuxictr/bin/pip install torch==2.13.0 fuxictr==2.3.10
+    git clone https://github.com/reczoo/FuxiCTR CHECKOUT
+    .venv/fuxictr/bin/python benchmarks/ctr_fuxictr.py --checkout CHECKOUT --split SPLIT --out PAGE
 
 `--peers` says where SPLIT and PAGE are. Takes the split and a checkout, whose model zoo the package
-does not carry; gives `fuxictr.json` beside the page. Runs in an environment of its own and imports
-nothing of this repository.
+does not carry; gives `fuxictr.json` beside the page, with the commit of the checkout. Runs in the
+environment of `fuxictr_tasks.py` and imports nothing of this repository.
 """
 
 import argparse
 import importlib.util
 import json
 import math
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -72,6 +73,11 @@ def zoo(checkout: Path, name: str) -> Any:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return getattr(module, name)
+
+
+def commit(checkout: Path) -> str:
+    asked = ["git", "-C", str(checkout), "rev-parse", "HEAD"]
+    return subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def dials_of(name: str, told: dict[str, Any], folder: str) -> dict[str, Any]:
@@ -154,7 +160,8 @@ def main() -> None:
         for seed in told["seeds"]:
             runs.append(measure(zoo(options.checkout, name), name, told, split, seed))
             print(json.dumps(runs[-1]), flush=True)
-    found = {"versions": {p: version(p) for p in ("fuxictr", "torch")}, "runs": runs}
+    versions = {p: version(p) for p in ("fuxictr", "torch")} | {"zoo": commit(options.checkout)}
+    found = {"key": told["key"], "versions": versions, "runs": runs}
     (options.out / "fuxictr.json").write_text(json.dumps(found, indent=1) + "\n")
 
 

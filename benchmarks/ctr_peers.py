@@ -53,8 +53,8 @@ def dials(name: str, width: int, base: CtrDials) -> CtrDials:
     return replace(base, crossing=crossing, plain=True, dropout=0.0, weight_decay=0.0)
 
 
-def export(clicks: Clicks, base: CtrDials, seeds: int, folder: Path) -> None:
-    """The split as arrays, and the dials of both models as JSON."""
+def export(clicks: Clicks, base: CtrDials, seeds: int, folder: Path, key: str) -> None:
+    """The split as arrays, and the dials of both models with the key of their runs as JSON."""
     folder.mkdir(parents=True, exist_ok=True)
     spans = {"train": ctr_spans.TRAIN, "valid": ctr_spans.VALID, "test": ctr_spans.TEST}
     arrays: dict[str, Any] = {}
@@ -63,6 +63,7 @@ def export(clicks: Clicks, base: CtrDials, seeds: int, folder: Path) -> None:
         arrays |= {f"{name}_codes": clicks.codes[rows], f"{name}_label": clicks.label[rows]}
     np.savez_compressed(folder / "split.npz", **arrays)
     told = {
+        "key": key,
         "sizes": clicks.sizes,
         "seeds": list(range(1, seeds + 1)),
         "layers": LAYERS,
@@ -94,10 +95,12 @@ def measure(clicks: Clicks, base: CtrDials, name: str, seed: int) -> Mapping[str
     }
 
 
-def theirs(folder: Path) -> list[Mapping[str, Any]]:
-    """What FuxiCTR's runs said; nothing where there are none."""
+def theirs(folder: Path, key: str) -> list[Mapping[str, Any]]:
+    """What FuxiCTR's runs on this split with these dials said; nothing where there are none."""
     file = folder / FILE
-    return json.loads(file.read_text())["runs"] if file.exists() else []
+    told: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    runs: list[Mapping[str, Any]] = told["runs"] if told.get("key") == key else []
+    return runs
 
 
 def gaps(ours: list[Mapping[str, Any]], others: list[Mapping[str, Any]]) -> Iterator[Gap]:

@@ -202,10 +202,11 @@ def test_changes_are_paired_by_seed() -> None:
 
 
 def test_fuxictr_gets_the_split_and_the_dials(bench: Bench, tmp_path: Path) -> None:
-    ctr_peers.export(bench.clicks, bench.base, 2, tmp_path)
+    ctr_peers.export(bench.clicks, bench.base, 2, tmp_path, "peers-1")
     told = json.loads((tmp_path / "split.json").read_text())
     assert told["sizes"] == dict(bench.clicks.sizes)
     assert (told["embedding"], told["hidden"], told["seeds"]) == (4, 8, [1, 2])
+    assert told["key"] == "peers-1"
     with np.load(tmp_path / "split.npz") as split:
         rows = sum(len(split[f"{span}_label"]) for span in ("train", "valid", "test"))
         assert rows == USERS * ROWS
@@ -217,6 +218,14 @@ def test_fuxictr_gets_the_split_and_the_dials(bench: Bench, tmp_path: Path) -> N
         assert (dials.plain, dials.dropout, dials.weight_decay) == (True, 0.0, 0.0)
     masked = ctr_peers.dials("MaskNet", width, CtrDials()).crossing
     assert round(masked.hidden_share * width) == ctr_peers.BLOCK_WIDTH
+
+
+def test_runs_of_fuxictr_with_other_dials_are_left_out(tmp_path: Path) -> None:
+    assert ctr_peers.theirs(tmp_path, "peers-1") == []
+    run = {"peer": "DCNv2", "seed": 1, "auc": 0.7, "logloss": 0.5}
+    (tmp_path / ctr_peers.FILE).write_text(json.dumps({"key": "peers-1", "runs": [run]}))
+    assert ctr_peers.theirs(tmp_path, "peers-1") == [run]
+    assert ctr_peers.theirs(tmp_path, "peers-2") == []
 
 
 def test_within_noise_is_welchs_interval() -> None:
