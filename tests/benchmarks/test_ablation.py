@@ -100,6 +100,7 @@ def test_a_dial_is_not_made_smaller_to_fit_into_memory():
         next(models.model(asked, Room(most - 1))(graph, share=lambda step: step / 2))
 
 
+@pytest.mark.slow
 def test_what_an_idea_buys_has_cells_rows_and_a_line_on_the_page(tmp_path: Path):
     graph, withheld = planted()
     train = zip(graph.head, graph.relation, graph.tail, strict=True)

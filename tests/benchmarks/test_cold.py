@@ -75,6 +75,7 @@ def means_of_leads(rows: list[Row]) -> list[Row]:
 
 
 # PyKEEN warns of what its own loop asks for.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Training instances are always shuffled:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:'pin_memory' argument is set as true:UserWarning")
 def test_all_cells_become_rows_a_page_and_a_picture(options: argparse.Namespace) -> None:

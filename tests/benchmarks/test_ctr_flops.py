@@ -21,11 +21,13 @@ import ctr_pages
 import ctr_peers
 import grid
 from ctr_cells import BETTER, Bench, NotYet, kept
+from ctr_data import Clicks
 from ctr_model import CtrDials
 from ctr_spans import TEST
 from ctr_why import AS_CHOSEN, VARIANTS
 
 from graphsvc.report import Row, rows_of
+from ranking.metrics import auc
 
 USERS, ROWS = 20, 20
 
@@ -71,7 +73,9 @@ def whole(rows: list[Row]) -> dict[tuple[str, str, str], Row]:
 def test_all_cells_become_rows_a_page_and_pictures(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = measured(bench, "grid") | measured(bench, "why") | measured(bench, "peers")
+    whole_grid = measured(bench, "grid")
+    check_trials(bench, whole_grid)
+    found = whole_grid | measured(bench, "why") | measured(bench, "peers")
     ctr_flops.write(bench)
     out = bench.options.out
     rows = rows_of(orjson.loads((out / "ctr_flops.json").read_bytes()))
@@ -86,12 +90,7 @@ def test_all_cells_become_rows_a_page_and_pictures(
             ]
             assert apart.value == pytest.approx(ours - theirs)
             assert apart.lo <= apart.value <= apart.hi
-    for known in ("0", "1-4", "5+"):
-        sliced = means.get(("auc", "ml_dcn", f"1x/test/history={known}"))
-        assert sliced is None or 0 <= sliced.value <= 1
-    assert ("auc", "ml_dcn", "1x/test/history=5+") in means
-    [counting] = [row for row in rows if row.split == "reference/test"]
-    assert 0.4 < counting.value < 1
+    check_history(bench, whole_grid, means["auc", "ml_dcn", "1x/test/history=5+"].value)
     page = (out / "README.md").read_text()
     assert "Every arm had 2 trials on VALID" in page
     assert "| ml_dcn - dcn_v2 | 1x | 2 |" in page
@@ -109,8 +108,18 @@ def test_all_cells_become_rows_a_page_and_pictures(
     assert measured(bench, "grid") | measured(bench, "why") | measured(bench, "peers") == found
 
 
-def test_all_arms_have_as_many_trials_and_none_saw_test(bench: Bench) -> None:
-    found = measured(bench, "grid")
+def check_history(bench: Bench, found: Mapping[str, Mapping[str, Any]], told: float) -> None:
+    """The mean over the seeds of the AUC of those rows alone."""
+    rows = bench.clicks.rows(TEST)
+    many, label = bench.clicks.history[rows] >= 5, np.asarray(bench.clicks.label[rows])
+    runs = [name for name in found if name.startswith("run-ml_dcn-1x-")]
+    assert len(runs) == 2
+    aucs = [auc(kept(bench.options.out, name)[many].astype(float), label[many]) for name in runs]
+    assert told == pytest.approx(np.mean(aucs))
+
+
+def check_trials(bench: Bench, found: Mapping[str, Mapping[str, Any]]) -> None:
+    """All arms have as many trials, and none of these saw TEST."""
     trials: dict[tuple[str, float], list[Any]] = {}
     for name, cell in found.items():
         if name.startswith("trial-"):
@@ -136,6 +145,16 @@ def test_all_arms_have_as_many_trials_and_none_saw_test(bench: Bench) -> None:
         for one in ctr_cells.MASK_NETS
     }
     assert bench.resolved(BETTER) == max(screened, key=lambda one: screened[one])
+
+
+def test_the_reference_adds_both_rates_up() -> None:
+    codes = np.array([[1, 0], [0, 1], [2, 2], [0, 0]], np.int32)
+    label, span = np.array([0, 1, 1, 0], np.int8), np.full(4, TEST, np.int8)
+    sizes = {"user_rate": 3, "item_rate": 3}
+    clicks = Clicks(codes, label, span, codes[:, 0], np.zeros(4, np.int64), sizes, "users")
+    [row] = ctr_pages.reference(clicks)
+    assert row.value == 0.875, "of the pairs of 1, 4 and 1, 0 one is a tie"
+    assert ctr_pages.reference(clicks._replace(sizes={"user": 3, "item": 3})) == []
 
 
 def test_a_run_waits_for_the_trials_that_it_is_chosen_from(bench: Bench) -> None:

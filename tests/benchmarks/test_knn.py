@@ -140,6 +140,7 @@ def test_an_approximate_index_is_asked_one_by_one_and_in_batches(options, approx
     assert told["http"]["index"] == told["batch"]["index"]
 
 
+@pytest.mark.slow
 def test_the_server_answers_with_what_is_new(options, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(knn, "CHANGED", 400)
     monkeypatch.setattr(knn, "SINGLES", 20)

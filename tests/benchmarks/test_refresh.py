@@ -112,6 +112,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> argparse.Namespace
     )
 
 
+@pytest.mark.slow
 def test_a_chain_of_refreshes_becomes_rows_a_page_and_pictures(small, tmp_path: Path):
     bench = refresh.Bench(small, tmp_path / "world")
     outcome = grid.measure(refresh.cells(bench), small, refresh.ERRORS)
