@@ -4,12 +4,12 @@ Takes values, gives them by number, so that what is done to a value is done once
 gives it to all rows; never decides what a value means.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 from numpy.typing import NDArray
 
 
@@ -64,3 +64,21 @@ def unset(count: int) -> Coded:
 def as_objects(values: Sequence[Any]) -> NDArray[np.object_]:
     """Python values as an array of them; numpy itself would make a table of lists of one length."""
     return np.fromiter(values, dtype=object, count=len(values))
+
+
+def by_name(
+    column: Sequence[Any], name_of: Callable[[Any], str | None], most: int
+) -> Iterator[tuple[str, Bool[np.ndarray, "n"]]]:
+    """The rows of each name that values have: the most frequent names first, then by the name.
+
+    A value without a name is in none.
+    """
+    own = coded(column)
+    names = [name_of(value) for value in own.values]
+    rows = np.bincount(own.codes, minlength=len(names)).tolist()
+    counts: dict[str, int] = {}
+    for name, count in zip(names, rows, strict=True):
+        if name is not None and count:
+            counts[name] = counts.get(name, 0) + count
+    for name in sorted(counts, key=lambda name: (-counts[name], name))[:most]:
+        yield name, np.array([one == name for one in names], dtype=bool)[own.codes]

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int32, Int64
 
 from graphsvc.snapshot import Snapshot, Span, Triples
+from ranking.columns import by_name, coded, distinct
 from ranking.config import GateConfig
 from ranking.errors import ConfigError
 from ranking.examples import Examples, LabelledRows
@@ -39,13 +40,14 @@ def later_rows(
     the protocol tells time: later than all of it for `global_time`; for `per_user_time` later than
     what there is of the row's own head, as in the report, so item statistics may see the future.
     """
-    later = np.ones(len(rows.labels), dtype=bool)
+    later, heads = np.ones(len(rows.labels), dtype=bool), distinct(rows.heads.ids)
     for snapshot in snapshots:
         if protocol == "global_time":
             later &= rows.time > _learned_until(snapshot)
         else:
             until = _learned_by_head(snapshot, head_type)
-            later &= rows.time > np.array([until.get(id_, -1) for id_ in rows.heads.ids.tolist()])
+            last = np.array([until.get(id_, -1) for id_ in heads.values], dtype=np.int64)
+            later &= rows.time > last[heads.codes]
     return np.flatnonzero(later)
 
 
@@ -135,11 +137,9 @@ def _groups(
                 f"gate.groups should be among the categories of {examples.head_type} "
                 f"({known or 'it has none'}), received {name!r}"
             )
-        column = examples.rows[Span.TEST].heads.attributes[name]
-        values = np.array([_label(column[row]) for row in chosen.tolist()], dtype=np.object_)
-        labels, counts = np.unique(values, return_counts=True)
-        for label in labels[np.argsort(-counts, kind="stable")][: dials.most_groups].tolist():
-            yield f"{name}={label}", np.array(values == label, dtype=bool)
+        column = coded(examples.rows[Span.TEST].heads.attributes[name]).take(chosen)
+        for label, own in by_name(column, _label, dials.most_groups):
+            yield f"{name}={label}", own
 
 
 def _label(value: Any) -> str:

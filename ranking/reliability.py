@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from graphsvc.snapshot import Span
 from ranking.bundle import Beside, TrainedRanker
-from ranking.columns import coded
+from ranking.columns import by_name
 from ranking.curves import calibration_picture, training_picture
 from ranking.examples import Examples, LabelledRows, of_head
 from ranking.spec import text_of
@@ -113,16 +113,12 @@ def _by_category(
     for name in sorted(name for name, kind in kinds.items() if kind == "category"):
         if name not in states.attributes:
             continue
-        column = coded(states.attributes[name])
-        texts = [None if value is None else text_of(value) for value in column.values]
-        rows = np.bincount(column.codes, minlength=len(texts)).tolist()
-        counts: dict[str, int] = {}
-        for text, count in zip(texts, rows, strict=True):
-            if text is not None and count:
-                counts[text] = counts.get(text, 0) + count
-        for value in sorted(counts, key=lambda value: (-counts[value], value))[:_MOST_VALUES]:
-            own = np.array([text == value for text in texts], dtype=bool)
-            yield f"{type_}.{name}={value}", own[column.codes]
+        for value, own in by_name(states.attributes[name], _label, _MOST_VALUES):
+            yield f"{type_}.{name}={value}", own
+
+
+def _label(value: Any) -> str | None:
+    return None if value is None else text_of(value)
 
 
 def judged(trained: TrainedRanker, examples: Examples) -> Beside:

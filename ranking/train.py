@@ -79,7 +79,9 @@ def train(examples: Examples, config: RankerConfig) -> Generator[Progress, None,
     batch, valid = (_encoded(encoder, part) for part in (taught, examples.rows[Span.VALID]))
     shape = _shape(encoder, head_ids, tail_ids, examples)
     model = _fresh(shape, config, examples, encoder)
-    model.begin_rows(_first_vectors(head_ids, rows.heads), _first_vectors(tail_ids, rows.tails))
+    if model.arm.begins:
+        sides = ((head_ids, rows.heads), (tail_ids, rows.tails))
+        model.begin_rows(*(_first_vectors(ids, states) for ids, states in sides))
     model.learn_match_scale(batch)
     optimizer = make_optimizer(model, config)
     task = _task(taught, config)

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ranking.columns import Coded, as_objects, coded, distinct, unset
+from ranking.columns import Coded, as_objects, by_name, coded, distinct, unset
 
 _VALUES = st.one_of(st.none(), st.text(max_size=3), st.integers(), st.lists(st.integers(0, 3)))
 
@@ -38,3 +38,19 @@ def test_text_is_told_once_in_the_order_of_its_first_rows(texts):
 def test_nothing_is_set():
     assert list(unset(3)) == [None] * 3
     assert list(unset(0)) == []
+
+
+def test_rows_are_told_apart_by_the_names_of_their_values():
+    """Values 0 and 3 are both an "a": four rows; "b" and "c" have two each, None has no name."""
+    values = as_objects(["a", "c", None, "a", "b"])
+    column = Coded(values, np.array([0, 1, 1, 2, 3, 4, 4, 0, 3]))
+    found = {name: np.flatnonzero(rows).tolist() for name, rows in by_name(column, str_of, 9)}
+    assert found == {"a": [0, 4, 7, 8], "b": [5, 6], "c": [1, 2]}
+    assert list(found) == ["a", "b", "c"], "of equally frequent ones the name decides"
+    assert [name for name, _ in by_name(column, str_of, 2)] == ["a", "b"]
+    assert next(by_name(["x", "y", "x"], str_of, 1))[1].tolist() == [True, False, True]
+    assert list(by_name(column.take(np.array([], dtype=np.int64)), str_of, 9)) == []
+
+
+def str_of(value):
+    return value

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from ranking.calibration import fit_platt
 from ranking.sampling import corrected, kept_rows
 
 
@@ -49,3 +50,15 @@ def test_all_are_kept_where_nothing_is_left_out():
     labels = np.array([0, 1, 0], dtype=np.int8)
     assert kept_rows(labels, 1.0, np.random.default_rng(0)).tolist() == [0, 1, 2]
     assert corrected(np.array([0.5]), 1.0).tolist() == [0.5]
+
+
+def test_what_is_learned_of_a_sample_is_corrected_to_what_is_learned_of_all():
+    """A line of logits, 1.5 s - 2, fitted to all rows and to all ones with a tenth of the zeros."""
+    rng = np.random.default_rng(4)
+    scores = rng.normal(size=200_000)
+    labels = (rng.random(200_000) < sigmoid(1.5 * scores - 2)).astype(np.int8)
+    kept = kept_rows(labels, 0.1, rng)
+    whole, sampled = fit_platt(scores, labels), fit_platt(scores[kept], labels[kept])
+    asked = np.linspace(-2, 2, 9)
+    found = corrected(sampled.slope * asked + sampled.offset, 0.1)
+    np.testing.assert_allclose(found, whole.slope * asked + whole.offset, atol=0.12)

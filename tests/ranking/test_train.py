@@ -22,7 +22,7 @@ from ranking.metrics import auc
 from ranking.model import head_scores, raw_scores
 from ranking.optimizer import make_optimizer
 from ranking.rivals import fit_rivals
-from ranking.train import learned_from, train
+from ranking.train import _task, learned_from, train
 
 # A small world is learned quickly: larger steps, no dropout, tiny tables.
 QUICK = RankerConfig(
@@ -269,6 +269,17 @@ def test_each_head_learns_its_own_answer(buying, sharing):
     assert found["cvr"] > 0.95
     assert seen[-1].valid_loss == pytest.approx(sum(h["loss"] for h in seen[-1].by_head.values()))
     assert seen[-1].valid_auc == seen[-1].by_head["ctr"]["auc"]
+
+
+def test_a_head_learns_from_the_rows_that_it_knows_and_from_no_others(buying):
+    """Of two of four rows it is known what came of the click: each counts 4 / 2 times 3."""
+    clicks, known = np.array([1, 1, 0, 1], np.int8), np.array([1, -1, -1, 0], np.int8)
+    four = buying.rows[Span.TRAIN].take(np.arange(4))
+    rows = four._replace(labels=clicks, conversions=known)
+    heads = HeadsConfig(kind="ctr_cvr", cvr_weight=3.0)
+    task = _task(rows, dataclasses.replace(QUICK, heads=heads))
+    assert task.targets.T.tolist() == [[1, 1, 0, 1], [1, 0, 0, 0]]
+    assert task.counts.T.tolist() == [[1, 1, 1, 1], [6, 0, 0, 6]]
 
 
 def test_a_ranker_of_conversions_learns_from_clicks_alone(buying):
