@@ -22,6 +22,7 @@ _DIALS: Mapping[str, tuple[str, str]] = {
     "crossing": ("crossing", "kind"),
     "layers": ("crossing", "layers"),
     "rank_share": ("crossing", "rank_share"),
+    "hidden_share": ("crossing", "hidden_share"),
     "epochs": ("training", "epochs"),
     "rows": ("training", "most_rows"),
     "negatives_kept": ("training", "negatives_kept"),
@@ -74,6 +75,11 @@ class RankerChoice(BaseModel):
         default=None,
         allow_inf_nan=False,
         description="The rank of a crossing layer as a share of its width.",
+    )
+    hidden_share: float | None = Field(
+        default=None,
+        allow_inf_nan=False,
+        description="The same of hidden numbers, in families without a low rank.",
     )
     epochs: int | None = Field(
         default=None, le=10_000, strict=True, description="Most passes over the rows."

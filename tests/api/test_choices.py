@@ -27,6 +27,7 @@ def test_every_field_reaches_its_dial() -> None:
         crossing="dcn_v2",
         layers=1,
         rank_share=0.25,
+        hidden_share=0.75,
         epochs=4,
         rows=1_000,
         negatives_kept=0.1,
@@ -36,7 +37,7 @@ def test_every_field_reaches_its_dial() -> None:
     assert choice.over(SETTINGS) == RankerConfig(
         hidden=32,
         calibration="isotonic",
-        crossing=CrossingConfig(kind="dcn_v2", layers=1, rank_share=0.25),
+        crossing=CrossingConfig(kind="dcn_v2", layers=1, rank_share=0.25, hidden_share=0.75),
         heads=HeadsConfig(kind="ctr_cvr", sharing="mmoe", experts=2, cvr_weight=0.5),
         training=TrainingConfig(epochs=4, batch=64, most_rows=1_000, negatives_kept=0.1),
     )
