@@ -33,7 +33,8 @@ class Windows:
     #: Also: how long after an answer an impression that names no request belongs to it.
     click_seconds: int = 30 * 60
     conversion_seconds: int = 7 * _DAY_SECONDS
-    #: Events that count as conversions; None: every offsite relation of the schema.
+    #: Events that count as conversions; None: those of the schema's label, or, where it names none,
+    #: every offsite relation.
     conversions: tuple[str, ...] | None = None
     #: So long after its end a window is still open for events that arrive late.
     settle_seconds: int = 0
@@ -207,8 +208,9 @@ class _Join:
 def _touches(
     connection: Connection, schema: Schema, answers: Sequence[Answer], windows: Windows
 ) -> Touches:
-    relations = [relation.name for relation in schema.relations if relation.source == "offsite"]
-    named = relations if windows.conversions is None else windows.conversions
+    named = windows.conversions if windows.conversions is not None else schema.label.conversions
+    if named is None:
+        named = tuple(event.name for event in schema.relations if event.source == "offsite")
     return Touches(
         connection,
         schema,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphsvc.errors import ConversionUnknown
-from graphsvc.schema import EventType, Schema
+from graphsvc.schema import Schema
 
 _DAY_SECONDS = 86_400
 _MOST_DAYS = 365.0
@@ -22,7 +22,8 @@ _MOST_DAYS = 365.0
 class Conversions:
     """What counts as a conversion of what was clicked, and for how long."""
 
-    #: Names of events; None: every offsite relation of the schema that a click can lead to.
+    #: Names of events; None: those of the schema's label, or, where it names none, every offsite
+    #: relation that a click can lead to.
     events: tuple[str, ...] | None = None
     #: So many days after a click a conversion still belongs to it; the end counts.
     days: float = 7.0
@@ -44,12 +45,10 @@ class Conversions:
         Raises `ConversionUnknown` for a name that the schema does not have, or that no click of it
         can lead to.
         """
-        able = [name for name, event in schema.events.items() if _can_follow(schema, event)]
+        able, named = schema.convertible, schema.label.conversions
         if self.events is None:
-            offsite = {relation.name for relation in schema.relations}
-            return tuple(
-                name for name in able if name in offsite and schema.events[name].source == "offsite"
-            )
+            offsite = {event.name for event in schema.relations if event.source == "offsite"}
+            return tuple(name for name in able if name in (named or offsite))
         for name in self.events:
             if name not in able:
                 raise ConversionUnknown(
@@ -67,23 +66,6 @@ def ties(schema: Schema, names: tuple[str, ...]) -> frozenset[str]:
         relation.name
         for relation in schema.relations
         if relation.source == "structure" and relation.head == shown and relation.tail in targets
-    )
-
-
-def _can_follow(schema: Schema, event: EventType) -> bool:
-    """Whether those who are shown things can do it, on what is shown or on what that leads to."""
-    label = schema.label
-    exposure = schema.events[label.exposure]
-    led_to = {exposure.tail} | {
-        relation.tail
-        for relation in schema.relations
-        if relation.source == "structure" and relation.head == exposure.tail
-    }
-    return (
-        event.name not in (label.exposure, label.outcome, label.negative)
-        and event.source != "structure"
-        and event.head == exposure.head
-        and event.tail in led_to
     )
 
 

@@ -64,7 +64,7 @@ def export_snapshot(
     rows that have since been taken out of the log (opt-outs). Edges of people's events come from
     the span GRAPH only; structure is timeless. weight = relation weight * log2(1 + sum over
     standing events at t of 2^((t - as_of) / half-life)), as_of = the last exposure of GRAPH; our
-    design. `conversions`: what counts as one; by default every offsite relation, for a week.
+    design. `conversions`: what counts as one; by default what the schema says, for a week.
     `progress` is told rows done and rows in all. Use `Database.reading()`. Raises `NotEnoughData`
     and `ConversionUnknown`.
     """

@@ -82,6 +82,9 @@ class Label:
     window_minutes: float = 30.0
     #: An event within the window that makes it a 0 whatever else follows; never a relation.
     negative: str | None = None
+    #: Relations that count as conversions of a click unless somebody names others; None: every
+    #: offsite one that a click can lead to.
+    conversions: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,24 @@ class Schema:
     def single(self) -> frozenset[str]:
         """Names of the relations whose events do not add up."""
         return frozenset(relation.name for relation in self.relations if not relation.parallel)
+
+    @cached_property
+    def convertible(self) -> tuple[str, ...]:
+        """Events by those who are shown things, on what is shown or on what that leads to."""
+        label, exposure = self.label, self.events[self.label.exposure]
+        led_to = {exposure.tail} | {
+            relation.tail
+            for relation in self.relations
+            if relation.source == "structure" and relation.head == exposure.tail
+        }
+        return tuple(
+            event.name
+            for event in self.events.values()
+            if event.name not in (label.exposure, label.outcome, label.negative)
+            and event.source != "structure"
+            and event.head == exposure.head
+            and event.tail in led_to
+        )
 
 
 def load_schema(name_or_path: str) -> Schema:
@@ -167,12 +188,14 @@ def parse_schema(document: Mapping[str, Any]) -> Schema:
             f"a schema should have at most {MAX_ENTITY_TYPES} entity types and {MAX_EVENT_TYPES} "
             f"relations and observations, received {len(entities)} and {len(events)}"
         )
-    return Schema(
+    schema = Schema(
         name=title,
         entities=entities,
         events=events,
         label=_label(_table(document, "label", "schema"), events),
     )
+    _check_conversions(schema)
+    return schema
 
 
 def to_document(schema: Schema) -> dict[str, Any]:
@@ -201,6 +224,8 @@ def _described(event: EventType) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
     return "inf" if isinstance(value, float) and math.isinf(value) else value
 
 
@@ -267,7 +292,7 @@ def _event(
 
 
 def _label(entry: Mapping[str, Any], events: Mapping[str, EventType]) -> Label:
-    _only(entry, {"exposure", "outcome", "window_minutes", "negative"}, "label")
+    _only(entry, {"exposure", "outcome", "window_minutes", "negative", "conversions"}, "label")
     for part in ("exposure", "outcome", "negative")[: 3 if "negative" in entry else 2]:
         if not isinstance(entry.get(part), str) or entry[part] not in events:
             raise SchemaError(
@@ -300,7 +325,27 @@ def _label(entry: Mapping[str, Any], events: Mapping[str, EventType]) -> Label:
         outcome=outcome.name,
         window_minutes=_positive(entry, "window_minutes", 30.0, "label"),
         negative=negative.name if negative else None,
+        conversions=_conversions(entry),
     )
+
+
+def _conversions(entry: Mapping[str, Any]) -> tuple[str, ...] | None:
+    names = entry.get("conversions")
+    if names is not None and (not isinstance(names, list) or not names):
+        raise SchemaError(
+            f"label.conversions should be a list of relations, received {_shown(names)}"
+        )
+    return None if names is None else tuple(names)
+
+
+def _check_conversions(schema: Schema) -> None:
+    able = [name for name in schema.convertible if schema.events[name].edge]
+    for name in schema.label.conversions or ():
+        if name not in able:
+            raise SchemaError(
+                "label.conversions should be relations that a click can lead to ("
+                f"{', '.join(able) or 'the schema has none'}), received {_shown(name)}"
+            )
 
 
 def _table(

@@ -109,8 +109,8 @@ class RetrainRequest(BaseModel):
         Annotated[tuple[EventName, ...], Field(min_length=1, max_length=_MOST_CONVERSIONS)] | None
     ) = Field(
         default=None,
-        description="Events that count as conversions of what was clicked. By default every "
-        "offsite relation of the schema that a click can lead to.",
+        description="Events that count as conversions of what was clicked. By default those of the "
+        "schema's label, or, where it names none, every offsite relation that a click can lead to.",
     )
     conversion_days: Annotated[float, Field(gt=0, le=365, allow_inf_nan=False)] = Field(
         default=Conversions().days,

@@ -109,7 +109,7 @@ def windows_of(
     ] = 0,
     conversions: Annotated[
         list[Annotated[str, Field(pattern=NAME.pattern)]] | None,
-        Query(max_length=100, description="relations; by default all that are offsite"),
+        Query(max_length=100, description="relations; by default as the schema says"),
     ] = None,
 ) -> Windows:
     """How far an outcome may follow. Raises `Invalid` for a conversion that is no relation."""

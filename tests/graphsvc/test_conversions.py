@@ -1,5 +1,6 @@
 """Conversions: last click by hand, its window, nothing counted twice, and a slow loop."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -101,7 +102,10 @@ def test_it_is_what_a_slow_loop_says(clicks: Any, bought: Any, pairs: Any) -> No
 
 
 def test_what_counts_unless_it_is_said() -> None:
-    assert Conversions().named(ADS) == ("page_visit", "sign_up", "add_to_cart", "checkout")
+    assert ADS.label.conversions == ("sign_up", "add_to_cart", "checkout")
+    assert Conversions().named(ADS) == ADS.label.conversions
+    unsaid = replace(ADS, label=replace(ADS.label, conversions=None))
+    assert Conversions().named(unsaid) == ("page_visit", "sign_up", "add_to_cart", "checkout")
     assert Conversions(events=("checkout",)).named(ADS) == ("checkout",)
     assert Conversions(events=("closeup", "save")).named(ADS) == ("save", "closeup"), "its order"
     assert Conversions().named(load_schema("film")) == ()

@@ -137,7 +137,7 @@ def test_conversions_by_hand(database: Database, tmp_path: Path) -> None:
     log = hand_made_log()  # u1 checks p1 out on day 14, a second behind the second click on a1
     post(database, log)
     sealed = seal(database, tmp_path, Split(shares=SHARES))
-    assert sealed.interaction.conversions == ("page_visit", "sign_up", "add_to_cart", "checkout")
+    assert sealed.interaction.conversions == ("sign_up", "add_to_cart", "checkout")
     assert sealed.interaction.conversion_seconds == 7 * DAY
     assert conversions_of(sealed) == {
         ("a1", 0): 0,
