@@ -100,9 +100,13 @@ class Known:
             rows[span] = part._replace(conversions=known)
         return made._replace(rows=rows)
 
-    def best(self, task: str, rows: LabelledRows) -> Best:
+    def told(self, rows: LabelledRows) -> NDArray[np.void]:
         """The truth about some rows."""
-        told = self.truth[self._places(rows)]
+        return self.truth[self._places(rows)]
+
+    def best(self, task: str, rows: LabelledRows) -> Best:
+        """What the best ranker would say of them."""
+        told = self.told(rows)
         if task == "cvr":
             mean = self.world.delay_hours * 3600
             # The truth is about a week; within it, delays are exponential.

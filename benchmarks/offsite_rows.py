@@ -1,4 +1,4 @@
-"""What `offsite.py` measured as rows, and what is decided by them.
+"""What `offsite.py` and `position.py` measured as rows, and what is decided by them.
 
 Takes the results of cells, gives rows and a table of verdicts; never measures anything.
 """
@@ -19,6 +19,7 @@ VANISHES = {
     "offsite": ("auc_ahead", "both - onsite"),
     "interactions": ("auc_lift", ""),
     "kge": ("auc_lift", ""),
+    "unbiased": ("auc_lift", ""),
 }
 _Z = 1.96
 
@@ -65,6 +66,7 @@ def _rows(
     if not known:
         return
     unit = "rows" if metric in ("rows", "ones", "train_rows") else "share"
+    unit = "nats" if metric.startswith("logloss") else unit
     same = {"metric": metric, "unit": unit, "split": split, "model": model}
     for seed, (value, low, high, _) in sorted(known.items()):
         ends = (low, high) if math.isfinite(low) and math.isfinite(high) else (None, None)
@@ -72,7 +74,7 @@ def _rows(
     mean, low_t, high_t = interval([values[0] for values in known.values()])
     yield Row(value=mean, lo=low_t, hi=high_t, seed="all", **same)
     deviation = math.sqrt(sum(values[3] ** 2 for values in known.values())) / len(known)
-    if metric in ("auc_lift", "auc_ahead"):
+    if metric in ("auc_lift", "auc_ahead", "logloss_saved"):
         low, high = mean - _Z * deviation, mean + _Z * deviation
         yield Row(value=mean, lo=low, hi=high, seed="users", **same)
 
