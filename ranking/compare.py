@@ -23,7 +23,7 @@ from ranking.intervals import (
     chance_without_loss,
     holm,
     interval,
-    resample_pair,
+    resample_each,
 )
 
 __all__ = [
@@ -195,7 +195,9 @@ def _resampled(
     scores: tuple[Float64[np.ndarray, "n"], Float64[np.ndarray, "n"]],
     dials: GateConfig,
 ) -> tuple[Resampled, Resampled]:
-    return resample_pair(judged, *scores, resamples=dials.resamples, seed=dials.seed)
+    models = {"candidate": scores[0], "champion": scores[1]}
+    found = resample_each(judged, models, resamples=dials.resamples, seed=dials.seed)
+    return found["candidate"], found["champion"]
 
 
 def _gains(metric: str, pair: tuple[Resampled, Resampled]) -> Float64[np.ndarray, "b"]:

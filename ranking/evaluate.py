@@ -17,7 +17,7 @@ from ranking.bundle import Ranker
 from ranking.config import ARMS
 from ranking.errors import NotEnoughRows, StatesMismatch
 from ranking.examples import Examples, of_head
-from ranking.intervals import Judged, Resampled, interval, resample, user_weights
+from ranking.intervals import Judged, Resampled, interval, resample_each
 from ranking.reliability import HISTORY
 from ranking.rivals import Rival, fit_rivals
 
@@ -116,8 +116,8 @@ def _judge(
     if len(np.unique(judged.labels)) < 2:
         return []
     users = len(np.unique(judged.cluster))
-    weights = user_weights(users, draws[0], np.random.default_rng(draws[1]))
-    figures = {name: resample(judged, values[chosen], weights) for name, values in models.items()}
+    here = {name: values[chosen] for name, values in models.items()}
+    figures = resample_each(judged, here, resamples=draws[0], seed=draws[1])
     rows = [_count(split, "rows", len(chosen)), _count(split, "users", users)]
     gaps = {f"{a} - {b}": _differences(figures[a], figures[b]) for a, b in pairs}
     for name, resampled in {**figures, **gaps}.items():

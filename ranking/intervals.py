@@ -95,21 +95,20 @@ def resample(
     }
 
 
-def resample_pair(
+def resample_each(
     judged: Judged,
-    first: Float64[np.ndarray, "n"],
-    second: Float64[np.ndarray, "n"],
+    models: Mapping[str, Float64[np.ndarray, "n"]],
     *,
     resamples: int,
     seed: int,
-) -> tuple[Resampled, Resampled]:
-    """`resample` of two models under the same draws, so that their difference is paired."""
+) -> dict[str, Resampled]:
+    """`resample` of several models under the same draws, so that their differences are paired."""
     users = len(np.unique(judged.cluster))
     blocks = [
-        (resample(judged, first, weights), resample(judged, second, weights))
+        {name: resample(judged, values, weights) for name, values in models.items()}
         for weights in weight_blocks(users, resamples, np.random.default_rng(seed))
     ]
-    return _joined([block[0] for block in blocks]), _joined([block[1] for block in blocks])
+    return {name: _joined([block[name] for block in blocks]) for name in models}
 
 
 def _joined(

@@ -11,7 +11,7 @@ from ranking.intervals import (
     holm,
     interval,
     resample,
-    resample_pair,
+    resample_each,
     t_interval,
     user_weights,
 )
@@ -122,21 +122,20 @@ def test_a_row_that_stands_for_three_counts_as_three():
         np.testing.assert_allclose(one[metric], other[metric], atol=1e-12)
 
 
-def test_a_pair_is_resampled_in_blocks_as_it_is_at_once(judged, monkeypatch):
+def test_models_are_resampled_in_blocks_as_they_are_at_once(judged, monkeypatch):
     rng = np.random.default_rng(4)
-    first, second = rng.random(300), rng.random(300)
-    whole = resample_pair(judged, first, second, resamples=30, seed=6)
+    models = {name: rng.random(300) for name in ("first", "second")}
+    whole = resample_each(judged, models, resamples=30, seed=6)
     users = len(np.unique(judged.cluster))
     weights = user_weights(users, 30, np.random.default_rng(6))
-    for found, scores in zip(whole, (first, second), strict=True):
+    for name, scores in models.items():
         for metric, figures in resample(judged, scores, weights).items():
-            np.testing.assert_allclose(found[metric], figures, rtol=0, atol=1e-12)
+            np.testing.assert_allclose(whole[name][metric], figures, rtol=0, atol=1e-12)
     monkeypatch.setattr("ranking.intervals._CELLS", 8 * users)  # eight draws at a time
-    for found, figures in zip(
-        resample_pair(judged, first, second, resamples=30, seed=6), whole, strict=True
-    ):
-        for metric in figures:
-            np.testing.assert_allclose(found[metric], figures[metric], rtol=0, atol=1e-12)
+    again = resample_each(judged, models, resamples=30, seed=6)
+    for name, found in again.items():
+        for metric, figures in whole[name].items():
+            np.testing.assert_allclose(found[metric], figures, rtol=0, atol=1e-12)
 
 
 def test_holm_by_hand():
