@@ -16,6 +16,10 @@ class NotEnoughRows(RankingError):
     """Too few labelled rows to train or to judge a ranker; post more events first."""
 
 
+class TrainingDiverged(RankingError):
+    """The ranker's logits are no numbers any more; lower training.learning_rate."""
+
+
 class StatesMismatch(RankingError):
     """Heads and tails do not fit each other or the ranker; send one head, or as many as tails."""
 

@@ -18,7 +18,7 @@ from graphsvc.snapshot import Span
 from ranking.bundle import TrainedRanker
 from ranking.calibration import Calibration, fit, fit_platt
 from ranking.config import ARMS, RankerConfig
-from ranking.errors import NotEnoughRows
+from ranking.errors import NotEnoughRows, TrainingDiverged
 from ranking.examples import Examples, LabelledRows, of_head
 from ranking.features import Encoder, FeatureBatch
 from ranking.idtables.placement import Placement, rank_by_frequency
@@ -64,7 +64,7 @@ def train(examples: Examples, config: RankerConfig) -> Generator[Progress, None,
     """Train one ranker: AdamW (`make_optimizer`), early stop on VALID.
 
     The same examples, dials and number of threads give the same weights. The epoch with the least
-    calibrated VALID log loss is kept. Raises `NotEnoughRows`.
+    calibrated VALID log loss is kept. Raises `NotEnoughRows` and `TrainingDiverged`.
     """
     rows, heads = examples.rows[Span.TRAIN], config.heads.names
     for head in heads:
@@ -79,9 +79,7 @@ def train(examples: Examples, config: RankerConfig) -> Generator[Progress, None,
     batch, valid = (_encoded(encoder, part) for part in (taught, examples.rows[Span.VALID]))
     shape = _shape(encoder, head_ids, tail_ids, examples)
     model = _fresh(shape, config, examples, encoder)
-    if model.arm.begins:
-        sides = ((head_ids, rows.heads), (tail_ids, rows.tails))
-        model.begin_rows(*(_first_vectors(ids, states) for ids, states in sides))
+    _begin(model, (head_ids, tail_ids), rows)
     model.learn_match_scale(batch)
     optimizer = make_optimizer(model, config)
     task = _task(taught, config)
@@ -196,6 +194,13 @@ def _fresh(
     return model
 
 
+def _begin(model: RankerModel, ids: tuple[Placement, Placement], rows: LabelledRows) -> None:
+    """Let ID rows begin at vectors, where the arm says so."""
+    if model.arm.begins:
+        heads, tails = _first_vectors(ids[0], rows.heads), _first_vectors(ids[1], rows.tails)
+        model.begin_rows(heads, tails)
+
+
 def _first_vectors(ids: Placement, states: EntityStates) -> Float32[Tensor, "m d"]:
     """The vectors of the ids with a row of their own, as they were in their first TRAIN row.
 
@@ -269,6 +274,11 @@ def _judge(
         target = rows.targets(head)
         known = target >= 0
         own, target, weight = scores[known], target[known], rows.weight[known]
+        if not np.isfinite(own).all():
+            raise TrainingDiverged(
+                f"logits of {head} on VALID should be finite, received "
+                f"{own[~np.isfinite(own)][0]}; lower training.learning_rate"
+            )
         probabilities = fit_platt(own, target, weight).probabilities(own)
         found[head] = {"loss": log_loss(probabilities, target, weight), "auc": auc(own, target)}
     return found

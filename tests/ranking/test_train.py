@@ -16,6 +16,7 @@ from ranking.config import (
     RankerConfig,
     TrainingConfig,
 )
+from ranking.errors import TrainingDiverged
 from ranking.examples import build_examples, of_head
 from ranking.features import Encoder
 from ranking.metrics import auc
@@ -144,6 +145,12 @@ def test_stops_early_and_keeps_the_best_epoch(examples):
     assert last.best_epoch == 1 + int(np.argmin([p.valid_loss for p in seen]))
     valid = examples.rows[Span.VALID]
     assert test_auc_of(trained, valid) == pytest.approx(seen[last.best_epoch - 1].valid_auc)
+
+
+def test_steps_that_are_far_too_large_are_a_sentence(examples):
+    dials = TrainingConfig(epochs=2, batch=64, learning_rate=1e30, weight_decay=0.0)
+    with pytest.raises(TrainingDiverged, match=r"ctr on VALID.*lower training\.learning_rate"):
+        finish(train(examples, dataclasses.replace(QUICK, arm="none", training=dials)))
 
 
 def test_test_rows_do_not_reach_training(examples):
