@@ -39,7 +39,7 @@ from ranking.bundle import TrainedRanker
 from ranking.config import FeatureConfig, RankerConfig
 from ranking.errors import RankingError
 from ranking.examples import Examples
-from ranking.intervals import Judged, interval, resample, user_weights
+from ranking.intervals import Judged, interval, resample_each
 from ranking.train import train
 
 #: What a cell may fail with.
@@ -51,7 +51,11 @@ RESAMPLES = 400
 #: Rankers here read no vectors, so the embedding that examples need may be a poor one.
 _EMBEDDING = {"dim": 8, "epochs": 1.0}
 
-AIMS = (Aim("auc_lift", at_least=0.0, where="biased/.*/looked_at"),)
+_WHERE = "biased/.*/looked_at"
+AIMS = (
+    Aim("auc_lift", at_least=0.0, where=_WHERE),
+    Aim("logloss_saved", at_least=0.0, where=_WHERE),
+)
 _TITLE = "What it is worth to know the place of an exposure"
 _WORDS = f"""
 Simulated markets ([simulator](../../simulator.md)), ingested, sealed and trained on by the steps of
@@ -72,8 +76,6 @@ Intervals: of each seed, paired bootstrap over users; over seeds a t interval.
 
 ![AUC lift](lift.png)
 """
-
-Drawn = Mapping[str, NDArray[np.float64]]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -154,11 +156,7 @@ def compared(
     judged: Judged, models: Mapping[str, NDArray[np.float64]]
 ) -> dict[str, dict[str, list[float]]]:
     """By metric and model: value, both ends of its interval over users, deviation of the draws."""
-    users = len(np.unique(judged.cluster))
-    weights = user_weights(users, RESAMPLES, np.random.default_rng(0))
-    drawn: dict[str, Drawn] = {
-        name: resample(judged, values, weights) for name, values in models.items()
-    }
+    drawn = resample_each(judged, models, resamples=RESAMPLES, seed=0)
     base = drawn[WITHOUT]
     rest = {name: own for name, own in drawn.items() if name not in (WITHOUT, BEST)}
     ours = {f"{name} - {WITHOUT}": own for name, own in rest.items()}
