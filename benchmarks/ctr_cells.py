@@ -24,22 +24,12 @@ from ctr_judge import judged
 from ctr_model import CtrDials, Trained
 from ctr_why import VARIANTS, varied
 
-from ranking.config import CrossingConfig
+from ranking.config import CROSSINGS, CrossingConfig
 from ranking.interactions.budget import dense_cost
 from ranking.metrics import auc, log_loss
 
 #: All families at 1x, on VALID.
-SCREENED = (
-    "ml_dcn",
-    "dcn_v2",
-    "dcn_v2_full",
-    "dcn_v2_mixture",
-    "mask_net_serial",
-    "mask_net_parallel",
-    "wukong",
-    "rank_mixer",
-    "mlp",
-)
+SCREENED = CROSSINGS
 #: The better MaskNet of the screen, by mean AUC on VALID.
 MASK_NETS = ("mask_net_serial", "mask_net_parallel")
 BETTER = "mask_net"

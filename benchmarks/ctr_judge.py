@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from differences import interval
+from differences import decided, interval
 from numpy.typing import NDArray
 
 from ranking.intervals import user_weights
@@ -40,13 +40,7 @@ class Lead(NamedTuple):
 
     @property
     def decided(self) -> str:
-        """`ahead` or `behind` where neither interval has 0 in it, else `not decided`."""
-        if self.by_seed is not None:
-            if min(self.by_seed[0], self.by_user[0]) > 0:
-                return "ahead"
-            if max(self.by_seed[1], self.by_user[1]) < 0:
-                return "behind"
-        return "not decided"
+        return decided(self.by_seed, self.by_user)
 
 
 def judged(

@@ -19,9 +19,8 @@ from pages import table
 
 from graphsvc.report import Row
 from ranking.metrics import auc
+from ranking.reliability import HISTORY
 
-#: Ones of a user before the row: name, least, most.
-HISTORY = (("0", 0, 0), ("1-4", 1, 4), ("5+", 5, np.iinfo(np.int64).max))
 _WORDS = """
 ## Ahead or behind
 

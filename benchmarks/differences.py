@@ -27,13 +27,17 @@ class Ahead(NamedTuple):
 
     @property
     def decided(self) -> str:
-        """`ahead` or `behind` where neither interval has 0 in it, else `not decided`."""
-        if self.by_seed is not None:
-            if min(self.by_seed[0], self.by_triple[0]) > 0:
-                return "ahead"
-            if max(self.by_seed[1], self.by_triple[1]) < 0:
-                return "behind"
-        return "not decided"
+        return decided(self.by_seed, self.by_triple)
+
+
+def decided(by_seed: tuple[float, float] | None, by_rows: tuple[float, float]) -> str:
+    """`ahead` or `behind` where neither interval has 0 in it, else `not decided`."""
+    if by_seed is not None:
+        if min(by_seed[0], by_rows[0]) > 0:
+            return "ahead"
+        if max(by_seed[1], by_rows[1]) < 0:
+            return "behind"
+    return "not decided"
 
 
 def interval(values: Sequence[float]) -> tuple[float, float | None, float | None]:
