@@ -163,9 +163,10 @@ class RetrainRequest(BaseModel):
 
     def why_promoted(self, decision: str) -> str | None:
         """Why a candidate of which the gate says so is promoted; None where it is not."""
-        if not self.promote:
-            return None
-        return {PASSED: "passed the gate", NOT_DECIDED: self.promote_undecided}.get(decision)
+        if self.promote and decision == PASSED:
+            return "passed the gate"
+        # Given where `promote` is true alone.
+        return self.promote_undecided if decision == NOT_DECIDED else None
 
     def dials(self, settings: RankerConfig) -> RankerConfig:
         """Those of the rankers: what was chosen over what the settings say."""
