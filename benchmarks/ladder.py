@@ -31,6 +31,7 @@ from aims import Aim
 from ladder_pictures import lifts
 from ladder_rows import NEW, OLD
 from ladder_worlds import LATER, SHARES, Folder, MovieLens, Source, World, open_world
+from lifts import finished
 from publish import About, publish
 
 from api import threads
@@ -54,7 +55,6 @@ from ranking.examples import Examples, LabelledRows, of_head
 from ranking.intervals import Judged, resample, user_weights
 from ranking.metrics import log_loss
 from ranking.reliability import HISTORY
-from ranking.train import train
 
 RESAMPLES = 1000
 #: Sets of dials that every arm is tried with, the same ones; the first one has the defaults.
@@ -230,7 +230,7 @@ def _choose(bench: Bench, source: Source, task: str, arm: str) -> Mapping[str, A
     match = not bench.options.no_match
     for dials in _trials():
         config = config_of(arm, dials, TRIED, match=match, head=world.head)
-        best = _best(_finished(examples, config))
+        best = _best(finished(examples, config))
         tried.append({"dials": dials, "loss": best["valid_loss"], "auc": best["valid_auc"]})
     place = min(range(len(tried)), key=lambda n: tried[n]["loss"])
     return {
@@ -258,7 +258,7 @@ def _run(
     examples = bench.examples(world, bundle, OLD)
     match = not bench.options.no_match
     config = config_of(arm, dials, seed, match=match, head=world.head)
-    trained = _finished(examples, config)
+    trained = finished(examples, config)
     sealed = seal_ranker(
         world.shop.store,
         trained,
@@ -293,16 +293,6 @@ def _run(
         "parameters": sum(weight.numel() for weight in trained.model.parameters()),
         "epoch": _best(trained)["epoch"],
     }
-
-
-def _finished(examples: Examples, config: RankerConfig) -> TrainedRanker:
-    training = train(examples, config)
-    while True:
-        try:
-            next(training)
-        except StopIteration as stop:
-            trained: TrainedRanker = stop.value
-            return trained
 
 
 def _best(trained: TrainedRanker) -> Mapping[str, Any]:

@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphsvc.snapshot import Span
+from ranking.bundle import TrainedRanker
 from ranking.config import HeadsConfig, RankerConfig
 from ranking.examples import Examples, of_head
-from ranking.features import Encoder
 from ranking.intervals import Judged, interval, resample, user_weights
-from ranking.model import raw_scores
 from ranking.train import train
 
 #: How rankers read vectors, beside `none`.
@@ -25,22 +24,24 @@ Scored = dict[str, NDArray[np.float64]]
 Figures = dict[str, dict[str, list[float]]]
 
 
-def scored(examples: Examples, arm: str, seed: int, head: str = "ctr") -> NDArray[np.float64]:
-    """Probabilities of a head's rows of TEST by a ranker of it alone, with the service's dials."""
-    config = RankerConfig(arm=arm, seed=seed, heads=HeadsConfig(kind=head))
+def finished(examples: Examples, config: RankerConfig) -> TrainedRanker:
+    """A ranker, trained to its end."""
     learning = train(examples, config)
     while True:
         try:
             next(learning)
         except StopIteration as ended:
-            trained = ended.value
-            break
+            trained: TrainedRanker = ended.value
+            return trained
+
+
+def scored(examples: Examples, arm: str, seed: int, head: str = "ctr") -> NDArray[np.float64]:
+    """Probabilities of a head's rows of TEST by a ranker of it alone, with the service's dials."""
+    trained = finished(examples, RankerConfig(arm=arm, seed=seed, heads=HeadsConfig(kind=head)))
     test = of_head(examples, head).rows[Span.TEST]
-    encoder = Encoder(trained.spec, trained.head_ids, trained.tail_ids)
-    batch = encoder.encode(test.heads, test.tails, test.exposures)
-    logits = raw_scores(trained.model, batch)
+    logits = trained.scored(test.heads, test.tails, test.exposures).logits[:, 0]
     # The logistic function alone: a scaling of slope 0 would make all of them equal.
-    return 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -60, 60)))
+    return 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
 
 
 def compared(judged: Judged, scores: Mapping[str, NDArray[np.float64]]) -> Figures:
