@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 from pages import figure, table
 
 from graphsvc.report import Row
+from ranking.config import LADDER
 from ranking.intervals import interval as of_draws
 
 BASE, OURS = "none", "attention"
-#: The arms that ours is to be ahead of; the swaps are variants of ours.
-LADDER = ("none", "frozen", "initial", "both", "attention")
 #: Of the draws beside a cell: of all rows, with the bundle of T0 and with the refreshed one.
 OLD, NEW = "old", "new"
 
@@ -117,6 +116,7 @@ def rows_of(runs: Runs) -> list[Row]:
                 for name in _slices(by_seed):
                     found = gap(by_seed, arms[BASE], name)
                     rows += _gap_rows("auc_lift", f"{where}{name[3:]}", f"{arm} - {BASE}", found)
+        # Ours is to be ahead of these alone: the swaps are variants of ours.
         for rival in LADDER:
             if rival != OURS and OURS in arms and rival in arms:
                 found = gap(arms[OURS], arms[rival])
