@@ -4,8 +4,12 @@
     .venv/bin/python benchmarks/ladder.py --world FOLDER --world FOLDER
 
 MovieLens-100k comes as for `graphsvc demo`: fetched once, or from `--data FOLDER`. A world is a
-folder with `events.jsonl`, e.g. of `graphsvc simulate --to FOLDER/events.jsonl --days 60`; with a
-schema per task beside it any log is one: see `benchmarks/ladder_worlds.py`.
+folder with `events.jsonl`; with a schema per task beside it any log is one: see
+`benchmarks/ladder_worlds.py`. A simulated one, in which everybody's purchases can be seen, is made by
+
+    graphsvc simulate --to FOLDER/events.jsonl --days 60 --set consent=1.0 --set opt_outs=0.0
+        --set people=2000 --set ads=1000 --set products=500 --set advertisers=50
+        --set campaigns=100 --set categories=20 --set pages_per_day=2000
 """
 
 import argparse
@@ -88,7 +92,8 @@ trained, and the rows that ask stay at the KGE's vectors.
 - `ctr`: of what was shown, what had the outcome. `cvr`: of what was clicked, what was converted,
   by a ranker with that head alone. On MovieLens a click is a rating of 4 or 5, and a conversion one
   of 5. In a market it is a checkout within 7 days, of the latest click on an ad of that
-  product; who has not agreed to offsite events counts as not converted.
+  product; who has not agreed to offsite events counts as not converted, as for the service, so part
+  of a lift can be to know who has; worlds in which all have are free of that.
 - Dials: {TRIALS} sets for every arm, the same ones, chosen by log loss on valid with a seed of its
   own. Then each seed has a bundle of its own, which all arms share.
 - `auc_lift`: AUC above that of `none` with the same seed; the t interval is over seeds.
