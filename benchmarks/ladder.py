@@ -5,7 +5,7 @@
 
 MovieLens-100k comes as for `graphsvc demo`: fetched once, or from `--data FOLDER`. A world is a
 folder with `events.jsonl`; with a schema per task beside it any log is one: see
-`benchmarks/ladder_worlds.py`. A simulated one, in which everybody's purchases can be seen, is made by
+`benchmarks/ladder_worlds.py`. One in which all purchases can be seen is made, in one line, by
 
     graphsvc simulate --to FOLDER/events.jsonl --days 60 --set consent=1.0 --set opt_outs=0.0
         --set people=2000 --set ads=1000 --set products=500 --set advertisers=50
