@@ -21,6 +21,7 @@ from api.settings import Settings
 from api.setup import prepare
 from graphsvc.export import Split
 from graphsvc.ingest import Rules, ingest
+from graphsvc.leaks import find_leaks, refuse_leaks
 from graphsvc.simulate import NULLS, Market, World, as_events
 from graphsvc.snapshot import Snapshot, open_snapshot
 from kge.bundle import Bundle, open_bundle
@@ -135,7 +136,10 @@ class Known:
 
 
 def run(world: World, days: float, folder: Path, dials: Mapping[str, Any], threads: int) -> Known:
-    """Run a market for some days into an empty folder, and seal what the service knows of it."""
+    """Run a market for some days into an empty folder, and seal what the service knows of it.
+
+    Raises `LeakFound`.
+    """
     settings = Settings(
         data_dir=folder / "data",
         database_url="",
@@ -159,6 +163,7 @@ def run(world: World, days: float, folder: Path, dials: Mapping[str, Any], threa
     counted = {"conversions": ["checkout"], "conversion_days": WINDOW / DAY}
     request = RetrainRequest.model_validate({"shares": _shares(), **counted})
     sealed = open_snapshot(shop.store, steps.snapshot(shop, request, _silent))
+    refuse_leaks(find_leaks(sealed))
     return Known(
         shop=shop,
         world=world,
