@@ -70,8 +70,9 @@ structure. Every seed is another market, and the seed of all training. Nulls are
 - No dial is chosen: every ranker and every embedding has those of the service.
 - RetailRocket: visitors and what they viewed, put into the cart and bought. A row is a viewed pair,
   `cart` and `purchase` are whether it came to that. Pairs are drawn, and **every** edge of a
-  pair that is a row of any span is out of the graph. The data has no times, so neither has this:
-  pairs are drawn by chance, and counters are those of the graph. `onsite` is its views, `offsite`
+  pair that is a row of any span is out of the graph. No time is looked at, since one form of
+  the data has none: pairs are drawn by chance, counters are those of the graph, and nothing here is
+  about what comes later. `onsite` is its views, `offsite`
   stands for its conversions (additions to the cart and purchases).
 
 Intervals: of each seed, paired bootstrap over users; over seeds a t interval.

@@ -1,5 +1,6 @@
 """benchmarks/offsite.py: the pair rule, graphs in part, what can be seen, and verdicts."""
 
+import math
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
+import grid
 import offsite
 import offsite_market
 import offsite_rows
@@ -15,9 +17,11 @@ import offsite_shop
 from lifts import compared
 from offsite_rows import Gap
 
-from graphsvc.simulate import World
+from graphsvc.simulate import TRUTH, World
 from graphsvc.snapshot import Span
+from ranking.examples import LabelledRows
 from ranking.intervals import Judged
+from ranking.states import EntityStates, alike
 
 FILES = {
     "view_ecommerce.dat": [(v, i) for v in range(12) for i in range(20) if (v + i) % 3],
@@ -177,6 +181,78 @@ def test_a_market_is_known_as_the_service_knows_it(tmp_path: Path):
     # sixty ads alone click the same product again. By chance one click in eight is converted.
     assert len(agreed) > 10
     assert np.mean(agreed) > 0.6
+
+
+def stranger(id_: str) -> EntityStates:
+    nothing = np.zeros(1, dtype=np.int64)
+    return EntityStates(
+        ids=np.array([id_], dtype=object),
+        vectors=np.zeros((1, 1), dtype=np.float32),
+        known=np.zeros(1, dtype=bool),
+        attributes={},
+        exposures=nothing,
+        outcomes=nothing,
+    )
+
+
+def test_the_best_knows_how_many_purchases_come_in_time():
+    """20 hours on the mean: 1 - e^-2.4 of the delays are within two days, 1 - e^-8.4 in seven."""
+    truth = np.zeros(1, dtype=TRUTH)
+    truth["user"], truth["ad"], truth["time"], truth["purchase"] = 3, 4, TINY.start, 0.3
+    known = offsite_market.Known(
+        shop=None, world=TINY, snapshot=None, truth=truth, end=TINY.start, events=1
+    )
+    row = LabelledRows(
+        heads=stranger("u3"),
+        tails=stranger("a4"),
+        labels=np.ones(1, dtype=np.int8),
+        cluster=np.zeros(1, dtype=np.int32),
+        time=np.array([TINY.start]),
+        weight=np.ones(1, dtype=np.float32),
+        exposures=alike(1),
+        conversions=np.ones(1, dtype=np.int8),
+    )
+    best = known.best("cvr", row)
+    assert best.score.tolist() == [0.3]
+    assert best.chance == pytest.approx([0.3 * (1 - math.exp(-2.4)) / (1 - math.exp(-8.4))])
+
+
+@pytest.mark.slow
+def test_a_market_in_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """One cell with all graphs, arms and tasks, then the page of it."""
+    monkeypatch.setattr(offsite, "world_of", lambda _kind, _size, _seed: TINY)
+    given = ["--out", str(tmp_path), "--seeds", "1", "--days", "20", "--only", "default-small"]
+    small = ["--dim", "4", "--epochs", "1", "--threads", "1"]
+    options = offsite.parser().parse_args([*given, *small])
+    outcome = grid.measure(offsite.cells(options), options, offsite.ERRORS)
+    assert not outcome.failed
+    [told] = outcome.found.values()
+    for task in offsite.TASKS:
+        facts, figures = told["tasks"][task], told["figures"][task]
+        assert 0 < facts["ones"] < facts["rows"]
+        models = {f"{graph} / {arm}" for graph in offsite.GRAPHS for arm in offsite.ARMS}
+        assert set(figures["auc_lift"]) == models
+    clicks = told["figures"]["ctr"]["auc"]
+    assert clicks["best"][0] > clicks["none"][0]
+    offsite.write(outcome.found, options)
+    page = (tmp_path / "README.md").read_text()
+    assert "default/small/cvr" in page
+    assert (tmp_path / "lift.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_a_shop_in_small(shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Two draws; half of its pairs came to a cart."""
+    monkeypatch.setattr(offsite_shop, "TASKS", {"cart": "add_to_cart"})
+    given = ["--out", str(tmp_path / "out"), "--retailrocket", str(shop), "--shop-seeds", "2"]
+    small = ["--dim", "4", "--epochs", "1", "--threads", "1", "--only", "retailrocket-"]
+    options = offsite.parser().parse_args([*given, *small])
+    outcome = grid.measure(offsite.cells(options), options, offsite.ERRORS)
+    assert not outcome.failed
+    assert len(outcome.found) == 2
+    offsite.write(outcome.found, options)
+    page = (tmp_path / "out" / "README.md").read_text()
+    assert "| auc_lead | both - onsite / frozen | retailrocket/cart |" in page
 
 
 def test_other_dials_are_other_cells(shop: Path):
