@@ -3,7 +3,6 @@
 Takes a world, gives snapshots, bundles, examples and, for their rows, the truth; never compares.
 """
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -88,15 +87,12 @@ class Known:
     def examples(self, bundle: Bundle) -> Examples:
         """All rows; of a conversion nobody knows where no purchase could be seen.
 
-        Who did not consent, or took it back before the end, has no offsite event in the log; and
-        the log ends before it is posted, so that some windows seem to be over and are not.
+        Who did not consent, or took it back before the end, has no offsite event in the log.
         """
         made = build_examples(self.snapshot, bundle)
         rows = {}
         for span, part in made.rows.items():
-            place = self._places(part)
-            seen = self.truth["consent_ends"][place] > self.end
-            seen &= self.truth["time"][place] + WINDOW <= self.end
+            seen = self.truth["consent_ends"][self._places(part)] > self.end
             known = np.where(seen, part.conversions, UNKNOWN).astype(np.int8)
             rows[span] = part._replace(conversions=known)
         return made._replace(rows=rows)
@@ -149,17 +145,19 @@ def run(world: World, days: float, folder: Path, dials: Mapping[str, Any], threa
     )
     settings = settings.model_copy(update={"transra": replace(settings.transra, **dials)})
     prepare(settings)
-    shop, market, clock = open_workshop(settings), Market(world), int(time.time())
+    shop, market = open_workshop(settings), Market(world)
     schema, truths, events, end = shop.schema, [], 0, world.start
     for chunk in market.stream(days=days, chunk=_BATCH):
+        # It arrives as it happens, so windows that are open at its end are open for the service.
+        end = int(chunk.events["time"][-1])
         with shop.database.transaction() as connection:
             log = list(as_events(market, chunk.events))
-            verdicts = ingest(connection, schema, log, now=clock, rules=_RULES)
+            verdicts = ingest(connection, schema, log, now=end, rules=_RULES)
         refused = [verdict for verdict in verdicts if verdict.status != "accepted"]
         if refused:
             raise SystemExit(f"an event was {refused[0].status}: {refused[0].message}")
         truths.append(chunk.truth)
-        events, end = events + len(log), int(chunk.events["time"][-1])
+        events += len(log)
     counted = {"conversions": ["checkout"], "conversion_days": WINDOW / DAY}
     request = RetrainRequest.model_validate({"shares": _shares(), **counted})
     sealed = open_snapshot(shop.store, steps.snapshot(shop, request, _silent))
