@@ -92,14 +92,14 @@ class Known:
         made = build_examples(self.snapshot, bundle)
         rows = {}
         for span, part in made.rows.items():
-            seen = self.truth["consent_ends"][self._places(part)] > self.end
+            seen = self.told(part)["consent_ends"] > self.end
             known = np.where(seen, part.conversions, UNKNOWN).astype(np.int8)
             rows[span] = part._replace(conversions=known)
         return made._replace(rows=rows)
 
     def best(self, task: str, rows: LabelledRows) -> Best:
         """The truth about some rows."""
-        told = self.truth[self._places(rows)]
+        told = self.told(rows)
         if task == "cvr":
             mean = self.world.delay_hours * 3600
             # The truth is about a week; within it, delays are exponential.
@@ -108,7 +108,7 @@ class Known:
         clicked = told["looked_at"] * told["click"]
         return Best(clicked, clicked)
 
-    def _places(self, rows: LabelledRows) -> NDArray[np.int64]:
+    def told(self, rows: LabelledRows) -> NDArray[np.void]:
         """The row of the truth about each: nobody sees an ad twice in a second."""
         user, ad = (
             np.array([int(id_[1:]) for id_ in side.ids.tolist()], dtype=np.int64)
@@ -128,7 +128,7 @@ class Known:
         place = order[np.searchsorted(known[order], asked).clip(max=len(order) - 1)]
         if not np.array_equal(known[place], asked):
             raise SystemExit("every row should be an impression of the market, some are not")
-        return place
+        return self.truth[place]
 
 
 def run(world: World, days: float, folder: Path, dials: Mapping[str, Any], threads: int) -> Known:

@@ -165,16 +165,15 @@ def test_a_market_is_known_as_the_service_knows_it(tmp_path: Path):
     assert examples.maps.names == (), "no relation from people to ads is offsite"
     agreed: list[bool] = []
     for rows in examples.rows.values():
-        place = known._places(rows)
-        np.testing.assert_array_equal(known.truth["was_clicked"][place], rows.labels == 1)
-        told = known.truth[place]
+        told = known.told(rows)
+        np.testing.assert_array_equal(told["was_clicked"], rows.labels == 1)
         np.testing.assert_array_equal(
             known.best("ctr", rows).chance, told["looked_at"] * told["click"]
         )
         seen = rows.conversions != offsite_market.UNKNOWN
         assert (rows.labels[seen] == 1).all(), "of clicks alone"
         assert (rows.time[seen] + offsite_market.WINDOW <= known.end).all()
-        assert (known.truth["consent_ends"][place[seen]] > known.end).all()
+        assert (told["consent_ends"][seen] > known.end).all()
         made = rows.conversions[seen] == 1
         agreed += told["was_bought"][seen][made].tolist()
     # The world knows which click a purchase came of, the service takes the last one: people who see
