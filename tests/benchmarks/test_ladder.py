@@ -206,6 +206,9 @@ def test_the_ladder_in_small(tmp_path: Path, world: Path, monkeypatch: pytest.Mo
     assert len(outcome.found) == 6
     chosen = [told for name, told in outcome.found.items() if name.startswith("chosen-")]
     assert [told["trials"] for told in chosen] == [2, 2]
+    for told in chosen:
+        losses = [one["loss"] for one in told["tried"]]
+        assert told["dials"] == told["tried"][losses.index(min(losses))]["dials"]
     ladder.write(outcome.found, options)
     assert (out / "ladder.png").stat().st_size > 1000
     page = (out / "README.md").read_text()
