@@ -13,6 +13,9 @@ from scipy import stats
 RESAMPLES = 2000
 _SEED = 40
 
+#: Of a 95 % interval.
+Ends = tuple[float, float]
+
 
 class Ahead(NamedTuple):
     """By how much one model is ahead of another, in MRR, with two 95 % intervals."""
@@ -21,23 +24,32 @@ class Ahead(NamedTuple):
     value: float
     seeds: int
     #: t interval over these seeds; None for a single one
-    by_seed: tuple[float, float] | None
+    by_seed: Ends | None
     #: paired bootstrap over the test triples
-    by_triple: tuple[float, float]
+    by_triple: Ends
 
     @property
     def decided(self) -> str:
         return decided(self.by_seed, self.by_triple)
 
 
-def decided(by_seed: tuple[float, float] | None, by_rows: tuple[float, float]) -> str:
-    """`ahead` or `behind` where neither interval has 0 in it, else `not decided`."""
+def decided(by_seed: Ends | None, drawn: Ends) -> str:
+    """`ahead` or `behind` where neither interval has 0 in it, else `not decided`.
+
+    `by_seed` is None for a single seed, which decides nothing; `drawn` is over what was tested.
+    """
     if by_seed is not None:
-        if min(by_seed[0], by_rows[0]) > 0:
+        low, high = whole(by_seed, drawn)
+        if low > 0:
             return "ahead"
-        if max(by_seed[1], by_rows[1]) < 0:
+        if high < 0:
             return "behind"
     return "not decided"
+
+
+def whole(by_seed: Ends, drawn: Ends) -> Ends:
+    """Both intervals as one."""
+    return min(by_seed[0], drawn[0]), max(by_seed[1], drawn[1])
 
 
 def interval(values: Sequence[float]) -> tuple[float, float | None, float | None]:
@@ -71,7 +83,7 @@ def ahead(
     return Ahead(value, len(pairs), by_seed, _bootstrap(drawn))
 
 
-def _bootstrap(parts: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
+def _bootstrap(parts: Sequence[NDArray[np.float64]]) -> Ends:
     """Of the mean of all parts' means."""
     draw = np.random.default_rng(_SEED)
     means = [

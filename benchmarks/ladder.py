@@ -4,8 +4,12 @@
     .venv/bin/python benchmarks/ladder.py --world FOLDER --world FOLDER
 
 MovieLens-100k comes as for `graphsvc demo`: fetched once, or from `--data FOLDER`. A world is a
-folder with `events.jsonl`, e.g. of `graphsvc simulate --to FOLDER/events.jsonl --days 60`; with a
-schema per task beside it any log is one: see `benchmarks/ladder_worlds.py`.
+folder with `events.jsonl`; with a schema per task beside it any log is one: see
+`benchmarks/ladder_worlds.py`. One in which all purchases can be seen is made, in one line, by
+
+    graphsvc simulate --to FOLDER/events.jsonl --days 60 --set consent=1.0 --set opt_outs=0.0
+        --set people=2000 --set ads=1000 --set products=500 --set advertisers=50
+        --set campaigns=100 --set categories=20 --set pages_per_day=2000
 """
 
 import argparse
@@ -31,6 +35,7 @@ from aims import Aim
 from ladder_pictures import lifts
 from ladder_rows import NEW, OLD
 from ladder_worlds import LATER, SHARES, Folder, MovieLens, Source, World, open_world
+from lifts import finished
 from publish import About, publish
 
 from api import threads
@@ -54,7 +59,6 @@ from ranking.examples import Examples, LabelledRows, of_head
 from ranking.intervals import Judged, resample, user_weights
 from ranking.metrics import log_loss
 from ranking.reliability import HISTORY
-from ranking.train import train
 
 RESAMPLES = 1000
 #: Sets of dials that every arm is tried with, the same ones; the first one has the defaults.
@@ -88,7 +92,8 @@ trained, and the rows that ask stay at the KGE's vectors.
 - `ctr`: of what was shown, what had the outcome. `cvr`: of what was clicked, what was converted,
   by a ranker with that head alone. On MovieLens a click is a rating of 4 or 5, and a conversion one
   of 5. In a market it is a checkout within 7 days, of the latest click on an ad of that
-  product; who has not agreed to offsite events counts as not converted.
+  product; who has not agreed to offsite events counts as not converted, as for the service, so part
+  of a lift can be to know who has; worlds in which all have are free of that.
 - Dials: {TRIALS} sets for every arm, the same ones, chosen by log loss on valid with a seed of its
   own. Then each seed has a bundle of its own, which all arms share.
 - `auc_lift`: AUC above that of `none` with the same seed; the t interval is over seeds.
@@ -230,7 +235,7 @@ def _choose(bench: Bench, source: Source, task: str, arm: str) -> Mapping[str, A
     match = not bench.options.no_match
     for dials in _trials():
         config = config_of(arm, dials, TRIED, match=match, head=world.head)
-        best = _best(_finished(examples, config))
+        best = _best(finished(examples, config))
         tried.append({"dials": dials, "loss": best["valid_loss"], "auc": best["valid_auc"]})
     place = min(range(len(tried)), key=lambda n: tried[n]["loss"])
     return {
@@ -258,7 +263,7 @@ def _run(
     examples = bench.examples(world, bundle, OLD)
     match = not bench.options.no_match
     config = config_of(arm, dials, seed, match=match, head=world.head)
-    trained = _finished(examples, config)
+    trained = finished(examples, config)
     sealed = seal_ranker(
         world.shop.store,
         trained,
@@ -293,16 +298,6 @@ def _run(
         "parameters": sum(weight.numel() for weight in trained.model.parameters()),
         "epoch": _best(trained)["epoch"],
     }
-
-
-def _finished(examples: Examples, config: RankerConfig) -> TrainedRanker:
-    training = train(examples, config)
-    while True:
-        try:
-            next(training)
-        except StopIteration as stop:
-            trained: TrainedRanker = stop.value
-            return trained
 
 
 def _best(trained: TrainedRanker) -> Mapping[str, Any]:

@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from differences import interval
+from differences import Ends, decided, interval, whole
 from numpy.typing import NDArray
 from pages import figure, table
 
 from graphsvc.report import Row
+from ranking.config import LADDER
 from ranking.intervals import interval as of_draws
 
 BASE, OURS = "none", "attention"
-#: The arms that ours is to be ahead of; the swaps are variants of ours.
-LADDER = ("none", "frozen", "initial", "both", "attention")
 #: Of the draws beside a cell: of all rows, with the bundle of T0 and with the refreshed one.
 OLD, NEW = "old", "new"
 
@@ -46,26 +45,18 @@ class Gap(NamedTuple):
     value: float
     seeds: int
     #: t interval over seeds; None for one seed
-    by_seed: tuple[float, float] | None
+    by_seed: Ends | None
     #: bootstrap over users
-    by_user: tuple[float, float]
+    by_user: Ends
 
     @property
     def decided(self) -> str:
-        if self.by_seed is not None:
-            if min(self.by_seed[0], self.by_user[0]) > 0:
-                return "ahead"
-            if max(self.by_seed[1], self.by_user[1]) < 0:
-                return "behind"
-        return "not decided"
+        return decided(self.by_seed, self.by_user)
 
     @property
-    def whole(self) -> tuple[float, float] | None:
+    def whole(self) -> Ends | None:
         """Both intervals as one; None for one seed."""
-        if self.by_seed is None:
-            return None
-        ends = (*self.by_seed, *self.by_user)
-        return min(ends), max(ends)
+        return None if self.by_seed is None else whole(self.by_seed, self.by_user)
 
 
 def keep(file: Path, draws: Draws) -> None:
@@ -125,6 +116,7 @@ def rows_of(runs: Runs) -> list[Row]:
                 for name in _slices(by_seed):
                     found = gap(by_seed, arms[BASE], name)
                     rows += _gap_rows("auc_lift", f"{where}{name[3:]}", f"{arm} - {BASE}", found)
+        # Ours is to be ahead of these alone: the swaps are variants of ours.
         for rival in LADDER:
             if rival != OURS and OURS in arms and rival in arms:
                 found = gap(arms[OURS], arms[rival])
@@ -216,5 +208,5 @@ def _cells(found: Gap) -> Sequence[str]:
     return (value, figure(found.seeds), by_seed, by_user, found.decided)
 
 
-def _ends(ends: tuple[float, float]) -> str:
+def _ends(ends: Ends) -> str:
     return f"{ends[0]:+.4f} to {ends[1]:+.4f}"

@@ -76,6 +76,10 @@ class Source(Protocol):
     def counted(self, task: str) -> tuple[str, ...]:
         """Events that count as conversions of clicks; none where the schema's label is the task."""
 
+    @property
+    def ends_early(self) -> bool:
+        """Whether the log ends while clicks are still to be converted: they have no label then."""
+
     def events(self, task: str) -> Iterator[Event]:
         """The events, in the order in which they are to be posted."""
 
@@ -91,6 +95,7 @@ class MovieLens:
     cache: Path
     name: str = "movielens"
     tasks: tuple[str, ...] = TASKS
+    ends_early: bool = False
 
     def key(self, task: str) -> Any:
         if self.folder is None:  # what would be fetched, which a listing does not do
@@ -131,6 +136,7 @@ class Folder:
     """A world in a folder, e.g. a simulated one."""
 
     path: Path
+    ends_early: bool = True
 
     @property
     def name(self) -> str:
@@ -264,9 +270,12 @@ def _write(shop: Workshop, source: Source, task: str) -> None:
     now, events = int(time.time()), source.events(task)
     with shop.database.transaction() as connection:
         change(connection, source.schema(task), reason=task, now=now)
+    # It arrives as it happened, so a window that is open at its end is open for the service.
+    arrived = 0 if source.ends_early else now
     while batch := list(islice(events, _BATCH)):
+        arrived = max(arrived, *(event["event_time"] for event in batch))
         with shop.database.transaction() as connection:
-            verdicts = ingest(connection, shop.schema, batch, now=now, rules=_RULES)
+            verdicts = ingest(connection, shop.schema, batch, now=arrived, rules=_RULES)
         for verdict in verdicts:
             # Offsite events of those who have not agreed are part of a world.
             if verdict.status == "conflict" or (

@@ -47,8 +47,8 @@ TASKS = ("ctr", "cvr")
 OF_NULLS = "medium"
 
 AIMS = (
-    Aim("auc_ahead", at_least=0.0, where="default/.*"),
-    Aim("auc_ahead", at_least=0.0, where="retailrocket/.*"),
+    Aim("auc_lead", at_least=0.0, where="default/.*"),
+    Aim("auc_lead", at_least=0.0, where="retailrocket/.*"),
 )
 _TITLE = "What offsite events add"
 _WORDS = f"""
@@ -65,11 +65,14 @@ structure. Every seed is another market, and the seed of all training. Nulls are
 - `auc`: of `none`, a ranker without embedding; of a graph and how the ranker reads its vectors; of
   `best`, the chances that all was drawn from.
 - `auc_lift`: AUC above `none`. `share_of_reachable`: that, as a share of how far `best` is above
-  `none`. `auc_ahead`: of `both` above each graph alone.
+  `none`. `auc_ahead`: of `both` above each graph alone; `auc_lead`: the same, both its
+  intervals as one.
+- No dial is chosen: every ranker and every embedding has those of the service.
 - RetailRocket: visitors and what they viewed, put into the cart and bought. A row is a viewed pair,
   `cart` and `purchase` are whether it came to that. Pairs are drawn, and **every** edge of a
-  pair that is a row of any span is out of the graph. The data has no times, so neither has this:
-  pairs are drawn by chance, and counters are those of the graph. `onsite` is its views, `offsite`
+  pair that is a row of any span is out of the graph. No time is looked at, since one form of
+  the data has none: pairs are drawn by chance, counters are those of the graph, and nothing here is
+  about what comes later. `onsite` is its views, `offsite`
   stands for its conversions (additions to the cart and purchases).
 
 Intervals: of each seed, paired bootstrap over users; over seeds a t interval.

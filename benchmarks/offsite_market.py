@@ -3,7 +3,6 @@
 Takes a world, gives snapshots, bundles, examples and, for their rows, the truth; never compares.
 """
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from api.settings import Settings
 from api.setup import prepare
 from graphsvc.export import Split
 from graphsvc.ingest import Rules, ingest
+from graphsvc.leaks import find_leaks, refuse_leaks
 from graphsvc.simulate import NULLS, Market, World, as_events
 from graphsvc.snapshot import Snapshot, open_snapshot
 from kge.bundle import Bundle, open_bundle
@@ -87,22 +87,15 @@ class Known:
     def examples(self, bundle: Bundle) -> Examples:
         """All rows; of a conversion nobody knows where no purchase could be seen.
 
-        Who did not consent, or took it back before the end, has no offsite event in the log; and
-        the log ends before it is posted, so that some windows seem to be over and are not.
+        Who did not consent, or took it back before the end, has no offsite event in the log.
         """
         made = build_examples(self.snapshot, bundle)
         rows = {}
         for span, part in made.rows.items():
-            place = self._places(part)
-            seen = self.truth["consent_ends"][place] > self.end
-            seen &= self.truth["time"][place] + WINDOW <= self.end
+            seen = self.told(part)["consent_ends"] > self.end
             known = np.where(seen, part.conversions, UNKNOWN).astype(np.int8)
             rows[span] = part._replace(conversions=known)
         return made._replace(rows=rows)
-
-    def told(self, rows: LabelledRows) -> NDArray[np.void]:
-        """The truth about some rows."""
-        return self.truth[self._places(rows)]
 
     def best(self, task: str, rows: LabelledRows) -> Best:
         """What the best ranker would say of them."""
@@ -115,7 +108,7 @@ class Known:
         clicked = told["looked_at"] * told["click"]
         return Best(clicked, clicked)
 
-    def _places(self, rows: LabelledRows) -> NDArray[np.int64]:
+    def told(self, rows: LabelledRows) -> NDArray[np.void]:
         """The row of the truth about each: nobody sees an ad twice in a second."""
         user, ad = (
             np.array([int(id_[1:]) for id_ in side.ids.tolist()], dtype=np.int64)
@@ -135,11 +128,14 @@ class Known:
         place = order[np.searchsorted(known[order], asked).clip(max=len(order) - 1)]
         if not np.array_equal(known[place], asked):
             raise SystemExit("every row should be an impression of the market, some are not")
-        return place
+        return self.truth[place]
 
 
 def run(world: World, days: float, folder: Path, dials: Mapping[str, Any], threads: int) -> Known:
-    """Run a market for some days into an empty folder, and seal what the service knows of it."""
+    """Run a market for some days into an empty folder, and seal what the service knows of it.
+
+    Raises `LeakFound`.
+    """
     settings = Settings(
         data_dir=folder / "data",
         database_url="",
@@ -149,20 +145,23 @@ def run(world: World, days: float, folder: Path, dials: Mapping[str, Any], threa
     )
     settings = settings.model_copy(update={"transra": replace(settings.transra, **dials)})
     prepare(settings)
-    shop, market, clock = open_workshop(settings), Market(world), int(time.time())
+    shop, market = open_workshop(settings), Market(world)
     schema, truths, events, end = shop.schema, [], 0, world.start
     for chunk in market.stream(days=days, chunk=_BATCH):
+        # It arrives as it happens, so windows that are open at its end are open for the service.
+        end = int(chunk.events["time"][-1])
         with shop.database.transaction() as connection:
             log = list(as_events(market, chunk.events))
-            verdicts = ingest(connection, schema, log, now=clock, rules=_RULES)
+            verdicts = ingest(connection, schema, log, now=end, rules=_RULES)
         refused = [verdict for verdict in verdicts if verdict.status != "accepted"]
         if refused:
             raise SystemExit(f"an event was {refused[0].status}: {refused[0].message}")
         truths.append(chunk.truth)
-        events, end = events + len(log), int(chunk.events["time"][-1])
+        events += len(log)
     counted = {"conversions": ["checkout"], "conversion_days": WINDOW / DAY}
     request = RetrainRequest.model_validate({"shares": _shares(), **counted})
     sealed = open_snapshot(shop.store, steps.snapshot(shop, request, _silent))
+    refuse_leaks(find_leaks(sealed))
     return Known(
         shop=shop,
         world=world,

@@ -1,8 +1,8 @@
 """RetailRocket's shop under the pair rule: no edge of a pair that is a row is in the graph.
 
-Takes its files, gives drawn pairs, embeddings of the other pairs, and rows; the data has no times,
-so nothing here looks at one. Nearly all that is bought was in the cart before: a graph that kept a
-row's cart would know the answer.
+Takes its files, gives drawn pairs, embeddings of the other pairs, and rows; never looks at a time,
+which one form of the data does not hold. Nearly all that is bought was in the cart before: a graph
+that kept a row's cart would know the answer.
 """
 
 from collections import Counter

@@ -45,13 +45,13 @@ from ranking.train import train
 #: What a cell may fail with.
 ERRORS = (ApiError, GraphError, KgeError, RankingError)
 #: Kind of market -> by how much less is looked at further down; None: as by default.
-KINDS: Mapping[str, float | None] = {"biased": None, "unbiased": 0.0}
+KINDS: Mapping[str, float | None] = {"default": None, "unbiased": 0.0}
 WITH, WITHOUT, BEST = "with place", "without place", "best"
 RESAMPLES = 400
 #: Rankers here read no vectors, so the embedding that examples need may be a poor one.
 _EMBEDDING = {"dim": 8, "epochs": 1.0}
 
-_WHERE = "biased/.*/looked_at"
+_WHERE = "default/.*/looked_at"
 AIMS = (
     Aim("auc_lift", at_least=0.0, where=_WHERE),
     Aim("logloss_saved", at_least=0.0, where=_WHERE),

@@ -19,7 +19,7 @@ from graphsvc.snapshot import Snapshot, Span
 
 @dataclass(slots=True)
 class Leak:
-    """The edges of one relation between those who are shown things and the things."""
+    """The edges of one relation between those who are shown things and what is guessed of them."""
 
     relation: str
     #: Edges that give a label away.
@@ -33,17 +33,19 @@ class Leak:
 
 
 def find_leaks(snapshot: Snapshot) -> list[Leak]:
-    """Every relation between the exposure's two types, and how many of its edges leak.
+    """Every relation between people and what is shown to them or bought, and how many edges leak.
 
-    An edge leaks if its pair, in either direction, has a row behind GRAPH with label 1,
-    and the edge is of structure, which has no time, or newer than the person's GRAPH.
+    An edge leaks if its pair, in either direction, has a row behind GRAPH with label 1, or with a
+    conversion of what the row's item leads to; and the edge is of structure, which has no time, or
+    newer than the person's GRAPH.
     """
-    info = snapshot.interaction
-    known = _known(snapshot)
+    info, bought = snapshot.interaction, _bought(snapshot)
+    known, asked = _known(snapshot, bought), {info.tail, *bought}
     found = {
         code: Leak(relation.name)
         for code, relation in enumerate(snapshot.relations)
-        if {relation.head, relation.tail} == {info.head, info.tail}
+        if (relation.head == info.head and relation.tail in asked)
+        or (relation.tail == info.head and relation.head in asked)
     }
     for block in snapshot.blocks("triples"):
         for code, leak in found.items():
@@ -104,7 +106,7 @@ def refuse_leaks(leaks: list[Leak]) -> None:
 class _Known(NamedTuple):
     """What is to be guessed, and the end of each person's GRAPH."""
 
-    #: head << 32 | tail of rows with label 1 in a later span, sorted
+    #: head << 32 | tail of rows with label 1 in a later span, and of what was bought; sorted
     pairs: NDArray[np.int64]
     #: [entities] last exposure in GRAPH; -1 for who has none
     last: NDArray[np.int64]
@@ -123,15 +125,53 @@ class _Known(NamedTuple):
         return asked if timeless else asked & (time > self.last[head])
 
 
-def _known(snapshot: Snapshot) -> _Known:
+def _bought(snapshot: Snapshot) -> frozenset[str]:
+    """The types that conversions are on, beside that of what is shown."""
+    info = snapshot.interaction
+    ends = {one.tail for one in snapshot.relations if one.name in info.conversions}
+    return frozenset(ends - {info.head, info.tail})
+
+
+def _known(snapshot: Snapshot, bought: frozenset[str]) -> _Known:
     last = np.full(snapshot.entity_count, -1, dtype=np.int64)
     pairs = [np.empty(0, dtype=np.int64)]
+    converted = [np.empty(0, dtype=np.int64)]
     for block in snapshot.blocks("interactions"):
         later = (block["span"] > Span.GRAPH) & (block["label"] == 1)
         head = block["head"][later].astype(np.int64)
-        pairs.append(np.unique((head << 32) | block["tail"][later]))
+        made = (head << 32) | block["tail"][later]
+        pairs.append(np.unique(made))
+        converted.append(np.unique(made[block["conversion"][later] == 1]))
         early = (block["span"] == Span.GRAPH) & (block["event"] == EXPOSURE)
         np.maximum.at(last, block["head"][early], block["time"][early])
     if snapshot.split["protocol"] == "global_time":
         last[:] = snapshot.watermark["as_of"]
+    pairs.append(_led_to(snapshot, bought, np.unique(np.concatenate(converted))))
     return _Known(np.unique(np.concatenate(pairs)), last)
+
+
+def _led_to(
+    snapshot: Snapshot, bought: frozenset[str], pairs: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """The people of some pairs with everything of `bought` that the pair's item leads to."""
+    info = snapshot.interaction
+    ties = [
+        code
+        for code, one in enumerate(snapshot.relations)
+        if one.source == "structure" and one.head == info.tail and one.tail in bought
+    ]
+    if not ties:
+        return np.empty(0, dtype=np.int64)
+    items, others = [np.empty(0, dtype=np.int32)], [np.empty(0, dtype=np.int32)]
+    for block in snapshot.blocks("triples"):
+        own = np.isin(block["relation"], ties)
+        items.append(block["head"][own])
+        others.append(block["tail"][own])
+    item, other = np.concatenate(items), np.concatenate(others)
+    order = np.argsort(item, kind="stable")
+    item, other = item[order], other[order]
+    asked = pairs & 0xFFFFFFFF
+    first = np.searchsorted(item, asked, side="left")
+    count = np.searchsorted(item, asked, side="right") - first
+    place = np.repeat(first - np.cumsum(count) + count, count) + np.arange(count.sum())
+    return (np.repeat(pairs >> 32, count) << 32) | other[place]

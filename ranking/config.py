@@ -53,6 +53,8 @@ class Arm:
         return self.fields or self.begins or self.attends
 
 
+#: The steps of the ladder, from no KGE to attention.
+LADDER = ("none", "frozen", "initial", "both", "attention")
 #: The ladder, then its swaps: what `attention` freezes is trained. `attention_swapped` trades the
 #: sides: keys and values are trained, and the rows that ask stay at the KGE's vectors.
 ARMS: dict[str, Arm] = {

@@ -28,6 +28,7 @@ from api.settings import Settings, read_settings
 from api.setup import prepare
 from graphsvc.datasets import MovieLensCounts, movielens
 from graphsvc.report import Row, as_report, rows_of
+from ranking.config import LADDER
 
 FOLDER = Path(".demo")
 PROTOCOLS = ("per_user_time", "global_time")
@@ -141,9 +142,11 @@ def _skipped(counts: MovieLensCounts) -> list[Row]:
 
 
 def _retrain(session: Session) -> list[Mapping[str, Any]]:
-    """Ask for one retrain per protocol and follow both; the second one is promoted."""
+    """Ask for one retrain per protocol, of the whole ladder; the second one is promoted."""
     asked = [
-        session.client.retrain({"split": protocol, "promote": protocol == PROTOCOLS[-1]})
+        session.client.retrain(
+            {"split": protocol, "arms": LADDER, "promote": protocol == PROTOCOLS[-1]}
+        )
         for protocol in PROTOCOLS
     ]
     return [

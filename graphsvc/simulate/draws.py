@@ -46,6 +46,8 @@ class Of(IntEnum):
     SEASON = auto()
     TABLE_CLICK = auto()
     TABLE_PURCHASE = auto()
+    ANY_ADVERTISER = auto()
+    SIDELINE = auto()
 
 
 def uniform(seed: int, what: Of, keys: Numbers) -> Floats:

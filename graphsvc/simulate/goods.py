@@ -18,6 +18,8 @@ FORMATS = ("image", "video", "carousel", "story", "collection")
 _NARROW = 2.0
 #: How far a price may be from one's budget, as its deviation.
 _TOLERANCE = 0.8
+#: Share of the products that are not of their advertiser's categories.
+_SIDELINE = 0.2
 #: Products that are looked at before the one that suits best is taken.
 COMPARED = 4
 
@@ -84,7 +86,7 @@ def goods_of(world: World) -> Goods:
     """The products and ads of a world."""
     seed = world.seed
     products, ads = np.arange(world.products), np.arange(world.ads)
-    advertiser = below(seed, Of.ADVERTISER, products, world.advertisers)
+    advertiser = _advertisers(world, products)
     each = world.campaigns_each
     campaign = advertiser[ads % world.advertised] * each + below(seed, Of.CAMPAIGN, ads, each)
     return Goods(
@@ -97,6 +99,16 @@ def goods_of(world: World) -> Goods:
         bait=0.005 + 0.055 * uniform(seed, Of.BAIT, ads) ** 2,
         sharpness=0.7 + 0.8 * uniform(seed, Of.SHARPNESS, ads),
     )
+
+
+def _advertisers(world: World, products: Numbers) -> Numbers:
+    """Who sells each product: one of its category's own advertisers, or now and then any."""
+    seed, count = world.seed, world.advertisers
+    each = max(1, count // world.categories)
+    nth = below(seed, Of.ADVERTISER, products, each)
+    own = (products % world.categories + world.categories * nth) % count
+    anybody = below(seed, Of.ANY_ADVERTISER, products, count)
+    return np.where(uniform(seed, Of.SIDELINE, products) < _SIDELINE, anybody, own)
 
 
 def nearness(angle: Floats) -> Floats:

@@ -29,6 +29,8 @@ _TOP, _LEAST, _MOST = 0.6, 0.02, 0.5
 _REACH = 1.5
 #: Chances of programs that click at random, and of purchases where they follow clicks by chance.
 BOT_CLICKS, BY_CHANCE = 0.3, 0.12
+#: What is drawn for chances that follow from attributes: of a click, of a purchase.
+_TABLES = (Of.TABLE_CLICK, Of.TABLE_PURCHASE)
 
 
 class Truth(NamedTuple):
@@ -42,20 +44,22 @@ class Truth(NamedTuple):
 
 def truth(world: World, goods: Goods, people: Numbers, needs: Needs, ads: Numbers) -> Truth:
     """What n people think of P ads each; `needs` are those of the moment."""
+    if world.interactions and world.kge_informative:
+        found = _by_needs(world, goods, people, needs, ads)
+    else:
+        found = _by_attributes(world, goods, people, ads)
+    if world.offsite_informative:
+        return found
+    return Truth(found.click, np.full_like(found.click, BY_CHANCE))
+
+
+def _by_needs(world: World, goods: Goods, people: Numbers, needs: Needs, ads: Numbers) -> Truth:
     eager = np.exp(1.4 * uniform(world.seed, Of.EAGER, people) - 0.7)[:, None]
     spending = np.exp(uniform(world.seed, Of.SPENDING, people) - 0.5)[:, None]
     bait = goods.bait[ads]
-    if not world.interactions:
-        return _apart(world, goods, (eager, spending), ads)
-    if world.kge_informative:
-        interest, purchase = _met(world, goods, needs, ads)
-    else:
-        interest, purchase = _by_attributes(world, goods, people, ads)
+    interest, wanted = _met(world, goods, needs, ads)
     click = bait + (_TOP - bait) * interest ** goods.sharpness[ads]
-    click = 1 - (1 - click) ** eager
-    if not world.offsite_informative:
-        return Truth(click, np.full_like(click, BY_CHANCE))
-    return Truth(click, 1 - (1 - (_LEAST + _MOST * purchase)) ** spending)
+    return Truth(1 - (1 - click) ** eager, 1 - (1 - (_LEAST + _MOST * wanted)) ** spending)
 
 
 def _met(world: World, goods: Goods, needs: Needs, ads: Numbers) -> tuple[Floats, Floats]:
@@ -75,26 +79,18 @@ def _met(world: World, goods: Goods, needs: Needs, ads: Numbers) -> tuple[Floats
     return 1 - unmet, 1 - unwanted
 
 
-def _by_attributes(
-    world: World, goods: Goods, people: Numbers, ads: Numbers
-) -> tuple[Floats, Floats]:
-    """Interest and purchase by a table of country and format: what every ranker reads."""
-    cells = np.arange(len(COUNTRIES) * len(FORMATS))
-    cell = countries(world, people)[:, None] * len(FORMATS) + goods.format[ads]
-    interest = 0.6 * uniform(world.seed, Of.TABLE_CLICK, cells) ** 2
-    purchase = 0.6 * uniform(world.seed, Of.TABLE_PURCHASE, cells) ** 2
-    return interest[cell], purchase[cell]
+def _by_attributes(world: World, goods: Goods, people: Numbers, ads: Numbers) -> Truth:
+    """Chances by country and format alone, which every ranker reads.
 
-
-def _apart(world: World, goods: Goods, habits: tuple[Floats, Floats], ads: Numbers) -> Truth:
-    """Log odds that are a sum of who and what: there is nothing to match."""
-    eager, spending = (np.log(habit) for habit in habits)
-    lure = 20 * goods.bait[ads] - 0.5
-    click = _sigmoid(-2.8 + 1.5 * eager + 1.5 * lure)
-    if not world.offsite_informative:
-        return Truth(click, np.full_like(click, BY_CHANCE))
-    return Truth(click, _sigmoid(-2.0 + 2 * spending + 2 * (goods.sharpness[ads] - 1.1)))
-
-
-def _sigmoid(value: Floats) -> Floats:
-    return 1 / (1 + np.exp(-value))
+    With interactions a table of cells, least + most u^2; without, log odds -4 + 2 (u_who + u_what).
+    Nobody has habits of their own here: closeups and carts would tell of them, and no counter does.
+    """
+    who, what = countries(world, people)[:, None], goods.format[ads]
+    if world.interactions:
+        cells, cell = np.arange(len(COUNTRIES) * len(FORMATS)), who * len(FORMATS) + what
+        tables = [uniform(world.seed, of, cells) for of in _TABLES]
+        return Truth(*(_LEAST + _MOST * table[cell] ** 2 for table in tables))
+    both = np.arange(len(COUNTRIES) + len(FORMATS))
+    parts = [uniform(world.seed, of, both) for of in _TABLES]
+    odds = (-4 + 2 * (part[who] + part[len(COUNTRIES) + what]) for part in parts)
+    return Truth(*(1 / (1 + np.exp(-one)) for one in odds))

@@ -80,9 +80,9 @@ class World:
     #: False: offsite acts are those of somebody else's needs, and purchases follow clicks by chance
     #: alone, so offsite events hold nothing that clicks do not.
     offsite_informative: bool = True
-    #: False: the log odds of a click are a sum of who and what, so there is nothing to match.
+    #: False: log odds are a sum of what country and format are worth, so there is nothing to match.
     interactions: bool = True
-    #: False: who likes what follows from attributes that every ranker reads, so edges add nothing.
+    #: False: who likes what is a table of country and format, so edges add nothing to attributes.
     kge_informative: bool = True
 
     def __post_init__(self) -> None:

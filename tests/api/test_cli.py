@@ -94,6 +94,22 @@ def test_the_same_scores_as_over_http(run, trained) -> None:
     )
 
 
+def test_a_score_is_explained_as_over_http(run, trained) -> None:
+    body = {"head": {"type": "user", "id": "u4"}, "candidates": COMEDIES[:3], "explain": True}
+    online = trained.http.post("/v1/score", json=body).json()["scores"]
+    reasons = {item["id"]: item["why"] for item in online}
+    code, out, errors = run("score", "user", "u4", *COMEDIES[:3], "--explain", "--json")
+    assert code == 0, errors
+    for item in orjson.loads(out)["scores"]:
+        why, lines = reasons[item["id"]], item["why"]
+        assert len(lines) == len(why["fields"]) + len(why["tokens"]) + 2
+        assert lines[0].startswith(f"{why['fields'][0]['field']} ")
+        said = dict(line.rsplit(" ", 1) for line in lines[-2:])
+        assert float(said["without offsite"]) == pytest.approx(why["without_offsite"], abs=1e-4)
+        assert float(said["without KGE"]) == pytest.approx(why["without_kge"], abs=1e-4)
+    assert "KGE" in run("score", "user", "u4", "c1", "--explain")[1]
+
+
 def test_the_same_neighbors_as_over_http(run, trained) -> None:
     narrow = '{"must_not": [{"ids": ["u0"]}]}'
     asked = {"relation": "click", "direction": "in", "filter": narrow, "k": "3", "explain": "true"}

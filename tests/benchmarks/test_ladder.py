@@ -19,6 +19,7 @@ from ladder_rows import Gap, Run
 from ladder_worlds import Folder, MovieLens
 
 from graphsvc.conversions import Conversions
+from graphsvc.export import present_moment
 from graphsvc.report import rows_of
 from ranking.config import ARMS, RankerConfig
 
@@ -205,6 +206,9 @@ def test_the_ladder_in_small(tmp_path: Path, world: Path, monkeypatch: pytest.Mo
     assert len(outcome.found) == 6
     chosen = [told for name, told in outcome.found.items() if name.startswith("chosen-")]
     assert [told["trials"] for told in chosen] == [2, 2]
+    for told in chosen:
+        losses = [one["loss"] for one in told["tried"]]
+        assert told["dials"] == told["tried"][losses.index(min(losses))]["dials"]
     ladder.write(outcome.found, options)
     assert (out / "ladder.png").stat().st_size > 1000
     page = (out / "README.md").read_text()
@@ -215,10 +219,14 @@ def test_the_ladder_in_small(tmp_path: Path, world: Path, monkeypatch: pytest.Mo
     ran = [told for name, told in outcome.found.items() if "run-planted-ctr-none-" in name]
     assert len(ran) == 2
     assert auc["none"] == pytest.approx(np.mean([told["auc"] for told in ran]))
-    # What is written is found again.
+    # What is written is found again, and the log ends when the last event happens.
     again = ladder.Bench(options, work)
     source = again.sources[0]
-    assert again.world(source, "ctr").made == bench.world(source, "ctr").made
+    found = again.world(source, "ctr")
+    assert found.made == bench.world(source, "ctr").made
+    with found.shop.database.reading() as connection:
+        ended = present_moment(connection).as_of
+    assert ended == max(event["event_time"] for event in planted_events())
 
 
 def test_a_market_needs_no_schema(tmp_path: Path) -> None:

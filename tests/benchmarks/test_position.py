@@ -55,7 +55,7 @@ def test_in_the_null_a_lift_has_to_vanish() -> None:
     }
     text = offsite_rows.section(offsite_rows.rows_of(cells))
     said = {line.split(" | ")[2]: line for line in text.splitlines() if "auc_lift |" in line}
-    assert said["biased/medium/looked_at"].endswith("| ahead |")
+    assert said["default/medium/looked_at"].endswith("| ahead |")
     assert said["unbiased/medium/looked_at"].endswith("| still there |")
 
 
@@ -65,7 +65,7 @@ def options_of(out: Path, *given: str) -> argparse.Namespace:
 
 def test_other_markets_are_other_cells(tmp_path: Path) -> None:
     before = set(position.cells(options_of(tmp_path)))
-    assert {name.rpartition("-")[0] for name in before} == {"biased-1", "unbiased-1"}
+    assert {name.rpartition("-")[0] for name in before} == {"default-1", "unbiased-1"}
     for given in (["--days", "3"], ["--size", "small"], ["--threads", "1"]):
         assert not before & set(position.cells(options_of(tmp_path, *given)))
 
@@ -87,12 +87,12 @@ def test_a_small_market_becomes_figures_and_a_page(
     for told in found.values():
         facts = told["tasks"]
         assert 0 < facts["looked_at"]["ones"] <= facts["logged"]["ones"]
-        if told["kind"] == "biased":
+        if told["kind"] == "default":
             assert facts["looked_at"]["rows"] < facts["logged"]["rows"]
     position.write(found, options)
     rows = rows_of(json.loads((tmp_path / "position.json").read_text()))
     by = {(r.metric, r.model, r.split): r.value for r in rows if r.seed == "all"}
-    where = "biased/medium/looked_at"
+    where = "default/medium/looked_at"
     lift = by["auc", WITH, where] - by["auc", WITHOUT, where]
     assert by["auc_lift", f"{WITH} - {WITHOUT}", where] == pytest.approx(lift)
     assert by["predicted_by_true", WITH, where] > 0

@@ -12,7 +12,7 @@ from graphsvc.db import Database
 from graphsvc.errors import LeakFound
 from graphsvc.export import Split, export_snapshot
 from graphsvc.leaks import find_leaks, leak_rows, refuse_leaks
-from graphsvc.schema import Schema, parse_schema, to_document
+from graphsvc.schema import Schema, load_schema, parse_schema, to_document
 from graphsvc.snapshot import Snapshot, SnapshotDraft
 
 START = NOW - 5 * DAY
@@ -87,3 +87,49 @@ def test_an_edge_that_is_newer_than_the_persons_graph_is_found(
 
     monkeypatch.setattr(SnapshotDraft, "write", faulty)
     assert found(seal(database, tmp_path, LIKED, clean_log()))["click"] == (leaked, 1)
+
+
+ADS = to_document(load_schema("ads"))
+#: Somebody derives who owns a product from who bought it.
+BOUGHT_BY = {"head": "product", "tail": "user", "source": "structure"}
+SHOP = parse_schema(ADS | {"relations": ADS["relations"] | {"bought_by": BOUGHT_BY}})
+
+
+def done(name: str, number: int, time: int, *ends: str) -> dict[str, Any]:
+    declared = SHOP.events[name]
+    actor, target = (
+        {"type": type_, "id": id_}
+        for type_, id_ in zip((declared.head, declared.tail), ends, strict=True)
+    )
+    return {
+        "event_id": f"{name}-{number}",
+        "event_name": name,
+        "event_time": time,
+        "action_source": declared.source,
+        "actor": actor,
+        "object": target,
+        "consent": True,
+    }
+
+
+def test_what_was_made_of_purchases_is_found(database: Database, tmp_path: Path) -> None:
+    """Ad n leads to product n. Of clicks behind GRAPH those on ads 2 and 1 were bought, on 4 not.
+
+    What was bought in GRAPH is an edge of that time, and gives nothing away.
+    """
+    start = NOW - 30 * DAY
+    log = [done("ad_of_product", n, start, f"a{n}", f"p{n}") for n in range(5)]
+    for n in range(20):
+        time, ad = start + 3600 * n, n % 5
+        log.append(done("impression", n, time, "u", f"a{ad}"))
+        if n % 2 == 0:
+            log.append(done("click", n, time + 5, "u", f"a{ad}"))
+        if n % 4 == 0:
+            log.append(done("checkout", n, time + 10, "u", f"p{ad}"))
+    log += [done("bought_by", n, start, f"p{n}", "u") for n in (2, 4)]
+    counts = found(seal(database, tmp_path, SHOP, log))
+    assert counts["bought_by"] == (1, 2)
+    # Of the purchases at 0, 4 and 8 the last one is later than the cut.
+    assert counts["checkout"] == (0, 2)
+    assert counts["click"] == (0, 4)
+    assert "ad_of_product" not in counts

@@ -21,6 +21,7 @@ from graphsvc.schema import load_schema
 from graphsvc.simulate import IMPRESSION, KINDS, Market, World, as_events
 from graphsvc.simulate.blocks import WINDOW
 from graphsvc.simulate.clock import Clock
+from graphsvc.simulate.goods import goods_of
 from graphsvc.simulate.people import NEVER, comes, consent_ends, entered, there
 from graphsvc.simulate.rows import CHECKOUT
 
@@ -151,7 +152,17 @@ def test_programs_have_the_declared_share_of_pages() -> None:
     assert not LONG.truth["was_bought"][LONG.truth["bot"]].any()
 
 
-# What is clicked, and what is bought
+# What there is, what is clicked, and what is bought
+
+
+def test_advertisers_sell_what_is_alike() -> None:
+    """Of 200 five are of each of 40 categories; a fifth of the products is anybody's."""
+    world = World()
+    sellers = goods_of(world).advertiser
+    own = sellers % world.categories == np.arange(world.products) % world.categories
+    assert not far(own.sum(), np.full(world.products, 0.8 + 0.2 / 40))
+    few = goods_of(replace(world, advertisers=10)).advertiser
+    assert set(few.tolist()) == set(range(10)), "where they are few, each has several categories"
 
 
 def test_labels_of_the_house_are_the_clicks_of_the_world(database: Database, tmp_path: Path):

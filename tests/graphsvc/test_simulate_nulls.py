@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from simulated import FAR, SMALL, of_kind, run
 
 from graphsvc.simulate import World
-from graphsvc.simulate.goods import goods_of
+from graphsvc.simulate.goods import FORMATS, goods_of
 from graphsvc.simulate.people import countries, needs_of
 from graphsvc.simulate.taste import BY_CHANCE, truth
 
@@ -66,12 +66,25 @@ def test_without_interactions_log_odds_are_a_sum_of_who_and_what(interactions: b
         assert odds.std() > 0.1, "they differ all the same"
 
 
-@pytest.mark.parametrize("informative", [True, False])
-def test_without_kge_attributes_say_all_of_who_likes_what(informative: bool) -> None:
-    """People of one country agree on ads, but for how eager each is: a factor of log(1 - p)."""
-    world = replace(SMALL, kge_informative=informative)
-    people, click, _ = grid(world)
-    for country in np.unique(countries(world, people)):
-        dull = np.log1p(-click[countries(world, people) == country])
-        alike = dull / dull[:, :1]
-        assert bool(np.abs(alike - alike[0]).max() < 1e-9) is not informative or len(dull) == 1
+@pytest.mark.parametrize(
+    ("dials", "told"),
+    [({}, False), ({"kge_informative": False}, True), ({"interactions": False}, True)],
+)
+def test_without_kge_or_interactions_country_and_format_say_all(
+    dials: dict[str, bool], told: bool
+) -> None:
+    """Who and what share both have the same chances, so nothing that anybody did can add to it."""
+    world = replace(SMALL, **dials)
+    people, *chances = grid(world)
+    cell = countries(world, people)[:, None] * len(FORMATS) + goods_of(world).format[:30]
+    for chance in chances:
+        spread = max(float(np.ptp(chance[cell == one])) for one in np.unique(cell))
+        assert (spread < 1e-12) is told
+        assert chance.std() > 0.02 or not told, "cells differ all the same"
+
+
+def test_without_kge_there_is_still_something_to_match() -> None:
+    _, *chances = grid(replace(SMALL, kge_informative=False))
+    for chance in chances:
+        odds = np.log(chance / (1 - chance))
+        assert np.abs(odds - odds[:1] - odds[:, :1] + odds[0, 0]).max() > 0.1

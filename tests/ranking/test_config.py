@@ -1,6 +1,9 @@
 import pytest
 
 from ranking.config import (
+    ARMS,
+    LADDER,
+    Arm,
     AttentionConfig,
     CrossingConfig,
     FeatureConfig,
@@ -74,3 +77,10 @@ def test_which_heads_there_are_and_what_they_share():
     assert [both.weight(name) for name in both.names] == [1.0, 0.5]
     alone = HeadsConfig(kind="cvr", cvr_weight=0.5)
     assert (alone.names, alone.stacks, alone.weight("cvr")) == (("cvr",), 1, 1.0)
+
+
+def test_the_ladder_goes_from_no_kge_to_attention_and_trains_nothing_that_is_frozen():
+    assert tuple(ARMS)[: len(LADDER)] == LADDER
+    assert not ARMS[LADDER[0]].reads_kge
+    assert ARMS[LADDER[-1]] == Arm(attends=True)
+    assert not any(ARMS[arm].vectors or ARMS[arm].maps for arm in LADDER)
