@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from graphsvc.verdict import STATUSES
+
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
@@ -67,6 +69,9 @@ class Telemetry:
         }
         for name, metric in made.items():
             object.__setattr__(self, name, metric)  # frozen: set once, here
+        # A series that begins with its first event hides that event from `rate()`.
+        for status in STATUSES:
+            self.events.labels(status)
 
     def watch_overlay(self, *, folded: Callable[[], int], lag: Callable[[], int]) -> None:
         """Ask for the overlay's size and lag whenever the metrics are read."""

@@ -70,6 +70,7 @@ def whole(rows: list[Row]) -> dict[tuple[str, str, str], Row]:
     return {(r.metric, r.model, r.split): r for r in rows if r.seed == "all"}
 
 
+@pytest.mark.slow
 def test_all_cells_become_rows_a_page_and_pictures(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
