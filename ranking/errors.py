@@ -42,3 +42,7 @@ class TableMemory(RankingError):
 
 class BackendMissing(RankingError):
     """A backend of the ID tables is not here, or cannot do it; choose backend auto."""
+
+
+class TableMismatch(RankingError):
+    """Rows and ids do not fit each other; give each id once, and a row for each of them."""
