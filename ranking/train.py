@@ -21,13 +21,14 @@ from ranking.config import ARMS, RankerConfig
 from ranking.errors import NotEnoughRows
 from ranking.examples import Examples, LabelledRows, of_head
 from ranking.features import Encoder, FeatureBatch
-from ranking.idtables.placement import Placement, rank_by_frequency
+from ranking.idtables.placement import Placement
 from ranking.metrics import auc, log_loss
 from ranking.model import ModelShape, RankerModel, corrected_scores, head_scores
 from ranking.optimizer import RankerOptimizer, make_optimizer
 from ranking.sampling import kept_rows
 from ranking.spec import FeatureSpec, SideRows, learn_spec
 from ranking.states import EntityStates
+from ranking.tables import Tables, plan_tables
 
 #: Rows that go through the model at once while it is trained. What is kept of them until they have
 #: gone back is to stay in the processor's caches, and to be memory that is there already.
@@ -60,38 +61,37 @@ class _Task(NamedTuple):
     counts: Float[Tensor, "N H"]
 
 
-def train(examples: Examples, config: RankerConfig) -> Generator[Progress, None, TrainedRanker]:
+def train(
+    examples: Examples, config: RankerConfig, *, tables: Tables | None = None
+) -> Generator[Progress, None, TrainedRanker]:
     """Train one ranker: AdamW (`make_optimizer`), early stop on VALID.
 
     The same examples, dials and number of threads give the same weights. The epoch with the least
-    calibrated VALID log loss is kept. Raises `NotEnoughRows`.
+    calibrated VALID log loss is kept. `tables`: those of `plan_tables` on the same examples and
+    dials. Raises `NotEnoughRows`, `TableMemory` and `BackendMissing`.
     """
     rows, heads = examples.rows[Span.TRAIN], config.heads.names
     for head in heads:
         of_head(examples, head)
-    head_ids, tail_ids = (
-        Placement(rank_by_frequency(states.ids, config.ids), config.ids.buckets)
-        for states in (rows.heads, rows.tails)
-    )
-    encoder = Encoder(_spec(examples, config), head_ids, tail_ids)
-    used = learned_from(rows, config)
-    taught = rows if len(used) == len(rows.labels) else rows.take(used)
+    tables = tables or plan_tables(examples, config)
+    config = tables.dials(config)
+    encoder = Encoder(_spec(examples, config), tables.heads, tables.tails)
+    taught = _taught(rows, config)
     batch, valid = (_encoded(encoder, part) for part in (taught, examples.rows[Span.VALID]))
-    shape = _shape(encoder, head_ids, tail_ids, examples)
-    model = _fresh(shape, config, examples, encoder)
-    model.begin_rows(_first_vectors(head_ids, rows.heads), _first_vectors(tail_ids, rows.tails))
+    shape = _shape(encoder, tables, examples)
+    model = _fresh(shape, config, examples, encoder, tables)
     model.learn_match_scale(batch)
     optimizer = make_optimizer(model, config)
     task = _task(taught, config)
     trace: list[Progress] = []
-    best_loss, best_epoch, best_weights = float("inf"), 0, _copy(model)
+    best_loss, best_epoch, best_weights = float("inf"), 0, _copied(model)
     for epoch in range(1, config.training.epochs + 1):
         with _seeded(config.seed * 1_000_003 + epoch):
             train_loss = _epoch(model, optimizer, (batch, task), config)
         found = _judge(model, valid, examples.rows[Span.VALID], heads)
         valid_loss = sum(config.heads.weight(head) * found[head]["loss"] for head in heads)
         if valid_loss < best_loss:
-            best_loss, best_epoch, best_weights = valid_loss, epoch, _copy(model)
+            best_loss, best_epoch, best_weights = valid_loss, epoch, _copied(model, best_weights)
         trace.append(
             Progress(
                 epoch=epoch,
@@ -112,13 +112,14 @@ def train(examples: Examples, config: RankerConfig) -> Generator[Progress, None,
         model=model,
         shape=shape,
         spec=encoder.spec,
-        head_ids=head_ids,
-        tail_ids=tail_ids,
+        head_ids=tables.heads,
+        tail_ids=tables.tails,
         calibrations=_calibrated(model, encoder, examples.rows[Span.CALIBRATE], config),
         config=config,
         relations=examples.maps.names,
         others=examples.maps.other_names if model.arm.attends else (),
         trace=tuple(progress._asdict() for progress in trace),
+        tables=tables.plan.as_json(),
     )
 
 
@@ -134,6 +135,11 @@ def learned_from(rows: LabelledRows, config: RankerConfig) -> Int64[np.ndarray, 
     used = first + kept_rows(rows.labels[first:], dials.negatives_kept, generator)
     known = np.stack([rows.targets(head)[used] >= 0 for head in config.heads.names])
     return used[known.any(axis=0)]
+
+
+def _taught(rows: LabelledRows, config: RankerConfig) -> LabelledRows:
+    used = learned_from(rows, config)
+    return rows if len(used) == len(rows.labels) else rows.take(used)
 
 
 def _spec(examples: Examples, config: RankerConfig) -> FeatureSpec:
@@ -182,28 +188,37 @@ def _task(rows: LabelledRows, config: RankerConfig) -> _Task:
 
 
 def _fresh(
-    shape: ModelShape, config: RankerConfig, examples: Examples, encoder: Encoder
+    shape: ModelShape,
+    config: RankerConfig,
+    examples: Examples,
+    encoder: Encoder,
+    tables: Tables,
 ) -> RankerModel:
-    """A model before its first step; a blank code says nothing."""
+    """A model before its first step: rows begin at the KGE or at 0, a blank code says nothing."""
     with _seeded(config.seed):
         model = RankerModel(shape, config, examples.maps)
     with torch.no_grad():
         model.codes.weight[encoder.blank_codes] = 0.0
         if model.exposure_codes is not None:
             model.exposure_codes.weight[encoder.blank_exposure_codes] = 0.0
+    rows = examples.rows[Span.TRAIN]
+    sides = ((tables.heads, rows.heads), (tables.tails, rows.tails))
+    model.begin_rows(*(_first_vectors(ids, states) for ids, states in sides))
     return model
 
 
 def _first_vectors(ids: Placement, states: EntityStates) -> Float32[Tensor, "m d"]:
     """The vectors of the ids with a row of their own, as they were in their first TRAIN row.
 
-    A later row's fold-in knows outcomes that earlier rows are to guess. Zero where none is known.
+    A later row's fold-in knows outcomes that earlier rows are to guess. Zero where none is known,
+    and in slots that no id has.
     """
     last = len(states) - 1
     # Of equal names the one that is written last stays.
     first = dict(zip(states.ids[::-1].tolist(), range(last, -1, -1), strict=True))
-    chosen = np.array([first[name] for name in ids.exclusive], dtype=np.int64)
-    vectors = np.where(states.known[chosen, None], states.vectors[chosen], np.float32(0))
+    chosen = np.array([first.get(name, -1) for name in ids.exclusive], dtype=np.int64)
+    known = states.known[chosen] & (chosen >= 0)
+    vectors = np.where(known[:, None], states.vectors[chosen], np.float32(0))
     return torch.from_numpy(vectors)
 
 
@@ -285,13 +300,11 @@ def _calibrated(
     return found
 
 
-def _shape(
-    encoder: Encoder, head_ids: Placement, tail_ids: Placement, examples: Examples
-) -> ModelShape:
+def _shape(encoder: Encoder, tables: Tables, examples: Examples) -> ModelShape:
     relations, projected, vector = examples.maps.projections.shape
     return ModelShape(
-        head_rows=head_ids.row_count,
-        tail_rows=tail_ids.row_count,
+        head_rows=tables.heads.row_count,
+        tail_rows=tables.tails.row_count,
         codes=encoder.code_count,
         categories=encoder.spec.category_count,
         lists=encoder.spec.list_count,
@@ -299,8 +312,8 @@ def _shape(
         vector=vector,
         projected=projected,
         relations=relations,
-        head_own=len(head_ids.exclusive),
-        tail_own=len(tail_ids.exclusive),
+        head_own=len(tables.heads.exclusive),
+        tail_own=len(tables.tails.exclusive),
         around=len(encoder.spec.around),
         exposure_fields=len(encoder.spec.exposure.sizes),
         exposure_codes=sum(encoder.spec.exposure.sizes),
@@ -315,8 +328,15 @@ def _weights(rows: LabelledRows) -> Float[np.ndarray, "n"]:
     return rows.weight / rows.weight.mean()
 
 
-def _copy(model: RankerModel) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in model.state_dict().items()}
+def _copied(
+    model: RankerModel, into: dict[str, torch.Tensor] | None = None
+) -> dict[str, torch.Tensor]:
+    """All weights, in the memory of a former copy where there is one: there are never two."""
+    if into is None:
+        return {name: value.clone() for name, value in model.state_dict().items()}
+    for name, value in model.state_dict().items():
+        into[name].copy_(value)
+    return into
 
 
 @contextmanager

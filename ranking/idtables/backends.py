@@ -5,8 +5,10 @@ Takes dials and a table, gives who moves its rows; never decides how rows are mo
 
 import importlib.util
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
+import torch
 from torch import nn
 
 from ranking.errors import BackendMissing
@@ -65,6 +67,7 @@ def chosen(config: IdTableConfig, dim: int) -> str:
 
 
 def by_adagrad(weight: nn.Parameter, config: IdTableConfig) -> Mover:
-    """Who moves the rows of a table by Adagrad. Raises `BackendMissing`."""
-    name = chosen(config, weight.shape[1])
+    """Who moves rows by Adagrad, in the precision that they have. Raises `BackendMissing`."""
+    precision = "bfloat16" if weight.dtype == torch.bfloat16 else "float32"
+    name = chosen(replace(config, precision=precision), weight.shape[1])
     return BACKENDS[name].make(weight, rate=config.adagrad_rate)
