@@ -4,12 +4,13 @@ Takes row numbers, gives those rows as of now, and moves them by their gradients
 never knows an id. A contract suite asks the same of all of them.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 
+@runtime_checkable
 class Mover(Protocol):
     """Who moves the rows of one table, as a batch names them."""
 
