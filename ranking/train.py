@@ -21,6 +21,7 @@ from ranking.config import ARMS, RankerConfig
 from ranking.errors import NotEnoughRows
 from ranking.examples import Examples, LabelledRows, of_head
 from ranking.features import Encoder, FeatureBatch
+from ranking.idtables.known import begin_with
 from ranking.idtables.placement import Placement
 from ranking.metrics import auc, log_loss
 from ranking.model import ModelShape, RankerModel, corrected_scores, head_scores
@@ -194,7 +195,10 @@ def _fresh(
     encoder: Encoder,
     tables: Tables,
 ) -> RankerModel:
-    """A model before its first step: rows begin at the KGE or at 0, a blank code says nothing."""
+    """A model before its first step; a blank code says nothing.
+
+    ID rows begin at the KGE, or at 0; those of known ids at what is known of them.
+    """
     with _seeded(config.seed):
         model = RankerModel(shape, config, examples.maps)
     with torch.no_grad():
@@ -203,7 +207,12 @@ def _fresh(
             model.exposure_codes.weight[encoder.blank_exposure_codes] = 0.0
     rows = examples.rows[Span.TRAIN]
     sides = ((tables.heads, rows.heads), (tables.tails, rows.tails))
-    model.begin_rows(*(_first_vectors(ids, states) for ids, states in sides))
+    vectors = [_first_vectors(ids, states) for ids, states in sides]
+    model.begin_rows(*vectors)
+    places = zip((model.head_table, model.tail_table), sides, tables.known, vectors, strict=True)
+    for table, (ids, _), known, near in places:
+        if known is not None:
+            begin_with(table, ids, known, vectors=None if model.arm.begins else near)
     return model
 
 

@@ -13,6 +13,8 @@ from ranking.config import FeatureConfig, IdTableConfig, RankerConfig, TrainingC
 from ranking.errors import TableMemory
 from ranking.examples import build_examples
 from ranking.features import Encoder
+from ranking.idtables.known import KnownRows
+from ranking.idtables.placement import Placement
 from ranking.idtables.rowwise import RowwiseAdagrad
 from ranking.model import raw_scores
 from ranking.optimizer import make_optimizer
@@ -143,3 +145,29 @@ def test_adagrad_moves_id_tables_of_any_size_and_nothing_else(examples):
     assert all(isinstance(table.mover, RowwiseAdagrad) for table in made.tables)
     assert made.whole.param_groups[0]["params"] == []
     made.release()
+
+
+def test_a_training_goes_on_with_known_rows_in_their_slots(examples):
+    """Half of the ids of before, in another order: they keep slots and rows, others fill gaps."""
+    whole = plan_tables(examples, CONFIG)
+    names = [name for name in whole.heads.exclusive if name is not None]
+    before = Placement(("gone", *names[::-2]), 8)
+    rows = torch.arange(before.row_count * 4.0).view(-1, 4)
+    known = (KnownRows(before, rows), None)
+    found = plan_tables(examples, CONFIG, known=known)
+    assert found.heads.exclusive[1 : len(before.exclusive)] == before.exclusive[1:]
+    assert found.heads.exclusive[0] not in before.exclusive
+    assert sorted(found.heads.exclusive) == sorted(names)
+    assert found.tails == whole.tails
+    still = dataclasses.replace(
+        CONFIG, training=dataclasses.replace(CONFIG.training, epochs=1, learning_rate=1e-12)
+    )
+    still = dataclasses.replace(still, ids=dataclasses.replace(still.ids, adagrad_rate=1e-12))
+    trained = run(train(examples, still, tables=plan_tables(examples, still, known=known)))
+    weight = trained.model.head_table.weight.detach()
+    stay = slice(1, len(before.exclusive))
+    torch.testing.assert_close(weight[stay], rows[stay])
+    torch.testing.assert_close(weight[-8:], rows[-8:])
+    # The bundle has vectors of most users, so who is new begins among those that are known.
+    assert float(weight[0].abs().max()) > 0
+    assert float(trained.model.tail_table.weight.abs().max()) < 1e-6

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ranking.errors import TableMismatch
 from ranking.idtables.placement import Placement
-from ranking.idtables.succession import succeed
+from ranking.idtables.succession import succeed, succession
 
 
 def test_who_stays_keeps_the_slot_and_who_comes_gets_what_was_left():
@@ -61,3 +61,13 @@ def test_rows_follow_their_ids_through_any_versions(versions, buckets):
                 assert before.exclusive.index(name) == slot
         assert rows[-buckets:].tolist() == [100 + n for n in range(buckets)]
         assert len(rows) == placement.row_count
+
+
+def test_rows_are_found_by_name_whatever_their_order_and_other_buckets_are_other_rows():
+    step = succession(Placement(("a", None, "b"), 2), Placement(("b", "n", "a"), 3))
+    assert step.before.tolist() == [2, 0]
+    assert step.now.tolist() == [0, 2]
+    assert step.admitted.tolist() == [1]
+    assert step.evicted == ()
+    moved = step.carried({"rows": torch.arange(5.0)})["rows"]
+    assert moved.tolist() == [2, 0, 0, 0, 0, 0]
