@@ -192,6 +192,9 @@ def _share(
         return _planned(wanted, config, whole, thousandths / 1000).total
 
     fitting = bisect_right(range(1000), budget, key=total)
+    # Where AdamW changes its way, a few rows more may take a little less.
+    while fitting and total(fitting - 1) > budget:
+        fitting -= 1
     return (fitting - 1) / 1000 if fitting else None
 
 
