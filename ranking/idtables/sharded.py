@@ -86,7 +86,8 @@ class ShardedAdagrad:
 
         one_each = torch.ones(len(rows), dtype=torch.int64)
         asked = KeyedJaggedTensor(keys=[_NAME], values=rows, lengths=one_each)
-        found: Tensor = self._sharded(asked)[_NAME].values()
+        told = self._sharded(asked).wait()
+        found: Tensor = told[_NAME].values()
         return found
 
     def _shards(self) -> Iterator[tuple[int, Tensor]]:
