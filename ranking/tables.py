@@ -1,15 +1,21 @@
 """The ID tables that a ranker gets: who has which row, and what they take.
 
-Takes examples and dials, gives placements and a plan; never makes a table. It can be asked before a
-training, so that somebody reads the plan, and is part of each.
+Takes examples and dials, gives placements and a plan; never makes a table, but finds what a sealed
+ranker knows of its ids. It can be asked before a training, so that somebody reads the plan, and is
+part of each.
 """
 
+import json
 from dataclasses import replace
 from typing import NamedTuple
 
+from safetensors import safe_open
+
+from graphsvc.artifact import ArtifactStore
 from graphsvc.snapshot import Span
 from ranking.config import ARMS, RankerConfig
 from ranking.examples import Examples
+from ranking.formats import check_format
 from ranking.idtables.known import KnownRows
 from ranking.idtables.placement import Placement, rank_by_frequency
 from ranking.idtables.plan import TablePlan, Wanted, evicted, plan
@@ -70,3 +76,22 @@ def _placed(ranked: tuple[str, ...], buckets: int, known: KnownRows | None) -> P
     if known is None:
         return Placement(ranked, buckets)
     return next_placement(known.placement, ranked, buckets)
+
+
+def known_rows(store: ArtifactStore, digest: str) -> tuple[KnownRows, KnownRows]:
+    """What the ID tables of a sealed ranker know of heads and of tails; no bundle is needed.
+
+    Raises `RankerFormat`, and the store's `ArtifactMissing` and `ArtifactDamaged`.
+    """
+    artifact = store.open("ranker", digest)
+    check_format(digest, artifact.payload)
+    ids = json.loads(artifact.file("ids.json").read_text(encoding="utf-8"))
+    with safe_open(artifact.file("weights.safetensors"), framework="pt") as weights:
+        head, tail = (
+            KnownRows(
+                Placement(tuple(ids[side]), artifact.payload["buckets"]),
+                weights.get_tensor(f"{side}_table.weight"),
+            )
+            for side in ("head", "tail")
+        )
+    return head, tail

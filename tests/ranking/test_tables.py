@@ -18,7 +18,7 @@ from ranking.idtables.placement import Placement
 from ranking.idtables.rowwise import RowwiseAdagrad
 from ranking.model import raw_scores
 from ranking.optimizer import make_optimizer
-from ranking.tables import plan_tables
+from ranking.tables import known_rows, plan_tables
 from ranking.train import train
 
 CONFIG = RankerConfig(
@@ -75,7 +75,7 @@ def test_what_is_planned_is_what_is_trained_and_sealed(leaning, examples):
         assert told["bytes"] == table.weight.numel() * 2
         assert table.weight.dtype == torch.bfloat16
         assert table.mover is None
-        assert float(table.weight.abs().max()) > 0
+        assert float(table.weight.detach().abs().max()) > 0
     ranker = seal_ranker(
         leaning.store,
         trained,
@@ -170,4 +170,22 @@ def test_a_training_goes_on_with_known_rows_in_their_slots(examples):
     torch.testing.assert_close(weight[-8:], rows[-8:])
     # The bundle has vectors of most users, so who is new begins among those that are known.
     assert float(weight[0].abs().max()) > 0
-    assert float(trained.model.tail_table.weight.abs().max()) < 1e-6
+    assert float(trained.model.tail_table.weight.detach().abs().max()) < 1e-6
+
+
+def test_a_sealed_ranker_tells_what_it_knows_and_the_next_one_begins_there(leaning, examples):
+    trained = run(train(examples, CONFIG))
+    sealed = seal_ranker(
+        leaning.store,
+        trained,
+        snapshot_digest=leaning.snapshot.digest,
+        bundle_digest=leaning.bundle.digest,
+        frame=leaning.bundle.frame,
+        metrics={},
+    )
+    heads, tails = known_rows(leaning.store, sealed.digest)
+    assert (heads.placement, tails.placement) == (trained.head_ids, trained.tail_ids)
+    assert torch.equal(heads.rows, trained.model.head_table.weight.detach())
+    assert torch.equal(tails.rows, trained.model.tail_table.weight.detach())
+    following = plan_tables(examples, CONFIG, known=(heads, tails))
+    assert (following.heads, following.tails) == (trained.head_ids, trained.tail_ids)
