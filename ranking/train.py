@@ -212,7 +212,9 @@ def _fresh(
     places = zip((model.head_table, model.tail_table), sides, tables.known, vectors, strict=True)
     for table, (ids, _), known, near in places:
         if known is not None:
-            begin_with(table, ids, known, vectors=None if model.arm.begins else near)
+            # An arm that reads no KGE is not to learn of it from where rows begin.
+            mixed = model.arm.reads_kge and not model.arm.begins
+            begin_with(table, ids, known, vectors=near if mixed else None)
     return model
 
 

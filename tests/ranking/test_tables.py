@@ -160,7 +160,9 @@ def test_a_training_goes_on_with_known_rows_in_their_slots(examples):
     assert sorted(found.heads.exclusive) == sorted(names)
     assert found.tails == whole.tails
     still = dataclasses.replace(
-        CONFIG, training=dataclasses.replace(CONFIG.training, epochs=1, learning_rate=1e-12)
+        CONFIG,
+        arm="frozen",
+        training=dataclasses.replace(CONFIG.training, epochs=1, learning_rate=1e-12),
     )
     still = dataclasses.replace(still, ids=dataclasses.replace(still.ids, adagrad_rate=1e-12))
     trained = run(train(examples, still, tables=plan_tables(examples, still, known=known)))
