@@ -77,6 +77,8 @@ class TrainedRanker(NamedTuple):
     others: tuple[str, ...]
     #: One entry per epoch, as yielded.
     trace: tuple[Mapping[str, Any], ...]
+    #: What was planned for the ID tables: rows, numbers, precision, bytes of each, and why.
+    tables: Mapping[str, Any]
 
     @property
     def calibration(self) -> Calibration:
@@ -293,6 +295,7 @@ def seal_ranker(
         "calibrations": {name: one.as_json() for name, one in trained.calibrations.items()},
         "reliability": {"span": "test", "heads": dict(beside.reliability)},
         "trace": [dict(progress) for progress in trained.trace],
+        "tables": dict(trained.tables),
     }
     recipe = Recipe(
         kind="ranker",

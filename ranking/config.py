@@ -7,9 +7,12 @@ VALID span of MovieLens-100k; TEST figures had been printed before two of them b
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
 
-from ranking.errors import ConfigError
+from ranking.checks import check as _check
+from ranking.checks import one_of as _one_of
+from ranking.checks import positive_int as _positive_int
+from ranking.checks import share as _share
+from ranking.idtables.dials import IdTableConfig
 
 #: The families of crossing layers; `ranking/interactions/registry.py` has them by these names.
 CROSSINGS = (
@@ -76,23 +79,6 @@ SHARING = ("bottom", "mmoe")
 CALIBRATIONS = ("platt", "isotonic")
 
 
-def _check(ok: bool, name: str, should: str, received: Any) -> None:
-    if not ok:
-        raise ConfigError(f"{name} should be {should}, received {received!r}")
-
-
-def _positive_int(name: str, value: int) -> None:
-    _check(isinstance(value, int) and value >= 1, name, "a whole number of at least 1", value)
-
-
-def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
-    _check(value in known, name, f"one of {', '.join(known)}", value)
-
-
-def _share(name: str, value: float) -> None:
-    _check(0.0 <= value < 1.0, name, "at least 0 and below 1", value)
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FeatureConfig:
     """How rows become numbers."""
@@ -127,27 +113,6 @@ class FeatureConfig:
             "a whole number of at least 0",
             self.served_place,
         )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class IdTableConfig:
-    """The ID tables of heads and tails."""
-
-    #: Numbers per row.
-    dim: int = 32
-    #: TRAIN rows an id needs for a row of its own; rarer ids share hashed rows.
-    min_rows: int = 5
-    #: Most rows that belong to one id alone; the most frequent ids get them.
-    max_exclusive: int = 1 << 20
-    #: Hashed rows for all other ids; more means fewer collisions.
-    buckets: int = 1024
-    #: Deviation of the numbers that rows begin with where they begin at the KGE.
-    kge_scale: float = 1.0
-
-    def __post_init__(self) -> None:
-        for name in ("dim", "min_rows", "max_exclusive", "buckets"):
-            _positive_int(name, getattr(self, name))
-        _check(self.kge_scale > 0, "kge_scale", "above 0", self.kge_scale)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -38,3 +38,15 @@ class RankerFormat(RankingError):
 
 class BudgetUnreachable(RankingError):
     """The crossing family has no size that costs so much; choose other dials or another budget."""
+
+
+class TableMemory(RankingError):
+    """The ID tables do not fit their memory; raise memory_mib, or evict with when_full."""
+
+
+class BackendMissing(RankingError):
+    """A backend of the ID tables is not here, or cannot do it; choose backend auto."""
+
+
+class TableMismatch(RankingError):
+    """Rows and ids do not fit each other; give each id once, and a row for each of them."""

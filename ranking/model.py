@@ -87,8 +87,8 @@ class RankerModel(nn.Module):
         self.match = config.match and self.arm.reads_kge
         self.own = (shape.head_own, shape.tail_own)
         row = shape.vector if self.arm.begins else config.ids.dim
-        self.head_table = IdTable(shape.head_rows, row)
-        self.tail_table = IdTable(shape.tail_rows, row)
+        self.head_table = IdTable(shape.head_rows, row, config.ids.precision)
+        self.tail_table = IdTable(shape.tail_rows, row, config.ids.precision)
         self.codes = _table(shape.codes, config.attribute_dim, std=0.1)
         self.projections: Tensor
         self.translations: Tensor

@@ -1,4 +1,4 @@
-"""Who moves a ranker's weights: AdamW, row by row where a table is large.
+"""Who moves a ranker's weights: AdamW, row by row where a table is large, or Adagrad on ID rows.
 
 Takes a model and dials, gives what steps it; never sees a batch or a loss.
 """
@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 from ranking.config import RankerConfig
+from ranking.idtables.backends import by_adagrad
 from ranking.idtables.lazy import LazyAdamW
+from ranking.idtables.moving import Mover
 from ranking.idtables.table import IdTable, RowTable
 from ranking.model import RankerModel
 
@@ -48,7 +50,7 @@ class RankerOptimizer:
         for table in self.tables:
             table.mover = None
 
-    def _movers(self) -> list[LazyAdamW]:
+    def _movers(self) -> list[Mover]:
         return [table.mover for table in self.tables if table.mover is not None]
 
 
@@ -56,11 +58,11 @@ def make_optimizer(model: RankerModel, config: RankerConfig) -> RankerOptimizer:
     """AdamW in three groups: ID tables (slow, no decay), matrices (decay), the rest (no decay).
 
     Each keeps its rate and decay where its table is moved row by row; `table_share` times the rate
-    is what ID tables have.
+    is what ID tables have, unless `ids.optimizer` says that Adagrad moves them, however small.
     """
     dials = config.training
     slow = dials.learning_rate * dials.table_share
-    large: list[RowTable] = []
+    by_row: list[RowTable] = []
     ids: list[nn.Parameter] = []
     for table in model.modules():
         if not isinstance(table, RowTable):
@@ -68,14 +70,17 @@ def make_optimizer(model: RankerModel, config: RankerConfig) -> RankerOptimizer:
         weight = cast(nn.Parameter, table.weight)
         is_ids = isinstance(table, IdTable)
         table.mover = None
-        if weight.requires_grad and table.num_embeddings > LARGE * dials.batch:
+        if weight.requires_grad and is_ids and config.ids.optimizer == "adagrad":
+            table.mover = by_adagrad(weight, config.ids)
+        elif weight.requires_grad and table.num_embeddings > LARGE * dials.batch:
             rate = slow if is_ids else dials.learning_rate
             decay = 0.0 if is_ids else dials.learning_rate * dials.weight_decay
             table.mover = LazyAdamW(weight, rate=rate, decay=decay)
-            large.append(table)
         elif is_ids:
             ids.append(weight)
-    taken = {id(weight) for weight in [*ids, *(table.weight for table in large)]}
+        if table.mover is not None:
+            by_row.append(table)
+    taken = {id(weight) for weight in [*ids, *(table.weight for table in by_row)]}
     others = [weight for weight in model.parameters() if id(weight) not in taken]
     groups = [
         {"params": ids, "lr": slow, "weight_decay": 0.0},
@@ -84,4 +89,4 @@ def make_optimizer(model: RankerModel, config: RankerConfig) -> RankerOptimizer:
     ]
     # Fused: one pass over a weight instead of a dozen, which is most of a small step.
     whole = torch.optim.AdamW(groups, lr=dials.learning_rate, fused=True)
-    return RankerOptimizer(whole, large)
+    return RankerOptimizer(whole, by_row)

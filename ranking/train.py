@@ -21,13 +21,15 @@ from ranking.config import ARMS, RankerConfig
 from ranking.errors import NotEnoughRows, TrainingDiverged
 from ranking.examples import Examples, LabelledRows, of_head
 from ranking.features import Encoder, FeatureBatch
-from ranking.idtables.placement import Placement, rank_by_frequency
+from ranking.idtables.known import begin_with
+from ranking.idtables.placement import Placement
 from ranking.metrics import auc, log_loss
 from ranking.model import ModelShape, RankerModel, corrected_scores, head_scores
 from ranking.optimizer import RankerOptimizer, make_optimizer
 from ranking.sampling import kept_rows
 from ranking.spec import FeatureSpec, SideRows, learn_spec
 from ranking.states import EntityStates
+from ranking.tables import Tables, plan_tables
 
 #: Rows that go through the model at once while it is trained. What is kept of them until they have
 #: gone back is to stay in the processor's caches, and to be memory that is there already.
@@ -60,38 +62,38 @@ class _Task(NamedTuple):
     counts: Float[Tensor, "N H"]
 
 
-def train(examples: Examples, config: RankerConfig) -> Generator[Progress, None, TrainedRanker]:
+def train(
+    examples: Examples, config: RankerConfig, *, tables: Tables | None = None
+) -> Generator[Progress, None, TrainedRanker]:
     """Train one ranker: AdamW (`make_optimizer`), early stop on VALID.
 
     The same examples, dials and number of threads give the same weights. The epoch with the least
-    calibrated VALID log loss is kept. Raises `NotEnoughRows` and `TrainingDiverged`.
+    calibrated VALID log loss is kept. `tables`: those of `plan_tables` on the same examples and
+    dials. Raises `NotEnoughRows`, `TableMemory`, `BackendMissing` and `TrainingDiverged`.
     """
     rows, heads = examples.rows[Span.TRAIN], config.heads.names
     for head in heads:
         of_head(examples, head)
-    head_ids, tail_ids = (
-        Placement(rank_by_frequency(states.ids, config.ids), config.ids.buckets)
-        for states in (rows.heads, rows.tails)
-    )
-    encoder = Encoder(_spec(examples, config), head_ids, tail_ids)
-    used = learned_from(rows, config)
-    taught = rows if len(used) == len(rows.labels) else rows.take(used)
+    tables = tables or plan_tables(examples, config)
+    config = tables.dials(config)
+    encoder = Encoder(_spec(examples, config), tables.heads, tables.tails)
+    taught = _taught(rows, config)
     batch, valid = (_encoded(encoder, part) for part in (taught, examples.rows[Span.VALID]))
-    shape = _shape(encoder, head_ids, tail_ids, examples)
+    shape = _shape(encoder, tables, examples)
     model = _fresh(shape, config, examples, encoder)
-    _begin(model, (head_ids, tail_ids), rows)
+    _begin(model, examples, tables)
     model.learn_match_scale(batch)
     optimizer = make_optimizer(model, config)
     task = _task(taught, config)
     trace: list[Progress] = []
-    best_loss, best_epoch, best_weights = float("inf"), 0, _copy(model)
+    best_loss, best_epoch, best_weights = float("inf"), 0, _copied(model)
     for epoch in range(1, config.training.epochs + 1):
         with _seeded(config.seed * 1_000_003 + epoch):
             train_loss = _epoch(model, optimizer, (batch, task), config)
         found = _judge(model, valid, examples.rows[Span.VALID], heads)
         valid_loss = sum(config.heads.weight(head) * found[head]["loss"] for head in heads)
         if valid_loss < best_loss:
-            best_loss, best_epoch, best_weights = valid_loss, epoch, _copy(model)
+            best_loss, best_epoch, best_weights = valid_loss, epoch, _copied(model, best_weights)
         trace.append(
             Progress(
                 epoch=epoch,
@@ -112,13 +114,14 @@ def train(examples: Examples, config: RankerConfig) -> Generator[Progress, None,
         model=model,
         shape=shape,
         spec=encoder.spec,
-        head_ids=head_ids,
-        tail_ids=tail_ids,
+        head_ids=tables.heads,
+        tail_ids=tables.tails,
         calibrations=_calibrated(model, encoder, examples.rows[Span.CALIBRATE], config),
         config=config,
         relations=examples.maps.names,
         others=examples.maps.other_names if model.arm.attends else (),
         trace=tuple(progress._asdict() for progress in trace),
+        tables=tables.plan.as_json(),
     )
 
 
@@ -134,6 +137,11 @@ def learned_from(rows: LabelledRows, config: RankerConfig) -> Int64[np.ndarray, 
     used = first + kept_rows(rows.labels[first:], dials.negatives_kept, generator)
     known = np.stack([rows.targets(head)[used] >= 0 for head in config.heads.names])
     return used[known.any(axis=0)]
+
+
+def _taught(rows: LabelledRows, config: RankerConfig) -> LabelledRows:
+    used = learned_from(rows, config)
+    return rows if len(used) == len(rows.labels) else rows.take(used)
 
 
 def _spec(examples: Examples, config: RankerConfig) -> FeatureSpec:
@@ -194,23 +202,37 @@ def _fresh(
     return model
 
 
-def _begin(model: RankerModel, ids: tuple[Placement, Placement], rows: LabelledRows) -> None:
-    """Let ID rows begin at vectors, where the arm says so."""
-    if model.arm.begins:
-        heads, tails = _first_vectors(ids[0], rows.heads), _first_vectors(ids[1], rows.tails)
-        model.begin_rows(heads, tails)
+def _begin(model: RankerModel, examples: Examples, tables: Tables) -> None:
+    """Let ID rows begin at the KGE, where the arm says so, or at 0.
+
+    Those of known ids begin at what is known of them.
+    """
+    if not model.arm.begins and all(known is None for known in tables.known):
+        return
+    rows = examples.rows[Span.TRAIN]
+    sides = ((tables.heads, rows.heads), (tables.tails, rows.tails))
+    vectors = [_first_vectors(ids, states) for ids, states in sides]
+    model.begin_rows(*vectors)
+    # An arm that reads no KGE is not to learn of it from where rows begin.
+    mixed = model.arm.reads_kge and not model.arm.begins
+    places = zip((model.head_table, model.tail_table), sides, tables.known, vectors, strict=True)
+    for table, (ids, _), known, near in places:
+        if known is not None:
+            begin_with(table, ids, known, vectors=near if mixed else None)
 
 
 def _first_vectors(ids: Placement, states: EntityStates) -> Float32[Tensor, "m d"]:
     """The vectors of the ids with a row of their own, as they were in their first TRAIN row.
 
-    A later row's fold-in knows outcomes that earlier rows are to guess. Zero where none is known.
+    A later row's fold-in knows outcomes that earlier rows are to guess. Zero where none is known,
+    and in slots that no id has.
     """
     last = len(states) - 1
     # Of equal names the one that is written last stays.
     first = dict(zip(states.ids[::-1].tolist(), range(last, -1, -1), strict=True))
-    chosen = np.array([first[name] for name in ids.exclusive], dtype=np.int64)
-    vectors = np.where(states.known[chosen, None], states.vectors[chosen], np.float32(0))
+    chosen = np.array([first.get(name, -1) for name in ids.exclusive], dtype=np.int64)
+    known = states.known[chosen] & (chosen >= 0)
+    vectors = np.where(known[:, None], states.vectors[chosen], np.float32(0))
     return torch.from_numpy(vectors)
 
 
@@ -297,13 +319,11 @@ def _calibrated(
     return found
 
 
-def _shape(
-    encoder: Encoder, head_ids: Placement, tail_ids: Placement, examples: Examples
-) -> ModelShape:
+def _shape(encoder: Encoder, tables: Tables, examples: Examples) -> ModelShape:
     relations, projected, vector = examples.maps.projections.shape
     return ModelShape(
-        head_rows=head_ids.row_count,
-        tail_rows=tail_ids.row_count,
+        head_rows=tables.heads.row_count,
+        tail_rows=tables.tails.row_count,
         codes=encoder.code_count,
         categories=encoder.spec.category_count,
         lists=encoder.spec.list_count,
@@ -311,8 +331,8 @@ def _shape(
         vector=vector,
         projected=projected,
         relations=relations,
-        head_own=len(head_ids.exclusive),
-        tail_own=len(tail_ids.exclusive),
+        head_own=len(tables.heads.exclusive),
+        tail_own=len(tables.tails.exclusive),
         around=len(encoder.spec.around),
         exposure_fields=len(encoder.spec.exposure.sizes),
         exposure_codes=sum(encoder.spec.exposure.sizes),
@@ -327,8 +347,15 @@ def _weights(rows: LabelledRows) -> Float[np.ndarray, "n"]:
     return rows.weight / rows.weight.mean()
 
 
-def _copy(model: RankerModel) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in model.state_dict().items()}
+def _copied(
+    model: RankerModel, into: dict[str, torch.Tensor] | None = None
+) -> dict[str, torch.Tensor]:
+    """All weights, in the memory of a former copy where there is one: there are never two."""
+    if into is None:
+        return {name: value.clone() for name, value in model.state_dict().items()}
+    for name, value in model.state_dict().items():
+        into[name].copy_(value)
+    return into
 
 
 @contextmanager

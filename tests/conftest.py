@@ -13,6 +13,7 @@ import gc
 import shutil
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
+from importlib.util import find_spec
 from pathlib import Path
 
 import jaxtyping
@@ -94,6 +95,21 @@ def _database_url(request: pytest.FixtureRequest, kind: str) -> Iterator[str]:
     url = server.create()
     yield url
     server.drop(url)
+
+
+#: Backends of the ID tables, and what has to be installed before their contract is tested.
+_OPTIONAL = {"fbgemm": ("fbgemm_gpu",), "torchrec": ("fbgemm_gpu", "torchrec")}
+
+
+def pytest_report_header() -> list[str]:
+    """Say what is not tested here because it is not installed."""
+    away = [
+        f"{name} ({', '.join(needs)})"
+        for name, needs in _OPTIONAL.items()
+        if any(find_spec(module) is None for module in needs)
+    ]
+    told = ", ".join(away) or "none"
+    return [f"not tested here, because not installed: backends of ID tables: {told}"]
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest looks at the markers that are asked for

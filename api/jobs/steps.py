@@ -176,13 +176,16 @@ def rank(
     `choice`: what the request says of its dials; the rest is as the settings say.
     """
     from ranking.reliability import judged
+    from ranking.train import plan_tables
     from ranking.train import train as train_ranker
 
     config = replace(shop.settings.ranker, arm=arm, seed=seed)
     config = config if choice is None else choice.over(config)
     examples = shop.examples(*parents)
+    tables = plan_tables(examples, config)
+    tick(0, config.training.epochs, "; ".join(tables.plan.lines))
     trained = _drain(
-        train_ranker(examples, config),
+        train_ranker(examples, config, tables=tables),
         lambda told: tick(told.epoch, told.epochs, f"valid AUC {told.valid_auc:.4f}"),
     )
     kept = trained.trace[-1]["best_epoch"]

@@ -39,6 +39,32 @@ class _Rows(NamedTuple):
     square: Float[Tensor, "U E"]
 
 
+class Numbering:
+    """The distinct rows of a batch in rising order, and the place of each among them.
+
+    As `torch.unique` has them; where that costs less, by a scan of which rows of the table were
+    named, for which there is memory once it is first done: 9 bytes per row.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._named: Tensor | None = None
+        self._place: Tensor | None = None
+
+    def __call__(self, rows: Int64[Tensor, "m"]) -> tuple[Int64[Tensor, "U"], Int64[Tensor, "m"]]:
+        if self._count > _SCANNED * len(rows):
+            distinct, place = torch.unique(rows, return_inverse=True)
+            return distinct, place
+        if self._named is None or self._place is None:
+            self._named = torch.zeros(self._count, dtype=torch.bool)
+            self._place = torch.zeros(self._count, dtype=torch.int64)
+        self._named.index_fill_(0, rows, value=True)
+        distinct = self._named.nonzero().squeeze(1)
+        self._named.index_fill_(0, distinct, value=False)
+        self._place[distinct] = torch.arange(len(distinct))
+        return distinct, self._place.index_select(0, rows)
+
+
 class LazyAdamW:
     """`m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  x = (1 - l) x - a c(t) m / sqrt(v)`.
 
@@ -63,8 +89,7 @@ class LazyAdamW:
         #: The step as of which a row is stored; 0 for one that never had a gradient.
         self._stored = torch.zeros(len(weight), dtype=torch.int64)
         self._to_come = torch.from_numpy(_to_come(decay))
-        self._named = torch.zeros(len(weight), dtype=torch.bool)
-        self._place = torch.zeros(len(weight), dtype=torch.int64)
+        self._numbered = Numbering(len(weight))
         self._taken: list[_Rows] = []
 
     def look_up(self, rows: Int64[Tensor, "*any"]) -> Float[Tensor, "*any E"]:
@@ -106,6 +131,16 @@ class LazyAdamW:
         for rows in behind.nonzero().squeeze(1).split(_BLOCK):
             self._store(self._as_of_now(rows))
 
+    def states(self) -> dict[str, Tensor]:
+        """Of every row its mean, its square, and the step as of which it is stored."""
+        return {"mean": self._mean, "square": self._square, "stored": self._stored}
+
+    def resume(self, states: dict[str, Tensor]) -> None:
+        """Rows that had a gradient all stand at one step, as they do once a table has settled."""
+        for name, own in self.states().items():
+            own.copy_(states[name])
+        self._step = int(self._stored.max()) if len(self._stored) else 0
+
     def _store(self, taken: _Rows) -> None:
         self._weight[taken.rows] = taken.value
         self._mean[taken.rows] = taken.mean
@@ -122,17 +157,6 @@ class LazyAdamW:
             torch.cat(gradients), place, len(rows), -1, False
         )
         return self._as_of_now(rows), summed
-
-    def _numbered(self, rows: Int64[Tensor, "m"]) -> tuple[Int64[Tensor, "U"], Int64[Tensor, "m"]]:
-        """The distinct ones in rising order, and the place of each, as `torch.unique` has them."""
-        if len(self._named) > _SCANNED * len(rows):
-            distinct, place = torch.unique(rows, return_inverse=True)
-            return distinct, place
-        self._named.index_fill_(0, rows, value=True)
-        distinct = self._named.nonzero().squeeze(1)
-        self._named.index_fill_(0, distinct, value=False)
-        self._place[distinct] = torch.arange(len(distinct))
-        return distinct, self._place.index_select(0, rows)
 
     @torch.no_grad()
     def _as_of_now(self, rows: Int64[Tensor, "U"]) -> _Rows:

@@ -1,8 +1,9 @@
 """Which rows of a table belong to an id.
 
-Takes ids and how often each was seen, gives row numbers; never holds a weight. Frequent ids get a
-row of their own, by falling frequency; all others share hashed rows. The hash is a fixed function
-of the id's bytes, so slots are the same in every process and version.
+Takes ids, when and how often each was seen, gives row numbers; never holds a weight. Frequent ids
+get a row of their own, by falling frequency; all others share hashed rows. The hash is a fixed
+function of the id's bytes, so slots are the same in every process and version; how rows of their
+own stay where they are from version to version says `succession.py`.
 """
 
 import hashlib
@@ -14,21 +15,32 @@ from jaxtyping import Int64
 from numpy.typing import NDArray
 
 from ranking.columns import distinct
-from ranking.config import IdTableConfig
+from ranking.idtables.dials import IdTableConfig
+
+_DAY = 24 * 3600
 
 
 def rank_by_frequency(
-    ids: Sequence[str] | NDArray[np.object_], config: IdTableConfig
+    ids: Sequence[str] | NDArray[np.object_],
+    config: IdTableConfig,
+    *,
+    times: Int64[np.ndarray, "n"] | None = None,
 ) -> tuple[str, ...]:
     """The ids that get a row of their own, the most frequent first, ties in order of the id.
 
-    `ids` names an id once per TRAIN row.
+    `ids` names an id once per TRAIN row, `times` has that row's second. An id is admitted from
+    `min_rows` rows on, and with `max_age_days` only while its last row is not older than that, by
+    the last row of all: this room has no clock.
     """
     column = distinct(ids)
-    counts = np.bincount(column.codes, minlength=len(column.values)).tolist()
-    ranked = sorted(
-        (-n, name) for name, n in zip(column.values, counts, strict=True) if n >= config.min_rows
-    )
+    counts = np.bincount(column.codes, minlength=len(column.values))
+    admitted = counts >= config.min_rows
+    if config.max_age_days and times is not None and len(times):
+        last = np.full(len(column.values), times.min(), dtype=np.int64)
+        np.maximum.at(last, column.codes, times)
+        admitted &= last >= times.max() - config.max_age_days * _DAY
+    named = zip(column.values[admitted], counts[admitted].tolist(), strict=True)
+    ranked = sorted((-n, name) for name, n in named)
     return tuple(name for _, name in ranked[: config.max_exclusive])
 
 
@@ -37,14 +49,16 @@ class Placement:
     """Rows of ids: exclusive ones first, then `buckets` hashed ones.
 
     An exclusive id has the pair (i, i), any other id two hashed rows; a table gives the mean of
-    the two. Two hashes make a full collision of two ids as rare as 1 / buckets^2.
+    the two. Two hashes make a full collision of two ids as rare as 1 / buckets^2. `None` among the
+    exclusive ones is a slot that was given up, and that no id has.
     """
 
-    exclusive: tuple[str, ...]
+    exclusive: tuple[str | None, ...]
     buckets: int
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_row_of", {name: i for i, name in enumerate(self.exclusive)})
+        row_of = {name: i for i, name in enumerate(self.exclusive) if name is not None}
+        object.__setattr__(self, "_row_of", row_of)
 
     @property
     def row_count(self) -> int:

@@ -1,28 +1,30 @@
-"""The rows themselves, in plain torch.
+"""The rows themselves.
 
-Takes row numbers, gives vectors; never sees an id. Other backends keep this interface.
+Takes row numbers, gives vectors; never sees an id. Who moves the rows is the table's `mover`, the
+one interface of all backends (`moving.py`); a small table has none and is moved as a whole, as any
+other weight.
 """
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from ranking.idtables.lazy import LazyAdamW
+from ranking.idtables.moving import Mover
 
 
 class RowTable(nn.Embedding):
     """A table of rows, of which a batch names some.
 
     While it is trained row by row, its `weight` has no gradient, and is as of now only after the
-    `settle` of who moves it.
+    `settle` of who moves it. It gives float32, whatever it stores.
     """
 
     #: Who moves its rows one by one; None where `weight` is moved as a whole, or not at all.
-    mover: LazyAdamW | None = None
+    mover: Mover | None = None
 
     def forward(self, rows: Int64[Tensor, "*any"]) -> Float[Tensor, "*any dim"]:
         if self.mover is None or not torch.is_grad_enabled():
-            return super().forward(rows)
+            return super().forward(rows).float()
         return self.mover.look_up(rows)
 
 
@@ -34,8 +36,9 @@ class IdTable(RowTable):
     Rows start at zero, so an id that training never saw adds nothing. Our design.
     """
 
-    def __init__(self, row_count: int, dim: int) -> None:
-        super().__init__(row_count, dim, _weight=torch.zeros(row_count, dim))
+    def __init__(self, row_count: int, dim: int, precision: str = "float32") -> None:
+        stored = torch.bfloat16 if precision == "bfloat16" else torch.float32
+        super().__init__(row_count, dim, _weight=torch.zeros(row_count, dim, dtype=stored))
 
     def forward(self, rows: Int64[Tensor, "batch 2"]) -> Float[Tensor, "batch dim"]:
         return super().forward(rows).mean(dim=1)

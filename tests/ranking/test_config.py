@@ -26,6 +26,18 @@ from ranking.errors import ConfigError
         (lambda: IdTableConfig(buckets=0), "buckets should be a whole number of at least 1"),
         (lambda: CrossingConfig(kind="wide"), r"kind should be one of ml_dcn, .*, received 'wide'"),
         (lambda: IdTableConfig(kge_scale=0.0), "kge_scale should be above 0, received 0.0"),
+        (lambda: IdTableConfig(memory_mib=-1), "memory_mib should be a whole number of at least 0"),
+        (lambda: IdTableConfig(max_age_days=-1.0), "max_age_days should be at least 0"),
+        (lambda: IdTableConfig(when_full="wait"), "when_full should be one of refuse, evict"),
+        (
+            lambda: IdTableConfig(precision="bfloat16"),
+            "precision should be float32 with adamw, received 'bfloat16'",
+        ),
+        (lambda: IdTableConfig(backend="fbgemm"), "backend should be auto or torch with adamw"),
+        (
+            lambda: IdTableConfig(optimizer="adagrad", backend="fbgemm", precision="bfloat16"),
+            "precision should be float32 with fbgemm",
+        ),
         (lambda: CrossingConfig(rank_share=1.5), "rank_share should be above 0 and at most 1"),
         (
             lambda: CrossingConfig(hidden_share=17.0),

@@ -72,3 +72,23 @@ def test_a_vector_is_the_mean_of_its_two_rows():
         table.weight.copy_(torch.tensor([[1.0, 2.0], [3.0, 4.0], [7.0, 0.0]]))
     vectors = table(torch.tensor([[0, 0], [1, 2]]))
     assert vectors.tolist() == [[1.0, 2.0], [5.0, 2.0]]
+
+
+def test_an_id_whose_last_row_is_too_old_has_no_row_of_its_own():
+    """Days 0 to 10; with three days of age what was last seen before day 7 goes."""
+    day = 24 * 3600
+    ids = ["old"] * 5 + ["new"] * 2 + ["back", "back"]
+    times = np.array([0, 1, 2, 3, 6, 9, 10, 0, 7], dtype=np.int64) * day
+    config = IdTableConfig(min_rows=2)
+    assert rank_by_frequency(ids, config, times=times) == ("old", "back", "new")
+    aged = IdTableConfig(min_rows=2, max_age_days=3.0)
+    assert rank_by_frequency(ids, aged, times=times) == ("back", "new")
+    assert rank_by_frequency(ids, aged) == ("old", "back", "new")
+    assert rank_by_frequency([], aged, times=times[:0]) == ()
+
+
+def test_a_slot_that_was_given_up_is_nobodys():
+    placement = Placement(("a", None, "c"), 4)
+    assert placement.row_count == 7
+    assert placement.rows(["c", "a"]).tolist() == [[2, 2], [0, 0]]
+    assert placement.rows(["b"]).min() >= 3
