@@ -34,3 +34,11 @@ class RankerFormat(RankingError):
 
 class BudgetUnreachable(RankingError):
     """The crossing family has no size that costs so much; choose other dials or another budget."""
+
+
+class FacetUnavailable(RankingError):
+    """There is nothing to pretrain this facet on; leave it out, or post events that make edges."""
+
+
+class TableFormat(RankingError):
+    """The table has a format that this version does not read; pretrain it again."""
