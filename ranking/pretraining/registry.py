@@ -3,14 +3,13 @@
 Takes edges, a KGE and dials, yields `Progress`, gives tables; never writes one.
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor
+from jaxtyping import Bool
 
 from ranking.errors import ConfigError, FacetUnavailable
 from ranking.pretraining.config import PretrainingConfig
@@ -22,7 +21,7 @@ from ranking.pretraining.progress import Progress
 from ranking.pretraining.tables import FacetTable, table_of
 from ranking.pretraining.translation import KgeVectors, Translation
 
-# Dimensions: N entities, D numbers of a vector.
+# Dimensions: N entities.
 
 
 class Source(NamedTuple):
@@ -38,10 +37,10 @@ class Facet(NamedTuple):
 
     #: The loss by which it moves a table that is trained here.
     objective: Callable[[Source, PretrainingConfig], Objective]
-    #: Of whom it says something.
-    known: Callable[[Source], Bool[np.ndarray, "N"]]
-    #: Vectors that are there already: no table has to be trained; None: there are none.
-    given: Callable[[Source], Float[Tensor, "N D"]] | None = None
+    #: Whose rows that loss moves; those of others stay noise.
+    taught: Callable[[Source], Bool[np.ndarray, "N"]]
+    #: Vectors that are there already, so that alone it trains nothing; None: there are none.
+    given: Callable[[Source], KgeVectors] | None = None
 
 
 def _kge(source: Source) -> KgeVectors:
@@ -53,16 +52,16 @@ def _kge(source: Source) -> KgeVectors:
 FACETS: dict[str, Facet] = {
     "contrastive": Facet(
         objective=lambda _source, config: Contrastive(config.temperature),
-        known=lambda source: source.graph.paired(),
+        taught=lambda source: source.graph.paired(),
     ),
     "kge": Facet(
         objective=lambda source, _config: Translation(source.graph, _kge(source)),
-        known=lambda source: _kge(source).known,
-        given=lambda source: torch.from_numpy(_kge(source).vectors),
+        taught=lambda source: source.graph.paired(),
+        given=_kge,
     ),
     "gnn": Facet(
         objective=lambda source, config: LightGcn(source.graph, config),
-        known=lambda source: source.graph.degree > 0,
+        taught=lambda source: source.graph.degree > 0,
     ),
 }
 
@@ -84,6 +83,11 @@ def pretrain(
         for name in config.facets:
             made.append((yield from _alone(source, config, name)))  # noqa: PERF401 (it yields)
         return tuple(made)
+    if "kge" in config.facets and config.dim != (length := _kge(source).vectors.shape[1]):
+        raise ConfigError(
+            f"dim should be {length}, the length of the bundle's vectors, where one table has "
+            f"several facets and one of them is kge, received {config.dim}"
+        )
     joined = _summed if config.combination == "summed" else _sequential
     return ((yield from joined(source, config)),)
 
@@ -93,53 +97,39 @@ def _alone(
 ) -> Generator[Progress, None, FacetTable]:
     facet = FACETS[name]
     if facet.given is not None:
-        return _table(source, name, facet.given(source), facet.known(source))
-    objective = facet.objective(source, config)
+        given = facet.given(source)
+        return table_of(source.graph, name, given.vectors, given.known)
+    objective, taught = facet.objective(source, config), facet.taught(source)
     start = begun(source.graph, config.dim, config.seed)
     rows = yield from learn(source.graph, [objective], config, start, note=name)
-    return _table(source, name, objective.read(rows), facet.known(source))
+    return table_of(source.graph, name, objective.read(rows).numpy(), taught)
 
 
 def _summed(source: Source, config: PretrainingConfig) -> Generator[Progress, None, FacetTable]:
-    _check_length(source, config)
-    objectives = [FACETS[name].objective(source, config) for name in config.facets]
+    facets = [FACETS[name] for name in config.facets]
+    objectives = [facet.objective(source, config) for facet in facets]
+    known = np.logical_or.reduce([facet.taught(source) for facet in facets])
     start, name = begun(source.graph, config.dim, config.seed), "+".join(config.facets)
     rows = yield from learn(source.graph, objectives, config, start, note=name)
-    return _table(source, name, rows, _known(source, config.facets))
+    return table_of(source.graph, name, rows.numpy(), known)
 
 
 def _sequential(source: Source, config: PretrainingConfig) -> Generator[Progress, None, FacetTable]:
-    _check_length(source, config)
     rows = begun(source.graph, config.dim, config.seed)
     name, vectors = ">".join(config.facets), rows
+    known = np.zeros(source.graph.entity_count, dtype=bool)
     for number, one in enumerate(config.facets):
         facet = FACETS[one]
         if facet.given is not None and number == 0:
             # Who has no vector begins as if there were no facet before.
-            known = torch.from_numpy(facet.known(source))[:, None]
-            rows = vectors = torch.where(known, facet.given(source), rows)
+            given = facet.given(source)
+            held = torch.from_numpy(given.known)[:, None]
+            rows = vectors = torch.where(held, torch.from_numpy(given.vectors), rows)
+            known |= given.known
             continue
         objective = facet.objective(source, config)
         dials = replace(config, seed=config.seed + number)
         rows = yield from learn(source.graph, [objective], dials, rows, note=f"{name}: {one}")
         vectors = objective.read(rows)
-    return _table(source, name, vectors, _known(source, config.facets))
-
-
-def _check_length(source: Source, config: PretrainingConfig) -> None:
-    """One table has one length, and the KGE's maps are of a length of their own."""
-    if "kge" in config.facets and config.dim != (length := _kge(source).vectors.shape[1]):
-        raise ConfigError(
-            f"dim should be {length}, the length of the bundle's vectors, where one table has "
-            f"several facets and one of them is kge, received {config.dim}"
-        )
-
-
-def _known(source: Source, names: Sequence[str]) -> Bool[np.ndarray, "N"]:
-    return np.logical_or.reduce([FACETS[name].known(source) for name in names])
-
-
-def _table(
-    source: Source, name: str, vectors: Float[Tensor, "N D"], known: Bool[np.ndarray, "N"]
-) -> FacetTable:
+        known |= facet.taught(source)
     return table_of(source.graph, name, vectors.numpy(), known)
