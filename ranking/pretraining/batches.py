@@ -17,7 +17,7 @@ from ranking.pretraining.graph import FacetGraph
 from ranking.pretraining.ranges import ranges
 from ranking.pretraining.sketch import CountMin
 
-# Dimensions: B pairs of a batch, C candidates, P pairs of the graph, e what ranges list.
+# Dimensions: B pairs of a batch, C candidates, P pairs of the graph.
 
 
 class Candidates(NamedTuple):
@@ -49,10 +49,10 @@ class Positives:
     """Which tails each head is known to go with."""
 
     def __init__(self, graph: FacetGraph) -> None:
-        pair = np.stack([graph.head[graph.pairs], graph.tail[graph.pairs]], axis=1)
-        known = np.unique(pair, axis=0)
-        self._tail = known[:, 1]
-        self._start = np.searchsorted(known[:, 0], np.arange(graph.entity_count + 1))
+        count = graph.entity_count
+        known = np.unique(graph.head[graph.pairs] * count + graph.tail[graph.pairs])
+        self._tail = known % count
+        self._start = np.searchsorted(known // count, np.arange(count + 1))
 
     def among(
         self, heads: Int64[np.ndarray, "B"], candidates: Int64[np.ndarray, "C"]
