@@ -7,7 +7,7 @@ a stranger has row -1, and is zero.
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor, nn
 
 from ranking.errors import ConfigError
@@ -21,10 +21,10 @@ MODES = ("frozen", "tuned", "fresh")
 
 
 class FacetFields(nn.Module):
-    """y = [LN(W_1[i]) ; ... ; LN(W_F[i])], zero for a stranger.
+    """y = [k_1 LN(W_1[i]) ; ... ; k_F LN(W_F[i])], k_f 0 for whom facet f does not know, else 1.
 
-    Our design. LayerNorm has no weights, so that a vector of zeros stays one, and facets of any
-    scale are equals at the start.
+    Our design. LayerNorm has no weights, so that facets of any scale are equals at the start. Who
+    is unknown stays so: one step on a row of zeros, and LayerNorm would see a direction in it.
     """
 
     def __init__(
@@ -38,22 +38,30 @@ class FacetFields(nn.Module):
         for table in tables:
             table.weight.requires_grad_(mode != "frozen")
         self.tables = nn.ModuleList(tables)
+        self.known: Tensor
+        self.register_buffer("known", torch.stack([_known(one) for one in vectors], dim=1))
 
     def forward(self, rows: Int64[Tensor, "B"]) -> Float[Tensor, "B D"]:
-        known = (rows >= 0)[:, None]
         place = rows.clamp(min=0)
+        known_BF = self.known[place] & (rows >= 0)[:, None]
         found = [table(place) for table in self.tables]
-        normed = [nn.functional.layer_norm(one, one.shape[-1:]) for one in found]
-        return torch.cat(normed, dim=1) * known
+        normed = [
+            nn.functional.layer_norm(one, one.shape[-1:]) * known_BF[:, number, None]
+            for number, one in enumerate(found)
+        ]
+        return torch.cat(normed, dim=1)
 
 
 def _table(vectors: Float32[Tensor, "N d"]) -> RowTable:
     return RowTable(*vectors.shape, _weight=vectors.clone())
 
 
+def _known(vectors: Float32[Tensor, "N d"]) -> Bool[Tensor, "N"]:
+    return (vectors != 0).any(dim=1)
+
+
 def _drawn(vectors: Float32[Tensor, "N d"], generator: torch.Generator) -> Float32[Tensor, "N d"]:
     """Normal numbers of the same spread, those of nobody known left zero."""
-    known = vectors.abs().sum(dim=1, keepdim=True) > 0
-    own = vectors[known.squeeze(1)]
-    spread = float(own.square().mean().sqrt()) if len(own) else 0.0
-    return torch.randn(vectors.shape, generator=generator) * spread * known
+    known = _known(vectors)
+    spread = float(vectors[known].square().mean().sqrt()) if bool(known.any()) else 0.0
+    return torch.randn(vectors.shape, generator=generator) * spread * known[:, None]

@@ -105,3 +105,15 @@ def test_a_fresh_table_has_the_size_and_spread_and_nothing_else():
     assert drawn[5].tolist() == [0.0] * 3
     with pytest.raises(ConfigError, match="mode"):
         FacetFields([vectors], "thawed", torch.Generator())
+
+
+def test_a_stranger_to_a_facet_stays_one_while_others_are_tuned():
+    fields = FacetFields(
+        [torch.tensor([[1.0, 2.0], [0.0, 0.0]])], "tuned", torch.Generator().manual_seed(0)
+    )
+    optimizer = torch.optim.SGD(fields.parameters(), lr=0.1)
+    rows, wanted = torch.tensor([0, 1]), torch.tensor([[3.0, -1.0], [3.0, -1.0]])
+    (fields(rows) - wanted).square().sum().backward()
+    optimizer.step()
+    found = fields(rows).detach()
+    assert found[1].tolist() == [0.0, 0.0]
