@@ -25,6 +25,7 @@ from ranking.idtables.placement import Placement, rank_by_frequency
 from ranking.metrics import auc, log_loss
 from ranking.model import ModelShape, RankerModel, corrected_scores, head_scores
 from ranking.optimizer import RankerOptimizer, make_optimizer
+from ranking.pretraining.reader import FacetReader, check_sides
 from ranking.sampling import kept_rows
 from ranking.spec import FeatureSpec, SideRows, learn_spec
 from ranking.states import EntityStates
@@ -64,16 +65,15 @@ def train(examples: Examples, config: RankerConfig) -> Generator[Progress, None,
     """Train one ranker: AdamW (`make_optimizer`), early stop on VALID.
 
     The same examples, dials and number of threads give the same weights. The epoch with the least
-    calibrated VALID log loss is kept. Raises `NotEnoughRows`.
+    calibrated VALID log loss is kept. Raises `NotEnoughRows` and `FacetUnavailable`.
     """
     rows, heads = examples.rows[Span.TRAIN], config.heads.names
-    for head in heads:
-        of_head(examples, head)
+    _check(examples, config)
     head_ids, tail_ids = (
         Placement(rank_by_frequency(states.ids, config.ids), config.ids.buckets)
         for states in (rows.heads, rows.tails)
     )
-    encoder = Encoder(_spec(examples, config), head_ids, tail_ids)
+    encoder = _encoder(examples, config, head_ids, tail_ids)
     used = learned_from(rows, config)
     taught = rows if len(used) == len(rows.labels) else rows.take(used)
     batch, valid = (_encoded(encoder, part) for part in (taught, examples.rows[Span.VALID]))
@@ -119,6 +119,7 @@ def train(examples: Examples, config: RankerConfig) -> Generator[Progress, None,
         relations=examples.maps.names,
         others=examples.maps.other_names if model.arm.attends else (),
         trace=tuple(progress._asdict() for progress in trace),
+        facets=encoder.facets,
     )
 
 
@@ -134,6 +135,21 @@ def learned_from(rows: LabelledRows, config: RankerConfig) -> Int64[np.ndarray, 
     used = first + kept_rows(rows.labels[first:], dials.negatives_kept, generator)
     known = np.stack([rows.targets(head)[used] >= 0 for head in config.heads.names])
     return used[known.any(axis=0)]
+
+
+def _check(examples: Examples, config: RankerConfig) -> None:
+    """Raise `NotEnoughRows`, or `FacetUnavailable` for tables of other types."""
+    for head in config.heads.names:
+        of_head(examples, head)
+    check_sides(examples.tables, examples.head_type, examples.tail_type)
+
+
+def _encoder(
+    examples: Examples, config: RankerConfig, head_ids: Placement, tail_ids: Placement
+) -> Encoder:
+    """What makes numbers of rows."""
+    reader = FacetReader(examples.tables)
+    return Encoder(_spec(examples, config), head_ids, tail_ids, reader)
 
 
 def _spec(examples: Examples, config: RankerConfig) -> FeatureSpec:
@@ -304,6 +320,7 @@ def _shape(
         around=len(encoder.spec.around),
         exposure_fields=len(encoder.spec.exposure.sizes),
         exposure_codes=sum(encoder.spec.exposure.sizes),
+        facets=encoder.facets.width,
     )
 
 

@@ -62,6 +62,8 @@ class FacetTable:
     tail_type: str
     heads: SideTable
     tails: SideTable
+    #: of the artifact that holds it; none before it is sealed
+    digest: str = ""
 
     def __post_init__(self) -> None:
         for side, table in zip(_SIDES, (self.heads, self.tails), strict=True):
@@ -158,4 +160,5 @@ def open_table(store: ArtifactStore, digest: str) -> FacetTable:
         tail_type=told["tail_type"],
         heads=sides[0],
         tails=sides[1],
+        digest=digest,
     )
