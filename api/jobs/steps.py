@@ -163,7 +163,7 @@ def _retired(store: ArtifactStore, bundle: Bundle) -> NDArray[np.int32]:
 
 def rank(
     shop: Workshop,
-    parents: tuple[str, str],
+    parents: tuple[str, ...],
     *,
     arm: str,
     seed: int,
@@ -171,16 +171,18 @@ def rank(
     job_id: str | None = None,
     choice: RankerChoice | None = None,
 ) -> str:
-    """Train one arm of the ranker on (snapshot, bundle) and seal it with its pictures.
+    """Train one arm of the ranker on (snapshot, bundle, tables ...), seal it with its pictures.
 
     `choice`: what the request says of its dials; the rest is as the settings say.
     """
+    from ranking.pretraining.tables import open_table
     from ranking.reliability import judged
     from ranking.train import train as train_ranker
 
     config = replace(shop.settings.ranker, arm=arm, seed=seed)
     config = config if choice is None else choice.over(config)
-    examples = shop.examples(*parents)
+    tables = tuple(open_table(shop.store, digest) for digest in parents[2:])
+    examples = shop.examples(*parents[:2])._replace(tables=tables)
     trained = _drain(
         train_ranker(examples, config),
         lambda told: tick(told.epoch, told.epochs, f"valid AUC {told.valid_auc:.4f}"),
