@@ -6,7 +6,7 @@ no formula of its own.
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
@@ -30,7 +30,7 @@ class PretrainingChoice(BaseModel):
         json_schema_extra={"example": {"facets": ["contrastive", "kge"], "epochs": 2}},
     )
 
-    facets: tuple[str, ...] = Field(
+    facets: tuple[Annotated[str, Field(max_length=64)], ...] = Field(
         max_length=len(FACET_NAMES),
         description="`contrastive` (heads near the tails that they acted on), `kge` (the bundle's "
         "vectors), `gnn` (LightGCN over all relations); in the order in which rankers read them.",
