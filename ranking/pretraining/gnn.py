@@ -16,6 +16,7 @@ from ranking.pretraining.hetero import hetero_of
 from ranking.pretraining.message_passing import AGGREGATES
 from ranking.pretraining.neighbors import Layer, Neighbors
 from ranking.pretraining.objective import Objective
+from ranking.pretraining.ranges import ranges
 from ranking.pretraining.softmax import Temperature, contrast
 
 # Dimensions: N entities, D numbers of a vector, v targets, u sources.
@@ -32,8 +33,8 @@ class LightGcn(Objective):
 
     He et al. 2020 (LightGCN, arXiv 2002.02126), equations 3 to 8. Differs from the paper: all
     relations of the graph, each direction s of each with a learned factor c_s that begins at 1;
-    sampled neighborhoods while training; a softmax instead of BPR. The pairs of a batch are hidden
-    from the network, since it would only have to copy them.
+    sampled neighborhoods while training; a softmax instead of BPR. The pairs of a batch, by whatever
+    relation, are hidden from the network, since it would only have to copy them.
     """
 
     def __init__(self, graph: FacetGraph, config: PretrainingConfig) -> None:
@@ -44,12 +45,14 @@ class LightGcn(Objective):
         self._aggregate = AGGREGATES[config.gnn.backend]()
         self._fanouts = config.gnn.fanouts
         self._hidden = np.zeros(len(graph.head), dtype=bool)
+        self._pairs = _Pairs(graph)
         self._random = np.random.default_rng([config.seed, 2])
 
     def forward(self, table: RowTable, batch: Batch) -> Float[Tensor, ""]:
-        self._hidden[batch.edges] = True
+        hidden = self._pairs.same(batch.edges)
+        self._hidden[hidden] = True
         loss = contrast(lambda rows: self.vectors(table, rows), batch, self.temperature)
-        self._hidden[batch.edges] = False
+        self._hidden[hidden] = False
         return loss
 
     def vectors(self, table: RowTable, rows: Int64[Tensor, "n"]) -> Float[Tensor, "n D"]:
@@ -89,3 +92,22 @@ class LightGcn(Objective):
     def _step(self, vectors: Float[Tensor, "u D"], layer: Layer) -> Float[Tensor, "v D"]:
         own = torch.from_numpy(layer.factor) * self.sides[torch.from_numpy(layer.side)]
         return self._aggregate(vectors, own, layer)
+
+
+class _Pairs:
+    """Which triples join the same head and tail, by whichever relation."""
+
+    def __init__(self, graph: FacetGraph) -> None:
+        ends = graph.head[graph.pairs] * graph.entity_count + graph.tail[graph.pairs]
+        distinct, pair = np.unique(ends, return_inverse=True)
+        order = np.argsort(pair, kind="stable")
+        self._edges = graph.pairs[order]
+        self._start = np.searchsorted(pair[order], np.arange(len(distinct) + 1))
+        self._pair_of = np.full(len(graph.head), -1, dtype=np.int64)
+        self._pair_of[graph.pairs] = pair
+
+    def same(self, edges: Int64[np.ndarray, "B"]) -> Int64[np.ndarray, "e"]:
+        """Places of all triples that join what some pairs join, these among them."""
+        pair = np.unique(self._pair_of[edges])
+        start = self._start[pair]
+        return self._edges[ranges(start, self._start[pair + 1] - start)]

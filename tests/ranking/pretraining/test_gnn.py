@@ -147,3 +147,14 @@ def test_pairs_of_a_batch_are_hidden_while_it_is_learned_from():
     assert float(found.detach()) == pytest.approx(
         float(Contrastive(0.07)(table, batch).detach()), rel=1e-5
     )
+
+
+def test_a_pair_is_hidden_by_whichever_relation_it_is_joined():
+    """User 3 clicked and saved film 0: a network that saw the save would know the click."""
+    triples = [(3, 0, 0), (3, 0, 1), (4, 0, 0), (3, 1, 0), (4, 1, 1)]
+    graph = graph_of(triples, films=2, genres=1, users=2)
+    model = LightGcn(graph, config_of())
+    told = list(zip(graph.head.tolist(), graph.relation.tolist(), graph.tail.tolist(), strict=True))
+    for edge, also in (((3, 0, 0), {(3, 0, 0), (3, 1, 0)}), ((4, 1, 1), {(4, 1, 1)})):
+        found = model._pairs.same(np.array([told.index(edge)]))
+        assert {told[place] for place in found.tolist()} == also

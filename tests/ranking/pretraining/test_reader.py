@@ -100,8 +100,10 @@ def test_a_ranker_names_its_tables_and_reads_them_when_it_is_opened(leaning, rea
     assert [sealed.artifact.parents[f"table_{n}"] for n in (1, 2)] == digests
     opened = open_ranker(leaning.store, sealed.digest, leaning.bundle)
     test = examples.rows[Span.TEST]
-    np.testing.assert_array_equal(
-        opened.logits(test.heads, test.tails), trained.scored(test.heads, test.tails).logits[:, 0]
+    np.testing.assert_allclose(
+        opened.logits(test.heads, test.tails),
+        trained.scored(test.heads, test.tails).logits[:, 0],
+        rtol=1e-6,
     )
     leaning.store.path("table", digests[0]).joinpath("manifest.json").unlink()
     with pytest.raises(ArtifactMissing):

@@ -15,7 +15,7 @@ from ranking.pretraining.translation import KgeVectors
 
 
 def config_of(*facets, **dials) -> PretrainingConfig:
-    small = {"dim": 4, "batch": 32, "random_negatives": 8, "epochs": 30.0, "sketch_width": 1 << 8}
+    small = {"dim": 4, "batch": 32, "random_negatives": 8, "epochs": 15.0, "sketch_width": 1 << 8}
     return PretrainingConfig(facets=facets, **(small | dials))
 
 
@@ -70,7 +70,7 @@ def test_who_has_no_edge_is_not_in_a_table():
 @pytest.mark.parametrize("facets", [("contrastive", "kge"), ("kge", "gnn"), FACET_NAMES])
 def test_several_facets_become_one_table(combination, facets):
     graph = camps()
-    dials = config_of(*facets, combination=combination, epochs=15.0)
+    dials = config_of(*facets, combination=combination, epochs=10.0)
     _, [table] = finish(pretrain(Source(graph, kge_of(graph)), dials))
     assert table.name == {"summed": "+", "sequential": ">"}[combination].join(facets)
     assert table.dim == 4
