@@ -33,7 +33,7 @@ class LightGcn(Objective):
 
     He et al. 2020 (LightGCN, arXiv 2002.02126), equations 3 to 8. Differs from the paper: all
     relations of the graph, each direction s of each with a learned factor c_s that begins at 1;
-    sampled neighborhoods while training; a softmax instead of BPR. The pairs of a batch, by whatever
+    sampled neighborhoods while training; a softmax instead of BPR. The pairs of a batch, by any
     relation, are hidden from the network, since it would only have to copy them.
     """
 
