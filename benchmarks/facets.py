@@ -27,7 +27,7 @@ import facets_rows
 import grid
 import numpy as np
 import printed
-from facets_arms import ALL, ARMS, HASHED, OF_NULLS, Arm, name_of
+from facets_arms import ARMS, BY_FREQUENCY, HASHED, OF_NULLS, Arm
 from facets_kge import held_kge
 from facets_model import Dials, Ids, epochs, hashed_rows, own_rows, pretrained
 from facets_worlds import Made, Numbers, market_of, movielens, simulated
@@ -281,7 +281,7 @@ def write(found: Mapping[str, Mapping[str, Any]], options: argparse.Namespace) -
     runs = facets_rows.of_folder(found, options.out)
     rows = facets_rows.rows_of(runs)
     facets_pictures.lifts(options.out / "lifts.png", rows)
-    drawn = ["scratch", *(name_of((one,)) for one in FACET_NAMES), ALL]
+    drawn = [arm for arm in BY_FREQUENCY if arm != "none"]
     facets_pictures.by_frequency(options.out / "frequency.png", rows, drawn)
     names = ("seeds", "people", "ads", "pages", "days", "dim", "epochs", "kge_epochs", "batch")
     dials = {name: getattr(options, name) for name in (*names, "backend", "threads", "test_rows")}

@@ -51,3 +51,5 @@ ARMS: Mapping[str, Arm] = _arms()
 ALL = name_of(FACET_NAMES)
 #: Of the nulls, where what is claimed has to vanish.
 OF_NULLS = ("none", "scratch", *(name_of((one,)) for one in FACET_NAMES), ALL)
+#: Whose AUC is told by how often ids were seen, after the first epoch.
+BY_FREQUENCY = ("none", "scratch", "hashed", *(name_of((one,)) for one in FACET_NAMES), ALL)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from differences import interval
-from facets_arms import ARMS, name_of
+from facets_arms import ARMS, BY_FREQUENCY, name_of
 from ladder_rows import Gap, Run, Runs, gap, runs_of
-from pages import table
+from pages import figure, table
 
 from graphsvc.report import Row
 from ranking.pretraining.config import FACET_NAMES
@@ -96,6 +96,8 @@ def rows_of(runs: Runs) -> list[Row]:
             first = next(iter(by_seed.values()))
             rows += _spread(("bytes", "bytes", world, arm), _told(by_seed, "bytes"))
             for name in first.draws:
+                if "/" in name and not (arm in BY_FREQUENCY and name.startswith(FIRST)):
+                    continue
                 where = f"{world}/{name}"
                 values = {
                     seed: float(run.draws[name][0])
@@ -163,7 +165,7 @@ def sizes(found: Mapping[str, Mapping[str, object]]) -> str:
     for told in found.values():
         seen.setdefault(str(told["world"]), told["sizes"])  # type: ignore[arg-type]
     names = ("rows", "ids", "events_per_id", "heads", "tails", "edges", "rate")
-    lines = [(world, *(f"{size[name]:,.4g}" for name in names)) for world, size in seen.items()]
+    lines = [(world, *(figure(size[name]) for name in names)) for world, size in seen.items()]
     return table(("world", *(name.replace("_", " ") for name in names)), lines, left=1)
 
 
