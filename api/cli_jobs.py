@@ -32,6 +32,10 @@ RankerOption = Annotated[
     str | None,
     typer.Option(help='Dials of the rankers as JSON: {"heads": "ctr_cvr", "epochs": 4}'),
 ]
+PretrainingOption = Annotated[
+    str | None,
+    typer.Option(help='ID tables to pretrain, as JSON: {"facets": ["contrastive", "kge"]}'),
+]
 SharesOption = Annotated[
     str | None,
     typer.Option(
@@ -163,6 +167,7 @@ def retrain(  # noqa: PLR0913  (an option for each field of the request)
         str | None, typer.Option(help="Rankers to train; by default none,frozen,attention")
     ] = None,
     ranker: RankerOption = None,
+    pretraining: PretrainingOption = None,
     conversions: ConversionsOption = None,
     conversion_days: DaysOption = None,
     seed: Seed = 0,
@@ -205,6 +210,8 @@ def retrain(  # noqa: PLR0913  (an option for each field of the request)
     asked |= {name: text.split(",") for name, text in lists.items() if text is not None}
     asked |= {} if conversion_days is None else {"conversion_days": conversion_days}
     asked |= {} if ranker is None else {"ranker": _json("--ranker", ranker)}
+    if pretraining is not None:
+        asked["pretraining"] = _json("--pretraining", pretraining)
     request = RetrainRequest.model_validate(asked)
     database, settings = open_database(), read_settings()
     refuse_unusable(ArtifactStore(settings.artifacts_dir), request.as_of, name="--as-of")

@@ -121,6 +121,7 @@ def _batches(half: int, batch: int, count: int) -> Iterator[tuple[FeatureBatch, 
             around=torch.zeros(batch, 0, 1),
             around_known=torch.zeros(batch, 0),
             exposures=nothing,
+            facets=torch.zeros(batch, 2, 0),
         )
         yield given, torch.from_numpy((draw.random((batch, 1)) < 0.25).astype(np.float32))
 

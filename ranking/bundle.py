@@ -24,7 +24,7 @@ from kge.bundle import Bundle
 from ranking.around import leads, mean_vectors
 from ranking.calibration import Calibration
 from ranking.config import RankerConfig
-from ranking.errors import FrameMismatch, HeadMissing
+from ranking.errors import FacetUnavailable, FrameMismatch, HeadMissing
 from ranking.examples import KgeMaps, kge_maps
 from ranking.features import Encoder, FeatureBatch
 from ranking.formats import (
@@ -37,6 +37,8 @@ from ranking.formats import (
 )
 from ranking.idtables.placement import Placement
 from ranking.model import ModelShape, RankerModel, corrected_scores
+from ranking.pretraining.reader import NO_TABLES, FacetReader
+from ranking.pretraining.tables import open_table
 from ranking.reasons import FieldChanges, field_changes, led_to, without_kge
 from ranking.scored import CTCVR, Scored, heads_of
 from ranking.spec import FeatureSpec
@@ -79,6 +81,8 @@ class TrainedRanker(NamedTuple):
     trace: tuple[Mapping[str, Any], ...]
     #: What was planned for the ID tables: rows, numbers, precision, bytes of each, and why.
     tables: Mapping[str, Any]
+    #: Pretrained tables that it reads.
+    facets: FacetReader = NO_TABLES
 
     @property
     def calibration(self) -> Calibration:
@@ -89,7 +93,7 @@ class TrainedRanker(NamedTuple):
         self, heads: EntityStates, tails: EntityStates, exposures: ExposureStates | None = None
     ) -> Scored:
         """As `Ranker.scored`, before it is sealed."""
-        encoder = Encoder(self.spec, self.head_ids, self.tail_ids)
+        encoder = Encoder(self.spec, self.head_ids, self.tail_ids, self.facets)
         return _scored(self, encoder.encode(heads, tails, exposures))
 
 
@@ -281,7 +285,10 @@ def seal_ranker(
     metrics: Mapping[str, Any],
     beside: Beside = _ALONE,
 ) -> Ranker:
-    """Write a trained ranker as a sealed artifact, child of its snapshot and bundle."""
+    """Write a trained ranker as a sealed artifact, child of its snapshot, bundle and tables.
+
+    Raises `FacetUnavailable` where a table that it reads is not sealed.
+    """
     payload = {
         "ranker_format": RANKER_FORMAT,
         "frame": frame,
@@ -296,10 +303,11 @@ def seal_ranker(
         "reliability": {"span": "test", "heads": dict(beside.reliability)},
         "trace": [dict(progress) for progress in trained.trace],
         "tables": dict(trained.tables),
+        "facets": list(trained.facets.digests),
     }
     recipe = Recipe(
         kind="ranker",
-        parents={"snapshot": snapshot_digest, "bundle": bundle_digest},
+        parents={"snapshot": snapshot_digest, "bundle": bundle_digest, **_tables(trained)},
         dials=asdict(trained.config),
         payload=payload,
         metrics=metrics,
@@ -315,7 +323,7 @@ def seal_ranker(
     return Ranker(
         artifact=artifact,
         model=trained.model,
-        encoder=Encoder(trained.spec, trained.head_ids, trained.tail_ids),
+        encoder=Encoder(trained.spec, trained.head_ids, trained.tail_ids, trained.facets),
         calibrations=trained.calibrations,
         relations=trained.relations,
         config=trained.config,
@@ -323,12 +331,19 @@ def seal_ranker(
     )
 
 
+def _tables(trained: TrainedRanker) -> dict[str, str]:
+    """The parents that are tables, by their places."""
+    if not all(trained.facets.digests):
+        raise FacetUnavailable("tables should be sealed before a ranker that reads them is")
+    return {f"table_{n}": digest for n, digest in enumerate(trained.facets.digests, start=1)}
+
+
 def open_ranker(store: ArtifactStore, digest: str, bundle: Bundle) -> Ranker:
     """Open a sealed ranker, every byte checked, on a bundle of its frame.
 
     The bundle may be a later one than it was trained on, with further relations, which the ranker
     does not read. Raises `FrameMismatch`, also where it lacks one of the ranker's relations,
-    `RankerFormat`, and the store's `ArtifactMissing` and `ArtifactDamaged`.
+    `RankerFormat`, `TableFormat`, and the store's `ArtifactMissing` and `ArtifactDamaged`.
     """
     artifact = store.open("ranker", digest)
     payload = artifact.payload
@@ -348,11 +363,12 @@ def open_ranker(store: ArtifactStore, digest: str, bundle: Bundle) -> Ranker:
     weights = load_file(artifact.file("weights.safetensors"))
     model.load_state_dict(weights_of(payload, weights))
     ids = json.loads(artifact.file("ids.json").read_text(encoding="utf-8"))
+    reader = FacetReader([open_table(store, one) for one in payload.get("facets", ())])
     placements = (Placement(tuple(ids[side]), payload["buckets"]) for side in ("head", "tail"))
     return Ranker(
         artifact=artifact,
         model=model.eval(),
-        encoder=Encoder(spec, *placements),
+        encoder=Encoder(spec, *placements, reader),
         calibrations=calibrations_of(payload),
         relations=maps.names,
         config=config,

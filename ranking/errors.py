@@ -50,3 +50,11 @@ class BackendMissing(RankingError):
 
 class TableMismatch(RankingError):
     """Rows and ids do not fit each other; give each id once, and a row for each of them."""
+
+
+class FacetUnavailable(RankingError):
+    """There is nothing to pretrain this facet on; leave it out, or post events that make edges."""
+
+
+class TableFormat(RankingError):
+    """The table has a format that this version does not read; pretrain it again."""

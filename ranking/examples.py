@@ -22,6 +22,7 @@ from ranking.around import around_tails
 from ranking.columns import Coded
 from ranking.errors import NotEnoughRows
 from ranking.pasts import AttributePast
+from ranking.pretraining.tables import FacetTable
 from ranking.states import EntityStates, ExposureStates
 
 _EXPOSURE, _OUTCOME = 0, 1
@@ -106,6 +107,8 @@ class Examples(NamedTuple):
     bundle_digest: str
     frame: str
     protocol: str
+    #: Pretrained tables that rankers read beside all else.
+    facets: tuple[FacetTable, ...] = ()
 
 
 def build_examples(snapshot: Snapshot, bundle: Bundle) -> Examples:

@@ -19,6 +19,7 @@ from torch import Tensor
 from ranking.columns import Coded, coded, unset
 from ranking.errors import StatesMismatch
 from ranking.idtables.placement import Placement
+from ranking.pretraining.reader import NO_TABLES, FacetReader
 from ranking.spec import FeatureSpec, SideSpec, as_number, centered_rate, text_of
 from ranking.states import EntityStates, ExposureStates, alike
 
@@ -34,7 +35,7 @@ class FeatureBatch(NamedTuple):
     """B rows as tensors.
 
     C categories, L lists of W elements, F dense numbers, d vector numbers, A types around tails,
-    X facts of an exposure.
+    X facts of an exposure, P pretrained numbers of a side.
     """
 
     head_rows: Int64[Tensor, "B 2"]
@@ -55,6 +56,8 @@ class FeatureBatch(NamedTuple):
     around_known: Float32[Tensor, "B A"]
     #: Codes of the place and the hour, as far as they are read; they share a table of their own.
     exposures: Int64[Tensor, "B X"]
+    #: Pretrained vectors of both, side by side; zero where none is known.
+    facets: Float32[Tensor, "B 2 P"]
 
     def take(self, rows: Int64[Tensor, "m"]) -> "FeatureBatch":
         """Some rows, in that order."""
@@ -70,13 +73,21 @@ class _Side(NamedTuple):
     vector: Float32[np.ndarray, "n d"]
     known: Float32[np.ndarray, "n"]
     named: Float32[np.ndarray, "n"]
+    facets: Float32[np.ndarray, "n w"]
 
 
 class Encoder:
     """A feature spec made ready: dictionaries are built once, and a value is looked up once."""
 
-    def __init__(self, spec: FeatureSpec, heads: Placement, tails: Placement) -> None:
+    def __init__(
+        self,
+        spec: FeatureSpec,
+        heads: Placement,
+        tails: Placement,
+        facets: FacetReader = NO_TABLES,
+    ) -> None:
         self.spec = spec
+        self.facets = facets
         self._placements = (heads, tails)
         self._codes: dict[tuple[int, str], tuple[int, dict[str, int]]] = {}
         #: Rows of the shared embedding table: padding; missing, unknown and values of every field.
@@ -135,6 +146,7 @@ class Encoder:
             around,
             around_known,
             shown,
+            np.stack([head.facets, tail.facets], axis=1),
         )
         return FeatureBatch(*(torch.from_numpy(np.ascontiguousarray(c)) for c in columns))
 
@@ -162,6 +174,7 @@ class Encoder:
             vector=np.where(states.known[:, None], states.vectors, np.float32(0)),
             known=known,
             named=_named(states),
+            facets=self.facets.vectors(number, states.ids),
         )
 
     def _around(

@@ -52,6 +52,8 @@ class ModelShape:
     #: Facts of an exposure that are read, and the codes of all of them.
     exposure_fields: int = 0
     exposure_codes: int = 0
+    #: Numbers of the pretrained tables that are read of one side.
+    facets: int = 0
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -68,7 +70,7 @@ class Parts(NamedTuple):
 class RankerModel(nn.Module):
     """One network for all arms and heads.
 
-    x_0      = LN([ID rows or y ; embedded attributes ; dense numbers ; KGE ; place and hour])
+    x_0      = LN([ID rows or y ; embedded attributes ; dense numbers ; facets ; KGE ; place, hour])
     x_h      = crossing layers over x_0, shared or mixed for the head (`heads.py`)
     logit_h  = tower_h(x_h, rates) + sum of one number per head for the place, and for the hour
 
@@ -100,6 +102,8 @@ class RankerModel(nn.Module):
         self.register_buffer("translations", torch.from_numpy(maps.translations), persistent=False)
         width = 2 * row + shape.dense
         width += (shape.categories + shape.lists) * config.attribute_dim
+        self.facets = shape.facets
+        width += 2 * shape.facets
         if self.match:
             width += shape.relations
             self.match_mean: Tensor
@@ -152,6 +156,8 @@ class RankerModel(nn.Module):
             self._pooled(batch.lists).flatten(1),
             batch.dense,
         ]
+        if self.facets:
+            fields.append((batch.facets * shown_B2[:, :, None]).flatten(1))
         sought_BRk = self._project(batch.head_vector) + self.translations
         if self.arm.fields:
             fields += [_normalized(batch.head_vector), _normalized(batch.tail_vector)]

@@ -87,7 +87,7 @@ def _side(
         others = {name: v for name, v in states.attributes.items() if name != attribute}
         yield f"{side.type}.{attribute}", replace(states, attributes=others)
     yield f"{side.type}.counters", replace(states, exposures=nothing, outcomes=nothing)
-    if model.arm.rows or model.arm.vectors:
+    if model.arm.rows or model.arm.vectors or model.facets:
         yield f"{side.type}.id", nameless(states)
     if model.arm.reads_kge:
         yield f"{side.type}.vector", replace(states, known=nothing.astype(bool))

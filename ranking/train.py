@@ -26,6 +26,7 @@ from ranking.idtables.placement import Placement
 from ranking.metrics import auc, log_loss
 from ranking.model import ModelShape, RankerModel, corrected_scores, head_scores
 from ranking.optimizer import RankerOptimizer, make_optimizer
+from ranking.pretraining.reader import FacetReader, check_sides
 from ranking.sampling import kept_rows
 from ranking.spec import FeatureSpec, SideRows, learn_spec
 from ranking.states import EntityStates
@@ -69,14 +70,14 @@ def train(
 
     The same examples, dials and number of threads give the same weights. The epoch with the least
     calibrated VALID log loss is kept. `tables`: those of `plan_tables` on the same examples and
-    dials. Raises `NotEnoughRows`, `TableMemory`, `BackendMissing` and `TrainingDiverged`.
+    dials. Raises `NotEnoughRows`, `FacetUnavailable`, `TableMemory`, `BackendMissing` and
+    `TrainingDiverged`.
     """
     rows, heads = examples.rows[Span.TRAIN], config.heads.names
-    for head in heads:
-        of_head(examples, head)
+    _check(examples, config)
     tables = tables or plan_tables(examples, config)
     config = tables.dials(config)
-    encoder = Encoder(_spec(examples, config), tables.heads, tables.tails)
+    encoder = _encoder(examples, config, tables)
     taught = _taught(rows, config)
     batch, valid = (_encoded(encoder, part) for part in (taught, examples.rows[Span.VALID]))
     shape = _shape(encoder, tables, examples)
@@ -122,6 +123,7 @@ def train(
         others=examples.maps.other_names if model.arm.attends else (),
         trace=tuple(progress._asdict() for progress in trace),
         tables=tables.plan.as_json(),
+        facets=encoder.facets,
     )
 
 
@@ -142,6 +144,19 @@ def learned_from(rows: LabelledRows, config: RankerConfig) -> Int64[np.ndarray, 
 def _taught(rows: LabelledRows, config: RankerConfig) -> LabelledRows:
     used = learned_from(rows, config)
     return rows if len(used) == len(rows.labels) else rows.take(used)
+
+
+def _check(examples: Examples, config: RankerConfig) -> None:
+    """Raise `NotEnoughRows`, or `FacetUnavailable` for tables of other types."""
+    for head in config.heads.names:
+        of_head(examples, head)
+    check_sides(examples.facets, examples.head_type, examples.tail_type)
+
+
+def _encoder(examples: Examples, config: RankerConfig, tables: Tables) -> Encoder:
+    """What makes numbers of rows."""
+    reader = FacetReader(examples.facets)
+    return Encoder(_spec(examples, config), tables.heads, tables.tails, reader)
 
 
 def _spec(examples: Examples, config: RankerConfig) -> FeatureSpec:
@@ -336,6 +351,7 @@ def _shape(encoder: Encoder, tables: Tables, examples: Examples) -> ModelShape:
         around=len(encoder.spec.around),
         exposure_fields=len(encoder.spec.exposure.sizes),
         exposure_codes=sum(encoder.spec.exposure.sizes),
+        facets=encoder.facets.width,
     )
 
 

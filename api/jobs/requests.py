@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from api.jobs.choices import RankerChoice
+from api.jobs.pretraining import PretrainingChoice
 from graphsvc.events import LATEST_TIME
 from graphsvc.export import Conversions, Split
 from graphsvc.ids import DIGEST, NAME
@@ -105,6 +106,11 @@ class RetrainRequest(BaseModel):
         description="Dials of the rankers, for all arms alike: heads, crossing layers, budget, "
         "calibration. What is left out is as the settings say.",
     )
+    pretraining: PretrainingChoice | None = Field(
+        default=None,
+        description="ID tables to pretrain on the graph span, which all rankers then read. By "
+        "default none.",
+    )
     conversions: (
         Annotated[tuple[EventName, ...], Field(min_length=1, max_length=_MOST_CONVERSIONS)] | None
     ) = Field(
@@ -159,7 +165,8 @@ class RetrainRequest(BaseModel):
         first = ("moment", "snapshot", "check", "embed")
         if self.refresh:
             return (*first, "frame", "index", *last)
-        return (*first, "index", *(f"rank_{arm}" for arm in self.arms), *last)
+        between = ("index",) if self.pretraining is None else ("index", "pretrain")
+        return (*first, *between, *(f"rank_{arm}" for arm in self.arms), *last)
 
     def why_promoted(self, decision: str) -> str | None:
         """Why a candidate of which the gate says so is promoted; None where it is not."""
@@ -194,6 +201,11 @@ class RetrainRequest(BaseModel):
             raise ValueError(
                 "ranker should not be given with refresh, which trains no ranker, received "
                 f"{self.ranker.model_dump_json(exclude_none=True)}"
+            )
+        if self.refresh and self.pretraining is not None:
+            raise ValueError(
+                "pretraining should not be given with refresh, which trains no ranker, received "
+                f"{self.pretraining.model_dump_json(exclude_none=True)}"
             )
         return self
 

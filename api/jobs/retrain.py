@@ -1,4 +1,4 @@
-"""The retrain, step by step: moment, snapshot, check, embed, index, rank, judge, gate, promote.
+"""The retrain: moment, snapshot, check, embed, index, (pretrain,) rank, judge, gate, promote.
 
 Takes a retrain request, gives digests; holds no logic of its own. A refresh goes another way behind
 the check, see `refresh.py`. A worker that is killed goes on
@@ -16,6 +16,7 @@ from api.jobs.check import check as check_leaks
 from api.jobs.embedding import embed
 from api.jobs.gate import Candidate, gate, promote_judged
 from api.jobs.job import MOST_RECOVERIES
+from api.jobs.pretraining import PretrainingChoice, pretrain
 from api.jobs.queue import JobQueue
 from api.jobs.refresh import refresh
 from api.jobs.requests import JobName, RetrainRequest
@@ -54,8 +55,13 @@ def register(shop: Workshop, jobs: JobQueue) -> Callable[[dict[str, Any]], dict[
         built = walk.step("index", lambda tick: steps.index(shop, bundle, tick, job))
 
         parents = (sealed, bundle)
+        tables: list[str] = []
+        if request.pretraining is not None:
+            tables = walk.step(
+                "pretrain", _pretrain(shop, request.pretraining, parents, job, request.seed)
+            )
         rankers: dict[str, str] = {
-            arm: walk.step(f"rank_{arm}", _rank(shop, request, parents, arm, job))
+            arm: walk.step(f"rank_{arm}", _rank(shop, request, (*parents, *tables), arm, job))
             for arm in request.arms
         }
         report = walk.step(
@@ -78,6 +84,7 @@ def register(shop: Workshop, jobs: JobQueue) -> Callable[[dict[str, Any]], dict[
             **begun,
             "bundle": bundle,
             "index": built,
+            **({"tables": tables} if tables else {}),
             "rankers": rankers,
             "report": report,
             **ended,
@@ -86,8 +93,15 @@ def register(shop: Workshop, jobs: JobQueue) -> Callable[[dict[str, Any]], dict[
     return retrain
 
 
+def _pretrain(
+    shop: Workshop, choice: PretrainingChoice, parents: tuple[str, str], job: str, seed: int
+) -> Callable[[Tick], list[str]]:
+    """The step that pretrains the tables that were asked for."""
+    return lambda tick: pretrain(shop, parents, choice, seed=seed, tick=tick, job_id=job)
+
+
 def _rank(
-    shop: Workshop, request: RetrainRequest, parents: tuple[str, str], arm: str, job: str
+    shop: Workshop, request: RetrainRequest, parents: tuple[str, ...], arm: str, job: str
 ) -> Callable[[Tick], str]:
     """The step that trains an arm."""
     return lambda tick: steps.rank(

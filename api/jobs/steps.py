@@ -163,7 +163,7 @@ def _retired(store: ArtifactStore, bundle: Bundle) -> NDArray[np.int32]:
 
 def rank(
     shop: Workshop,
-    parents: tuple[str, str],
+    parents: tuple[str, ...],
     *,
     arm: str,
     seed: int,
@@ -171,17 +171,20 @@ def rank(
     job_id: str | None = None,
     choice: RankerChoice | None = None,
 ) -> str:
-    """Train one arm of the ranker on (snapshot, bundle) and seal it with its pictures.
+    """Train one arm of the ranker on (snapshot, bundle, tables ...), seal it with its pictures.
 
     `choice`: what the request says of its dials; the rest is as the settings say.
     """
+    from ranking.pretraining.tables import open_table
     from ranking.reliability import judged
     from ranking.train import plan_tables
     from ranking.train import train as train_ranker
 
     config = replace(shop.settings.ranker, arm=arm, seed=seed)
     config = config if choice is None else choice.over(config)
-    examples = shop.examples(*parents)
+    examples = shop.examples(*parents[:2])._replace(
+        facets=tuple(open_table(shop.store, digest) for digest in parents[2:])
+    )
     tables = plan_tables(examples, config)
     tick(0, config.training.epochs, "; ".join(tables.plan.lines))
     trained = _drain(

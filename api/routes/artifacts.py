@@ -15,7 +15,7 @@ from graphsvc.ids import DIGEST
 
 router = APIRouter(prefix="/v1/artifacts", tags=["artifacts"])
 
-Kind = Literal["snapshot", "bundle", "index", "ranker", "report"]
+Kind = Literal["snapshot", "bundle", "index", "ranker", "report", "table"]
 DigestOf = Annotated[str, Path(alias="digest", pattern=DIGEST.pattern, examples=["3f" * 32])]
 
 

@@ -10,6 +10,7 @@ from running import SMALL, eventually
 
 from api.jobs.choices import RankerChoice
 from api.jobs.gate import Candidate, gate
+from api.jobs.pretraining import PretrainingChoice
 from api.jobs.requests import RetrainRequest
 from api.jobs.steps import open_workshop
 
@@ -275,6 +276,7 @@ def test_a_retrain_may_be_asked_all_that_it_may_over_rest(run, trained) -> None:
         "shares": [0.4, 0.2, 0.1, 0.1, 0.2],
         "arms": ["none", "frozen"],
         "ranker": RankerChoice(heads="ctr", epochs=4).model_dump(),
+        "pretraining": PretrainingChoice(facets=("gnn",), dim=8).model_dump(mode="json"),
         "conversions": None,
         "conversion_days": 3.0,
         "seed": 11,
@@ -290,6 +292,7 @@ def test_a_retrain_may_be_asked_all_that_it_may_over_rest(run, trained) -> None:
         *("--seed", "11", "--as-of", trained.snapshot, "--allow-leaks"),
         *("--promote-undecided", "few people"),
         *("--ranker", '{"heads": "ctr", "epochs": 4}', "--conversion-days", "3"),
+        *("--pretraining", '{"facets": ["gnn"], "dim": 8}'),
     ]
     code, out, errors = run("retrain", *spelt, "--json")
     assert code == 0, errors

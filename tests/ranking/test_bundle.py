@@ -28,7 +28,7 @@ from ranking.reliability import judged
 from ranking.train import train
 
 #: Sizes that rankers of format 1 do not name.
-NEW_SIZES = {"head_own", "tail_own", "around", "exposure_fields", "exposure_codes"}
+NEW_SIZES = {"head_own", "tail_own", "around", "exposure_fields", "exposure_codes", "facets"}
 
 SMALL = RankerConfig(
     ids=IdTableConfig(dim=4, min_rows=20, buckets=8),

@@ -40,6 +40,7 @@ def batch():
         around=draw(BATCH, AROUND, DIM) * around_known[:, :, None],
         around_known=around_known,
         exposures=torch.zeros(BATCH, 0, dtype=torch.int64),
+        facets=torch.zeros(BATCH, 2, 0),
     )
 
 

@@ -63,6 +63,7 @@ def batches(count, *, heads, seed=0):
                 around=torch.zeros(2, 0, 2),
                 around_known=torch.zeros(2, 0),
                 exposures=torch.zeros(2, 0, dtype=torch.int64),
+                facets=torch.zeros(2, 2, 0),
             ),
             whole(2, 2, 1).to(torch.float32),
             torch.ones(2, 1),

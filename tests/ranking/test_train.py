@@ -203,6 +203,7 @@ def test_training_starts_where_counting_is():
         around=torch.zeros(2, 0, 4),
         around_known=torch.zeros(2, 0),
         exposures=torch.zeros(2, 0, dtype=torch.int64),
+        facets=torch.zeros(2, 2, 0),
     )
     for arm in ARMS:
         model = RankerModel(shape, RankerConfig(arm=arm), maps).eval()
