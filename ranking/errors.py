@@ -34,3 +34,7 @@ class RankerFormat(RankingError):
 
 class BudgetUnreachable(RankingError):
     """The crossing family has no size that costs so much; choose other dials or another budget."""
+
+
+class CohortMismatch(RankingError):
+    """The clients of a round do not fit each other or the model; give each rows and steps."""
