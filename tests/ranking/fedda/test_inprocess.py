@@ -11,7 +11,7 @@ from ranking.fedda.rounds import federate
 
 #: Three clients with 4, 1 and 6 rows of two numbers and a target.
 STARTS = torch.tensor([0, 4, 5, 11])
-X = torch.linspace(-2.0, 2.0, 22, dtype=torch.float64).reshape(11, 2).sin()
+X = torch.linspace(-2.0, 2.0, 22, dtype=torch.float64).sin().reshape(2, 11).mT.contiguous()
 Y = torch.linspace(1.0, 3.0, 11, dtype=torch.float64)
 ALL = np.arange(3)
 
