@@ -78,7 +78,9 @@ def trial(arm: Arm, number: int, length: RoundsConfig) -> Trial:
     )
     ended = int(end * length.rounds) if arm.ends else 0
     warm = 1 if adaptive else 0
-    rounds = replace(length, end_rounds=ended, end_rate=end_rate, warm_rounds=warm)
+    rounds = replace(
+        length, end_rounds=ended, end_rate=end_rate if ended else 1.0, warm_rounds=warm
+    )
     return Trial(method, rounds)
 
 
