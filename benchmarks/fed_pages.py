@@ -51,10 +51,14 @@ reaches in as many rounds, with all rows at one client.
 - `digits`: scikit-learn's digits, a network of one hidden layer, 50 clients whose labels are dealt
   out by Dirichlet .1 and .6; reached is accuracy on test rows. The {best} best of convex take part,
   FedAvg always. Tuned methods lie close together there: small differences say nothing.
-- Every method has {trials} trials on a problem of a seed of its own; chosen are the fewest rounds
-  to 99 %, there by validation rows, or the highest figure where none gets so far. Draws are the
-  same for all methods, each of which reads the dials that it has. Trials of FedDA include end
-  phases.
+- `movielens`: a ranker without an embedding on MovieLens-100k, per user by time; {users} users are
+  the clients of a round. Reached is AUC on TEST with each user's private rows at hand, `served`
+  without them. Counters are as of each row's time and come from the service, which sees all rows.
+  Centralized is the service's own training (AdamW). {ranker_trials} trials each, without end phase.
+- Every method has {trials} trials elsewhere, on a problem of a seed of its own; chosen are the
+  fewest rounds to 99 %, there by validation rows, or the highest figure where none gets so far.
+  Draws are the same for all methods, each of which reads the dials that it has. Trials of FedDA
+  include end phases.
 - A round's bytes are those of all clients, both ways. Gradients are those of single rows: an end
   phase and MimeLite ask for one of every row.
 - `rounds_ratio`: rounds of the FedDA that did best in its trials, over those of the rival that did
@@ -130,7 +134,7 @@ def rows_of(found: Mapping[str, Mapping[str, Any]]) -> list[Row]:
                 for metric in ("rounds", "bytes", "gradients"):
                     values = {seed: float(one[metric]) for seed, one in took.items()}
                     rows += _spread(f"{metric}_to", metric, where, cell["arm"], values)
-        for metric in ("reached", "distance"):
+        for metric in ("reached", "served", "distance"):
             lasts = {
                 s: race["last"][metric]
                 for s, race in cell["races"].items()
@@ -210,6 +214,8 @@ def words(found: Mapping[str, Mapping[str, Any]], options: argparse.Namespace) -
     return _WORDS.format(
         best=options.best,
         trials=options.trials,
+        users=options.ranker_clients,
+        ranker_trials=options.ranker_trials,
         lost=_LOST,
         tables=tables,
         **{name: BIAS_DIALS[name] for name in ("rate", "momentum", "steps", "local", "end_rate")},

@@ -37,6 +37,8 @@ class Problem(NamedTuple):
     worth: Callable[[Tensor], Mapping[str, float]]
     #: The loss that a plateau is found by.
     loss: Callable[[Tensor], float]
+    #: What centralized training is worth, where it is not `central` by the same optimizer.
+    reference: Callable[[], Mapping[str, float]] | None = None
 
 
 class _Rows(NamedTuple):

@@ -9,13 +9,17 @@ All methods race on logistic regression with a known optimum; the best of them o
 import argparse
 import json
 import math
+import os
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+# PyKEEN makes a folder for data sets where it is imported; none is needed here.
+os.environ.setdefault("PYSTOW_HOME", str(Path(tempfile.gettempdir()) / "pystow"))
 sys.path.insert(0, str(Path(__file__).parent))
 
 import fed_pages
@@ -26,15 +30,24 @@ from fed_problems import Problem, convex, digits
 from fed_race import CENTRAL, Arm, arms, best_trial, raced, told
 from publish import About, publish
 
+from api.errors import ApiError
+from api.settings import read_settings
+from graphsvc.errors import GraphError
+from kge.errors import KgeError
 from ranking.fedda.config import MethodConfig, RoundsConfig
 
 #: Seed of the problem on which dials are chosen; those of the race begin at 1.
 TRIED = 0
 ALWAYS = ("fedavg",)
+_LONGER = ("digit_rounds", "digit_steps", "ranker_rounds", "ranker_steps", "ranker_clients")
 
 
 class NotYet(Exception):
     """Another cell has to be measured first."""
+
+
+#: What a cell may fail with.
+ERRORS = (NotYet, ApiError, GraphError, KgeError)
 
 
 @dataclass(frozen=True)
@@ -44,6 +57,9 @@ class Set:
     name: str
     problem: Callable[[int], Problem]
     length: RoundsConfig
+    trials: int
+    #: Whether trials of FedDA include end phases.
+    ends: bool = True
 
 
 def sets(options: argparse.Namespace) -> dict[str, Set]:
@@ -52,14 +68,27 @@ def sets(options: argparse.Namespace) -> dict[str, Set]:
             "convex",
             convex,
             RoundsConfig(rounds=options.convex_rounds, steps=options.convex_steps),
+            options.trials,
         ),
         *(
             Set(
                 f"digits-{alpha:g}",
                 partial(digits, alpha=alpha),
                 RoundsConfig(rounds=options.digit_rounds, steps=options.digit_steps),
+                options.trials,
             )
             for alpha in options.alphas
+        ),
+        Set(
+            "movielens",
+            partial(_movielens, options),
+            RoundsConfig(
+                rounds=options.ranker_rounds,
+                steps=options.ranker_steps,
+                clients=options.ranker_clients,
+            ),
+            options.ranker_trials,
+            ends=False,
         ),
     ]
     return {one.name: one for one in made}
@@ -76,6 +105,13 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--convex-steps", type=int, default=10)
     parser.add_argument("--digit-rounds", type=int, default=150)
     parser.add_argument("--digit-steps", type=int, default=5)
+    parser.add_argument("--data", type=Path, help="the folder of MovieLens-100k's five files")
+    parser.add_argument("--work", type=Path, help="folder of what is made of it")
+    parser.add_argument("--ranker-rounds", type=int, default=60)
+    parser.add_argument("--ranker-steps", type=int, default=5)
+    parser.add_argument("--ranker-clients", type=int, default=100, help="users in a round")
+    parser.add_argument("--ranker-trials", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=2)
     return parser
 
 
@@ -85,7 +121,7 @@ def central_arm() -> Arm:
 
 
 def cell_name(options: argparse.Namespace, one: Set, arm: Arm) -> str:
-    dials = (asdict(one.length), asdict(arm.method), options.trials, options.seeds)
+    dials = (asdict(one.length), asdict(arm.method), one.trials, one.ends, options.seeds)
     return grid.named(f"{one.name}-{arm.name.replace(' ', '-')}", *dials)
 
 
@@ -104,14 +140,45 @@ def measure(options: argparse.Namespace, one: Set, arm: Arm) -> Mapping[str, Any
             raise NotYet(f"{one.name} should have been trained centrally first")
         target = fed_race.SHARES[-1] * central["tried"]["last"]
         references = {seed: central["races"][str(seed)]["last"]["reached"] for seed in references}
-    chosen = best_trial(one.problem(TRIED), arm, one.length, trials=options.trials, target=target)
+    elif (known := _reference(options, one)) is not None:
+        return known
+    arm = replace(arm, ends=arm.ends and one.ends)
+    chosen = best_trial(one.problem(TRIED), arm, one.length, trials=one.trials, target=target)
     races = {
         str(seed): raced(one.problem(seed), chosen.trial, reference, central=arm.name == CENTRAL)
         for seed, reference in references.items()
     }
     tried = {"number": chosen.number, "took": chosen.rounds, "last": chosen.last}
-    tried |= {"trials": options.trials, **told(chosen.trial)}
+    tried |= {"trials": one.trials, **told(chosen.trial)}
     return {"set": one.name, "arm": arm.name, "tried": tried, "races": races}
+
+
+def _reference(options: argparse.Namespace, one: Set) -> Mapping[str, Any] | None:
+    """The center's cell where a set has another optimizer for it; None where it has not."""
+    first = one.problem(TRIED).reference
+    if first is None:
+        return None
+    never = dict.fromkeys(f"{share:g}" for share in fed_race.SHARES)
+    races = {}
+    for seed in _seeds(options):
+        reference = one.problem(seed).reference
+        last = dict(reference()) if reference is not None else {}
+        races[str(seed)] = {"took": never, "rounds": 0, "last": last, "curve": [last]}
+    tried = {"took": None, "last": first()["score"], "trials": 1}
+    return {"set": one.name, "arm": CENTRAL, "tried": tried, "races": races}
+
+
+def _movielens(options: argparse.Namespace, seed: int) -> Problem:
+    work = options.work or read_settings().cache_dir / "federated"
+    return _rankers(options.data, work, options.threads)(seed)
+
+
+@cache
+def _rankers(data: Path | None, work: Path, threads: int) -> Callable[[int], Problem]:
+    """Loaded when a cell first needs it: it takes the service's own examples."""
+    from fed_movielens import problem_of
+
+    return problem_of(data, work, threads)
 
 
 def _seeds(options: argparse.Namespace) -> range:
@@ -158,13 +225,13 @@ def everything(options: argparse.Namespace) -> grid.Outcome:
         raise SystemExit(f"--sets should be of {', '.join(sets(options))}: {sorted(unknown)}")
     first = sets(options)["convex"]
     everybody = cells(options, first, list(arms().values()))
-    outcome = grid.measure({**bias_cells(options), **everybody}, options, (NotYet,))
+    outcome = grid.measure({**bias_cells(options), **everybody}, options, ERRORS)
     complete = everybody.keys() <= outcome.found.keys()
     for name in wanted:
         if name != "convex" and complete:
             best = best_of(outcome.found, options.best)
             more = cells(options, sets(options)[name], best)
-            outcome |= grid.measure(more, options, (NotYet,))
+            outcome |= grid.measure(more, options, ERRORS)
     if not complete and wanted != ["convex"]:
         grid.console.print("the other sets wait until convex is complete")
     return outcome
@@ -174,7 +241,7 @@ def write(found: Mapping[str, Mapping[str, Any]], options: argparse.Namespace) -
     """Report, page and pictures of what was measured."""
     rows = fed_pages.rows_of(found)
     names = ("seeds", "trials", "best", "alphas", "convex_rounds", "convex_steps")
-    dials = {name: getattr(options, name) for name in (*names, "digit_rounds", "digit_steps")}
+    dials = {name: getattr(options, name) for name in (*names, *_LONGER)}
     fed_pages.pictures(options.out, found)
     words = fed_pages.words(found, options)
     given = printed.given(arguments(), options, leave=("out", "sets"))

@@ -82,7 +82,7 @@ class RankerClients(InProcess):
                 "the arm of a federated ranker should be one whose ID rows begin at 0, received "
                 "one whose rows begin at the embedding"
             )
-        self._model = model
+        self.model = model
         order = torch.from_numpy(np.argsort(taught.client, kind="stable"))
         client = taught.client[order.numpy()]
         batch = taught.batch.take(order)
@@ -122,7 +122,7 @@ class RankerClients(InProcess):
 
     def begin(self) -> Float[Tensor, "P"]:
         """The shared numbers as they are in the model."""
-        weights = dict(self._model.named_parameters())
+        weights = dict(self.model.named_parameters())
         parts = [weights[name].detach().flatten() for name in self.layout.dense]
         parts += [
             weights[name].detach()[torch.from_numpy(self.holdings[side].rows)].flatten()
@@ -133,7 +133,7 @@ class RankerClients(InProcess):
     @torch.no_grad()
     def put_into_model(self, shared: Float[Tensor, "P"]) -> None:
         """What is promoted: dense weights and shared rows. Private rows stay as they began."""
-        weights = dict(self._model.named_parameters())
+        weights = dict(self.model.named_parameters())
         first = 0
         for name, shape in self.layout.dense.items():
             weights[name].copy_(shared[first : first + shape.numel()].reshape(shape))
@@ -152,14 +152,14 @@ class RankerClients(InProcess):
 
         A row of a table that is private to another client is unknown there, and reads as 0.
         """
-        weights = {name: weight.detach() for name, weight in self._model.named_parameters()}
+        weights = {name: weight.detach() for name, weight in self.model.named_parameters()}
         tables = {name: self._with_private(weights[name], name) for name in self._tables}
         seen = {side: self._seen(getattr(batch, side), client, side) for side in self.holdings}
         here = batch._replace(**seen)
-        self._model.eval()
+        self.model.eval()
         parts = [
             torch.func.functional_call(
-                self._model,
+                self.model,
                 weights | tables,
                 (FeatureBatch(*(column[first : first + SCORE_BATCH] for column in here)),),
             )
@@ -187,7 +187,7 @@ class RankerClients(InProcess):
     ) -> Int64[Tensor, "n 2"]:
         held = self.holdings[side]
         table = "head_table.weight" if side == "head_rows" else "tail_table.weight"
-        dead = len(dict(self._model.named_parameters())[table])
+        dead = len(dict(self.model.named_parameters())[table])
         owner = np.full(dead, -1, dtype=np.int64)
         of, slot = np.nonzero(held.private >= 0)
         owner[held.private[of, slot]] = of

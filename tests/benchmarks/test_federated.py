@@ -28,6 +28,7 @@ SHORT = RoundsConfig(rounds=4, steps=2)
 @pytest.fixture
 def options(tmp_path: Path) -> argparse.Namespace:
     given = ["--out", str(tmp_path), "--seeds", "2", "--trials", "2", "--best", "2"]
+    given += ["--sets", "convex", "digits-0.5"]
     given += ["--convex-rounds", "3", "--convex-steps", "2"]
     given += ["--digit-rounds", "2", "--digit-steps", "1", "--alphas", "0.5"]
     return federated.arguments().parse_args(given)
@@ -215,6 +216,7 @@ def test_cells_are_named_by_their_dials(options: argparse.Namespace):
     one = federated.sets(options)["convex"]
     before = federated.cell_name(options, one, arms()["fedavg"])
     options.trials = 3
+    one = federated.sets(options)["convex"]
     assert federated.cell_name(options, one, arms()["fedavg"]) != before
     assert before.startswith("convex-fedavg-")
     assert grid.named("a", 1) != grid.named("a", 2)
