@@ -4,7 +4,7 @@ Takes rows that are sorted by client and a loss, gives cohorts; never lets what 
 out of this object, and never reads rows of a client that is not in the round.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -105,6 +105,15 @@ class InProcess:
             whole=lambda w_KU: self._whole(w_KU, chosen, number),
             places=None if self._places is None else self._places[chosen],
         )
+
+    def private(self, number: int) -> dict[str, np.ndarray]:
+        """What is a client's own, for it to keep between two processes; never for a server."""
+        return {"own": self.own[number].numpy(), "squares": self._squares[number].numpy()}
+
+    def give_back(self, number: int, kept: Mapping[str, np.ndarray]) -> None:
+        """Let a client go on with what it kept."""
+        self.own[number] = torch.from_numpy(np.array(kept["own"]))
+        self._squares[number] = torch.from_numpy(np.array(kept["squares"]))
 
     def _width(self) -> int:
         most = int(self.rows.max())

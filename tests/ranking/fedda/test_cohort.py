@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from parabolas import quadratics, same
@@ -118,4 +119,4 @@ def test_each_client_has_rows_and_steps(name: str):
 
 def test_a_round_without_clients_is_refused():
     with pytest.raises(CohortMismatch, match="at least one client"):
-        quadratics(clients=2).cohort([])
+        quadratics(clients=2).cohort(np.array([], dtype=np.int64))

@@ -102,7 +102,7 @@ def test_own_numbers_are_read_in_the_next_step():
 
 
 def test_rounds_come_to_the_least_squares_of_all_rows():
-    dials = RoundsConfig(rounds=900, steps=3, end_rounds=800)
+    dials = RoundsConfig(rounds=700, steps=3, end_rounds=600)
     *_, last = federate(
         torch.zeros(2, dtype=torch.float64), clients(), MethodConfig(rate=0.3), dials
     )
@@ -115,3 +115,15 @@ def test_chance_outside_is_left_alone():
     torch.manual_seed(5)
     clients(batch=1).cohort(ALL, number=1, steps=1).gradients(torch.zeros(3, 2).double(), 0)
     torch.testing.assert_close(torch.rand(3), expected, rtol=0.0, atol=0.0)
+
+
+def test_a_client_goes_on_in_another_process_with_what_it_kept():
+    w = torch.zeros(3, 2, dtype=torch.float64)
+    these, others = clients(own=1), clients(own=1)
+    these.cohort(ALL, number=1, steps=1).gradients(w, 0)
+    others.give_back(2, these.private(2))
+    assert float(others.own[2, 0]) == float(these.own[2, 0]) != 0.0
+    for one in (these, others):
+        one.cohort(np.array([2]), number=2, steps=1).gradients(w[2:], 0)
+    same(others.own[2], these.own[2])
+    assert float(others.own[0, 0]) == 0.0
