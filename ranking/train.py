@@ -7,7 +7,7 @@ a clock, writes a file or looks at TEST. Learns on TRAIN, stops on VALID, calibr
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -51,7 +51,7 @@ class Progress(NamedTuple):
     by_head: Mapping[str, Mapping[str, float]]
 
 
-class _Task(NamedTuple):
+class Task(NamedTuple):
     """What N rows are to teach H heads."""
 
     #: 1 or 0; 0 as well where a head does not learn from a row
@@ -66,29 +66,16 @@ def train(examples: Examples, config: RankerConfig) -> Generator[Progress, None,
     The same examples, dials and number of threads give the same weights. The epoch with the least
     calibrated VALID log loss is kept. Raises `NotEnoughRows`.
     """
-    rows, heads = examples.rows[Span.TRAIN], config.heads.names
-    for head in heads:
-        of_head(examples, head)
-    head_ids, tail_ids = (
-        Placement(rank_by_frequency(states.ids, config.ids), config.ids.buckets)
-        for states in (rows.heads, rows.tails)
-    )
-    encoder = Encoder(_spec(examples, config), head_ids, tail_ids)
-    used = learned_from(rows, config)
-    taught = rows if len(used) == len(rows.labels) else rows.take(used)
-    batch, valid = (_encoded(encoder, part) for part in (taught, examples.rows[Span.VALID]))
-    shape = _shape(encoder, head_ids, tail_ids, examples)
-    model = _fresh(shape, config, examples, encoder)
-    model.begin_rows(_first_vectors(head_ids, rows.heads), _first_vectors(tail_ids, rows.tails))
-    model.learn_match_scale(batch)
+    begun, heads = begin(examples, config), config.heads.names
+    model = begun.model
     optimizer = make_optimizer(model, config)
-    task = _task(taught, config)
+    task = task_of(begun.taught, config)
     trace: list[Progress] = []
     best_loss, best_epoch, best_weights = float("inf"), 0, _copy(model)
     for epoch in range(1, config.training.epochs + 1):
         with _seeded(config.seed * 1_000_003 + epoch):
-            train_loss = _epoch(model, optimizer, (batch, task), config)
-        found = _judge(model, valid, examples.rows[Span.VALID], heads)
+            train_loss = _epoch(model, optimizer, (begun.batch, task), config)
+        found = judge(model, begun.valid, examples.rows[Span.VALID], heads)
         valid_loss = sum(config.heads.weight(head) * found[head]["loss"] for head in heads)
         if valid_loss < best_loss:
             best_loss, best_epoch, best_weights = valid_loss, epoch, _copy(model)
@@ -108,17 +95,60 @@ def train(examples: Examples, config: RankerConfig) -> Generator[Progress, None,
             break
     optimizer.release()
     model.load_state_dict(best_weights)
+    return ended(begun, examples, config, tuple(progress._asdict() for progress in trace))
+
+
+class Begun(NamedTuple):
+    """A ranker before its first step, and the rows that it is taught and stopped by."""
+
+    model: RankerModel
+    shape: ModelShape
+    encoder: Encoder
+    head_ids: Placement
+    tail_ids: Placement
+    #: The rows of TRAIN that are learned from.
+    taught: LabelledRows
+    batch: FeatureBatch
+    #: VALID
+    valid: FeatureBatch
+
+
+def begin(examples: Examples, config: RankerConfig) -> Begun:
+    """What is learned without a step: vocabularies, scales, whose rows are whose."""
+    rows = examples.rows[Span.TRAIN]
+    for head in config.heads.names:
+        of_head(examples, head)
+    head_ids, tail_ids = (
+        Placement(rank_by_frequency(states.ids, config.ids), config.ids.buckets)
+        for states in (rows.heads, rows.tails)
+    )
+    encoder = Encoder(_spec(examples, config), head_ids, tail_ids)
+    used = learned_from(rows, config)
+    taught = rows if len(used) == len(rows.labels) else rows.take(used)
+    batch, valid = (_encoded(encoder, part) for part in (taught, examples.rows[Span.VALID]))
+    shape = _shape(encoder, head_ids, tail_ids, examples)
+    model = _fresh(shape, config, examples, encoder)
+    model.begin_rows(_first_vectors(head_ids, rows.heads), _first_vectors(tail_ids, rows.tails))
+    model.learn_match_scale(batch)
+    return Begun(model, shape, encoder, head_ids, tail_ids, taught, batch, valid)
+
+
+def ended(
+    begun: Begun, examples: Examples, config: RankerConfig, trace: tuple[Mapping[str, Any], ...]
+) -> TrainedRanker:
+    """The ranker as its model is now, calibrated on CALIBRATE."""
+    calibrations = _calibrated(begun.model, begun.encoder, examples.rows[Span.CALIBRATE], config)
     return TrainedRanker(
-        model=model,
-        shape=shape,
-        spec=encoder.spec,
-        head_ids=head_ids,
-        tail_ids=tail_ids,
-        calibrations=_calibrated(model, encoder, examples.rows[Span.CALIBRATE], config),
+        model=begun.model,
+        shape=begun.shape,
+        spec=begun.encoder.spec,
+        head_ids=begun.head_ids,
+        tail_ids=begun.tail_ids,
+        calibrations=calibrations,
         config=config,
         relations=examples.maps.names,
-        others=examples.maps.other_names if model.arm.attends else (),
-        trace=tuple(progress._asdict() for progress in trace),
+        others=examples.maps.other_names if begun.model.arm.attends else (),
+        trace=trace,
     )
 
 
@@ -156,7 +186,7 @@ def _encoded(encoder: Encoder, rows: LabelledRows) -> FeatureBatch:
     return encoder.encode(rows.heads, rows.tails, rows.exposures)
 
 
-def _task(rows: LabelledRows, config: RankerConfig) -> _Task:
+def task_of(rows: LabelledRows, config: RankerConfig) -> Task:
     """Targets, and counts by which the mean over all rows is each head's own mean loss.
 
     c_ih = w_h v_i / s_h where head h knows row i, else 0;   s_h = the share of rows that it knows
@@ -178,7 +208,7 @@ def _task(rows: LabelledRows, config: RankerConfig) -> _Task:
         targets.append(np.where(known, target, 0))
         counts.append(known * stands_for * (config.heads.weight(head) / known.mean()))
     as_tensor = (np.stack(columns, axis=1).astype(np.float32) for columns in (targets, counts))
-    return _Task(*(torch.from_numpy(column) for column in as_tensor))
+    return Task(*(torch.from_numpy(column) for column in as_tensor))
 
 
 def _fresh(
@@ -241,7 +271,7 @@ def train_step(
 def _epoch(
     model: RankerModel,
     optimizer: RankerOptimizer,
-    data: tuple[FeatureBatch, _Task],
+    data: tuple[FeatureBatch, Task],
     config: RankerConfig,
 ) -> float:
     batch, task = data
@@ -254,7 +284,7 @@ def _epoch(
     return total / len(task.targets)
 
 
-def _judge(
+def judge(
     model: RankerModel, batch: FeatureBatch, rows: LabelledRows, heads: tuple[str, ...]
 ) -> dict[str, dict[str, float]]:
     """AUC and log loss of each head on VALID, the loss after Platt scaling.
