@@ -38,3 +38,7 @@ class BudgetUnreachable(RankingError):
 
 class CohortMismatch(RankingError):
     """The clients of a round do not fit each other or the model; give each rows and steps."""
+
+
+class Diverged(RankingError):
+    """Federated training lost its weights to infinity; lower its rate and train again."""

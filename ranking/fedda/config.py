@@ -1,7 +1,7 @@
 """The dials of federated training. Takes values, gives checked dataclasses; reads nothing else."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ranking.errors import ConfigError
@@ -126,3 +126,28 @@ class RoundsConfig:
         _check(self.end in ENDS, "end", " or ".join(ENDS), self.end)
         _positive("end_rate", self.end_rate)
         _check(0 <= self.least_gain < 1, "least_gain", "at least 0 and below 1", self.least_gain)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FederatedConfig:
+    """A ranker that is trained where its rows are."""
+
+    #: Whose a row is: head or tail (each entity a client), or head.NAME, tail.NAME (each value of
+    #: that category a client: an advertiser, a segment of users).
+    clients: str = "head"
+    #: Rows of a local step.
+    batch: int = 32
+    #: Rate of a client's own AdaGrad over the rows of ID tables that no other client names.
+    own_rate: float = 0.05
+    #: Rounds between two looks at VALID; the look with the least loss is kept.
+    look_every: int = 5
+    method: MethodConfig = field(default_factory=MethodConfig)
+    rounds: RoundsConfig = field(default_factory=RoundsConfig)
+
+    def __post_init__(self) -> None:
+        side, dot, name = self.clients.partition(".")
+        known = side in ("head", "tail") and bool(name) == bool(dot)
+        _check(known, "clients", "head, tail, head.NAME or tail.NAME", self.clients)
+        _whole("batch", self.batch, 1)
+        _whole("look_every", self.look_every, 1)
+        _positive("own_rate", self.own_rate)

@@ -19,6 +19,9 @@ from ranking.fedda.methods import beginning, method_of
 from ranking.fedda.server import State, central_step, mean_whole_gradient
 from ranking.fedda.traffic import WHOLE, Traffic, traffic
 
+#: The two kinds of rounds.
+LOCAL, END = "local", "end"
+
 
 class Clients(Protocol):
     """Everybody who has rows."""
@@ -82,7 +85,7 @@ def federate(
         state = run.run(state, cohort, method)
         sent = traffic(run, cohort, size=size, rows=clients.rows_named(drawn))
         spent = cohort.evaluations(whole=run.whole)
-        yield Progress(number, "local", len(drawn), sent, spent, state)
+        yield Progress(number, LOCAL, len(drawn), sent, spent, state)
         if rounds.end == "plateau" and watched is not None:
             losses.append(watched(state.weights))
             if reached_plateau(losses, patience=rounds.patience, least=rounds.least_gain):
@@ -95,7 +98,7 @@ def federate(
         state = central_step(state, gradient, method, end_rate=rounds.end_rate)
         sent = traffic(WHOLE, cohort, size=size, rows=clients.rows_named(everybody))
         spent = int(cohort.rows.sum())
-        yield Progress(number, "end", len(everybody), sent, spent, state)
+        yield Progress(number, END, len(everybody), sent, spent, state)
     return state
 
 

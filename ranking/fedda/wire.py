@@ -23,10 +23,9 @@ from ranking.fedda.client import Message, Sent, local_steps
 from ranking.fedda.cohort import Cohort
 from ranking.fedda.config import MethodConfig, RoundsConfig
 from ranking.fedda.flow import FLOWS, NOTHING
+from ranking.fedda.rounds import END, LOCAL
 from ranking.fedda.server import State, advance, central_step, scale, sum_up
 
-#: The two kinds of rounds.
-LOCAL, END = "local", "end"
 _ABOUT = "federated"
 
 
