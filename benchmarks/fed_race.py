@@ -190,8 +190,3 @@ def raced(
 def told(tried: Trial) -> dict[str, Any]:
     """Dials as a cell keeps them."""
     return {"method": asdict(tried.method), "rounds": asdict(tried.rounds)}
-
-
-def of_cell(kept: Mapping[str, Any]) -> Trial:
-    """Dials out of a cell."""
-    return Trial(MethodConfig(**kept["method"]), RoundsConfig(**kept["rounds"]))
