@@ -210,8 +210,7 @@ def retrain(  # noqa: PLR0913  (an option for each field of the request)
     asked |= {name: text.split(",") for name, text in lists.items() if text is not None}
     asked |= {} if conversion_days is None else {"conversion_days": conversion_days}
     asked |= {} if ranker is None else {"ranker": _json("--ranker", ranker)}
-    if pretraining is not None:
-        asked["pretraining"] = _json("--pretraining", pretraining)
+    asked |= {} if pretraining is None else {"pretraining": _json("--pretraining", pretraining)}
     request = RetrainRequest.model_validate(asked)
     database, settings = open_database(), read_settings()
     refuse_unusable(ArtifactStore(settings.artifacts_dir), request.as_of, name="--as-of")

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from apart import held_mib, peak_mib
+from lifts import finished
 from numpy.typing import NDArray
 
 from graphsvc.snapshot import Span
@@ -27,7 +28,7 @@ from ranking.metrics import auc
 from ranking.model import ModelShape, RankerModel, raw_scores
 from ranking.optimizer import LARGE, make_optimizer
 from ranking.states import EntityStates, alike
-from ranking.train import train, train_step
+from ranking.train import train_step
 
 #: The id of rank n has rows ~ n^-.75, as in `popular.py`.
 _POWER = 4.0
@@ -158,7 +159,7 @@ def quality(
         ids=IdTableConfig(**ids),
         training=TrainingConfig(**training),
     )
-    trained = _ended(world.examples, config)
+    trained = finished(world.examples, config)
     test = world.examples.rows[Span.TEST]
     encoder = Encoder(trained.spec, trained.head_ids, trained.tail_ids)
     batch = encoder.encode(test.heads, test.tails, test.exposures)
@@ -229,15 +230,6 @@ def _states(letter: str, codes: NDArray[np.int64]) -> EntityStates:
         exposures=zeros,
         outcomes=zeros,
     )
-
-
-def _ended(examples: Examples, config: RankerConfig) -> TrainedRanker:
-    loop = train(examples, config)
-    while True:
-        try:
-            next(loop)
-        except StopIteration as stop:
-            return stop.value
 
 
 def _by_class(

@@ -17,7 +17,7 @@ class NotEnoughRows(RankingError):
 
 
 class TrainingDiverged(RankingError):
-    """The ranker's logits are no numbers any more; lower training.learning_rate."""
+    """The ranker's weights or logits are no numbers any more; lower the rate of its training."""
 
 
 class StatesMismatch(RankingError):
@@ -58,3 +58,7 @@ class FacetUnavailable(RankingError):
 
 class TableFormat(RankingError):
     """The table has a format that this version does not read; pretrain it again."""
+
+
+class CohortMismatch(RankingError):
+    """The clients of a round do not fit each other or the model; give each rows and steps."""

@@ -4,33 +4,27 @@ Takes examples and dials, yields `Progress` after each epoch, gives a `TrainedRa
 a clock, writes a file or looks at TEST. Learns on TRAIN, stops on VALID, calibrates on CALIBRATE.
 """
 
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
-from typing import NamedTuple
+from collections.abc import Generator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from graphsvc.snapshot import Span
+from ranking.begun import Begun, begin, encoded
 from ranking.bundle import TrainedRanker
 from ranking.calibration import Calibration, fit, fit_platt
-from ranking.config import ARMS, RankerConfig
+from ranking.chance import seeded
+from ranking.config import RankerConfig
 from ranking.errors import NotEnoughRows, TrainingDiverged
-from ranking.examples import Examples, LabelledRows, of_head
+from ranking.examples import Examples, LabelledRows
 from ranking.features import Encoder, FeatureBatch
-from ranking.idtables.known import begin_with
-from ranking.idtables.placement import Placement
 from ranking.metrics import auc, log_loss
-from ranking.model import ModelShape, RankerModel, corrected_scores, head_scores
+from ranking.model import RankerModel, corrected_scores, head_scores
 from ranking.optimizer import RankerOptimizer, make_optimizer
-from ranking.pretraining.reader import FacetReader, check_sides
-from ranking.sampling import kept_rows
-from ranking.spec import FeatureSpec, SideRows, learn_spec
-from ranking.states import EntityStates
-from ranking.tables import Tables, plan_tables
+from ranking.tables import Tables
 
 #: Rows that go through the model at once while it is trained. What is kept of them until they have
 #: gone back is to stay in the processor's caches, and to be memory that is there already.
@@ -54,7 +48,7 @@ class Progress(NamedTuple):
     by_head: Mapping[str, Mapping[str, float]]
 
 
-class _Task(NamedTuple):
+class Task(NamedTuple):
     """What N rows are to teach H heads."""
 
     #: 1 or 0; 0 as well where a head does not learn from a row
@@ -70,28 +64,18 @@ def train(
 
     The same examples, dials and number of threads give the same weights. The epoch with the least
     calibrated VALID log loss is kept. `tables`: those of `plan_tables` on the same examples and
-    dials. Raises `NotEnoughRows`, `FacetUnavailable`, `TableMemory`, `BackendMissing` and
-    `TrainingDiverged`.
+    dials. Raises as `begin` does, and `TrainingDiverged`.
     """
-    rows, heads = examples.rows[Span.TRAIN], config.heads.names
-    _check(examples, config)
-    tables = tables or plan_tables(examples, config)
-    config = tables.dials(config)
-    encoder = _encoder(examples, config, tables)
-    taught = _taught(rows, config)
-    batch, valid = (_encoded(encoder, part) for part in (taught, examples.rows[Span.VALID]))
-    shape = _shape(encoder, tables, examples)
-    model = _fresh(shape, config, examples, encoder)
-    _begin(model, examples, tables)
-    model.learn_match_scale(batch)
+    begun, heads = begin(examples, config, tables=tables), config.heads.names
+    model, config = begun.model, begun.config
     optimizer = make_optimizer(model, config)
-    task = _task(taught, config)
+    task = task_of(begun.taught, config)
     trace: list[Progress] = []
     best_loss, best_epoch, best_weights = float("inf"), 0, _copied(model)
     for epoch in range(1, config.training.epochs + 1):
-        with _seeded(config.seed * 1_000_003 + epoch):
-            train_loss = _epoch(model, optimizer, (batch, task), config)
-        found = _judge(model, valid, examples.rows[Span.VALID], heads)
+        with seeded(config.seed * 1_000_003 + epoch):
+            train_loss = _epoch(model, optimizer, (begun.batch, task), config)
+        found = judge(model, begun.valid, examples.rows[Span.VALID], heads)
         valid_loss = sum(config.heads.weight(head) * found[head]["loss"] for head in heads)
         if valid_loss < best_loss:
             best_loss, best_epoch, best_weights = valid_loss, epoch, _copied(model, best_weights)
@@ -111,75 +95,29 @@ def train(
             break
     optimizer.release()
     model.load_state_dict(best_weights)
+    return ended(begun, examples, tuple(progress._asdict() for progress in trace))
+
+
+def ended(begun: Begun, examples: Examples, trace: tuple[Mapping[str, Any], ...]) -> TrainedRanker:
+    """The ranker as its model is now, calibrated on CALIBRATE."""
+    model, encoder, config = begun.model, begun.encoder, begun.config
     return TrainedRanker(
         model=model,
-        shape=shape,
+        shape=begun.shape,
         spec=encoder.spec,
-        head_ids=tables.heads,
-        tail_ids=tables.tails,
+        head_ids=begun.tables.heads,
+        tail_ids=begun.tables.tails,
         calibrations=_calibrated(model, encoder, examples.rows[Span.CALIBRATE], config),
         config=config,
         relations=examples.maps.names,
         others=examples.maps.other_names if model.arm.attends else (),
-        trace=tuple(progress._asdict() for progress in trace),
-        tables=tables.plan.as_json(),
+        trace=trace,
+        tables=begun.tables.plan.as_json(),
         facets=encoder.facets,
     )
 
 
-def learned_from(rows: LabelledRows, config: RankerConfig) -> Int64[np.ndarray, "m"]:
-    """Which rows are learned from: the newest, of those without a click a share, in order.
-
-    Rows that no head learns from are left out: of a ranker of cvr alone, those without a click and
-    those whose window of conversions is open.
-    """
-    dials, count = config.training, len(rows.labels)
-    first = max(0, count - dials.most_rows) if dials.most_rows else 0
-    generator = np.random.default_rng(config.seed)
-    used = first + kept_rows(rows.labels[first:], dials.negatives_kept, generator)
-    known = np.stack([rows.targets(head)[used] >= 0 for head in config.heads.names])
-    return used[known.any(axis=0)]
-
-
-def _taught(rows: LabelledRows, config: RankerConfig) -> LabelledRows:
-    used = learned_from(rows, config)
-    return rows if len(used) == len(rows.labels) else rows.take(used)
-
-
-def _check(examples: Examples, config: RankerConfig) -> None:
-    """Raise `NotEnoughRows`, or `FacetUnavailable` for tables of other types."""
-    for head in config.heads.names:
-        of_head(examples, head)
-    check_sides(examples.facets, examples.head_type, examples.tail_type)
-
-
-def _encoder(examples: Examples, config: RankerConfig, tables: Tables) -> Encoder:
-    """What makes numbers of rows."""
-    reader = FacetReader(examples.facets)
-    return Encoder(_spec(examples, config), tables.heads, tables.tails, reader)
-
-
-def _spec(examples: Examples, config: RankerConfig) -> FeatureSpec:
-    """From all of TRAIN, whatever is learned from: rates and scales are those of all rows.
-
-    Only an arm that attends reads what tails lead to.
-    """
-    rows = examples.rows[Span.TRAIN]
-    spec = learn_spec(
-        SideRows(states=rows.heads, type=examples.head_type, kinds=examples.head_kinds),
-        SideRows(states=rows.tails, type=examples.tail_type, kinds=examples.tail_kinds),
-        rows.labels,
-        config.features,
-        exposures=rows.exposures,
-    )
-    return spec if ARMS[config.arm].attends else replace(spec, around=())
-
-
-def _encoded(encoder: Encoder, rows: LabelledRows) -> FeatureBatch:
-    return encoder.encode(rows.heads, rows.tails, rows.exposures)
-
-
-def _task(rows: LabelledRows, config: RankerConfig) -> _Task:
+def task_of(rows: LabelledRows, config: RankerConfig) -> Task:
     """Targets, and counts by which the mean over all rows is each head's own mean loss.
 
     c_ih = w_h v_i / s_h where head h knows row i, else 0;   s_h = the share of rows that it knows
@@ -201,54 +139,7 @@ def _task(rows: LabelledRows, config: RankerConfig) -> _Task:
         targets.append(np.where(known, target, 0))
         counts.append(known * stands_for * (config.heads.weight(head) / known.mean()))
     as_tensor = (np.stack(columns, axis=1).astype(np.float32) for columns in (targets, counts))
-    return _Task(*(torch.from_numpy(column) for column in as_tensor))
-
-
-def _fresh(
-    shape: ModelShape, config: RankerConfig, examples: Examples, encoder: Encoder
-) -> RankerModel:
-    """A model before its first step; a blank code says nothing."""
-    with _seeded(config.seed):
-        model = RankerModel(shape, config, examples.maps)
-    with torch.no_grad():
-        model.codes.weight[encoder.blank_codes] = 0.0
-        if model.exposure_codes is not None:
-            model.exposure_codes.weight[encoder.blank_exposure_codes] = 0.0
-    return model
-
-
-def _begin(model: RankerModel, examples: Examples, tables: Tables) -> None:
-    """Let ID rows begin at the KGE, where the arm says so, or at 0.
-
-    Those of known ids begin at what is known of them.
-    """
-    if not model.arm.begins and all(known is None for known in tables.known):
-        return
-    rows = examples.rows[Span.TRAIN]
-    sides = ((tables.heads, rows.heads), (tables.tails, rows.tails))
-    vectors = [_first_vectors(ids, states) for ids, states in sides]
-    model.begin_rows(*vectors)
-    # An arm that reads no KGE is not to learn of it from where rows begin.
-    mixed = model.arm.reads_kge and not model.arm.begins
-    places = zip((model.head_table, model.tail_table), sides, tables.known, vectors, strict=True)
-    for table, (ids, _), known, near in places:
-        if known is not None:
-            begin_with(table, ids, known, vectors=near if mixed else None)
-
-
-def _first_vectors(ids: Placement, states: EntityStates) -> Float32[Tensor, "m d"]:
-    """The vectors of the ids with a row of their own, as they were in their first TRAIN row.
-
-    A later row's fold-in knows outcomes that earlier rows are to guess. Zero where none is known,
-    and in slots that no id has.
-    """
-    last = len(states) - 1
-    # Of equal names the one that is written last stays.
-    first = dict(zip(states.ids[::-1].tolist(), range(last, -1, -1), strict=True))
-    chosen = np.array([first.get(name, -1) for name in ids.exclusive], dtype=np.int64)
-    known = states.known[chosen] & (chosen >= 0)
-    vectors = np.where(known[:, None], states.vectors[chosen], np.float32(0))
-    return torch.from_numpy(vectors)
+    return Task(*(torch.from_numpy(column) for column in as_tensor))
 
 
 def train_step(
@@ -285,7 +176,7 @@ def train_step(
 def _epoch(
     model: RankerModel,
     optimizer: RankerOptimizer,
-    data: tuple[FeatureBatch, _Task],
+    data: tuple[FeatureBatch, Task],
     config: RankerConfig,
 ) -> float:
     batch, task = data
@@ -298,13 +189,19 @@ def _epoch(
     return total / len(task.targets)
 
 
-def _judge(
-    model: RankerModel, batch: FeatureBatch, rows: LabelledRows, heads: tuple[str, ...]
+def judge(
+    model: RankerModel,
+    batch: FeatureBatch,
+    rows: LabelledRows,
+    heads: tuple[str, ...],
+    *,
+    rate: str = "training.learning_rate",
 ) -> dict[str, dict[str, float]]:
     """AUC and log loss of each head on VALID, the loss after Platt scaling.
 
     An early stop should follow what the calibrated ranker will be worth, not how far the base rate
-    has drifted since TRAIN.
+    has drifted since TRAIN. `rate`: the dial to lower where logits are not finite. Raises
+    `TrainingDiverged`.
     """
     found = {}
     for head, scores in zip(heads, head_scores(model, batch).T, strict=True):
@@ -314,7 +211,7 @@ def _judge(
         if not np.isfinite(own).all():
             raise TrainingDiverged(
                 f"logits of {head} on VALID should be finite, received "
-                f"{own[~np.isfinite(own)][0]}; lower training.learning_rate"
+                f"{own[~np.isfinite(own)][0]}; lower {rate}"
             )
         probabilities = fit_platt(own, target, weight).probabilities(own)
         found[head] = {"loss": log_loss(probabilities, target, weight), "auc": auc(own, target)}
@@ -325,34 +222,13 @@ def _calibrated(
     model: RankerModel, encoder: Encoder, rows: LabelledRows, config: RankerConfig
 ) -> dict[str, Calibration]:
     """The calibration of each head, on rows that neither the weights nor the epoch depend on."""
-    logits = corrected_scores(model, _encoded(encoder, rows), config)
+    logits = corrected_scores(model, encoded(encoder, rows), config)
     found = {}
     for head, own in zip(config.heads.names, logits.T, strict=True):
         target = rows.targets(head)
         known = target >= 0
         found[head] = fit(config.calibration, own[known], target[known], rows.weight[known])
     return found
-
-
-def _shape(encoder: Encoder, tables: Tables, examples: Examples) -> ModelShape:
-    relations, projected, vector = examples.maps.projections.shape
-    return ModelShape(
-        head_rows=tables.heads.row_count,
-        tail_rows=tables.tails.row_count,
-        codes=encoder.code_count,
-        categories=encoder.spec.category_count,
-        lists=encoder.spec.list_count,
-        dense=encoder.spec.dense_count,
-        vector=vector,
-        projected=projected,
-        relations=relations,
-        head_own=len(tables.heads.exclusive),
-        tail_own=len(tables.tails.exclusive),
-        around=len(encoder.spec.around),
-        exposure_fields=len(encoder.spec.exposure.sizes),
-        exposure_codes=sum(encoder.spec.exposure.sizes),
-        facets=encoder.facets.width,
-    )
 
 
 def _weights(rows: LabelledRows) -> Float[np.ndarray, "n"]:
@@ -372,11 +248,3 @@ def _copied(
     for name, value in model.state_dict().items():
         into[name].copy_(value)
     return into
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Torch's random numbers from a seed, inside only: the caller's stream is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield

@@ -16,7 +16,7 @@ from api.jobs.check import check as check_leaks
 from api.jobs.embedding import embed
 from api.jobs.gate import Candidate, gate, promote_judged
 from api.jobs.job import MOST_RECOVERIES
-from api.jobs.pretraining import PretrainingChoice, pretrain
+from api.jobs.pretraining import pretrain
 from api.jobs.queue import JobQueue
 from api.jobs.refresh import refresh
 from api.jobs.requests import JobName, RetrainRequest
@@ -38,13 +38,7 @@ def register(shop: Workshop, jobs: JobQueue) -> Callable[[dict[str, Any]], dict[
         sealed = walk.step(
             "snapshot", lambda tick: steps.snapshot(shop, request, tick, job, at=moment)
         )
-        heads = () if request.refresh else request.dials(shop.settings.ranker).heads.names
-        leaks = walk.step(
-            "check",
-            lambda tick: check_leaks(
-                shop, sealed, allowed=request.allow_leaks, tick=tick, heads=heads
-            ),
-        )
+        leaks = walk.step("check", _check(shop, request, sealed))
         begun = {"moment": moment, "snapshot": sealed, "leaks": leaks}
         if request.refresh:
             return begun | refresh(walk, request, sealed, moment["live"])
@@ -55,11 +49,7 @@ def register(shop: Workshop, jobs: JobQueue) -> Callable[[dict[str, Any]], dict[
         built = walk.step("index", lambda tick: steps.index(shop, bundle, tick, job))
 
         parents = (sealed, bundle)
-        tables: list[str] = []
-        if request.pretraining is not None:
-            tables = walk.step(
-                "pretrain", _pretrain(shop, request.pretraining, parents, job, request.seed)
-            )
+        tables = _pretrained(walk, request, parents)
         rankers: dict[str, str] = {
             arm: walk.step(f"rank_{arm}", _rank(shop, request, (*parents, *tables), arm, job))
             for arm in request.arms
@@ -93,11 +83,23 @@ def register(shop: Workshop, jobs: JobQueue) -> Callable[[dict[str, Any]], dict[
     return retrain
 
 
-def _pretrain(
-    shop: Workshop, choice: PretrainingChoice, parents: tuple[str, str], job: str, seed: int
-) -> Callable[[Tick], list[str]]:
-    """The step that pretrains the tables that were asked for."""
-    return lambda tick: pretrain(shop, parents, choice, seed=seed, tick=tick, job_id=job)
+def _check(shop: Workshop, request: RetrainRequest, snapshot: str) -> Callable[[Tick], Any]:
+    """The step that looks for leaks, in what the rankers are to answer."""
+    heads = () if request.refresh else request.dials(shop.settings.ranker).heads.names
+    return lambda tick: check_leaks(
+        shop, snapshot, allowed=request.allow_leaks, tick=tick, heads=heads
+    )
+
+
+def _pretrained(walk: Walk, request: RetrainRequest, parents: tuple[str, str]) -> list[str]:
+    """The tables that rankers are to read; none where none were asked for."""
+    shop, job, choice, seed = walk.shop, walk.job_id, request.pretraining, request.seed
+    if choice is None:
+        return []
+    return walk.step(
+        "pretrain",
+        lambda tick: pretrain(shop, parents, choice, seed=seed, tick=tick, job_id=job),
+    )
 
 
 def _rank(

@@ -177,7 +177,7 @@ def rank(
     """
     from ranking.pretraining.tables import open_table
     from ranking.reliability import judged
-    from ranking.train import plan_tables
+    from ranking.tables import plan_tables
     from ranking.train import train as train_ranker
 
     config = replace(shop.settings.ranker, arm=arm, seed=seed)

@@ -7,6 +7,7 @@ import torch
 
 from graphsvc.snapshot import Span
 from ranking import optimizer
+from ranking.begun import learned_from
 from ranking.config import (
     ARMS,
     CrossingConfig,
@@ -23,7 +24,7 @@ from ranking.metrics import auc
 from ranking.model import head_scores, raw_scores
 from ranking.optimizer import make_optimizer
 from ranking.rivals import fit_rivals
-from ranking.train import _task, learned_from, train
+from ranking.train import task_of, train
 
 # A small world is learned quickly: larger steps, no dropout, tiny tables.
 QUICK = RankerConfig(
@@ -285,7 +286,7 @@ def test_a_head_learns_from_the_rows_that_it_knows_and_from_no_others(buying):
     four = buying.rows[Span.TRAIN].take(np.arange(4))
     rows = four._replace(labels=clicks, conversions=known)
     heads = HeadsConfig(kind="ctr_cvr", cvr_weight=3.0)
-    task = _task(rows, dataclasses.replace(QUICK, heads=heads))
+    task = task_of(rows, dataclasses.replace(QUICK, heads=heads))
     assert task.targets.T.tolist() == [[1, 1, 0, 1], [1, 0, 0, 0]]
     assert task.counts.T.tolist() == [[1, 1, 1, 1], [6, 0, 0, 6]]
 

@@ -1,0 +1,112 @@
+"""A federated ranker is a ranker: it learns, it is sealed and served, and holds no private row."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from graphsvc.snapshot import Span
+from ranking.bundle import seal_ranker
+from ranking.config import FeatureConfig, IdTableConfig, RankerConfig
+from ranking.errors import ConfigError, TrainingDiverged
+from ranking.examples import build_examples
+from ranking.fedda.config import FederatedConfig, MethodConfig, RoundsConfig
+from ranking.fedda.train import client_of, train_federated
+from ranking.metrics import auc
+
+QUICK = RankerConfig(
+    arm="none",
+    dropout=0.0,
+    id_dropout=0.0,
+    ids=IdTableConfig(dim=4, buckets=8, min_rows=3),
+    features=FeatureConfig(min_rows=2),
+)
+ROUNDS = FederatedConfig(
+    batch=16,
+    look_every=4,
+    method=MethodConfig(optimizer="adam", rate=0.01, floor=0.01),
+    rounds=RoundsConfig(rounds=10, steps=4, warm_rounds=1, end_rounds=2),
+)
+
+
+def finish(loop):
+    seen = []
+    while True:
+        try:
+            seen.append(next(loop))
+        except StopIteration as ended:
+            return seen, ended.value
+
+
+@pytest.fixture
+def examples(leaning):
+    return build_examples(leaning.snapshot, leaning.bundle)
+
+
+def test_looks_are_taken_every_few_rounds_and_at_the_end(examples):
+    seen, trained = finish(train_federated(examples, QUICK, ROUNDS))
+    assert [one.learned.epoch for one in seen] == [4, 8, 9, 10]
+    assert [one.phase for one in seen] == ["local", "local", "end", "end"]
+    assert seen[0].clients == 40
+    downs = [one.traffic.down for one in seen]
+    assert downs == sorted(downs)
+    assert len(trained.trace) == 4
+    best = min(seen, key=lambda one: one.learned.valid_loss).learned.epoch
+    assert seen[-1].learned.best_epoch == best
+
+
+def test_it_learns_what_only_the_pair_tells(examples):
+    rounds = dataclasses.replace(
+        ROUNDS, rounds=RoundsConfig(rounds=80, steps=5, warm_rounds=1), look_every=20
+    )
+    _, trained = finish(train_federated(examples, QUICK, rounds))
+    test = examples.rows[Span.TEST]
+    scored = trained.scored(test.heads, test.tails, test.exposures)
+    assert auc(scored.probabilities["ctr"], test.labels) > 0.8
+
+
+def test_rows_of_users_are_not_in_what_is_given(examples):
+    _, trained = finish(train_federated(examples, QUICK, ROUNDS))
+    own = trained.model.head_table.weight[: len(trained.head_ids.exclusive)]
+    assert len(own) == 40
+    assert float(own.detach().abs().max()) == 0.0
+    assert float(trained.model.tail_table.weight.detach().abs().max()) > 0.0
+
+
+def test_clients_may_be_segments(examples):
+    taught = examples.rows[Span.TRAIN]
+    by_lean = client_of(taught, "head.lean")
+    assert sorted(set(by_lean.tolist())) == [0, 1]
+    leans = np.array([int(name[1:]) % 2 for name in taught.heads.ids])
+    assert len(set(zip(by_lean.tolist(), leans.tolist(), strict=True))) == 2
+    assert len(set(client_of(taught, "tail").tolist())) == 20
+    with pytest.raises(ConfigError, match="clients should be of what heads have"):
+        client_of(taught, "head.country")
+
+
+def test_a_rate_without_end_is_told(examples):
+    wild = dataclasses.replace(ROUNDS, method=MethodConfig(method="fedavg", rate=1e30))
+    with pytest.raises(TrainingDiverged, match=r"lower method\.rate"):
+        finish(train_federated(examples, QUICK, wild))
+
+
+def test_it_is_sealed_like_any_ranker(examples, leaning):
+    _, trained = finish(train_federated(examples, QUICK, ROUNDS))
+    ranker = seal_ranker(
+        leaning.store,
+        trained,
+        snapshot_digest=examples.snapshot_digest,
+        bundle_digest=examples.bundle_digest,
+        frame=examples.frame,
+        metrics={},
+    )
+    assert ranker.arm == "none"
+    assert ranker.artifact.payload["trace"][-1]["phase"] == "end"
+
+
+def test_the_same_seed_gives_the_same_weights(examples):
+    (first, a), (second, b) = (finish(train_federated(examples, QUICK, ROUNDS)) for _ in range(2))
+    assert first == second
+    for name, value in a.model.state_dict().items():
+        assert torch.equal(value, b.model.state_dict()[name]), name
