@@ -34,3 +34,7 @@ class RankerFormat(RankingError):
 
 class BudgetUnreachable(RankingError):
     """The crossing family has no size that costs so much; choose other dials or another budget."""
+
+
+class GroupTooSmall(RankingError):
+    """A group has too few rows for a classifier of its own; join it with another, or leave it."""
