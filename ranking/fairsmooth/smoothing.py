@@ -14,14 +14,14 @@ from jaxtyping import Float64
 from numpy.typing import NDArray
 from scipy.special import erf, erfinv, expit, ndtr, ndtri
 
-#: By how much a score that was computed may be wrong: four units in the last place of 1. Bounds are
-#: rounded outward by it, else a score of .9999999999999999 that is one by rounding would promise 1.
-ROUNDING = 2.0**-51
+#: By how much a score that was computed may be wrong: eight units in the last place of 1. Bounds
+#: are rounded outward by it, else a score that is 1 by rounding would promise to stay 1.
+ROUNDING = 2.0**-50
 #: The same of `smoothed_sigmoid` with its default step.
 QUADRATURE = 1e-13
 #: Distance of the points at which integrals are summed: `EXACT` errs by less than 1e-13, `QUICK`
-#: by less than 1e-6, at half the price.
-EXACT, QUICK = 0.5, 1.0
+#: by less than 1e-6, at two thirds of the price.
+EXACT, QUICK = 0.5, 0.75
 #: Rows that are integrated at once: what is between fits into a processor's cache.
 _BLOCK = 2048
 
