@@ -8,6 +8,8 @@ from ranking.errors import ConfigError
 
 #: Which weights of a ranker are smoothed: its head's last layer, or the head's whole tower.
 SMOOTHED = ("last", "tower")
+#: How a logit becomes a score in [0, 1], before noise: sigmoid | step (1 above 0, else 0).
+LINKS = ("sigmoid", "step")
 
 
 def _check(ok: bool, name: str, should: str, received: Any) -> None:
@@ -34,6 +36,9 @@ class FairSmoothConfig:
     radius: float = math.inf
     #: last (exact scores, no noise is ever drawn) | tower (scores are means over draws)
     smoothed: str = "last"
+    #: sigmoid: a score is a probability. step: noise is all that is left to chance, so decisions are
+    #: nearly those of a threshold. Of linear classifiers alone; learned is by sigmoid in any case.
+    link: str = "sigmoid"
     #: Draws of noise, half of them the other half's mirror images; of `tower` alone.
     draws: int = 16
     #: Rows without which a group has no classifier of its own.
@@ -56,6 +61,7 @@ class FairSmoothConfig:
             _check(ok, name, "a whole number of at least 1", value)
         _check(self.radius > 0, "radius", "above 0", self.radius)
         _check(self.smoothed in SMOOTHED, "smoothed", " or ".join(SMOOTHED), self.smoothed)
+        _check(self.link in LINKS, "link", " or ".join(LINKS), self.link)
         even = isinstance(self.draws, int) and self.draws >= 2 and self.draws % 2 == 0
         _check(even, "draws", "an even whole number of at least 2", self.draws)
         _check(0 < self.confidence < 1, "confidence", "above 0 and below 1", self.confidence)

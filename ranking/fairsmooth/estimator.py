@@ -29,10 +29,11 @@ ALL = "all"
 class FairSmoothClassifier(ClassifierMixin, BaseEstimator):
     """A smoothed logistic regression near which every group's own one lies.
 
-    g(x) = E sigmoid((w + e).x + b + e_0),   e normal with deviation `scale`
+    g(x) = E f((w + e).x + b + e_0),   e normal with deviation `scale`,   f the `link`
 
-    `scale`, `proximity`, `ridge`, `rounds`, `radius` and `least_rows` are the dials of
-    `FairSmoothConfig`. The noise is the same on every weight, so features should be on one scale
+    `scale`, `proximity`, `ridge`, `rounds`, `radius`, `least_rows` and `link` are the dials of
+    `FairSmoothConfig`. With the link `step`, `predict_proba` is the chance of a decision, and no
+    probability of the class. The noise is the same on every weight, so features should be on one scale
     (`StandardScaler`). Rows without `sensitive_features` are one group: then it is a smoothed
     classifier, and nothing is certified about groups.
     """
@@ -46,6 +47,7 @@ class FairSmoothClassifier(ClassifierMixin, BaseEstimator):
         rounds: int = 5,
         radius: float = math.inf,
         least_rows: int = 50,
+        link: str = "sigmoid",
     ) -> None:
         self.scale = scale
         self.proximity = proximity
@@ -53,6 +55,7 @@ class FairSmoothClassifier(ClassifierMixin, BaseEstimator):
         self.rounds = rounds
         self.radius = radius
         self.least_rows = least_rows
+        self.link = link
 
     def fit(self, X: Any, y: Any, *, sensitive_features: Any = None) -> "FairSmoothClassifier":
         """Fit the anchor, each group, and the mean that serves all.
@@ -149,6 +152,7 @@ class FairSmoothClassifier(ClassifierMixin, BaseEstimator):
             rounds=self.rounds,
             radius=self.radius,
             least_rows=self.least_rows,
+            link=self.link,
         )
 
     def _scores(self, X: Any, group: str | None) -> NDArray[np.float64]:
@@ -157,7 +161,7 @@ class FairSmoothClassifier(ClassifierMixin, BaseEstimator):
         X = validate_data(self, X, dtype=np.float64, reset=False)
         rows = linear_rows(X, np.zeros(len(X), dtype=np.int64))
         theta = self.fitted_.mean if group is None else self._own(group)
-        return smoothed_scores(theta, rows, self.scale)
+        return smoothed_scores(theta, rows, self.scale, link=self.link)
 
     def _own(self, group: str) -> NDArray[np.float64]:
         if group not in self.fitted_.own:

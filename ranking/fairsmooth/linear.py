@@ -10,7 +10,7 @@ from jaxtyping import Float64, Int64
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from ranking.fairsmooth.smoothing import EXACT, QUICK, Smoothed, smoothed_sigmoid
+from ranking.fairsmooth.smoothing import EXACT, QUICK, Smoothed, smoothed_sigmoid, smoothed_step
 
 #: Scores nearer to 0 or 1 count as this near in the loss, so that it stays finite.
 _EDGE = 1e-12
@@ -55,11 +55,13 @@ def spread_of(features: Float64[np.ndarray, "n p"], scale: float) -> Float64[np.
 
 
 def smoothed_scores(
-    theta: Float64[np.ndarray, "p"], rows: LinearRows, scale: float
+    theta: Float64[np.ndarray, "p"], rows: LinearRows, scale: float, *, link: str = "sigmoid"
 ) -> Float64[np.ndarray, "n"]:
-    """g_theta(x) of each row, for a logistic link."""
-    mean = rows.offset + rows.features @ theta
-    return smoothed_sigmoid(mean, spread_of(rows.features, scale), step=EXACT).value
+    """g_theta(x) of each row, by one of `config.LINKS`."""
+    mean, spread = rows.offset + rows.features @ theta, spread_of(rows.features, scale)
+    if link == "step":
+        return smoothed_step(mean, spread)
+    return smoothed_sigmoid(mean, spread, step=EXACT).value
 
 
 def plain_scores(theta: Float64[np.ndarray, "p"], rows: LinearRows) -> Float64[np.ndarray, "n"]:

@@ -29,10 +29,12 @@ def people(count=1200, seed=0):
     return x, (draw.random(count) < 1 / (1 + np.exp(-logit))).astype(np.int64), group
 
 
-@pytest.fixture(scope="module")
-def fitted():
+@pytest.fixture(scope="module", params=["sigmoid", "step"])
+def fitted(request):
     x, y, group = people()
-    return FairSmoothClassifier(proximity=0.05).fit(x, y, sensitive_features=group)
+    return FairSmoothClassifier(proximity=0.05, link=request.param).fit(
+        x, y, sensitive_features=group
+    )
 
 
 def test_little_noise_and_one_group_is_a_logistic_regression():

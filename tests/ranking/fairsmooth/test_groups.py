@@ -58,6 +58,7 @@ def test_what_is_missing_is_said_with_how_many_rows_there_are(names, labels, say
         ("steps", 0),
         ("radius", 0.0),
         ("smoothed", "all"),
+        ("link", "probit"),
         ("draws", 3),
         ("least_rows", 0),
         ("least_outcomes", 0),

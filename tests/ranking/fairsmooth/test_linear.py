@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from scipy.special import expit
+from scipy.special import expit, ndtr
 
 from ranking.fairsmooth.linear import (
     LinearObjective,
@@ -78,3 +78,10 @@ def test_rows_are_taken_in_order():
     taken = rows.take(np.array([3, 1]))
     assert taken.labels.tolist() == [rows.labels[3], rows.labels[1]]
     assert taken.features.tolist() == [rows.features[3].tolist(), rows.features[1].tolist()]
+
+
+def test_a_step_leaves_chance_to_the_noise_alone():
+    """w = (1, -2), b = .5, x = (3, 1), s = .7: Phi(1.5 / (.7 sqrt(11)))."""
+    rows = linear_rows(np.array([[3.0, 1.0]]), np.array([1]))
+    found = smoothed_scores(np.array([1.0, -2.0, 0.5]), rows, 0.7, link="step")
+    assert found[0] == pytest.approx(ndtr(1.5 / (0.7 * 11**0.5)), abs=1e-15)
