@@ -6,12 +6,14 @@ trains. Serving calls `Ranker.scored` with what it knows about entities and noth
     weights.safetensors    every tensor of the model (the KGE's maps stay in the bundle)
     ids.json               ids with a row of their own, in order of their rows
     curve.png              losses and AUC by epoch
+    certificate.json       what is certified about groups, where scores are smoothed
     calibration.png        what happened against what was predicted, on TEST
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -77,6 +79,8 @@ class TrainedRanker(NamedTuple):
     others: tuple[str, ...]
     #: One entry per epoch, as yielded.
     trace: tuple[Mapping[str, Any], ...]
+    #: head -> s, of heads whose scores are smoothed over noise on their last layer
+    smoothing: Mapping[str, float] = MappingProxyType({})
 
     @property
     def calibration(self) -> Calibration:
@@ -98,6 +102,8 @@ class Beside(NamedTuple):
     reliability: Mapping[str, Any]
     #: file -> bytes
     pictures: Mapping[str, bytes]
+    #: what is certified about groups, of a ranker with smoothed scores
+    certificate: Mapping[str, Any] | None = None
 
 
 _ALONE = Beside({}, {})
@@ -124,6 +130,7 @@ class Ranker:
     config: RankerConfig
     #: Other relations from the head type that it attends to.
     others: tuple[str, ...] = ()
+    smoothing: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -261,6 +268,11 @@ class Ranker:
 
 
 def _scored(ranker: Ranker | TrainedRanker, batch: FeatureBatch) -> Scored:
+    if ranker.smoothing:
+        from ranking.fairsmooth.served import smoothed_scored  # most rankers do without scipy
+
+        known = (ranker.config, ranker.calibrations, ranker.smoothing)
+        return smoothed_scored(ranker.model, batch, *known)
     logits = corrected_scores(ranker.model, batch, ranker.config)
     probabilities = {
         name: ranker.calibrations[name].probabilities(own)
@@ -292,6 +304,7 @@ def seal_ranker(
         "heads": list(trained.config.heads.names),
         "calibrations": {name: one.as_json() for name, one in trained.calibrations.items()},
         "reliability": {"span": "test", "heads": dict(beside.reliability)},
+        "smoothing": dict(trained.smoothing),
         "trace": [dict(progress) for progress in trained.trace],
     }
     recipe = Recipe(
@@ -306,6 +319,9 @@ def seal_ranker(
         save_file(weights, folder / "weights.safetensors")
         ids = {"head": trained.head_ids.exclusive, "tail": trained.tail_ids.exclusive}
         (folder / "ids.json").write_text(json.dumps(ids, ensure_ascii=False), encoding="utf-8")
+        if beside.certificate is not None:
+            text = json.dumps(beside.certificate, ensure_ascii=False, indent=1)
+            (folder / "certificate.json").write_text(text, encoding="utf-8")
         for name, picture in beside.pictures.items():
             (folder / name).write_bytes(picture)
         artifact = store.seal(folder, recipe)
@@ -317,6 +333,7 @@ def seal_ranker(
         relations=trained.relations,
         config=trained.config,
         others=trained.others,
+        smoothing=trained.smoothing,
     )
 
 
@@ -354,6 +371,7 @@ def open_ranker(store: ArtifactStore, digest: str, bundle: Bundle) -> Ranker:
         relations=maps.names,
         config=config,
         others=maps.other_names,
+        smoothing=payload.get("smoothing", {}),
     )
 
 

@@ -6,8 +6,6 @@ from typing import Any
 
 from ranking.errors import ConfigError
 
-#: Which weights of a ranker are smoothed: its head's last layer, or the head's whole tower.
-SMOOTHED = ("last", "tower")
 #: How a logit becomes a score in [0, 1], before noise: sigmoid | step (1 above 0, else 0).
 LINKS = ("sigmoid", "step")
 
@@ -34,13 +32,9 @@ class FairSmoothConfig:
     steps: int = 100
     #: R: the most that a group's classifier may be away from the mean; inf: any.
     radius: float = math.inf
-    #: last (exact scores, no noise is ever drawn) | tower (scores are means over draws)
-    smoothed: str = "last"
-    #: sigmoid: a score is a probability. step: noise is all that is left to chance, so decisions are
-    #: nearly those of a threshold. Of linear classifiers alone; learned is by sigmoid in any case.
+    #: sigmoid: a score is a probability. step: noise is all that is left to chance, so decisions
+    #: are nearly those of a threshold; of `FairSmoothClassifier` alone, and it learns by sigmoid.
     link: str = "sigmoid"
-    #: Draws of noise, half of them the other half's mirror images; of `tower` alone.
-    draws: int = 16
     #: Rows without which a group has no classifier of its own.
     least_rows: int = 50
     #: Rows of each label without which it has none.
@@ -60,10 +54,7 @@ class FairSmoothConfig:
             ok = isinstance(value, int) and value >= 1
             _check(ok, name, "a whole number of at least 1", value)
         _check(self.radius > 0, "radius", "above 0", self.radius)
-        _check(self.smoothed in SMOOTHED, "smoothed", " or ".join(SMOOTHED), self.smoothed)
         _check(self.link in LINKS, "link", " or ".join(LINKS), self.link)
-        even = isinstance(self.draws, int) and self.draws >= 2 and self.draws % 2 == 0
-        _check(even, "draws", "an even whole number of at least 2", self.draws)
         _check(0 < self.confidence < 1, "confidence", "above 0 and below 1", self.confidence)
         ok = isinstance(self.seed, int) and self.seed >= 0
         _check(ok, "seed", "a whole number of at least 0", self.seed)

@@ -33,8 +33,8 @@ class FairSmoothClassifier(ClassifierMixin, BaseEstimator):
 
     `scale`, `proximity`, `ridge`, `rounds`, `radius`, `least_rows` and `link` are the dials of
     `FairSmoothConfig`. With the link `step`, `predict_proba` is the chance of a decision, and no
-    probability of the class. The noise is the same on every weight, so features should be on one scale
-    (`StandardScaler`). Rows without `sensitive_features` are one group: then it is a smoothed
+    probability of the class. The noise is the same on every weight, so features should be on one
+    scale (`StandardScaler`). Rows without `sensitive_features` are one group: then it is a smoothed
     classifier, and nothing is certified about groups.
     """
 
