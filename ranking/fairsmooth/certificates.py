@@ -25,7 +25,7 @@ SELECTION, TRUE_POSITIVE, FALSE_POSITIVE, ERROR = (
     "false_positive_rate",
     "error_rate",
 )
-#: The rates that are certified, all of them of the randomised decision: yes with chance g(x).
+#: The rates that are certified, all of them of the randomized decision: yes with chance g(x).
 METRICS = (SELECTION, TRUE_POSITIVE, FALSE_POSITIVE, ERROR)
 
 
@@ -34,13 +34,6 @@ class Counted(NamedTuple):
 
     hits: int
     rows: int
-
-
-class Ratios(NamedTuple):
-    """The smallest quotient of two groups' rates: at least, and as the own classifiers have it."""
-
-    at_least: float
-    own: float
 
 
 def counts_for(metric: str, labels: Int64[np.ndarray, "n"]) -> Bool[np.ndarray, "n"]:
@@ -67,7 +60,7 @@ def rates(
     labels: Int64[np.ndarray, "n"],
     weight: Float64[np.ndarray, "n"] | None = None,
 ) -> dict[str, float]:
-    """All rates of the randomised decision, without drawing it; NaN of what no row is of.
+    """All rates of the randomized decision, without drawing it; NaN of what no row is of.
 
     `weight` is how often each row occurs: another weight is another distribution of people.
     """

@@ -4,6 +4,7 @@ Takes distances and what the classifiers said of held-out rows, gives JSON; neve
 promises is worked out in `certificates.py`.
 """
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from graphsvc.artifact import Artifact
 from ranking.fairsmooth.certificates import (
     METRICS,
     Counted,
@@ -26,6 +28,8 @@ from ranking.fairsmooth.certificates import (
 from ranking.fairsmooth.smoothing import tau
 
 SCHEMA = "graphsvc.fairness/1"
+#: Its file in a sealed ranker's folder.
+FILE = "certificate.json"
 #: What is certified, and what is not; the same words in every certificate.
 COVERS = (
     "rates of a decision that is drawn at random, yes with the chance that the smoothed score "
@@ -100,6 +104,14 @@ def certificate(groups: Mapping[str, HeldOut], terms: Terms) -> dict[str, Any]:
         "added_gap": added_gap(distances, terms.scale),
         "gaps": {metric: _between(told, metric) for metric in METRICS},
     }
+
+
+def certificate_of(artifact: Artifact) -> dict[str, Any] | None:
+    """The certificate that lies beside a sealed ranker; None where nothing is certified."""
+    if FILE not in artifact.manifest["files"]:
+        return None
+    told: dict[str, Any] = json.loads(artifact.file(FILE).read_text(encoding="utf-8"))
+    return told
 
 
 def sentence(taus: Mapping[str, float]) -> str:

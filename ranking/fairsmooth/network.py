@@ -51,7 +51,7 @@ class Smoothable:
         parameters, taken, first = dict(self.network.named_parameters()), {}, 0
         for name in self.names:
             shape = parameters[name].shape
-            taken[name] = theta[first : first + shape.numel()].view(shape)
+            taken[name] = theta[first : first + shape.numel()].reshape(shape)
             first += shape.numel()
         return functional_call(self.network, taken, inputs)
 

@@ -7,6 +7,7 @@ from scipy.special import expit
 from torch import nn
 
 from ranking.fairsmooth.certificates import SELECTION, count
+from ranking.fairsmooth.config import FairSmoothConfig
 from ranking.fairsmooth.linear import LinearObjective, linear_rows, smoothed_scores
 from ranking.fairsmooth.network import (
     NetworkObjective,
@@ -15,6 +16,8 @@ from ranking.fairsmooth.network import (
     mirrored_noise,
     single_scores,
 )
+from ranking.fairsmooth.smoothing import tau
+from ranking.fairsmooth.train import finish, train_groups
 
 
 class Net(nn.Module):
@@ -131,3 +134,30 @@ def test_a_network_of_one_layer_is_a_linear_head(x):
     theta = np.array([1.0, -1.0, 0.5, 0.2])
     found = smoothable.logits(torch.tensor(theta), (x,)).numpy()
     np.testing.assert_allclose(expit(found), expit(x.numpy() @ theta[:3] + 0.2), atol=1e-12)
+
+
+def test_groups_of_a_network_of_which_all_weights_are_smoothed(net):
+    """What holds for linear heads, with draws: near to the mean, and each score as is promised."""
+    draw = np.random.default_rng(6)
+    inputs = draw.normal(size=(160, 3))
+    labels = np.concatenate([inputs[:80, 0] > 0, inputs[80:, 1] > 0]).astype(np.int64)
+    smoothable, config = Smoothable(net, EVERY), FairSmoothConfig(rounds=2, steps=20, scale=0.3)
+    noise = mirrored_noise(21, 16, config.scale, seed=7)
+
+    def objective(rows):
+        some = (torch.from_numpy(inputs[rows]),)
+        return NetworkObjective(smoothable, some, labels[rows], np.ones(len(rows)), noise)
+
+    whole = objective(np.arange(160))
+    groups = {"a": objective(np.arange(80)), "b": objective(np.arange(80, 160))}
+    start = smoothable.weights
+    _, fitted = finish(train_groups(whole, groups, config, start))
+    assert whole.loss(fitted.mean)[0] < whole.loss(start)[0]
+    many = mirrored_noise(21, 4000, config.scale, seed=8)
+    every = (torch.from_numpy(inputs),)
+    served = mean_scores(smoothable, fitted.mean, every, many)
+    for name, theta in fitted.own.items():
+        own = mean_scores(smoothable, theta, every, many)
+        most = float(tau(fitted.distances[name], config.scale))
+        # Both means are of 4000 draws, of at most .5 deviation: five of these, twice.
+        assert np.abs(served - own).max() <= most + 2 * 5 * 0.5 / 4000**0.5

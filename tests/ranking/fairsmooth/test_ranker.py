@@ -1,7 +1,6 @@
 """A ranker smoothed by group: its scores, its calibration, its certificate, sealed and opened."""
 
 import dataclasses
-import json
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from ranking.config import FeatureConfig, IdTableConfig, RankerConfig, TrainingC
 from ranking.errors import ConfigError, GroupTooSmall
 from ranking.examples import build_examples
 from ranking.fairsmooth.config import FairSmoothConfig
+from ranking.fairsmooth.document import certificate_of
 from ranking.fairsmooth.ranker import fair_ranker
 from ranking.fairsmooth.served import head_reads, through
 from ranking.features import Encoder
@@ -127,8 +127,7 @@ def test_sealed_and_opened_it_says_the_same(fair, examples, leaning):
     expected = trained.scored(rows.heads, rows.tails, rows.exposures)
     found = opened.scored(rows.heads, rows.tails, rows.exposures)
     np.testing.assert_array_equal(found.probabilities["ctr"], expected.probabilities["ctr"])
-    text = opened.artifact.file("certificate.json").read_text(encoding="utf-8")
-    assert json.loads(text) == told
+    assert certificate_of(opened.artifact) == told
 
 
 def test_what_cannot_be_is_refused_with_what_there_is(trained, examples):
@@ -143,3 +142,16 @@ def test_a_curve_has_no_closed_form():
     curve = Isotonic((0.0, 1.0), (0.2, 0.8))
     with pytest.raises(ConfigError, match="should be platt, received isotonic"):
         through(curve, np.zeros(1), np.ones(1))
+
+
+def test_a_ranker_without_groups_has_no_certificate(trained, examples, leaning):
+    sealed = seal_ranker(
+        leaning.store,
+        trained,
+        snapshot_digest=examples.snapshot_digest,
+        bundle_digest=examples.bundle_digest,
+        frame=examples.frame,
+        metrics={},
+    )
+    assert certificate_of(sealed.artifact) is None
+    assert not open_ranker(leaning.store, sealed.digest, leaning.bundle).smoothing
