@@ -82,11 +82,11 @@ group as a feature; `ThresholdOptimizer` and `per group` read it to decide.
   about scores, rates and gaps were broken, under all shifts and splits; scores are exact, so one
   is one.
 - `shift=`: gaps if other people come. `covariate`: weights exp(u), u the first number (age, months,
-  LSAT). `label`: as many of each label in each group. `mix`: as many of each group. `worst`: of each
-  group the hundredth for whom ours differs most from the group's own. `bound`: what is certified of
-  the gap, given the own classifiers' rates on those people. Shifts change who is decided about, not
-  who was learned from.
-- `lambda=0`: without what holds groups together; tau is then what that recipe's certificate says.
+  LSAT). `label`: as many of each label in each group. `mix`: as many of each group. `worst`: of
+  each group the hundredth for whom ours differs most from the group's own. `bound`: what is
+  certified of the gap, given the own classifiers' rates on those people. Shifts change who is
+  decided about, not who was learned from.
+- `tau_without_lambda`: of the recipe that holds groups together by nothing (lambda = 0).
 
 Intervals: of each split, bootstrap over its people; over splits a t interval, which is too narrow
 by as much as splits share people. Exposure, order and top places of rankers are not covered by any

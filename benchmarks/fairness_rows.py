@@ -32,7 +32,7 @@ def rows_of(found: Found) -> list[Row]:
             rows += _against(data, model, by_seed, told.get((data, PLAIN), {}))
             rows += _certified(data, model, by_seed)
     for (data, dials), taus in _unheld(found).items():
-        rows += _spread("tau", data, f"FairSmooth, {dials}", taus)
+        rows += _spread("tau_without_lambda", data, f"FairSmooth, {dials}", taus)
     return rows
 
 
@@ -115,7 +115,7 @@ def _unheld(found: Found) -> dict[tuple[str, str], dict[int, float]]:
     for result in found.values():
         for point in result.get("grid", []):
             if point["proximity"] == 0.0:
-                name = f"lambda=0, s={point['scale']:g}"
+                name = f"s={point['scale']:g}"
                 told[result["data"], name][result["seed"]] = point["tau"]
     return told
 

@@ -41,14 +41,15 @@ class FairSmoothClassifier(ClassifierMixin, BaseEstimator):
     def __init__(
         self,
         *,
-        scale: float = 0.3,
-        proximity: float = 1e-2,
-        ridge: float = 1e-4,
-        rounds: int = 5,
-        radius: float = math.inf,
-        least_rows: int = 50,
-        link: str = "sigmoid",
+        scale: Any = 0.3,
+        proximity: Any = 1e-2,
+        ridge: Any = 1e-4,
+        rounds: Any = 5,
+        radius: Any = math.inf,
+        least_rows: Any = 50,
+        link: Any = "sigmoid",
     ) -> None:
+        # Anything is taken: scikit-learn has a dial judged when it is used, which is in `fit`.
         self.scale = scale
         self.proximity = proximity
         self.ridge = ridge

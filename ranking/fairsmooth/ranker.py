@@ -63,6 +63,8 @@ def fair_ranker(
     for all groups' classifiers, so that certificates hold behind it. Our design. Raises
     `ConfigError` and `GroupTooSmall`.
     """
+    if config.link != "sigmoid":
+        raise ConfigError(f"link of a ranker should be sigmoid, received {config.link!r}")
     head = trained.config.heads.names[0]
     spans = of_head(examples, head).rows
     names = {span: _groups(rows, examples, by) for span, rows in spans.items()}

@@ -207,7 +207,7 @@ def test_all_cells_become_rows_a_page_and_a_picture(
         assert whole["promises_broken", model].value == 0
         assert 0 <= whole["tau", model].value <= 1
         assert whole["opportunity_ratio", model].value >= 0
-    assert whole["tau", "FairSmooth, lambda=0, s=0.1"].value > 0
+    assert whole["tau_without_lambda", "FairSmooth, s=0.1"].value > 0
     assert (options.out / "trade.png").stat().st_size > 10_000
     assert "promises_broken" in (options.out / "README.md").read_text()
 

@@ -133,6 +133,8 @@ def test_sealed_and_opened_it_says_the_same(fair, examples, leaning):
 def test_what_cannot_be_is_refused_with_what_there_is(trained, examples):
     with pytest.raises(ConfigError, match=r"categories of user \(lean\), received 'age'"):
         next(fair_ranker(trained, examples, "age", FAIR))
+    with pytest.raises(ConfigError, match="link of a ranker should be sigmoid, received 'step'"):
+        next(fair_ranker(trained, examples, "lean", dataclasses.replace(FAIR, link="step")))
     many = dataclasses.replace(FAIR, least_rows=10_000)
     with pytest.raises(GroupTooSmall, match="'left' should have at least 10000 rows"):
         next(fair_ranker(trained, examples, "lean", many))
