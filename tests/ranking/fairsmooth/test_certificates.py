@@ -115,8 +115,9 @@ def test_no_promise_is_broken_in_a_random_world(seed):
 
 
 @pytest.mark.slow
-def test_no_promise_is_broken_in_ten_thousand_random_worlds():
-    assert sum(violations(World(seed)) for seed in range(10_000)) == 0
+@pytest.mark.parametrize("first", range(0, 10_000, 2_500))
+def test_no_promise_is_broken_in_ten_thousand_random_worlds(first):
+    assert sum(violations(World(seed)) for seed in range(first, first + 2_500)) == 0
 
 
 def test_promises_for_half_of_each_distance_are_broken():
