@@ -6,7 +6,7 @@ file. Beside any other classifier in fairlearn's `MetricFrame`: it is told `deci
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -68,9 +68,8 @@ class FairSmoothClassifier(ClassifierMixin, BaseEstimator):
         self.classes_, labels = _binary(y)
         config = self._config()
         rows = linear_rows(X, labels)
-        if sensitive_features is None:
-            places = {ALL: np.arange(len(labels))}
-        else:
+        places: Mapping[str, NDArray[np.int64]] = {ALL: np.arange(len(labels), dtype=np.int64)}
+        if sensitive_features is not None:
             places = rows_by_group(_names(sensitive_features, len(labels)), labels, config)
         groups = {
             name: LinearObjective(rows.take(own), config.scale) for name, own in places.items()

@@ -48,7 +48,8 @@ class Smoothable:
         self, theta: Float64[Tensor, "P"], inputs: tuple[Tensor, ...]
     ) -> Float64[Tensor, "B"]:
         """Logits of rows under weights that take the place of the smoothed ones."""
-        parameters, taken, first = dict(self.network.named_parameters()), {}, 0
+        parameters, first = dict(self.network.named_parameters()), 0
+        taken: dict[str, Tensor] = {}
         for name in self.names:
             shape = parameters[name].shape
             taken[name] = theta[first : first + shape.numel()].reshape(shape)

@@ -57,7 +57,8 @@ def smoothed_scored(
 
     p = E sigmoid(slope (logit + v z) + offset),   v = s sqrt(norm(features)^2 + 1)
     """
-    logits, lengths = [], []
+    logits: list[NDArray[np.float64]] = []
+    lengths: list[NDArray[np.float64]] = []
     for parts in _parts(model, batch):
         logits.append(parts.logits.double().numpy())
         lengths.append(_lengths(model, parts))
@@ -65,7 +66,7 @@ def smoothed_scored(
     whole = np.concatenate([np.empty((0, heads)), *logits])
     spread = np.concatenate([np.empty((0, heads)), *lengths])
     corrected = corrected_heads(whole, config)
-    probabilities = {}
+    probabilities: dict[str, NDArray[np.float64]] = {}
     for number, name in enumerate(config.heads.names):
         own, calibration = corrected[:, number], calibrations[name]
         if name in smoothing:
