@@ -136,7 +136,8 @@ def _table(folder: Path, name: str) -> dict[str, tuple[str, ...]]:
     file = _there(folder, name)
     if file.suffix == ".zip":
         with zipfile.ZipFile(file) as packed:
-            text = packed.read(packed.namelist()[0]).decode()
+            [inner] = [n for n in packed.namelist() if n.endswith(name) and "__" not in n]
+            text = packed.read(inner).decode()
     else:
         text = file.read_text()
     head, *lines = csv.reader(io.StringIO(text))

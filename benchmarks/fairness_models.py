@@ -21,7 +21,7 @@ from ranking.fairsmooth.estimator import FairSmoothClassifier
 from ranking.fairsmooth.smoothing import tau
 
 #: Dials of ours; lambda = 0 is reported as well, and never chosen.
-SCALES, PROXIMITIES = (0.05, 0.1, 0.2), (1e-3, 1e-2, 1e-1, 1.0)
+SCALES, PROXIMITIES = (0.1, 0.3, 1.0), (1e-3, 1e-2, 1e-1, 1.0)
 TRIALS = len(SCALES) * len(PROXIMITIES)
 PENALTIES = tuple(float(c) for c in np.logspace(-3, 3, TRIALS))
 BOUNDS = (0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2)
