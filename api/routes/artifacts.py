@@ -1,9 +1,10 @@
 """Artifacts: what was sealed, from what, how good it is, and making a trio live."""
 
+import json
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from api.auth import KeyOf
 from api.deps import ServicesOf
@@ -17,6 +18,8 @@ router = APIRouter(prefix="/v1/artifacts", tags=["artifacts"])
 
 Kind = Literal["snapshot", "bundle", "index", "ranker", "report"]
 DigestOf = Annotated[str, Path(alias="digest", pattern=DIGEST.pattern, examples=["3f" * 32])]
+#: The file of a ranker whose scores are smoothed by group; `docs/fairness.md` has its fields.
+_CERTIFICATE = "certificate.json"
 
 
 class ArtifactOut(BaseModel):
@@ -45,6 +48,18 @@ class ArtifactPage(BaseModel):
     next: str | None = Field(examples=[None])
 
 
+class Certificate(RootModel[dict[str, Any]]):
+    """How far each group may be from a classifier of its own, as it was sealed."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"schema": "graphsvc.fairness/1", "groups": {"f": {"r": 0.1, "tau": 0.08}}}
+            ]
+        }
+    )
+
+
 @router.get("", summary="Artifacts, newest first")
 def get_artifacts(
     services: ServicesOf,
@@ -66,6 +81,15 @@ def get_artifact(services: ServicesOf, digest: DigestOf) -> ArtifactDetail:
         row = ledger.artifact(connection, digest)
     sealed = services.store.open(row.kind, digest, verify=False)
     return ArtifactDetail(**_columns(row), dials=dict(sealed.dials), payload=dict(sealed.payload))
+
+
+@router.get("/{digest}/certificate", summary="What a ranker certifies about groups of people")
+def get_certificate(services: ServicesOf, digest: DigestOf) -> Certificate:
+    """404 for a ranker that was not trained by group, since it certifies nothing."""
+    with services.database.reading() as connection:
+        kind = ledger.artifact(connection, digest).kind
+    sealed = services.store.open(kind, digest, verify=False)
+    return Certificate(json.loads(sealed.file(_CERTIFICATE).read_text(encoding="utf-8")))
 
 
 @router.post("/{digest}/promote", summary="Make a ranker and its bundle and index live")
