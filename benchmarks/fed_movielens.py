@@ -118,7 +118,7 @@ def _problem(ready: _Ready, seed: int) -> Problem:
 def _ready(examples: Examples, seed: int) -> _Ready:
     """The service's ranker of the same rows: what centralized training reaches, and its encoder."""
     trained = finished(examples, replace(RankerConfig(), arm="none", seed=seed))
-    encoder = Encoder(trained.spec, trained.head_ids, trained.tail_ids)
+    encoder = trained.encoder
     users = np.unique(examples.rows[Span.TRAIN].cluster)
     parts = {
         span: _part(encoder, examples.rows[span], users)

@@ -20,7 +20,7 @@ from ranking.bundle import TrainedRanker
 from ranking.columns import as_objects
 from ranking.config import IdTableConfig, RankerConfig, TrainingConfig
 from ranking.examples import Examples, KgeMaps, LabelledRows
-from ranking.features import Encoder, FeatureBatch
+from ranking.features import FeatureBatch
 from ranking.idtables.collisions import CLASSES, collisions
 from ranking.idtables.plan import MIB, Wanted, plan
 from ranking.idtables.quantized import BITS, quantized
@@ -161,7 +161,7 @@ def quality(
     )
     trained = finished(world.examples, config)
     test = world.examples.rows[Span.TEST]
-    encoder = Encoder(trained.spec, trained.head_ids, trained.tail_ids)
+    encoder = trained.encoder
     batch = encoder.encode(test.heads, test.tails, test.exposures)
     first = rows - len(test.labels)
     scores = raw_scores(trained.model, batch)

@@ -29,7 +29,6 @@ from ranking.config import (
     TrainingConfig,
 )
 from ranking.examples import Examples, KgeMaps, LabelledRows
-from ranking.features import Encoder
 from ranking.states import EntityStates, alike
 from ranking.train import train
 
@@ -169,7 +168,7 @@ def _ended(loop: Generator[Any, None, TrainedRanker]) -> TrainedRanker:
 def _products_per_row(trained: TrainedRanker, rows: LabelledRows) -> float:
     """Operations of the matrix products of a step, as torch counts them, by rows of its batch."""
     few = np.arange(min(JUDGED, len(rows.labels)))
-    encoder = Encoder(trained.spec, trained.head_ids, trained.tail_ids)
+    encoder = trained.encoder
     batch = encoder.encode(rows.heads.take(few), rows.tails.take(few), rows.exposures.take(few))
     trained.model.train()
     with FlopCounterMode(display=False) as counter:

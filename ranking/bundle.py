@@ -7,11 +7,12 @@ trains. Serving calls `Ranker.scored` with what it knows about entities and noth
     ids.json               ids with a row of their own, in order of their rows
     curve.png              losses and AUC by epoch
     calibration.png        what happened against what was predicted, on TEST
+    certificate.json       what is certified about groups, where scores are smoothed
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ from ranking.calibration import Calibration
 from ranking.config import RankerConfig
 from ranking.errors import FacetUnavailable, FrameMismatch, HeadMissing
 from ranking.examples import KgeMaps, kge_maps
-from ranking.features import Encoder, FeatureBatch
+from ranking.features import Encoder
 from ranking.formats import (
     RANKER_FORMAT,
     calibrations_of,
@@ -36,13 +37,17 @@ from ranking.formats import (
     weights_of,
 )
 from ranking.idtables.placement import Placement
-from ranking.model import ModelShape, RankerModel, corrected_scores
-from ranking.pretraining.reader import NO_TABLES, FacetReader
+from ranking.model import ModelShape, RankerModel
+from ranking.pretraining.reader import FacetReader
 from ranking.pretraining.tables import open_table
 from ranking.reasons import FieldChanges, field_changes, led_to, without_kge
 from ranking.scored import CTCVR, Scored, heads_of
 from ranking.spec import FeatureSpec
 from ranking.states import Around, EntityStates, ExposureStates, alike
+from ranking.trained import TrainedRanker, scored_by
+
+#: The file of what is certified about groups.
+_CERTIFICATE = "certificate.json"
 
 __all__ = [
     "CTCVR",
@@ -56,45 +61,11 @@ __all__ = [
     "Scored",
     "TrainedRanker",
     "alike",
+    "certificate_of",
     "mean_vectors",
     "open_ranker",
     "seal_ranker",
 ]
-
-
-class TrainedRanker(NamedTuple):
-    """Everything that a ranker is, before it is sealed."""
-
-    model: RankerModel
-    shape: ModelShape
-    spec: FeatureSpec
-    head_ids: Placement
-    tail_ids: Placement
-    #: head -> how its logits become probabilities
-    calibrations: Mapping[str, Calibration]
-    config: RankerConfig
-    #: Names of the relations from head to tail type, in the order of the tokens.
-    relations: tuple[str, ...]
-    #: Names of the other relations from the head type that have a token, behind those.
-    others: tuple[str, ...]
-    #: One entry per epoch, as yielded.
-    trace: tuple[Mapping[str, Any], ...]
-    #: What was planned for the ID tables: rows, numbers, precision, bytes of each, and why.
-    tables: Mapping[str, Any]
-    #: Pretrained tables that it reads.
-    facets: FacetReader = NO_TABLES
-
-    @property
-    def calibration(self) -> Calibration:
-        """That of the first head."""
-        return self.calibrations[self.config.heads.names[0]]
-
-    def scored(
-        self, heads: EntityStates, tails: EntityStates, exposures: ExposureStates | None = None
-    ) -> Scored:
-        """As `Ranker.scored`, before it is sealed."""
-        encoder = Encoder(self.spec, self.head_ids, self.tail_ids, self.facets)
-        return _scored(self, encoder.encode(heads, tails, exposures))
 
 
 class Beside(NamedTuple):
@@ -104,6 +75,8 @@ class Beside(NamedTuple):
     reliability: Mapping[str, Any]
     #: file -> bytes
     pictures: Mapping[str, bytes]
+    #: what is certified about groups, of a ranker with smoothed scores
+    certificate: Mapping[str, Any] | None = None
 
 
 _ALONE = Beside({}, {})
@@ -130,6 +103,7 @@ class Ranker:
     config: RankerConfig
     #: Other relations from the head type that it attends to.
     others: tuple[str, ...] = ()
+    smoothing: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -215,7 +189,8 @@ class Ranker:
         Without exposures all tails stand in the served place, at no hour in particular. Raises
         `StatesMismatch`.
         """
-        return _scored(self, self.encoder.encode(heads, tails, exposures))
+        batch = self.encoder.encode(heads, tails, exposures)
+        return scored_by(self.model, batch, self.config, self.calibrations, self.smoothing)
 
     def score(
         self, heads: EntityStates, tails: EntityStates, exposures: ExposureStates | None = None
@@ -266,15 +241,6 @@ class Ranker:
         return self.scored(bare[0], bare[1], exposures)
 
 
-def _scored(ranker: Ranker | TrainedRanker, batch: FeatureBatch) -> Scored:
-    logits = corrected_scores(ranker.model, batch, ranker.config)
-    probabilities = {
-        name: ranker.calibrations[name].probabilities(own)
-        for name, own in zip(ranker.config.heads.names, logits.T, strict=True)
-    }
-    return Scored(logits, probabilities)
-
-
 def seal_ranker(
     store: ArtifactStore,
     trained: TrainedRanker,
@@ -301,6 +267,7 @@ def seal_ranker(
         "heads": list(trained.config.heads.names),
         "calibrations": {name: one.as_json() for name, one in trained.calibrations.items()},
         "reliability": {"span": "test", "heads": dict(beside.reliability)},
+        "smoothing": dict(trained.smoothing),
         "trace": [dict(progress) for progress in trained.trace],
         "tables": dict(trained.tables),
         "facets": list(trained.facets.digests),
@@ -317,17 +284,21 @@ def seal_ranker(
         save_file(weights, folder / "weights.safetensors")
         ids = {"head": trained.head_ids.exclusive, "tail": trained.tail_ids.exclusive}
         (folder / "ids.json").write_text(json.dumps(ids, ensure_ascii=False), encoding="utf-8")
+        if beside.certificate is not None:
+            text = json.dumps(beside.certificate, ensure_ascii=False, indent=1)
+            (folder / _CERTIFICATE).write_text(text, encoding="utf-8")
         for name, picture in beside.pictures.items():
             (folder / name).write_bytes(picture)
         artifact = store.seal(folder, recipe)
     return Ranker(
         artifact=artifact,
         model=trained.model,
-        encoder=Encoder(trained.spec, trained.head_ids, trained.tail_ids, trained.facets),
+        encoder=trained.encoder,
         calibrations=trained.calibrations,
         relations=trained.relations,
         config=trained.config,
         others=trained.others,
+        smoothing=trained.smoothing,
     )
 
 
@@ -364,16 +335,26 @@ def open_ranker(store: ArtifactStore, digest: str, bundle: Bundle) -> Ranker:
     model.load_state_dict(weights_of(payload, weights))
     ids = json.loads(artifact.file("ids.json").read_text(encoding="utf-8"))
     reader = FacetReader([open_table(store, one) for one in payload.get("facets", ())])
-    placements = (Placement(tuple(ids[side]), payload["buckets"]) for side in ("head", "tail"))
+    heads, tails = (Placement(tuple(ids[side]), payload["buckets"]) for side in ("head", "tail"))
     return Ranker(
         artifact=artifact,
         model=model.eval(),
-        encoder=Encoder(spec, *placements, reader),
+        encoder=Encoder(spec, heads, tails, reader),
         calibrations=calibrations_of(payload),
         relations=maps.names,
         config=config,
         others=maps.other_names,
+        smoothing=payload.get("smoothing", {}),
     )
+
+
+def certificate_of(artifact: Artifact) -> dict[str, Any]:
+    """What is certified about groups, as it lies beside a sealed ranker.
+
+    Raises the store's `ArtifactMissing` where nothing is certified.
+    """
+    told: dict[str, Any] = json.loads(artifact.file(_CERTIFICATE).read_text(encoding="utf-8"))
+    return told
 
 
 def _check_relations(

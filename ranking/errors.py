@@ -62,3 +62,7 @@ class TableFormat(RankingError):
 
 class CohortMismatch(RankingError):
     """The clients of a round do not fit each other or the model; give each rows and steps."""
+
+
+class GroupTooSmall(RankingError):
+    """A group has too few rows for a classifier of its own; join it with another, or leave it."""

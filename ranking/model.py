@@ -65,6 +65,8 @@ class Parts(NamedTuple):
     logits: Float[Tensor, "B H"]
     #: Attention of the head's and the tail's row over tokens; None in the other arms.
     weights: Float[Tensor, "B 2 T"] | None
+    #: What each head's tower reads.
+    crossed: Float[Tensor, "B H W"]
 
 
 class RankerModel(nn.Module):
@@ -169,10 +171,12 @@ class RankerModel(nn.Module):
         if self.exposure_codes is not None:
             fields.append(self.exposure_codes(batch.exposures).flatten(1))
         x_BD = self.dropout(self.norm(torch.cat([rows_B2E.flatten(1), *fields], dim=1)))
-        return Parts(logits=self._answer(x_BD, batch), weights=weights)
-
-    def _answer(self, x_BD: Float[Tensor, "B D"], batch: FeatureBatch) -> Float[Tensor, "B H"]:
         mixed_BHW = self.experts(x_BD)
+        return Parts(self._answer(mixed_BHW, batch), weights, mixed_BHW)
+
+    def _answer(
+        self, mixed_BHW: Float[Tensor, "B H W"], batch: FeatureBatch
+    ) -> Float[Tensor, "B H"]:
         logits_BH = torch.stack(
             [tower(mixed_BHW[:, n], batch.rates) for n, tower in enumerate(self.towers)], dim=1
         )
@@ -273,7 +277,13 @@ def corrected_scores(
     model: RankerModel, batch: FeatureBatch, config: RankerConfig
 ) -> Float64[np.ndarray, "n h"]:
     """Logits by every head as if no negative had been left out of training, before calibration."""
-    logits_BH = head_scores(model, batch)
+    return corrected_heads(head_scores(model, batch), config)
+
+
+def corrected_heads(
+    logits_BH: Float64[np.ndarray, "n h"], config: RankerConfig
+) -> Float64[np.ndarray, "n h"]:
+    """The same of logits that are known; they are changed in place."""
     for number, head in enumerate(config.heads.names):
         if head == "ctr":  # negatives of cvr are clicks, of which none is left out
             logits_BH[:, number] = corrected(logits_BH[:, number], config.training.negatives_kept)

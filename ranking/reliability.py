@@ -12,12 +12,13 @@ from jaxtyping import Bool, Float64, Int8
 from numpy.typing import NDArray
 
 from graphsvc.snapshot import Span
-from ranking.bundle import Beside, TrainedRanker
+from ranking.bundle import Beside
 from ranking.columns import by_name
 from ranking.curves import calibration_picture, training_picture
 from ranking.examples import Examples, LabelledRows, of_head
 from ranking.spec import text_of
 from ranking.states import EntityStates
+from ranking.trained import TrainedRanker
 
 #: Parts of the rows, of as equal weight as ties allow.
 TENTHS = 10

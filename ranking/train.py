@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from graphsvc.snapshot import Span
 from ranking.begun import Begun, begin, encoded
-from ranking.bundle import TrainedRanker
 from ranking.calibration import Calibration, fit, fit_platt
 from ranking.chance import seeded
 from ranking.config import RankerConfig
@@ -25,6 +24,7 @@ from ranking.metrics import auc, log_loss
 from ranking.model import RankerModel, corrected_scores, head_scores
 from ranking.optimizer import RankerOptimizer, make_optimizer
 from ranking.tables import Tables
+from ranking.trained import TrainedRanker
 
 #: Rows that go through the model at once while it is trained. What is kept of them until they have
 #: gone back is to stay in the processor's caches, and to be memory that is there already.

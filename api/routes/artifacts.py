@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from api.auth import KeyOf
 from api.deps import ServicesOf
@@ -12,6 +12,7 @@ from api.routes import cursors
 from api.routes.promotions import ByHand, TrioOut, by_hand
 from graphsvc import ledger
 from graphsvc.ids import DIGEST
+from ranking.bundle import certificate_of
 
 router = APIRouter(prefix="/v1/artifacts", tags=["artifacts"])
 
@@ -45,6 +46,18 @@ class ArtifactPage(BaseModel):
     next: str | None = Field(examples=[None])
 
 
+class Certificate(RootModel[dict[str, Any]]):
+    """How far each group may be from a classifier of its own, as it was sealed."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"schema": "graphsvc.fairness/1", "groups": {"f": {"r": 0.1, "tau": 0.08}}}
+            ]
+        }
+    )
+
+
 @router.get("", summary="Artifacts, newest first")
 def get_artifacts(
     services: ServicesOf,
@@ -66,6 +79,15 @@ def get_artifact(services: ServicesOf, digest: DigestOf) -> ArtifactDetail:
         row = ledger.artifact(connection, digest)
     sealed = services.store.open(row.kind, digest, verify=False)
     return ArtifactDetail(**_columns(row), dials=dict(sealed.dials), payload=dict(sealed.payload))
+
+
+@router.get("/{digest}/certificate", summary="What a ranker certifies about groups of people")
+def get_certificate(services: ServicesOf, digest: DigestOf) -> Certificate:
+    """404 for a ranker that was not trained by group, since it certifies nothing."""
+    with services.database.reading() as connection:
+        kind = ledger.artifact(connection, digest).kind
+    sealed = services.store.open(kind, digest, verify=False)
+    return Certificate(certificate_of(sealed))
 
 
 @router.post("/{digest}/promote", summary="Make a ranker and its bundle and index live")

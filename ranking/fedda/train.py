@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from graphsvc.snapshot import Span
 from ranking.begun import Begun, begin
-from ranking.bundle import TrainedRanker
 from ranking.columns import distinct
 from ranking.config import RankerConfig
 from ranking.errors import ConfigError, TrainingDiverged
@@ -27,6 +26,7 @@ from ranking.fedda.rounds import LOCAL, federate
 from ranking.fedda.traffic import Traffic
 from ranking.model import head_scores
 from ranking.train import Progress, Task, ended, judge, task_of
+from ranking.trained import TrainedRanker
 
 #: The dial to lower where weights go to infinity.
 _RATE = "method.rate"

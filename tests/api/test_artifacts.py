@@ -1,11 +1,14 @@
 """Artifacts over HTTP: lineage, reports, promotion and rollback, and what is refused."""
 
+import json
+
 import httpx
 import pytest
 from running import eventually
 
 from api.jobs.promotion import promote
 from graphsvc import ledger
+from graphsvc.artifact import ArtifactStore, Recipe
 from graphsvc.db import Database
 from graphsvc.report import rows_of
 
@@ -106,3 +109,20 @@ def test_a_digest_that_names_nothing(http, problem, digest: str, status: int) ->
 def test_only_rankers_are_promoted(http: httpx.Client, trained, problem) -> None:
     refused = problem(http.post(f"/v1/artifacts/{trained.bundles[0]}/promote"), 422)
     assert "bundle" in refused["detail"]
+
+
+def test_a_certificate_is_shown_as_it_was_sealed(http: httpx.Client, trained, problem) -> None:
+    store, database = (
+        ArtifactStore(trained.settings.artifacts_dir),
+        Database(trained.settings.graph_url),
+    )
+    told = {"schema": "graphsvc.fairness/1", "groups": {"f": {"tau": 0.1}}}
+    with store.draft() as folder:
+        (folder / "certificate.json").write_text(json.dumps(told))
+        sealed = store.seal(folder, Recipe(kind="ranker"))
+    with database.transaction() as connection:
+        ledger.record(connection, sealed, job_id=None, now=1)
+    database.dispose()
+    assert http.get(f"/v1/artifacts/{sealed.digest}/certificate").json() == told
+    without = problem(http.get(f"/v1/artifacts/{trained.rankers[0]}/certificate"), 404)
+    assert "certificate.json" in without["detail"]

@@ -21,7 +21,6 @@ from ranking.config import (
 )
 from ranking.errors import FrameMismatch, HeadMissing, RankerFormat, StatesMismatch
 from ranking.examples import build_examples
-from ranking.features import Encoder
 from ranking.formats import config_of
 from ranking.model import raw_scores
 from ranking.reliability import judged
@@ -75,7 +74,7 @@ def ranker(leaning, examples, seal):
 def test_training_and_serving_give_the_same_logit(leaning, examples, seal, arm):
     trained = run(train(examples, dataclasses.replace(SMALL, arm=arm)))
     rows = examples.rows[Span.TRAIN]
-    encoder = Encoder(trained.spec, trained.head_ids, trained.tail_ids)
+    encoder = trained.encoder
     training = raw_scores(trained.model, encoder.encode(rows.heads, rows.tails))
     ranker = open_ranker(leaning.store, seal(trained).digest, leaning.bundle)
     np.testing.assert_allclose(ranker.logits(rows.heads, rows.tails), training, atol=1e-6, rtol=0)

@@ -12,7 +12,6 @@ from ranking.bundle import open_ranker, seal_ranker
 from ranking.config import FeatureConfig, IdTableConfig, RankerConfig, TrainingConfig
 from ranking.errors import TableMemory
 from ranking.examples import build_examples
-from ranking.features import Encoder
 from ranking.idtables.known import KnownRows
 from ranking.idtables.placement import Placement
 from ranking.idtables.rowwise import RowwiseAdagrad
@@ -89,7 +88,7 @@ def test_what_is_planned_is_what_is_trained_and_sealed(leaning, examples):
     assert stored["head_table.weight"].dtype == torch.bfloat16
     assert opened.artifact.payload["tables"]["tables"][0]["precision"] == "bfloat16"
     rows = examples.rows[Span.TEST]
-    encoder = Encoder(trained.spec, trained.head_ids, trained.tail_ids)
+    encoder = trained.encoder
     expected = raw_scores(trained.model, encoder.encode(rows.heads, rows.tails, rows.exposures))
     found = opened.logits(rows.heads, rows.tails, rows.exposures)
     np.testing.assert_allclose(found, expected, atol=1e-6, rtol=0)

@@ -19,7 +19,6 @@ from ranking.config import (
 )
 from ranking.errors import TrainingDiverged
 from ranking.examples import build_examples, of_head
-from ranking.features import Encoder
 from ranking.metrics import auc
 from ranking.model import head_scores, raw_scores
 from ranking.optimizer import make_optimizer
@@ -46,7 +45,7 @@ def finish(generator):
 
 
 def test_auc_of(trained, rows):
-    batch = Encoder(trained.spec, trained.head_ids, trained.tail_ids).encode(rows.heads, rows.tails)
+    batch = trained.encoder.encode(rows.heads, rows.tails)
     return auc(raw_scores(trained.model, batch), rows.labels)
 
 
@@ -226,7 +225,7 @@ def test_probabilities_are_those_of_what_was_not_logged_too(leaning):
     config = dataclasses.replace(QUICK, arm="none", training=TrainingConfig(epochs=1, batch=64))
     _, trained = finish(train(examples._replace(rows=rows), config))
     test = rows[Span.TEST]
-    batch = Encoder(trained.spec, trained.head_ids, trained.tail_ids).encode(test.heads, test.tails)
+    batch = trained.encoder.encode(test.heads, test.tails)
     scores = raw_scores(trained.model, batch)
     mean = trained.calibration.probabilities(scores).mean()
     assert mean == pytest.approx(1 / (1 + 4), abs=0.03)  # 0.5 / (0.5 + 0.5 * 4)
@@ -341,7 +340,7 @@ def test_logits_of_clicks_are_corrected_for_what_was_left_out_and_no_others(buyi
     )
     _, trained = finish(train(buying, config))
     test = buying.rows[Span.TEST]
-    encoder = Encoder(trained.spec, trained.head_ids, trained.tail_ids)
+    encoder = trained.encoder
     raw = head_scores(trained.model, encoder.encode(test.heads, test.tails, test.exposures))
     found = trained.scored(test.heads, test.tails, test.exposures)
     np.testing.assert_allclose(found.logits - raw, np.log([[0.1, 1.0]]) + 0 * raw, atol=1e-9)

@@ -11,7 +11,6 @@ from graphsvc.snapshot import Span
 from ranking.config import FeatureConfig, IdTableConfig, RankerConfig, TrainingConfig
 from ranking.errors import ConfigError
 from ranking.examples import build_examples
-from ranking.features import Encoder
 from ranking.fedda.config import MethodConfig, RoundsConfig
 from ranking.fedda.inprocess import StepDials
 from ranking.fedda.ranker_clients import RankerClients, Taught
@@ -39,7 +38,7 @@ def ranker(leaning, config=QUICK):
     except StopIteration as ended:
         trained = ended.value
     rows = examples.rows[Span.TRAIN]
-    encoder = Encoder(trained.spec, trained.head_ids, trained.tail_ids)
+    encoder = trained.encoder
     batch = encoder.encode(rows.heads, rows.tails, rows.exposures)
     targets = torch.from_numpy(rows.labels.astype(np.float32))[:, None]
     client = np.unique(rows.cluster, return_inverse=True)[1].astype(np.int64)

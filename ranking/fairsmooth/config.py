@@ -1,0 +1,60 @@
+"""The dials of FairSmooth. Takes values, gives a checked dataclass; never reads the environment."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from ranking.errors import ConfigError
+
+#: How a logit becomes a score in [0, 1], before noise: sigmoid | step (1 above 0, else 0).
+LINKS = ("sigmoid", "step")
+
+
+def _check(ok: bool, name: str, should: str, received: Any) -> None:
+    if not ok:
+        raise ConfigError(f"{name} should be {should}, received {received!r}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FairSmoothConfig:
+    """How groups' classifiers are fitted, held together and certified."""
+
+    #: s: deviation of the noise on every smoothed weight. More promises more and says less.
+    scale: float = 0.3
+    #: lambda: how strongly each group's classifier is held to the mean of all groups'. 0 holds
+    #: none, and then a certificate promises next to nothing.
+    proximity: float = 1e-2
+    #: Weight of half the squared length of the smoothed weights, beside a mean loss.
+    ridge: float = 1e-4
+    #: Times that all groups are fitted and averaged.
+    rounds: int = 5
+    #: Most steps of one fit.
+    steps: int = 100
+    #: R: the most that a group's classifier may be away from the mean; inf: any.
+    radius: float = math.inf
+    #: sigmoid: a score is a probability. step: noise is all that is left to chance, so decisions
+    #: are nearly those of a threshold; of `FairSmoothClassifier` alone, and it learns by sigmoid.
+    link: str = "sigmoid"
+    #: Rows without which a group has no classifier of its own.
+    least_rows: int = 50
+    #: Rows of each label without which it has none.
+    least_outcomes: int = 10
+    #: How sure the measured rates of a certificate are, all of them at once.
+    confidence: float = 0.95
+    #: Seed of every draw.
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check(0 < self.scale < math.inf, "scale", "above 0 and finite", self.scale)
+        for name in ("proximity", "ridge"):
+            value = getattr(self, name)
+            _check(0 <= value < math.inf, name, "at least 0 and finite", value)
+        for name in ("rounds", "steps", "least_rows", "least_outcomes"):
+            value = getattr(self, name)
+            ok = isinstance(value, int) and value >= 1
+            _check(ok, name, "a whole number of at least 1", value)
+        _check(self.radius > 0, "radius", "above 0", self.radius)
+        _check(self.link in LINKS, "link", " or ".join(LINKS), self.link)
+        _check(0 < self.confidence < 1, "confidence", "above 0 and below 1", self.confidence)
+        ok = isinstance(self.seed, int) and self.seed >= 0
+        _check(ok, "seed", "a whole number of at least 0", self.seed)
