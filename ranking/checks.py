@@ -1,5 +1,6 @@
 """What a dial may be. Takes a name and a value, gives nothing or a sentence; never a default."""
 
+import math
 from typing import Any
 
 from ranking.errors import ConfigError
@@ -13,7 +14,7 @@ def check(ok: bool, name: str, should: str, received: Any) -> None:
 
 def positive_int(name: str, value: int) -> None:
     """A count of which there is at least one. Raises `ConfigError`."""
-    check(isinstance(value, int) and value >= 1, name, "a whole number of at least 1", value)
+    whole(name, value, 1)
 
 
 def one_of(name: str, value: str, known: tuple[str, ...]) -> None:
@@ -24,3 +25,14 @@ def one_of(name: str, value: str, known: tuple[str, ...]) -> None:
 def share(name: str, value: float) -> None:
     """A part of a whole, and not all of it. Raises `ConfigError`."""
     check(0.0 <= value < 1.0, name, "at least 0 and below 1", value)
+
+
+def whole(name: str, value: int, least: int) -> None:
+    """A count of at least so many. Raises `ConfigError`."""
+    ok = isinstance(value, int) and value >= least
+    check(ok, name, f"a whole number of at least {least}", value)
+
+
+def positive(name: str, value: float) -> None:
+    """A size or a rate. Raises `ConfigError`."""
+    check(0 < value < math.inf, name, "above 0 and finite", value)

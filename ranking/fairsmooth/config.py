@@ -2,17 +2,11 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
-from ranking.errors import ConfigError
+from ranking.checks import check, positive, whole
 
 #: How a logit becomes a score in [0, 1], before noise: sigmoid | step (1 above 0, else 0).
 LINKS = ("sigmoid", "step")
-
-
-def _check(ok: bool, name: str, should: str, received: Any) -> None:
-    if not ok:
-        raise ConfigError(f"{name} should be {should}, received {received!r}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,16 +39,13 @@ class FairSmoothConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _check(0 < self.scale < math.inf, "scale", "above 0 and finite", self.scale)
+        positive("scale", self.scale)
         for name in ("proximity", "ridge"):
             value = getattr(self, name)
-            _check(0 <= value < math.inf, name, "at least 0 and finite", value)
+            check(0 <= value < math.inf, name, "at least 0 and finite", value)
         for name in ("rounds", "steps", "least_rows", "least_outcomes"):
-            value = getattr(self, name)
-            ok = isinstance(value, int) and value >= 1
-            _check(ok, name, "a whole number of at least 1", value)
-        _check(self.radius > 0, "radius", "above 0", self.radius)
-        _check(self.link in LINKS, "link", " or ".join(LINKS), self.link)
-        _check(0 < self.confidence < 1, "confidence", "above 0 and below 1", self.confidence)
-        ok = isinstance(self.seed, int) and self.seed >= 0
-        _check(ok, "seed", "a whole number of at least 0", self.seed)
+            whole(name, getattr(self, name), 1)
+        check(self.radius > 0, "radius", "above 0", self.radius)
+        check(self.link in LINKS, "link", " or ".join(LINKS), self.link)
+        check(0 < self.confidence < 1, "confidence", "above 0 and below 1", self.confidence)
+        whole("seed", self.seed, 0)

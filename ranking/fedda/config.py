@@ -2,9 +2,8 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
 
-from ranking.errors import ConfigError
+from ranking.checks import check, one_of, positive, whole
 
 #: Every method by its name; `ranking/fedda/methods.py` has them.
 METHODS = (
@@ -24,24 +23,6 @@ READINGS = ("none", "restart", "carried", "frozen", "drive")
 OPTIMIZERS = ("sgdm", "adam", "adagrad")
 #: When the end phase begins: its rounds before the last one, or earlier, where nothing is gained.
 ENDS = ("count", "plateau")
-
-
-def _check(ok: bool, name: str, should: str, received: Any) -> None:
-    if not ok:
-        raise ConfigError(f"{name} should be {should}, received {received!r}")
-
-
-def _whole(name: str, value: int, least: int) -> None:
-    _check(
-        isinstance(value, int) and value >= least,
-        name,
-        f"a whole number of at least {least}",
-        value,
-    )
-
-
-def _positive(name: str, value: float) -> None:
-    _check(0 < value < math.inf, name, "above 0 and finite", value)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,16 +49,15 @@ class MethodConfig:
     pull: float = 0.1
 
     def __post_init__(self) -> None:
-        _check(self.method in METHODS, "method", f"one of {', '.join(METHODS)}", self.method)
-        _check(self.reading in READINGS, "reading", f"one of {', '.join(READINGS)}", self.reading)
-        known = ", ".join(OPTIMIZERS)
-        _check(self.optimizer in OPTIMIZERS, "optimizer", f"one of {known}", self.optimizer)
+        one_of("method", self.method, METHODS)
+        one_of("reading", self.reading, READINGS)
+        one_of("optimizer", self.optimizer, OPTIMIZERS)
         for name in ("rate", "server_rate", "floor"):
-            _positive(name, getattr(self, name))
+            positive(name, getattr(self, name))
         for name in ("momentum", "memory"):
             value = getattr(self, name)
-            _check(0 <= value < 1, name, "at least 0 and below 1", value)
-        _check(0 <= self.pull < math.inf, "pull", "at least 0 and finite", self.pull)
+            check(0 <= value < 1, name, "at least 0 and below 1", value)
+        check(0 <= self.pull < math.inf, "pull", "at least 0 and finite", self.pull)
 
     @property
     def adaptive(self) -> bool:
@@ -119,13 +99,13 @@ class RoundsConfig:
 
     def __post_init__(self) -> None:
         for name in ("rounds", "steps", "patience"):
-            _whole(name, getattr(self, name), 1)
+            whole(name, getattr(self, name), 1)
         for name in ("warm_rounds", "clients", "end_rounds", "seed"):
-            _whole(name, getattr(self, name), 0)
-        _check(self.end_rounds <= self.rounds, "end_rounds", "at most rounds", self.end_rounds)
-        _check(self.end in ENDS, "end", " or ".join(ENDS), self.end)
-        _positive("end_rate", self.end_rate)
-        _check(0 <= self.least_gain < 1, "least_gain", "at least 0 and below 1", self.least_gain)
+            whole(name, getattr(self, name), 0)
+        check(self.end_rounds <= self.rounds, "end_rounds", "at most rounds", self.end_rounds)
+        check(self.end in ENDS, "end", " or ".join(ENDS), self.end)
+        positive("end_rate", self.end_rate)
+        check(0 <= self.least_gain < 1, "least_gain", "at least 0 and below 1", self.least_gain)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,7 +127,7 @@ class FederatedConfig:
     def __post_init__(self) -> None:
         side, dot, name = self.clients.partition(".")
         known = side in ("head", "tail") and bool(name) == bool(dot)
-        _check(known, "clients", "head, tail, head.NAME or tail.NAME", self.clients)
-        _whole("batch", self.batch, 1)
-        _whole("look_every", self.look_every, 1)
-        _positive("own_rate", self.own_rate)
+        check(known, "clients", "head, tail, head.NAME or tail.NAME", self.clients)
+        whole("batch", self.batch, 1)
+        whole("look_every", self.look_every, 1)
+        positive("own_rate", self.own_rate)

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from ranking.checks import check, one_of, positive_int
+from ranking.checks import check, one_of, positive_int, whole
 
 #: What holds and moves the rows; `ranking/idtables/backends.py` has them by these names.
 BACKENDS = ("auto", "torch", "fbgemm", "torchrec")
@@ -54,8 +54,7 @@ class IdTableConfig:
             value = getattr(self, name)
             check(value > 0, name, "above 0", value)
         check(0 <= self.max_age_days < math.inf, "max_age_days", "at least 0", self.max_age_days)
-        whole = isinstance(self.memory_mib, int) and self.memory_mib >= 0
-        check(whole, "memory_mib", "a whole number of at least 0", self.memory_mib)
+        whole("memory_mib", self.memory_mib, 0)
         one_of("when_full", self.when_full, WHEN_FULL)
         one_of("optimizer", self.optimizer, OPTIMIZERS)
         one_of("precision", self.precision, PRECISIONS)

@@ -1,25 +1,14 @@
 """The dials of pretraining. Takes values, gives checked ones; never reads the environment."""
 
-import math
 from dataclasses import dataclass, field
-from typing import Any
 
-from ranking.errors import ConfigError
+from ranking.checks import check, one_of, positive, positive_int
 
 #: What a table may be pretrained on; `registry.py` has them by these names.
 FACET_NAMES = ("contrastive", "kge", "gnn")
 #: How several facets become what a ranker reads.
 COMBINATIONS = ("concat", "summed", "sequential")
 BACKENDS = ("pyg", "dgl")
-
-
-def _check(ok: bool, name: str, should: str, received: Any) -> None:
-    if not ok:
-        raise ConfigError(f"{name} should be {should}, received {received!r}")
-
-
-def _positive_int(name: str, value: int) -> None:
-    _check(isinstance(value, int) and value >= 1, name, "a whole number of at least 1", value)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,8 +23,8 @@ class GnnConfig:
 
     def __post_init__(self) -> None:
         least = min(self.fanouts, default=0)
-        _check(least >= 1, "fanouts", "a number from 1 on per layer", self.fanouts)
-        _check(self.backend in BACKENDS, "backend", " or ".join(BACKENDS), self.backend)
+        check(least >= 1, "fanouts", "a number from 1 on per layer", self.fanouts)
+        check(self.backend in BACKENDS, "backend", " or ".join(BACKENDS), self.backend)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,15 +61,13 @@ class PretrainingConfig:
     def __post_init__(self) -> None:
         known = len(self.facets) > 0 and set(self.facets) <= set(FACET_NAMES)
         known = known and len(set(self.facets)) == len(self.facets)
-        _check(known, "facets", f"some of {', '.join(FACET_NAMES)}, each once", self.facets)
-        should = f"one of {', '.join(COMBINATIONS)}"
-        _check(self.combination in COMBINATIONS, "combination", should, self.combination)
+        check(known, "facets", f"some of {', '.join(FACET_NAMES)}, each once", self.facets)
+        one_of("combination", self.combination, COMBINATIONS)
         for name in ("dim", "batch", "random_negatives", "sketch_depth"):
-            _positive_int(name, getattr(self, name))
+            positive_int(name, getattr(self, name))
         for name in ("epochs", "learning_rate", "weight_rate", "temperature"):
-            value = getattr(self, name)
-            _check(0 < value < math.inf, name, "above 0 and finite", value)
+            positive(name, getattr(self, name))
         width = self.sketch_width
         power = isinstance(width, int) and width >= 2 and width & (width - 1) == 0
-        _check(power, "sketch_width", "a power of two of at least 2", width)
-        _check(self.seed >= 0, "seed", "at least 0", self.seed)
+        check(power, "sketch_width", "a power of two of at least 2", width)
+        check(self.seed >= 0, "seed", "at least 0", self.seed)
