@@ -1,17 +1,24 @@
-"""What of a ranker a retrain may choose: heads, crossing layers, budget, calibration.
+"""What a retrain may choose of its rankers, and of tables that are pretrained for them.
 
-Takes JSON, gives a checked choice that is laid over the settings' dials; never knows a bound of its
-own: what a dial may be is said by the ranker's own configuration.
+Takes JSON, gives a checked choice that is laid over dials that nobody chose; never knows a bound of
+its own: what a dial may be is said by its own configuration.
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from ranking.config import CrossingConfig, HeadsConfig, RankerConfig, TrainingConfig
 from ranking.errors import ConfigError
+from ranking.pretraining.config import (
+    COMBINATIONS,
+    FACET_NAMES,
+    KGE,
+    GnnConfig,
+    PretrainingConfig,
+)
 
 #: Field -> (part of the configuration, its dial); no part: the configuration itself.
 _DIALS: Mapping[str, tuple[str, str]] = {
@@ -125,3 +132,64 @@ class RankerChoice(BaseModel):
             if part and dials
         }
         return replace(config, **parts, **chosen[""])
+
+
+class PretrainingChoice(BaseModel):
+    """ID tables that rankers of one retrain read, pretrained on the graph span."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={"example": {"facets": ["contrastive", "kge"], "epochs": 2}},
+    )
+
+    facets: tuple[Annotated[str, Field(max_length=64)], ...] = Field(
+        max_length=len(FACET_NAMES),
+        description="`contrastive` (heads near the tails that they acted on), `kge` (the bundle's "
+        "vectors), `gnn` (LightGCN over all relations); in the order in which rankers read them.",
+    )
+    combination: str | None = Field(
+        default=None,
+        max_length=64,
+        description=f"How several are joined: one of {', '.join(COMBINATIONS)}. By default tables "
+        "side by side.",
+    )
+    dim: int | None = Field(
+        default=None,
+        le=4096,
+        strict=True,
+        description="Numbers of a vector; where `kge` shares a table with others, the bundle's.",
+    )
+    epochs: float | None = Field(
+        default=None, le=10_000, allow_inf_nan=False, description="Passes over the pairs."
+    )
+    backend: str | None = Field(
+        default=None, max_length=64, description="What computes `gnn`: `pyg` or `dgl`."
+    )
+
+    @field_validator("*")
+    @classmethod
+    def _may_be(cls, value: Any, info: ValidationInfo) -> Any:
+        """Raises `ValueError` with what the dial should be."""
+        name = str(info.field_name)
+        if value is not None:
+            dials: Mapping[str, Any] = {name: value}
+            try:
+                GnnConfig(**dials) if name == "backend" else PretrainingConfig(**dials)
+            except ConfigError as error:
+                raise ValueError(str(error).removeprefix(f"{name} ")) from error
+        return value
+
+    def config(self, *, seed: int, bundle_dim: int) -> PretrainingConfig:
+        """All dials; where one table is the KGE's too, it is by default as long as that."""
+        plain = PretrainingConfig()
+        combination = self.combination or plain.combination
+        shared = combination != "concat" and len(self.facets) > 1 and KGE in self.facets
+        return PretrainingConfig(
+            facets=self.facets,
+            combination=combination,
+            dim=self.dim or (bundle_dim if shared else plain.dim),
+            epochs=self.epochs or plain.epochs,
+            seed=seed,
+            gnn=GnnConfig(backend=self.backend or plain.gnn.backend),
+        )

@@ -21,8 +21,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from api.jobs.choices import RankerChoice
-from api.jobs.pretraining import PretrainingChoice
+from api.jobs.choices import PretrainingChoice, RankerChoice
 from graphsvc.events import LATEST_TIME
 from graphsvc.export import Conversions, Split
 from graphsvc.ids import DIGEST, NAME

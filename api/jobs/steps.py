@@ -187,7 +187,7 @@ def rank(
     )
     tables = plan_tables(examples, config)
     tick(0, config.training.epochs, "; ".join(tables.plan.lines))
-    trained = _drain(
+    trained = drain(
         train_ranker(examples, config, tables=tables),
         lambda told: tick(told.epoch, told.epochs, f"valid AUC {told.valid_auc:.4f}"),
     )
@@ -271,7 +271,7 @@ def best_on_valid(shop: Workshop, rankers: Sequence[str]) -> str:
     return max(opened, key=lambda ranker: float(ranker.metrics["valid_auc"])).digest
 
 
-def _drain(training: Generator[Progress, None, Result], tell: Callable[[Progress], None]) -> Result:
+def drain(training: Generator[Progress, None, Result], tell: Callable[[Progress], None]) -> Result:
     """Run a training loop to its end, telling how far it is."""
     while True:
         try:

@@ -4,8 +4,10 @@ from dataclasses import dataclass, field
 
 from ranking.checks import check, one_of, positive, positive_int
 
+#: The facet that is the bundle.
+KGE = "kge"
 #: What a table may be pretrained on; `registry.py` has them by these names.
-FACET_NAMES = ("contrastive", "kge", "gnn")
+FACET_NAMES = ("contrastive", KGE, "gnn")
 #: How several facets become what a ranker reads.
 COMBINATIONS = ("concat", "summed", "sequential")
 BACKENDS = ("pyg", "dgl")

@@ -8,9 +8,8 @@ from nursery import nursery
 from planted import COMEDIES, START, click
 from running import SMALL, eventually
 
-from api.jobs.choices import RankerChoice
+from api.jobs.choices import PretrainingChoice, RankerChoice
 from api.jobs.gate import Candidate, gate
-from api.jobs.pretraining import PretrainingChoice
 from api.jobs.requests import RetrainRequest
 from api.jobs.steps import open_workshop
 

@@ -7,7 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from api.jobs import steps
-from api.jobs.pretraining import PretrainingChoice, pretrain
+from api.jobs.choices import PretrainingChoice
+from api.jobs.pretraining import pretrain
 from api.jobs.requests import RetrainRequest
 from api.jobs.steps import Workshop, open_workshop
 from kge.bundle import open_bundle
