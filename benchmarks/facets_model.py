@@ -4,7 +4,7 @@ Takes rows and tables, gives scores of TEST after every epoch; never stops early
 by what it sees: an arm that overfits is to be seen doing so.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
@@ -20,6 +20,7 @@ from ranking.heads import Tower
 from ranking.idtables.lazy import LazyAdamW
 from ranking.idtables.table import IdTable, RowTable
 from ranking.interactions.registry import crossing_stack, out_width
+from ranking.optimizer import RankerOptimizer
 from ranking.pretraining.fields import FacetFields
 from ranking.pretraining.tables import FacetTable
 
@@ -144,38 +145,20 @@ class FacetRanker(nn.Module):
         return [one for one in found if one.weight.requires_grad]
 
 
-class Mover:
+def mover_of(model: FacetRanker, dials: Dials) -> RankerOptimizer:
     """AdamW of the rest, and of ID tables at a share of its rate, at the price of their rows."""
-
-    def __init__(self, model: FacetRanker, dials: Dials) -> None:
-        self._tables = model.moved_tables()
+    tables = model.moved_tables()
+    for table in tables:
+        weight = cast(nn.Parameter, table.weight)
         slow = dials.learning_rate * dials.table_share
-        for table in self._tables:
-            weight = cast(nn.Parameter, table.weight)
-            table.mover = LazyAdamW(weight, rate=slow, decay=0.0)
-        ids = {id(one.weight) for one in model.modules() if isinstance(one, RowTable)}
-        rest = [one for one in model.parameters() if id(one) not in ids]
-        groups = [
-            {"params": [one for one in rest if one.ndim > 1], "weight_decay": dials.weight_decay},
-            {"params": [one for one in rest if one.ndim <= 1], "weight_decay": 0.0},
-        ]
-        self._whole = torch.optim.AdamW(groups, lr=dials.learning_rate)
-
-    def step(self, loss: Callable[[], Tensor]) -> float:
-        self._whole.zero_grad(set_to_none=True)
-        for table in self._tables:
-            cast(LazyAdamW, table.mover).forget()
-        found = loss()
-        found.backward()
-        self._whole.step()
-        for table in self._tables:
-            cast(LazyAdamW, table.mover).step()
-        return float(found.detach())
-
-    def settle(self) -> None:
-        """Before weights are read."""
-        for table in self._tables:
-            cast(LazyAdamW, table.mover).settle()
+        table.mover = LazyAdamW(weight, rate=slow, decay=0.0)
+    ids = {id(one.weight) for one in model.modules() if isinstance(one, RowTable)}
+    rest = [one for one in model.parameters() if id(one) not in ids]
+    groups = [
+        {"params": [one for one in rest if one.ndim > 1], "weight_decay": dials.weight_decay},
+        {"params": [one for one in rest if one.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return RankerOptimizer(torch.optim.AdamW(groups, lr=dials.learning_rate), tables)
 
 
 def epochs(
@@ -184,7 +167,7 @@ def epochs(
     """After each pass over TRAIN: the mean loss of it, and scores of the rows `judged`."""
     torch.manual_seed(seed)
     model = FacetRanker(made, ids, dials, seed)
-    mover, random = Mover(model, dials), np.random.default_rng(seed)
+    mover, random = mover_of(model, dials), np.random.default_rng(seed)
     train = made.of(Span.TRAIN)
     for _ in range(dials.epochs):
         model.train()
@@ -192,12 +175,12 @@ def epochs(
         for first in range(0, len(order), dials.batch):
             own = order[first : first + dials.batch]
             target = torch.from_numpy(made.rows.label[own].astype(np.float32))
-
-            def loss(own: Numbers = own, target: Tensor = target) -> Tensor:
-                logits = model(batch_of(made.rows, own))
-                return nn.functional.binary_cross_entropy_with_logits(logits, target)
-
-            total += mover.step(loss) * len(own)
+            mover.zero_grad()
+            logits = model(batch_of(made.rows, own))
+            loss = nn.functional.binary_cross_entropy_with_logits(logits, target)
+            loss.backward()
+            mover.step()
+            total += float(loss.detach()) * len(own)
         mover.settle()
         yield {"loss": total / len(order), "scores": _scores(model, made.rows, judged)}
 

@@ -15,7 +15,16 @@ import facets
 import facets_rows
 import grid
 from facets_arms import ALL, ARMS, name_of
-from facets_model import Dials, FacetRanker, Ids, Mover, batch_of, hashed_rows, own_rows, pretrained
+from facets_model import (
+    Dials,
+    FacetRanker,
+    Ids,
+    batch_of,
+    hashed_rows,
+    mover_of,
+    own_rows,
+    pretrained,
+)
 from facets_worlds import Made, market_of, movielens, simulated
 from ladder_rows import Gap, Run
 
@@ -121,8 +130,9 @@ def test_a_step_moves_what_the_mode_says(made: Made, mode: str, moves: bool) -> 
     model = FacetRanker(made, ids, Dials(dropout=0.0), 0)
     torch.nn.init.normal_(model.tower.last.weight)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    mover, rows = Mover(model, Dials()), made.of(Span.TRAIN)[:64]
-    mover.step(lambda: model(batch_of(made.rows, rows)).square().sum())
+    mover, rows = mover_of(model, Dials()), made.of(Span.TRAIN)[:64]
+    model(batch_of(made.rows, rows)).square().sum().backward()
+    mover.step()
     mover.settle()
     changed = {name for name, value in model.state_dict().items() if not value.equal(before[name])}
     assert any(name.startswith("fields.0.tables.0") for name in changed) == moves
