@@ -16,7 +16,7 @@ class RowTable(nn.Embedding):
     """A table of rows, of which a batch names some.
 
     While it is trained row by row, its `weight` has no gradient, and is as of now only after the
-    `settle` of who moves it. It gives float32, whatever it stores.
+    `settle` of who moves it. What it stores in bfloat16 it gives in float32.
     """
 
     #: Who moves its rows one by one; None where `weight` is moved as a whole, or not at all.
@@ -24,7 +24,8 @@ class RowTable(nn.Embedding):
 
     def forward(self, rows: Int64[Tensor, "*any"]) -> Float[Tensor, "*any dim"]:
         if self.mover is None or not torch.is_grad_enabled():
-            return super().forward(rows).float()
+            found = super().forward(rows)
+            return found.float() if found.dtype == torch.bfloat16 else found
         return self.mover.look_up(rows)
 
 
