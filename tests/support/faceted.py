@@ -1,4 +1,4 @@
-"""Small graphs for facets, whose pairs a reader sees: people of two camps and what they click.
+"""Small graphs for facets, whose pairs a reader sees; and tables that know everybody.
 
 User n is of camp n mod 2, and so is film n; a user clicks films of the own camp alone. Structure
 ties films of a camp to its genre.
@@ -8,6 +8,7 @@ import numpy as np
 
 from graphsvc.snapshot import RelationInfo, TypeRange
 from ranking.pretraining.graph import FacetGraph
+from ranking.pretraining.tables import FacetTable, SideTable
 
 RELATIONS = (
     RelationInfo(name="click", head="user", tail="film", source="onsite"),
@@ -63,3 +64,15 @@ def agreement(table) -> float:
         np.array([int(id_[1:]) % 2 for id_ in side.ids]) for side in (table.heads, table.tails)
     ]
     return float((camp_of[1][nearest] == camp_of[0]).mean())
+
+
+def table_over(rows, *, dim=3) -> FacetTable:
+    """A table of every user and film of some rows, with numbers of their own; sealed nowhere."""
+    random = np.random.default_rng(0)
+    sides = []
+    for states in (rows.heads, rows.tails):
+        ids = np.array(sorted(set(states.ids.tolist())), dtype=object)
+        sides.append(SideTable(ids, random.normal(size=(len(ids), dim)).astype(np.float32)))
+    return FacetTable(
+        name="gnn", head_type="user", tail_type="film", heads=sides[0], tails=sides[1]
+    )

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from faceted import table_over
 from scipy.special import expit
 
 from graphsvc.errors import ArtifactMissing
@@ -157,3 +158,14 @@ def test_a_ranker_without_groups_has_no_certificate(trained, examples, leaning):
     with pytest.raises(ArtifactMissing, match=r"certificate\.json"):
         certificate_of(sealed.artifact)
     assert not open_ranker(leaning.store, sealed.digest, leaning.bundle).smoothing
+
+
+def test_what_was_pretrained_is_read_behind_the_layer_too(examples):
+    read = examples._replace(facets=(table_over(examples.rows[Span.TRAIN]),))
+    trained = finish(train(read, QUICK))[1]
+    _, (fair, told) = finish(fair_ranker(trained, read, "lean", FAIR))
+    assert fair.facets is trained.facets
+    rows = read.rows[Span.CALIBRATE]
+    served = fair.scored(rows.heads, rows.tails, rows.exposures).probabilities["ctr"]
+    assert served.mean() == pytest.approx((rows.labels == 1).mean(), abs=1e-5)
+    assert set(told["groups"]) == {"left", "right"}

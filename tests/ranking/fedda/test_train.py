@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from faceted import table_over
 
 from graphsvc.snapshot import Span
 from ranking.bundle import seal_ranker
@@ -14,6 +15,7 @@ from ranking.examples import build_examples
 from ranking.fedda.config import FederatedConfig, MethodConfig, RoundsConfig
 from ranking.fedda.train import client_of, train_federated
 from ranking.metrics import auc
+from ranking.pretraining.reader import FacetReader
 
 QUICK = RankerConfig(
     arm="none",
@@ -110,3 +112,24 @@ def test_the_same_seed_gives_the_same_weights(examples):
     assert first == second
     for name, value in a.model.state_dict().items():
         assert torch.equal(value, b.model.state_dict()[name]), name
+
+
+def test_rows_are_moved_in_float32_and_kept_as_the_dials_say(examples):
+    ids = dataclasses.replace(QUICK.ids, optimizer="adagrad", precision="bfloat16", backend="torch")
+    _, trained = finish(train_federated(examples, dataclasses.replace(QUICK, ids=ids), ROUNDS))
+    weight = trained.model.tail_table.weight.detach()
+    assert weight.dtype == torch.bfloat16
+    assert float(weight.abs().max()) > 0.0
+    assert trained.tables["tables"][1]["precision"] == "bfloat16"
+
+
+def test_clients_read_what_was_pretrained(examples):
+    read = examples._replace(facets=(table_over(examples.rows[Span.TRAIN]),))
+    _, trained = finish(train_federated(read, QUICK, ROUNDS))
+    assert (trained.shape.facets, trained.facets.width) == (3, 3)
+    test = read.rows[Span.TEST]
+    blank = trained._replace(
+        facets=FacetReader([table_over(examples.rows[Span.TRAIN].take(np.arange(0)))])
+    )
+    own, other = (one.scored(test.heads, test.tails).logits for one in (trained, blank))
+    assert (own != other).any(axis=1).mean() > 0.9
