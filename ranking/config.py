@@ -8,10 +8,7 @@ VALID span of MovieLens-100k; TEST figures had been printed before two of them b
 import math
 from dataclasses import dataclass, field
 
-from ranking.checks import check as _check
-from ranking.checks import one_of as _one_of
-from ranking.checks import positive_int as _positive_int
-from ranking.checks import share as _share
+from ranking.checks import check, one_of, positive_int, share
 from ranking.idtables.dials import IdTableConfig
 
 #: The families of crossing layers; `ranking/interactions/registry.py` has them by these names.
@@ -102,12 +99,12 @@ class FeatureConfig:
     hour: bool = False
 
     def __post_init__(self) -> None:
-        _check(self.head_smoothing > 0, "head_smoothing", "above 0", self.head_smoothing)
-        _check(self.tail_smoothing > 0, "tail_smoothing", "above 0", self.tail_smoothing)
-        _positive_int("min_rows", self.min_rows)
-        _positive_int("list_width", self.list_width)
-        _positive_int("places", self.places)
-        _check(
+        check(self.head_smoothing > 0, "head_smoothing", "above 0", self.head_smoothing)
+        check(self.tail_smoothing > 0, "tail_smoothing", "above 0", self.tail_smoothing)
+        positive_int("min_rows", self.min_rows)
+        positive_int("list_width", self.list_width)
+        positive_int("places", self.places)
+        check(
             isinstance(self.served_place, int) and self.served_place >= 0,
             "served_place",
             "a whole number of at least 0",
@@ -158,20 +155,20 @@ class CrossingConfig:
     norm: str = "after"
 
     def __post_init__(self) -> None:
-        _one_of("kind", self.kind, CROSSINGS)
+        one_of("kind", self.kind, CROSSINGS)
         for name in ("layers", "experts", "fm_rank"):
-            _positive_int(name, getattr(self, name))
+            positive_int(name, getattr(self, name))
         several = isinstance(self.tokens, int) and self.tokens >= 2
-        _check(several, "tokens", "a whole number of at least 2", self.tokens)
+        check(several, "tokens", "a whole number of at least 2", self.tokens)
         for name, most in SHARES.items():
             value = getattr(self, name)
-            _check(0 < value <= most, name, f"above 0 and at most {most}", value)
-        _one_of("mask", self.mask, MASKS)
-        _one_of("mask_source", self.mask_source, ("layer", "first"))
-        _one_of("mask_target", self.mask_target, ("rank", "width"))
-        _one_of("mask_form", self.mask_form, ("linear", "sigmoid"))
-        _check(self.mask_deviation >= 0, "mask_deviation", "at least 0", self.mask_deviation)
-        _one_of("norm", self.norm, NORMS)
+            check(0 < value <= most, name, f"above 0 and at most {most}", value)
+        one_of("mask", self.mask, MASKS)
+        one_of("mask_source", self.mask_source, ("layer", "first"))
+        one_of("mask_target", self.mask_target, ("rank", "width"))
+        one_of("mask_form", self.mask_form, ("linear", "sigmoid"))
+        check(self.mask_deviation >= 0, "mask_deviation", "at least 0", self.mask_deviation)
+        one_of("norm", self.norm, NORMS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -189,8 +186,8 @@ class AttentionConfig:
 
     def __post_init__(self) -> None:
         for name in ("heads", "width", "context"):
-            _positive_int(name, getattr(self, name))
-        _check(self.width % self.heads == 0, "width", f"a multiple of {self.heads}", self.width)
+            positive_int(name, getattr(self, name))
+        check(self.width % self.heads == 0, "width", f"a multiple of {self.heads}", self.width)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -207,10 +204,10 @@ class HeadsConfig:
     cvr_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        _check(self.kind in HEADS, "kind", f"one of {', '.join(HEADS)}", self.kind)
-        _check(self.sharing in SHARING, "sharing", " or ".join(SHARING), self.sharing)
-        _positive_int("experts", self.experts)
-        _check(self.cvr_weight > 0, "cvr_weight", "above 0", self.cvr_weight)
+        check(self.kind in HEADS, "kind", f"one of {', '.join(HEADS)}", self.kind)
+        check(self.sharing in SHARING, "sharing", " or ".join(SHARING), self.sharing)
+        positive_int("experts", self.experts)
+        check(self.cvr_weight > 0, "cvr_weight", "above 0", self.cvr_weight)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -251,24 +248,24 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch", "patience"):
-            _positive_int(name, getattr(self, name))
-        _check(
+            positive_int(name, getattr(self, name))
+        check(
             isinstance(self.most_rows, int) and self.most_rows >= 0,
             "most_rows",
             "a whole number of at least 0",
             self.most_rows,
         )
-        _check(
+        check(
             0 < self.negatives_kept <= 1,
             "negatives_kept",
             "above 0 and at most 1",
             self.negatives_kept,
         )
-        _check(self.learning_rate > 0, "learning_rate", "above 0", self.learning_rate)
-        _check(self.table_share > 0, "table_share", "above 0", self.table_share)
-        _check(self.weight_decay >= 0, "weight_decay", "at least 0", self.weight_decay)
+        check(self.learning_rate > 0, "learning_rate", "above 0", self.learning_rate)
+        check(self.table_share > 0, "table_share", "above 0", self.table_share)
+        check(self.weight_decay >= 0, "weight_decay", "at least 0", self.weight_decay)
         most = _MOST_DECAY / self.learning_rate
-        _check(self.weight_decay <= most, "weight_decay", f"at most {most:g}", self.weight_decay)
+        check(self.weight_decay <= most, "weight_decay", f"at most {most:g}", self.weight_decay)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -300,18 +297,18 @@ class RankerConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
-        _check(self.arm in ARMS, "arm", f"one of {', '.join(ARMS)}", self.arm)
-        _check(
+        check(self.arm in ARMS, "arm", f"one of {', '.join(ARMS)}", self.arm)
+        check(
             self.calibration in CALIBRATIONS,
             "calibration",
             " or ".join(CALIBRATIONS),
             self.calibration,
         )
-        _positive_int("attribute_dim", self.attribute_dim)
-        _positive_int("hidden", self.hidden)
-        _share("dropout", self.dropout)
-        _share("id_dropout", self.id_dropout)
-        _check(self.seed >= 0, "seed", "at least 0", self.seed)
+        positive_int("attribute_dim", self.attribute_dim)
+        positive_int("hidden", self.hidden)
+        share("dropout", self.dropout)
+        share("id_dropout", self.id_dropout)
+        check(self.seed >= 0, "seed", "at least 0", self.seed)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -342,13 +339,13 @@ class GateConfig:
     def __post_init__(self) -> None:
         for name in ("auc_margin", "logloss_margin", "slice_margin_share"):
             value = getattr(self, name)
-            _check(0 <= value < math.inf, name, "at least 0 and finite", value)
-        _share("slice_level", self.slice_level)
-        _check(self.least_users >= 2, "least_users", "at least 2", self.least_users)
+            check(0 <= value < math.inf, name, "at least 0 and finite", value)
+        share("slice_level", self.slice_level)
+        check(self.least_users >= 2, "least_users", "at least 2", self.least_users)
         for name in ("least_outcomes", "most_groups"):
-            _positive_int(name, getattr(self, name))
-        _check(self.resamples >= 100, "resamples", "at least 100", self.resamples)
-        _check(self.seed >= 0, "seed", "at least 0", self.seed)
+            positive_int(name, getattr(self, name))
+        check(self.resamples >= 100, "resamples", "at least 100", self.resamples)
+        check(self.seed >= 0, "seed", "at least 0", self.seed)
 
     @property
     def group_names(self) -> tuple[str, ...]:
