@@ -5,7 +5,7 @@ never opens a connection. Its caller decides what is measured between two rounds
 """
 
 from collections.abc import Callable, Generator, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from ranking.fedda.traffic import WHOLE, Traffic, traffic
 LOCAL, END = "local", "end"
 
 
+@runtime_checkable
 class Clients(Protocol):
     """Everybody who has rows."""
 
