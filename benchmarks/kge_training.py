@@ -87,7 +87,8 @@ is none over turns or seeds of several processors, nor over seeds whose dials di
 - `evaluation_ratio_to_pykeen`: queries ranked per second by ours, by those of PyKEEN's
   `RankBasedEvaluator`, on the same PyKEEN TransR. All of our call counts; of PyKEEN's, which ranks
   fewer triples at the same cost each, what it costs once does not. `ranks_that_differ`: the share
-  of realistic ranks that are not equal, and `ranks_apart` by how much one is at most.
+  of realistic ranks that are not equal, and `ranks_apart` by how much one is at most: by half
+  where float32 makes two candidates equal in one of the two and not in the other.
 
 ![seconds per epoch](growth.png)
 """
