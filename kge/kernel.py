@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from kge.config import TransRAConfig
-from kge.factors import Scratch, Table
+from kge.factors import STEP, Scratch, Table
 from kge.losses import Pairs, Slopes, margin_ranking, sampled_softmax
 
 # Dimensions: b queries, p pairs, x = p or p + b, m candidates, d and k as in TransRA.
@@ -158,18 +158,28 @@ def _through(matrix: Tensor | None, rows: Tensor, precision: torch.dtype) -> Ten
     """`matrix x` of every row."""
     if matrix is None:
         return rows
-    return (rows.to(precision) @ matrix.to(precision).T).float()
+    return (_laid_out(rows, precision) @ matrix.to(precision).T)[: len(rows)].float()
 
 
 def _back(matrix: Tensor | None, rows: Tensor, precision: torch.dtype) -> Tensor:
     """The gradient by x from that by `matrix x`."""
     if matrix is None:
         return rows
-    return (rows.to(precision) @ matrix.to(precision)).float()
+    return (_laid_out(rows, precision) @ matrix.to(precision))[: len(rows)].float()
 
 
 def _outer(left: Tensor, right: Tensor, precision: torch.dtype) -> Tensor:
-    return (left.to(precision).T @ right.to(precision)).float()
+    return (_laid_out(left, precision).T @ _laid_out(right, precision)).float()
+
+
+def _laid_out(rows: Tensor, precision: torch.dtype) -> Tensor:
+    """Rows as a product of this precision takes them: half in whole steps, by rows of zeros."""
+    more = -len(rows) % STEP if precision == torch.bfloat16 else 0
+    if not more:
+        return rows.to(precision)
+    made = torch.zeros(len(rows) + more, rows.shape[1], dtype=precision)
+    made[: len(rows)] = rows
+    return made
 
 
 def _n3_slope(rows: Tensor, weight: Tensor) -> Tensor:

@@ -17,7 +17,6 @@ from pykeen.nn.modules import (
     TransEInteraction,
     TransRInteraction,
 )
-from pykeen.utils import clamp_norm
 
 from kge.rivals.dot_scorer import DotScorer
 from kge.rivals.norm_scorer import RotatEScorer, TransEScorer
@@ -143,9 +142,13 @@ class TransRScorer:
         return np.concatenate([2.0 * query_bk, one_b], axis=1) @ self._held[1].T
 
     def _projected(self, relation: int, rows: Float[np.ndarray, "n d"]) -> NDArray[np.floating]:
-        moved = torch.from_numpy(rows @ self._matrix[relation])
-        norm = float(self._model.interaction.max_projection_norm)
-        return clamp_norm(moved, p=2, dim=-1, maxnorm=norm).numpy()
+        """Rows by a relation's matrix, those too long shortened as PyKEEN shortens them."""
+        moved: NDArray[np.floating] = rows @ self._matrix[relation]
+        length_n = np.sqrt(np.einsum("nk,nk->n", moved, moved))
+        most = float(self._model.interaction.max_projection_norm)
+        long = length_n >= most
+        moved[long] *= (most / length_n[long])[:, None]
+        return moved
 
 
 def _is_complex(model: ERModel) -> bool:

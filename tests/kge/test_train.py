@@ -7,6 +7,7 @@ import pytest
 import torch
 from pykeen.losses import MarginRankingLoss
 from pykeen.models import TransR
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from graphsvc.artifact import ArtifactStore
 from kge.blocks import BlockSampler
@@ -14,6 +15,7 @@ from kge.bundle import seal_bundle
 from kge.config import TransRAConfig
 from kge.dials import Dials
 from kge.errors import TooFewTriples
+from kge.factors import STEP
 from kge.frame import previous_of
 from kge.learner import Learner, _mask, _Step
 from kge.model import build_model, parts
@@ -285,6 +287,32 @@ def test_half_the_precision_gives_nearly_the_same_gradients(make_snapshot):
     assert len(found) == len(expected) > 3
     for left, right in zip(found, expected, strict=True):
         assert (left - right).norm() < 0.02 * right.norm()
+
+
+class Products(TorchDispatchMode):
+    """Sizes of the factors of every product of half precision."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func in (torch.ops.aten.mm.default, torch.ops.aten.mm.out):
+            half = [one for one in args[:2] if one.dtype == torch.bfloat16]
+            self.sizes += [size for one in half for size in one.shape]
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("tails", ["own", "same", "still"])
+def test_products_of_half_precision_come_in_few_sizes(make_snapshot, tails):
+    """Else one is compiled and kept for every number of pairs that a block may have."""
+    config = dataclasses.replace(SMALL, precision="bfloat16", tails=tails, batch=20, negatives=6)
+    graph = graph_of_snapshot(make_snapshot(EDGES))
+    with Products() as seen:
+        slopes_of(graph, config, first_batch(graph, config))
+    assert len(seen.sizes) > 10
+    widths = {config.dim, config.dim + 1, config.dim + 2}  # the base is further columns of both
+    assert {size % STEP for size in seen.sizes if size not in widths} == {0}
 
 
 def test_dropped_and_replaced_heads_have_the_gradients_of_the_formula_written_out(make_snapshot):
