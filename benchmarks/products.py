@@ -10,15 +10,14 @@ from collections.abc import Sequence
 
 import torch
 
-from kge.blocks import Batch
+from kge.blocks import Batch, Block
 from kge.config import TransRAConfig
 from kge.factors import LINE, STEP
 
-# Dimensions: b queries, x tails that they meet one by one, m candidates (`scored` with what fills
-# them up), d and k as in TransRA.
+# Dimensions: b queries, x tails that they meet one by one, m candidates, d and k as in TransRA.
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-#: What numbers of queries and of scored points are filled up to multiples of.
+#: What numbers of projected rows and of scored points are filled up to multiples of.
 _STEPS = {"float32": (1, LINE), "bfloat16": (STEP, STEP)}
 
 
@@ -33,31 +32,26 @@ def operations(batch: Batch, config: TransRAConfig, *, filled_up: bool = False) 
             f"projection and loss should be full and softmax to be counted, received "
             f"{config.projection} and {config.loss}"
         )
-    queries, points = _STEPS[config.precision] if filled_up else (1, 1)
-    return sum(
-        _of_block(
-            _up(len(block.head), queries),
-            len(block.tail) + (_up(len(block.head), queries) if block.tempted.any() else 0),
-            len(candidates := batch.candidates[block.pool].rows),
-            _up(len(candidates), points),
-            config,
-        )
-        for block in batch.blocks
-    )
+    rows, points = _STEPS[config.precision] if filled_up else (1, 1)
+    return sum(_of_block(block, batch, config, rows=rows, points=points) for block in batch.blocks)
 
 
 def _up(number: int, step: int) -> int:
     return number + -number % step
 
 
-def _of_block(b: int, x: int, m: int, scored: int, config: TransRAConfig) -> int:
+def _of_block(block: Block, batch: Batch, config: TransRAConfig, *, rows: int, points: int) -> int:
     d, k = config.dim, config.relation_dim
-    # Each row goes through its matrix, its gradient back, and both make the matrix's gradient.
-    projected = b if config.tails == "still" else b + x + m
+    b, candidates = _up(len(block.head), rows), len(batch.candidates[block.pool].rows)
+    x = len(block.tail) + (b if block.tempted.any() else 0)
+    m, scored = _up(candidates, rows), _up(candidates, points)
+    # Each row goes through its matrix, its gradient back, and both make the matrix's gradient;
+    # that of tails is made in whole precision, where nothing is filled up.
+    projected = 3 * b if config.tails == "still" else 3 * b + 2 * _up(x, rows) + x + 3 * m
     # In half precision the candidates' base is two columns of scores, and has one of gradients.
     half = config.precision == "bfloat16"
     scores, by_query, by_points = k + 2 * half, k, k + half
-    return 2 * (3 * projected * d * k + b * scored * (scores + by_query + by_points))
+    return 2 * (projected * d * k + b * scored * (scores + by_query + by_points))
 
 
 def peak(*, sizes: Sequence[int], precision: str, runs: int) -> dict[str, float]:
