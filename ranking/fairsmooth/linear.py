@@ -74,7 +74,8 @@ class LinearObjective:
 
     L(theta) = sum_i w_i l(g_theta(x_i), y_i) / sum_i w_i,   l the log loss
 
-    Convex: g is the mean of a log-concave function under a normal variable, which is log-concave.
+    Convex where no score is within 1e-12 of 0 or 1, beyond which a loss no longer grows: g is the
+    mean of a log-concave function under a normal variable, which is log-concave.
     So with a ridge or a proximal term there is one best theta, whatever the start. Our design.
     """
 

@@ -177,7 +177,7 @@ class RankerClients(InProcess):
                 break
             first += private * other_width
         count = held.private.shape[1]
-        own = self.own[:, first : first + count * width].reshape(-1, count, width)
+        own = self.own[:, first : first + count * width].reshape(len(self.own), count, width)
         there = torch.from_numpy(held.private >= 0)
         filled = torch.cat([weight.float(), torch.zeros(1, width)])
         filled[torch.from_numpy(held.private)[there]] = own[there]

@@ -53,7 +53,7 @@ class FacetFields(nn.Module):
 
 
 def _table(vectors: Float32[Tensor, "N d"]) -> RowTable:
-    return RowTable(*vectors.shape, _weight=vectors.clone())
+    return RowTable(len(vectors), vectors.shape[1], _weight=vectors.clone())
 
 
 def _known(vectors: Float32[Tensor, "N d"]) -> Bool[Tensor, "N"]:

@@ -41,7 +41,7 @@ def learn(
     The same graph, rows, dials and number of threads give the same result. Raises
     `FacetUnavailable` where there are no pairs.
     """
-    table = RowTable(*rows.shape, _weight=rows.clone())
+    table = RowTable(len(rows), rows.shape[1], _weight=rows.clone())
     weight = cast(nn.Parameter, table.weight)
     mover = table.mover = LazyAdamW(weight, rate=config.learning_rate, decay=0.0)
     others = [one for objective in objectives for one in objective.parameters()]

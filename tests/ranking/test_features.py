@@ -153,7 +153,7 @@ def test_heads_have_to_fit_tails(encoder, states):
 
 def test_no_tails_give_no_rows(encoder, states):
     batch = encoder.encode(states(["a"]), states([]))
-    assert [len(column) for column in batch] == [0] * 13
+    assert [len(column) for column in batch] == [0] * 14
 
 
 JOBS = ["cook", None, "monk", "cook", "spy", None, "spy"]

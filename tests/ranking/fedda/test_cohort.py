@@ -98,7 +98,7 @@ def test_what_fills_up_reads_as_nothing_and_adds_nothing():
 def test_shares_are_of_those_who_are_there():
     problem = quadratics(clients=3)  # rows 1, 6, 2
     like = torch.zeros(1, dtype=torch.float64)
-    same(problem.cohort().shares(like), torch.tensor([1 / 9, 6 / 9, 2 / 9]).double())
+    same(problem.cohort().shares(like), torch.tensor([1 / 9, 6 / 9, 2 / 9], dtype=torch.float64))
     two = problem.cohort([0, 2])
     same(two.shares(like), torch.tensor([1 / 3, 2 / 3], dtype=torch.float64))
     same(two.shares_of_all(like), torch.tensor([1 / 9, 2 / 9], dtype=torch.float64))
