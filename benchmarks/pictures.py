@@ -57,7 +57,7 @@ def by_edges(file: Path, rows: Sequence[Row]) -> None:
         )
         edges, value, low, high = zip(*own, strict=True)
         [line] = axes.plot(edges, value, marker="o", markersize=4, label=model)
-        axes.fill_between(edges, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
+        _band(axes, line, edges, low, high)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("edges given")
     axes.set_ylabel(means[0].metric)
@@ -80,7 +80,7 @@ def by_refresh(file: Path, rows: Sequence[Row]) -> None:
             numbers, [r.value for _, r in own], marker="o", markersize=4, label=model
         )
         low, high = ([getattr(r, end) or r.value for _, r in own] for end in ("lo", "hi"))
-        axes.fill_between(numbers, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
+        _band(axes, line, numbers, low, high)
     axes.set_xlabel("refreshes")
     axes.set_ylabel(means[0].metric)
     axes.xaxis.get_major_locator().set_params(integer=True)
@@ -154,11 +154,19 @@ def learning(
         every = np.array(curves)  # NaN where one was not looked at yet: there is no mean then
         mean, low, high = every.mean(axis=0), every.min(axis=0), every.max(axis=0)
         [line] = axes.plot(moments, mean, marker=marker, markersize=4, label=name)
-        axes.fill_between(moments, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
+        _band(axes, line, moments, low, high)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("minutes of training")
     axes.set_ylabel("validation MRR")
     finish(file, figure, axes)
+
+
+def _band(axes: Any, line: Any, x: Sequence[float], low: Any, high: Any) -> None:
+    """What lies within an interval: shaded along a line, a bar at a single point."""
+    if len(x) == 1:
+        axes.vlines(x, low, high, color=line.get_color(), linewidth=1)
+    else:
+        axes.fill_between(x, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
 
 
 def finish(file: Path, figure: Any, axes: Any) -> None:
