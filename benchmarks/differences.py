@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+
+from ranking.intervals import t_interval
 
 RESAMPLES = 2000
 _SEED = 40
@@ -38,11 +39,10 @@ class Ahead(NamedTuple):
 
 def interval(values: Sequence[float]) -> tuple[float, float | None, float | None]:
     """Mean and 95 % t interval; without one for a single run."""
-    mean, count = float(np.mean(values)), len(values)
-    if count == 1:
-        return mean, None, None
-    half = float(stats.t.ppf(0.975, count - 1) * np.std(values, ddof=1) / count**0.5)
-    return mean, mean - half, mean + half
+    if len(values) == 1:
+        return float(values[0]), None, None
+    mean, low, high = t_interval(values)
+    return mean, low, high
 
 
 def ahead(

@@ -89,7 +89,7 @@ def tune(
     least = inf
     tried: list[tuple[str, float]] = []
     vain: list[str] = []
-    for choice in choices:
+    for number, choice in enumerate(choices):
         if choice.kind in ("exact", "scan"):
             break
         with one_thread():
@@ -106,6 +106,7 @@ def tune(
             else:
                 tried.append((choice.kind, round(reached, 4)))
         if best is not None and is_quick(least, len(units)):
+            vain += _spared(choices[number + 1 :], least)
             break
     if best is None:
         perfect = {SHARES[0]: (1.0,) * len(DEPTHS)}
@@ -264,6 +265,15 @@ def _without(found: NDArray[np.int64], own: NDArray[np.int64], depth: int) -> ND
     """The first `depth` places of each row that are not its own."""
     order = np.argsort(found == own[:, None], axis=1, kind="stable")
     return np.take_along_axis(found, order, axis=1)[:, :depth]
+
+
+def _spared(later: Sequence[Choice], compared: float) -> list[str]:
+    """Why kinds that would have had their turn were not built, in one sentence if in any."""
+    kinds = [choice.kind for choice in later if choice.kind not in ("exact", "scan")]
+    if not kinds:
+        return []
+    spared = ", ".join(kinds)
+    return [f"a search compares {compared:.0f} vectors, so few that {spared} was not built"]
 
 
 def _because(reason: str, tried: Sequence[tuple[str, float]], config: IndexConfig) -> str:
