@@ -295,9 +295,9 @@ def _lines(runs: Sequence[Runs]) -> list[str]:
 
 
 def _trained(lines: Sequence[str]) -> str:
-    each = "with this more" if len(lines) == 1 else f"with one of these for `{_LINE}`"
+    each = "with this more" if len(lines) == 1 else f"with one of these, called `{_LINE}` below,"
     told = [f"- `{line}`" for line in lines]
-    return "\n".join([f"Trained by that command {each}, the last of its options:", "", *told])
+    return "\n".join([f"Trained by that command {each} as its last options:", "", *told])
 
 
 def _link(folder: Path) -> str:
