@@ -51,7 +51,7 @@ def by_edges(file: Path, rows: Sequence[Row]) -> None:
     figure, axes = plt.subplots(figsize=(8.4, 3.6), layout="constrained")
     for model in dict.fromkeys(row.model for row in means):
         own = sorted(
-            (int(row.split.partition("=")[2]), row.value, row.lo or row.value, row.hi or row.value)
+            (int(row.split.partition("=")[2]), row.value, *_ends(row))
             for row in means
             if row.model == model
         )
@@ -65,26 +65,35 @@ def by_edges(file: Path, rows: Sequence[Row]) -> None:
 
 
 def by_refresh(file: Path, rows: Sequence[Row]) -> None:
-    """A figure refresh by refresh, a line per way and ranker, with its interval."""
-    means = [row for row in rows if row.seed == "all" and row.split.startswith("refresh=")]
-    if not means:
+    """A figure refresh by refresh, with its interval: a line per way, a panel per ranker."""
+    # (way, ranker) -> (refresh, value, low, high)
+    told: dict[tuple[str, str], list[tuple[int, float, float, float]]] = {}
+    for row in rows:
+        if row.seed == "all" and row.split.startswith("refresh="):
+            way, _, ranker = row.model.partition(" / ")
+            number = int(row.split.removeprefix("refresh=").partition("/")[0])
+            told.setdefault((way, ranker), []).append((number, row.value, *_ends(row)))
+    if not told:
         return
-    figure, axes = plt.subplots(figsize=(8.4, 3.6), layout="constrained")
-    for model in dict.fromkeys(row.model for row in means):
-        told = [row for row in means if row.model == model]
-        own = sorted(
-            ((int(r.split[8:].partition("/")[0]), r) for r in told), key=lambda one: one[0]
-        )
-        numbers = [number for number, _ in own]
-        [line] = axes.plot(
-            numbers, [r.value for _, r in own], marker="o", markersize=4, label=model
-        )
-        low, high = ([getattr(r, end) or r.value for _, r in own] for end in ("lo", "hi"))
+    rankers = list(dict.fromkeys(ranker for _, ranker in told))
+    ways = list(dict.fromkeys(way for way, _ in told))
+    figure, [panels] = plt.subplots(
+        1, len(rankers), figsize=(8.4, 3.6), layout="constrained", sharey=True, squeeze=False
+    )
+    for (way, ranker), points in told.items():
+        axes = panels[rankers.index(ranker)]
+        numbers, values, low, high = zip(*sorted(points), strict=True)
+        label = way if axes is panels[0] else None
+        color = f"C{ways.index(way)}"
+        [line] = axes.plot(numbers, values, marker="o", markersize=4, color=color, label=label)
         _band(axes, line, numbers, low, high)
-    axes.set_xlabel("refreshes")
-    axes.set_ylabel(means[0].metric)
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    finish(file, figure, axes)
+    for axes, ranker in zip(panels, rankers, strict=True):
+        axes.set_title(ranker, fontsize="medium")
+        axes.set_xlabel("refreshes")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(visible=True, alpha=0.3)
+    panels[0].set_ylabel(rows[0].metric)
+    finish(file, figure, panels[-1])
 
 
 def trade(file: Path, series: Mapping[str, Sequence[Mapping[str, float]]], target: float) -> None:
@@ -159,6 +168,12 @@ def learning(
     axes.set_xlabel("minutes of training")
     axes.set_ylabel("validation MRR")
     finish(file, figure, axes)
+
+
+def _ends(row: Row) -> tuple[float, float]:
+    """The interval of a figure; the figure itself where it has none."""
+    low, high = (row.value if end is None else end for end in (row.lo, row.hi))
+    return low, high
 
 
 def _band(axes: Any, line: Any, x: Sequence[float], low: Any, high: Any) -> None:
