@@ -12,7 +12,7 @@ import matplotlib as mpl
 mpl.use("Agg")
 import numpy as np
 from matplotlib import pyplot as plt
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from graphsvc.report import Row
 
@@ -118,6 +118,9 @@ def trade(file: Path, series: Mapping[str, Sequence[Mapping[str, float]]], targe
         )
     axes.axhline(target, linestyle=":", color="gray", label="least recall")
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("milliseconds per query, FAISS alone, one thread")
     axes.set_ylabel("recall@10")
     finish(file, figure, axes)

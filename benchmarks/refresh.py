@@ -330,7 +330,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--data", type=Path, help="folder of the five ml-100k files")
     for name in ("train", "valid", "test"):
         made.add_argument(f"--{name}", type=Path, help="triples, for the cost of a refresh")
-    made.add_argument("--split", default="per_user_time", help="how MovieLens is cut: this, or global_time")
+    made.add_argument("--split", default="per_user_time", help="of MovieLens; or global_time")
     made.add_argument("--seeds", type=int, default=len(SEEDS))
     made.add_argument("--threads", type=int, default=2, help="of MovieLens")
     made.add_argument("--triples-threads", type=int, default=2)

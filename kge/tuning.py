@@ -4,7 +4,7 @@ Takes the unit vectors of one type and facet and a sample of queries, gives what
 the recall that was measured; never reads or writes a file, never imports torch.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, inf
 from typing import Any, NamedTuple
@@ -170,14 +170,36 @@ def _least_effort(measure: _Measure, least: float) -> tuple[int, float]:
     truth, aim = measure.truth(DEPTHS[0]), (1.0 + least) / 2
     most = len(measure.units) if measure.kind == "hnsw" else cells(len(measure.units))
     efforts = [effort for effort in _EFFORTS[measure.kind] if effort <= most] or [most]
+
+    def recall(effort: int) -> float:
+        return measure.recall(DEPTHS[0], effort=effort, truth=truth)
+
     found: list[float] = []
-    for effort in efforts:
-        found.append(measure.recall(DEPTHS[0], effort=effort, truth=truth))
+    for place, effort in enumerate(efforts):
+        found.append(recall(effort))
         if found[-1] >= aim:
-            return effort, found[-1]
+            short = efforts[place - 1] if place else effort
+            return _closer(recall, aim, (short, effort), found[-1])
     aim = max(least, (least + found[-1]) / 2)
     place = next((n for n, reached in enumerate(found) if reached >= aim), len(found) - 1)
     return efforts[place], found[place]
+
+
+def _closer(
+    recall: Callable[[int], float], aim: float, between: tuple[int, int], reached: float
+) -> tuple[int, float]:
+    """The least effort that reaches an aim, to a tenth of it, and what it reaches.
+
+    `between`: an effort that falls short, and one that reaches it, as `reached` says.
+    """
+    short, enough = between
+    while enough - short > max(1, enough // 10):
+        middle = (short + enough) // 2
+        if (found := recall(middle)) >= aim:
+            enough, reached = middle, found
+        else:
+            short = middle
+    return enough, reached
 
 
 def _in_vain(
