@@ -246,7 +246,8 @@ def jobs(
         if job:
             asked = {"cancel": cancel, "resume": resume, "retry": retry, "get": True}
             act = getattr(queue, next(name for name, wanted in asked.items() if wanted))
-            out(Output(out_of(act(job)).model_dump()), as_json=as_json)
+            steps = ("progress", ("step", "state", "done", "total", "note"))
+            out(Output(out_of(act(job)).model_dump(), table=steps), as_json=as_json)
             return
         found = [out_of(item).model_dump() for item in queue.page(limit=limit).items]
         columns = ("id", "name", "state", "step", "error", "updated_at")

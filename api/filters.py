@@ -35,12 +35,14 @@ from graphsvc.wording import causes, expected, sentence, what_came
 MOST_IDS = 10_000
 MOST_CONDITIONS = 100
 DEEPEST = 5
-_RANGE = ("gte", "gt", "lte", "lt")
-_TESTS = ("equals", "in_", *_RANGE, "exists")
+#: What compares numbers.
+RANGE = ("gte", "gt", "lte", "lt")
+_TESTS = ("equals", "in_", *RANGE, "exists")
 
 Name = Annotated[str, StringConstraints(pattern=NAME.pattern)]
 Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_LENGTH, pattern=ID_PATTERN)]
-Number = Annotated[float, Field(allow_inf_nan=False)]
+#: No text and no truth value that could be read as one.
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Value = str | int | Number | bool
 
 

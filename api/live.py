@@ -167,7 +167,7 @@ class Live:
         bundle = open_bundle(self.store, live.bundle)
         index = open_index(self.store, live.index, bundle)
         ranker = open_ranker(self.store, live.ranker, bundle)
-        foldin = FoldIn(bundle, bundle.fold_in)
+        foldin = FoldIn(bundle, bundle.fold_in())
         # What is read or computed at first use is so before the swap, not in somebody's request.
         bundle.rows(ranker.head_type, [])
         foldin.solve(ranker.head_type, 1, NO_EDGES)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from api.columns import Columns, Test, Values
 from api.errors import Invalid
-from api.filters import Condition, Filter
+from api.filters import RANGE, Condition, Filter
 from graphsvc import filtering
 from graphsvc.catalog import key_of
 from graphsvc.db import Connection
@@ -60,20 +60,20 @@ class Passing:
     _edges: int = 0
 
     def check(self, filter_: Filter, types: Sequence[str]) -> None:
-        """Raise `Invalid` where a condition names what the schema does not have."""
+        """Raise `Invalid` where a condition asks what the schema does not have."""
         schema = self.schema
-        attributes = dict.fromkeys(
-            name
-            for type_ in types
-            if type_ in schema.entities
-            for name in schema.entities[type_].attributes
-        )
+        attributes: dict[str, set[str]] = {}
+        for type_ in types:
+            if type_ in schema.entities:
+                for name, kind in schema.entities[type_].attributes.items():
+                    attributes.setdefault(name, set()).add(kind)
         relations = {relation.name for relation in schema.relations}
         for condition in filter_.conditions:
             for name in _types(condition) or ():
                 _known("type", name, schema.entities)
             if condition.attribute is not None:
                 _known("attribute", condition.attribute, attributes)
+                _comparable(condition, attributes[condition.attribute])
             if condition.relation is not None:
                 _known("relation", condition.relation, relations)
             if condition.of is not None:
@@ -227,6 +227,32 @@ def _types(condition: Condition) -> list[str] | None:
     if condition.type is None:
         return None
     return [condition.type] if isinstance(condition.type, str) else condition.type
+
+
+def _comparable(condition: Condition, kinds: set[str]) -> None:
+    """Raise `Invalid` where no value of an attribute of these kinds could be what is asked.
+
+    An empty answer would look as if there were nobody.
+    """
+    number, text = "number" in kinds, bool(kinds - {"number"})
+    wanted = " or ".join(["a number"] * number + ["a string"] * text)
+    is_a = f"{condition.attribute}, which is a {' or a '.join(sorted(kinds))}"
+    tests = condition.tests
+    for name in RANGE:
+        if name in tests and not number:
+            raise Invalid(f"filter: {name} should be asked of a number, received {is_a}")
+    for name, values in (("equals", [tests.get("equals")]), ("in", tests.get("in_", []))):
+        for value in values:
+            if value is not None and not any(_may_be(value, kind) for kind in kinds):
+                says = f"filter: {name} should be {wanted} for {is_a}, received {value!r}"
+                raise Invalid(says)
+
+
+def _may_be(value: Any, kind: str) -> bool:
+    """Whether an attribute of a kind may have this value, or have it in its list."""
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, str) != (kind == "number")
 
 
 def _known(field_: str, name: str, known: Any) -> None:

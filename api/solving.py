@@ -64,10 +64,10 @@ class Solver:
 
     @cached_property
     def _foldins(self) -> Mapping[str, FoldIn]:
-        config = self.foldin.config
+        bundle = self.bundle
         return {
-            name: self.foldin if name == ALL else FoldIn(self.bundle.alone(name), config)
-            for name in self.bundle.facets
+            name: self.foldin if name == ALL else FoldIn(bundle.alone(name), bundle.fold_in(name))
+            for name in bundle.facets
         }
 
     def _within(

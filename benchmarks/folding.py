@@ -29,9 +29,7 @@ EDGES = (1, 2, 5, 10)
 #: What each is asked for, at most.
 ASKED = 10
 #: lambda, counted in edges, where it is chosen: on the withheld of the first half.
-RIDGES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-#: As a server folds in.
-SERVED = FoldInConfig()
+RIDGES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 #: Held so much that a fold-in is its prior.
 ALL_PRIOR = FoldInConfig(prior_edges=1e9)
 #: Arms whose ranks are kept, for comparisons triple by triple.
@@ -99,6 +97,11 @@ def trained(graph: Graph, dials: Dials) -> BundleArrays:
             return arrays
 
 
+def served(arrays: BundleArrays) -> FoldInConfig:
+    """As a server folds in beside such a bundle."""
+    return FoldInConfig(prior_edges=(arrays.dials or {})["prior_edges"])
+
+
 def measure_cold(split: Withheld, dials: Dials) -> Measured:
     """Fold-in at every number of edges, of the second half: as served, and chosen on the first.
 
@@ -113,22 +116,20 @@ def measure_cold(split: Withheld, dials: Dials) -> Measured:
             for edges in EDGES
         ),
     )
-    typed = replace(base, side_priors=None)
+    typed, config = replace(base, side_priors=None), served(base)
     arms = {
-        "fold-in": (base, SERVED),
+        "fold-in": (base, config),
         "fold-in, chosen": (base, FoldInConfig(prior_edges=chosen)),
-        "fold-in, type's prior": (typed, SERVED),
+        "fold-in, type's prior": (typed, config),
         "prior alone": (base, ALL_PRIOR),
         "type's prior alone": (typed, ALL_PRIOR),
     }
     told: dict[str, Any] = {"prior_edges": chosen, "trials": len(RIDGES)}
     ranks = {}
-    for arm, (arrays, config) in arms.items():
+    for arm, (arrays, by) in arms.items():
         for edges in EDGES:
-            name, found = (
-                f"{arm}/{edges}",
-                judged(joined(arrays, split, edges, config), split, test),
-            )
+            name = f"{arm}/{edges}"
+            found = judged(joined(arrays, split, edges, by), split, test)
             told[name] = found.figures
             if arm in COMPARED:
                 ranks[name] = found.reciprocal

@@ -46,7 +46,9 @@ def arguments(description: str, out: str) -> argparse.ArgumentParser:
     """The options that every benchmark has."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--out", type=Path, default=Path(out), help="folder of the cells' files")
-    parser.add_argument("--budget-minutes", type=float, default=60.0, help="begin no cell after")
+    parser.add_argument(
+        "--budget-minutes", type=float, default=60.0, help="begin no cell after so many"
+    )
     parser.add_argument("--only", default="", help="only cells whose name has this in it")
     parser.add_argument("--list", action="store_true", help="list the cells and stop")
     return parser

@@ -47,6 +47,7 @@ AIMS = (
     Aim("epoch_speed_ratio_to_pykeen", at_least=100, where=_ARMS),
     Aim("peak_memory_ratio_to_pykeen", at_most=0.5, where=_ARMS),
     Aim("gemm_share", at_least=0.4, where=_ARMS),
+    Aim("epoch_seconds_slope", at_most=1),
     Aim("evaluation_ratio_to_pykeen", at_least=30),
     Aim("ahead_from_minutes", at_most=2),
 )

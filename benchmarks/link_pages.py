@@ -24,6 +24,8 @@ from kge.ranks import BUCKETS
 #: What is compared with all others of the same time; `both` is another name for it.
 OURS = ("transra", "both")
 RELATIONS = 20
+#: In a command, where one of several lines of options belongs: no option, so that it is refused.
+_LINE = "LINE"
 _CARDINALITIES = tuple(
     f"test/cardinality={name}/{side}"
     for name in ("1-1", "1-n", "n-1", "n-n")
@@ -42,9 +44,9 @@ neither interval holds 0; with one seed nothing is decided. `on validation`: the
 triples, with a t interval over seeds; whoever chooses dials chooses by it.
 """
 _CURVES = """
-Validation MRR on the way (a thousand triples): lines are means over seeds, bands go from the lowest
-to the highest. Arms of TransRA are drawn through, rivals dashed. Learning rates fall to zero over
-the minutes given, so a long training is not a short one that went on.
+Validation MRR on the way, of a thousand triples at most: lines are means over seeds, bands go from
+the lowest to the highest. Arms of TransRA are drawn through, rivals dashed. Learning rates fall to
+zero over the minutes given, so a long training is not a short one that went on.
 """
 _CLASSES = """
 Test MRR. `1-n/tail`: relations where a head has several tails, asked for a tail; a side counts as n
@@ -75,29 +77,31 @@ def write(folder: Path, runs: Sequence[Runs], command: str, dials: Mapping[str, 
     by_degree(folder / "degree.png", runs, _degrees(runs))
     report = as_report([row for it in compared for row in _rows(*it)], about)
     (folder / "differences.json").write_text(json.dumps(report, indent=1) + "\n")
+    lines = _lines(runs)
+    again = f"`{command} {lines[0] if len(lines) == 1 else _LINE}`"
     parts = [
         "# How well missing edges are found",
         _WORDS.replace("LINK", _link(folder)),
         measured(command, about),
         *_mixed(runs),
-        _trained(runs),
+        _trained(lines),
         "## All models",
         models_table(runs),
         *(["### Ahead or behind", _AHEAD, differences_table(compared)] if compared else []),
         "## Quality against time",
-        f"`{command}`",
+        again,
         _CURVES,
         "![validation MRR against minutes](curves.png)",
         "## By the kind of relation",
-        f"`{command}`",
+        again,
         _CLASSES,
         slices_table(runs, _CARDINALITIES, "relation/asked for"),
         "## By how often an entity was seen",
-        f"`{command}`",
+        again,
         _DEGREES,
         "![test MRR by degree](degree.png)",
         slices_table(runs, _degrees(runs), "training triples"),
-        *_relations(runs, command),
+        *_relations(runs, again),
         *_dials(runs),
         "## Trials",
         _TRIALS,
@@ -191,7 +195,7 @@ def relations_table(ours: Runs, rival: Runs) -> str:
     return table(("relation", "ranks", ours.name, rival.name, "difference"), lines, left=1)
 
 
-def _relations(runs: Sequence[Runs], command: str) -> Iterator[str]:
+def _relations(runs: Sequence[Runs], again: str) -> Iterator[str]:
     """For each time, TransRA beside the rival that is best then."""
     for group in comparable(runs):
         ours = _ours(group)
@@ -200,7 +204,7 @@ def _relations(runs: Sequence[Runs], command: str) -> Iterator[str]:
             continue
         rival = max(rivals, key=lambda run: run.mrr)
         yield f"## By relation, {ours.minutes:g} minutes" + (f", {ours.memory}" * bool(ours.memory))
-        yield f"`{command}`"
+        yield again
         yield (
             f"Test MRR of the {RELATIONS} relations with most test triples at most, beside the "
             f"rival with the highest MRR after as long, `{rival.model}`."
@@ -278,19 +282,22 @@ def _mixed(runs: Sequence[Runs]) -> Iterator[str]:
         yield "\n".join([said, "", *lines])
 
 
-def _trained(runs: Sequence[Runs]) -> str:
-    """What else was trained into the folder: a command per length and number of seeds."""
+def _lines(runs: Sequence[Runs]) -> list[str]:
+    """What else the command said for each length and number of seeds that was trained."""
     groups: dict[tuple[float, int, str], list[str]] = {}
     for run in runs:
         groups.setdefault((run.minutes, max(run.cells) + 1, run.memory), []).append(run.model)
-    lines = [
-        f"- `--minutes {minutes:g} --model {' '.join(sorted(names))} --seeds {seeds}"
-        f"{f' --memory {room}' if room else ''}`"
+    return [
+        f"--minutes {minutes:g} --model {' '.join(sorted(names))} --seeds {seeds}"
+        f"{f' --memory {room}' if room else ''}"
         for (minutes, seeds, room), names in groups.items()
     ]
-    return "\n".join(
-        ["Trained by that command, each time with one of these lines more:", "", *lines]
-    )
+
+
+def _trained(lines: Sequence[str]) -> str:
+    each = "with this more" if len(lines) == 1 else f"with one of these, called `{_LINE}` below,"
+    told = [f"- `{line}`" for line in lines]
+    return "\n".join([f"Trained by that command {each} as its last options:", "", *told])
 
 
 def _link(folder: Path) -> str:

@@ -87,6 +87,7 @@ def measure(train: Part, told: Part, asked: Asked, relations: int, dials: NodePi
                 # The model trains on, so what it says now is asked now.
                 figures, reciprocal = _ranked(model, asked.test, asked.known)
                 told_of = {"learning_rate": rate, "epochs": epochs, "trials": dials.trials}
+                told_of["last_look"] = dials.looks[-1]
                 best, chosen = mrr, Chosen(figures, told_of, reciprocal)
     if chosen is None:
         raise ValueError(f"learning_rates should name one or more, received {dials.learning_rates}")

@@ -12,7 +12,7 @@ import matplotlib as mpl
 mpl.use("Agg")
 import numpy as np
 from matplotlib import pyplot as plt
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from graphsvc.report import Row
 
@@ -51,13 +51,13 @@ def by_edges(file: Path, rows: Sequence[Row]) -> None:
     figure, axes = plt.subplots(figsize=(8.4, 3.6), layout="constrained")
     for model in dict.fromkeys(row.model for row in means):
         own = sorted(
-            (int(row.split.partition("=")[2]), row.value, row.lo or row.value, row.hi or row.value)
+            (int(row.split.partition("=")[2]), row.value, *_ends(row))
             for row in means
             if row.model == model
         )
         edges, value, low, high = zip(*own, strict=True)
         [line] = axes.plot(edges, value, marker="o", markersize=4, label=model)
-        axes.fill_between(edges, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
+        _band(axes, line, edges, low, high)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("edges given")
     axes.set_ylabel(means[0].metric)
@@ -65,26 +65,35 @@ def by_edges(file: Path, rows: Sequence[Row]) -> None:
 
 
 def by_refresh(file: Path, rows: Sequence[Row]) -> None:
-    """A figure refresh by refresh, a line per way and ranker, with its interval."""
-    means = [row for row in rows if row.seed == "all" and row.split.startswith("refresh=")]
-    if not means:
+    """A figure refresh by refresh, with its interval: a line per way, a panel per ranker."""
+    # (way, ranker) -> (refresh, value, low, high)
+    told: dict[tuple[str, str], list[tuple[int, float, float, float]]] = {}
+    for row in rows:
+        if row.seed == "all" and row.split.startswith("refresh="):
+            way, _, ranker = row.model.partition(" / ")
+            number = int(row.split.removeprefix("refresh=").partition("/")[0])
+            told.setdefault((way, ranker), []).append((number, row.value, *_ends(row)))
+    if not told:
         return
-    figure, axes = plt.subplots(figsize=(8.4, 3.6), layout="constrained")
-    for model in dict.fromkeys(row.model for row in means):
-        told = [row for row in means if row.model == model]
-        own = sorted(
-            ((int(r.split[8:].partition("/")[0]), r) for r in told), key=lambda one: one[0]
-        )
-        numbers = [number for number, _ in own]
-        [line] = axes.plot(
-            numbers, [r.value for _, r in own], marker="o", markersize=4, label=model
-        )
-        low, high = ([getattr(r, end) or r.value for _, r in own] for end in ("lo", "hi"))
-        axes.fill_between(numbers, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
-    axes.set_xlabel("refreshes")
-    axes.set_ylabel(means[0].metric)
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    finish(file, figure, axes)
+    rankers = list(dict.fromkeys(ranker for _, ranker in told))
+    ways = list(dict.fromkeys(way for way, _ in told))
+    figure, [panels] = plt.subplots(
+        1, len(rankers), figsize=(8.4, 3.6), layout="constrained", sharey=True, squeeze=False
+    )
+    for (way, ranker), points in told.items():
+        axes = panels[rankers.index(ranker)]
+        numbers, values, low, high = zip(*sorted(points), strict=True)
+        label = way if axes is panels[0] else None
+        color = f"C{ways.index(way)}"
+        [line] = axes.plot(numbers, values, marker="o", markersize=4, color=color, label=label)
+        _band(axes, line, numbers, low, high)
+    for axes, ranker in zip(panels, rankers, strict=True):
+        axes.set_title(ranker, fontsize="medium")
+        axes.set_xlabel("refreshes")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(visible=True, alpha=0.3)
+    panels[0].set_ylabel(rows[0].metric)
+    finish(file, figure, panels[-1])
 
 
 def trade(file: Path, series: Mapping[str, Sequence[Mapping[str, float]]], target: float) -> None:
@@ -109,6 +118,9 @@ def trade(file: Path, series: Mapping[str, Sequence[Mapping[str, float]]], targe
         )
     axes.axhline(target, linestyle=":", color="gray", label="least recall")
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("milliseconds per query, FAISS alone, one thread")
     axes.set_ylabel("recall@10")
     finish(file, figure, axes)
@@ -154,7 +166,7 @@ def learning(
         every = np.array(curves)  # NaN where one was not looked at yet: there is no mean then
         mean, low, high = every.mean(axis=0), every.min(axis=0), every.max(axis=0)
         [line] = axes.plot(moments, mean, marker=marker, markersize=4, label=name)
-        axes.fill_between(moments, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
+        _band(axes, line, moments, low, high)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("minutes of training")
     axes.set_ylabel("validation MRR")
@@ -179,6 +191,20 @@ def by_world(file: Path, rows: Sequence[Row]) -> None:
     axes.set_xticks(range(len(splits)), splits)
     axes.set_ylabel(means[0].metric)
     finish(file, figure, axes)
+
+
+def _ends(row: Row) -> tuple[float, float]:
+    """The interval of a figure; the figure itself where it has none."""
+    low, high = (row.value if end is None else end for end in (row.lo, row.hi))
+    return low, high
+
+
+def _band(axes: Any, line: Any, x: Sequence[float], low: Any, high: Any) -> None:
+    """What lies within an interval: shaded along a line, a bar at a single point."""
+    if len(x) == 1:
+        axes.vlines(x, low, high, color=line.get_color(), linewidth=1)
+    else:
+        axes.fill_between(x, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
 
 
 def finish(file: Path, figure: Any, axes: Any) -> None:

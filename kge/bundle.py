@@ -139,10 +139,9 @@ class Bundle:
         told: Mapping[str, Mapping[str, Any]] = self.artifact.payload.get("facet_dials", {})
         return told.get(facet, {})
 
-    @property
-    def fold_in(self) -> FoldInConfig:
+    def fold_in(self, facet: str = ALL) -> FoldInConfig:
         """How vectors are made that training did not give; those of settled types were, so too."""
-        told = self.artifact.dials.get("prior_edges")
+        told = self.dials_of(facet).get("prior_edges", self.artifact.dials.get("prior_edges"))
         return FoldInConfig() if told is None else FoldInConfig(prior_edges=told)
 
     @cached_property

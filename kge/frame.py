@@ -10,6 +10,7 @@ begins with the vectors and maps of the bundle before, and F, entities of every 
 that both graphs hold, is held. Our design, after the idea of anchors in arXiv 2508.02609.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,8 +32,8 @@ from kge.triples import Graph
 
 #: A gate below this is taken for it when own vectors are solved for: x would explode otherwise.
 _LEAST_GATE = 0.1
-#: Entities that are compared at a time.
-_ROWS = 1 << 14
+#: Entities, and sides of relations, that are compared at a time.
+_ROWS, _SIDES = 1 << 14, 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,27 +233,33 @@ def kept(previous: Previous, arrays: BundleArrays) -> float:
     if few or vectors.shape[1] != previous.vectors.shape[1]:
         return 0.0
     others = np.setdiff1d(np.arange(len(previous.rows)), held)
-    told = [_stayed(previous, vectors, places) for places in (held, others) if len(places)]
+
+    def of_entities(places: NDArray[np.int64]) -> NDArray[np.float64]:
+        return agreement(previous.vectors[places], vectors[previous.rows[places]])
+
+    def of_maps(places: NDArray[np.int64]) -> NDArray[np.float64]:
+        return agreement(_maps(previous, places), _maps(arrays, previous.sides[places]))
+
+    told = [_mean(of_entities, places, _ROWS) for places in (held, others) if len(places)]
     if len(previous.sides):
-        told.append(float(agreement(_maps(previous), _maps(arrays)[previous.sides]).mean()))
+        told.append(_mean(of_maps, np.arange(len(previous.sides)), _SIDES))
     return min(told)
 
 
-def _stayed(
-    previous: Previous, vectors: Float[np.ndarray, "n d"], places: NDArray[np.int64]
+def _mean(
+    compared: Callable[[NDArray[np.int64]], NDArray[np.float64]],
+    places: NDArray[np.int64],
+    step: int,
 ) -> float:
-    """The mean of some entities, in parts: a copy of all would be in no plan of memory."""
-    total = 0.0
-    for first in range(0, len(places), _ROWS):
-        part = places[first : first + _ROWS]
-        total += float(agreement(previous.vectors[part], vectors[previous.rows[part]]).sum())
-    return total / len(places)
+    """The mean over some places, in parts: a copy of all would be in no plan of memory."""
+    parts = (places[first : first + step] for first in range(0, len(places), step))
+    return sum(float(compared(part).sum()) for part in parts) / len(places)
 
 
-def _maps(of: Previous | BundleArrays) -> Float[np.ndarray, "s k x"]:
-    """Each side's matrices of heads and of tails, and its translation, side by side."""
+def _maps(of: Previous | BundleArrays, sides: NDArray[np.int64]) -> Float[np.ndarray, "s k x"]:
+    """Matrices of heads and of tails, and the translation, of some sides, each side by side."""
     tails = of.projections if of.tail_projections is None else of.tail_projections
-    parts = (of.projections, tails, of.translations[:, :, None])
+    parts = (of.projections[sides], tails[sides], of.translations[sides, :, None])
     return np.concatenate(parts, axis=2)
 
 

@@ -178,7 +178,7 @@ class _Served:
         info = snapshot.interaction
         self._bundle, self._snapshot, self._info = bundle, snapshot, info
         self._foldin, self._relation = (
-            FoldIn(bundle, bundle.fold_in),
+            FoldIn(bundle, bundle.fold_in()),
             bundle.relation_index(info.outcome),
         )
         #: int32 [m] rows of the bundle, -1 where it holds no such candidate

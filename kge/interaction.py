@@ -1,7 +1,6 @@
-"""The score of (h, r, t). The formula and nothing else: it has no weights and makes no choices."""
+"""The score of (h, r, t) in each of its forms, which dials name. The formula and no weights."""
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -19,12 +18,12 @@ class TransRAInteraction(Interaction):
     Lin et al. 2015 (TransR), equation 8, as the score that TransRA (arXiv 2508.02609) builds on.
     Differs from the paper: projected vectors are not clamped to the unit ball, and b_t is ours.
 
+    The score without bias is at most 0; with one it has no bound.
+
     Heads are `d`, relations `k` and `k x d`, tails `d` and, with a bias, a scalar.
     """
 
     relation_shape: Sequence[str] = ("k", "kd")
-    #: The score without bias is at most 0; with one it has no bound.
-    has_bias: ClassVar[bool] = False
 
     def forward(
         self,
@@ -49,7 +48,6 @@ class BiasedTransRAInteraction(TransRAInteraction):
     entity_shape: Sequence[str] = ("d", "")
     _head_indices: Sequence[int] | None = (0,)
     _tail_indices: Sequence[int] | None = (0, 1)
-    has_bias: ClassVar[bool] = True
 
 
 class _OwnTails(TransRAInteraction):

@@ -120,6 +120,9 @@ def _choices(count: int, dim: int, budget: float, config: IndexConfig) -> Iterat
         enough = count >= _LEAST_ROWS.get(kind, 1)
         return enough and bytes_per_vector(kind, dim, config) * count <= budget
 
+    if not count:
+        yield choice("scan", "no entity of this type that may be found has a vector here")
+        return
     if config.kind == "scan":
         yield choice("scan", "asked for by kind=scan")
         return
@@ -146,6 +149,6 @@ def _approximate(
     kinds: tuple[KindName, ...] = ("ivf_sq8", "hnsw")
     taken = [kind for kind in kinds if fits(kind)]
     for kind in taken:
-        yield kind, f"{why}, and of what fits into {room} it takes the least time"
+        yield kind, f"{why}, and it fits into {room}"
     if not taken and fits("ivf_pq"):
         yield "ivf_pq", f"{why}, and nothing larger fits into {room}"

@@ -1,8 +1,9 @@
 """One step of training: gather, differentiate, move what was touched.
 
 Takes a batch, moves a model's parameters in place; never chooses what is learned when. Only rows
-of touched entities and relations are gathered, get a gradient and move; a dense gradient of a
-table never exists.
+of touched entities and relations are gathered, get a gradient and move. Where all entities are
+candidates, as of small graphs of facts, every row is touched, and the gradient is as large as the
+table; where negatives are drawn, a dense gradient of a table never exists.
 """
 
 import numpy as np

@@ -62,6 +62,10 @@ _FACTS: dict[str, tuple[Any, str]] = {
     "negatives": (8192, "up to twice as many tails are scored whole, which needs no sampling"),
     "gate_edges": (0.0, "entities of an encyclopedia have no behavior to borrow"),
     "prior_share": (0.0, "no entity is new with a type alone to go by"),
+    "prior_edges": (
+        0.03,
+        "an edge says more of an entity than what its kind have in common",
+    ),
     "epochs": (30.0, "regularized, a graph of facts goes on to gain so long"),
 }
 
@@ -102,7 +106,7 @@ def choose(
     """
     given = set_ones(dials)
     derived = _steps(graph, given)
-    if all(relation.source == "structure" for relation in graph.relations):
+    if is_of_facts(graph):
         derived |= {name: (value, f"facts: {why}") for name, (value, why) in _FACTS.items()}
         if has_bfloat16():
             derived["precision"] = ("bfloat16", "facts: scored whole, and this processor has it")
@@ -124,6 +128,11 @@ def choose(
     filled = {name: value for name, (value, _) in derived.items()} | given
     reasons = {name: why for name, (_, why) in derived.items() if name not in given}
     return Chosen(TransRAConfig(**filled), reasons)
+
+
+def is_of_facts(graph: Graph) -> bool:
+    """Whether nobody acts in it: every relation is structure."""
+    return all(relation.source == "structure" for relation in graph.relations)
 
 
 def _form(before: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:

@@ -30,7 +30,7 @@ from kge.triples import Graph
 from kge.validation import MEMORY, Outcomes, outcomes_of
 
 #: What is tried (edges), and on how many queries at most.
-VALUES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+VALUES = (0.03, 0.125, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 MOST = 1000
 _DEFAULT = FoldInConfig().prior_edges
 

@@ -4,7 +4,7 @@ Takes the unit vectors of one type and facet and a sample of queries, gives what
 the recall that was measured; never reads or writes a file, never imports torch.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, inf
 from typing import Any, NamedTuple
@@ -89,7 +89,7 @@ def tune(
     least = inf
     tried: list[tuple[str, float]] = []
     vain: list[str] = []
-    for choice in choices:
+    for number, choice in enumerate(choices):
         if choice.kind in ("exact", "scan"):
             break
         with one_thread():
@@ -106,6 +106,7 @@ def tune(
             else:
                 tried.append((choice.kind, round(reached, 4)))
         if best is not None and is_quick(least, len(units)):
+            vain += _spared(choices[number + 1 :], least)
             break
     if best is None:
         perfect = {SHARES[0]: (1.0,) * len(DEPTHS)}
@@ -169,14 +170,36 @@ def _least_effort(measure: _Measure, least: float) -> tuple[int, float]:
     truth, aim = measure.truth(DEPTHS[0]), (1.0 + least) / 2
     most = len(measure.units) if measure.kind == "hnsw" else cells(len(measure.units))
     efforts = [effort for effort in _EFFORTS[measure.kind] if effort <= most] or [most]
+
+    def recall(effort: int) -> float:
+        return measure.recall(DEPTHS[0], effort=effort, truth=truth)
+
     found: list[float] = []
-    for effort in efforts:
-        found.append(measure.recall(DEPTHS[0], effort=effort, truth=truth))
+    for place, effort in enumerate(efforts):
+        found.append(recall(effort))
         if found[-1] >= aim:
-            return effort, found[-1]
+            short = efforts[place - 1] if place else effort
+            return _closer(recall, aim, (short, effort), found[-1])
     aim = max(least, (least + found[-1]) / 2)
     place = next((n for n, reached in enumerate(found) if reached >= aim), len(found) - 1)
     return efforts[place], found[place]
+
+
+def _closer(
+    recall: Callable[[int], float], aim: float, between: tuple[int, int], reached: float
+) -> tuple[int, float]:
+    """The least effort that reaches an aim, to a tenth of it, and what it reaches.
+
+    `between`: an effort that falls short, and one that reaches it, as `reached` says.
+    """
+    short, enough = between
+    while enough - short > max(1, enough // 10):
+        middle = (short + enough) // 2
+        if (found := recall(middle)) >= aim:
+            enough, reached = middle, found
+        else:
+            short = middle
+    return enough, reached
 
 
 def _in_vain(
@@ -264,6 +287,15 @@ def _without(found: NDArray[np.int64], own: NDArray[np.int64], depth: int) -> ND
     """The first `depth` places of each row that are not its own."""
     order = np.argsort(found == own[:, None], axis=1, kind="stable")
     return np.take_along_axis(found, order, axis=1)[:, :depth]
+
+
+def _spared(later: Sequence[Choice], compared: float) -> list[str]:
+    """Why kinds that would have had their turn were not built, in one sentence if in any."""
+    kinds = [choice.kind for choice in later if choice.kind not in ("exact", "scan")]
+    if not kinds:
+        return []
+    spared = ", ".join(kinds)
+    return [f"a search compares {compared:.0f} vectors, so few that {spared} was not built"]
 
 
 def _because(reason: str, tried: Sequence[tuple[str, float]], config: IndexConfig) -> str:

@@ -285,7 +285,7 @@ def _head_states(
     place = bundle.rows(info.tail, snapshot.ids[tails.start : tails.stop].tolist())
     vectors, _ = foldin_as_of(
         bundle,
-        FoldIn(bundle, bundle.fold_in),
+        FoldIn(bundle, bundle.fold_in()),
         relation,
         History(
             key=events.head[outcome].astype(np.int64),

@@ -22,7 +22,9 @@ if TYPE_CHECKING:  # these take seconds to import, and only this step needs them
     from kge.bundle import BundleArrays
     from kge.config import TransRAConfig
     from kge.curves import Point
+    from kge.dials import Dials
     from kge.train import Progress, Training
+    from kge.triples import Graph
     from kge.validation import Sample
 
 _SECONDS_BETWEEN_CHECKPOINTS = 30.0
@@ -67,12 +69,12 @@ def embed(
         return _learn(_Run(facet, training, file, sample), tick, source if choose else None)
 
     learned = [run("", begun, choose=previous is None and dials.prior_edges is None)]
-    dials = replace(dials, prior_edges=learned[0].config.prior_edges)
     del begun  # its tables, of which no more than the arrays is needed while facets train
     for name, group in groups.items():
+        own = group_of(graph, group)
         training = begin_graph(
-            group_of(graph, group),
-            dials,
+            own,
+            _dials_of(own, dials, learned[0]),
             previous=_before(shop, previous, facet=name),
             facet=name,
             room=replace(room, beside=size(graph) + sum(size(one.arrays) for one in learned)),
@@ -98,6 +100,15 @@ def _before(shop: Workshop, digest: str | None, facet: str = ALL) -> Bundle | No
     """The bundle to begin with, if it has that facet; opened each time, since it fills memory."""
     bundle = None if digest is None else open_bundle(shop.store, digest)
     return bundle if bundle is not None and (facet == ALL or facet in bundle.facets) else None
+
+
+def _dials_of(facet: "Graph", dials: "Dials", whole: "_Learned") -> "Dials":
+    """What was chosen on outcomes holds for all who act; of facts a rule is followed."""
+    from kge.policy import is_of_facts
+
+    if is_of_facts(facet):
+        return dials
+    return replace(dials, prior_edges=whole.config.prior_edges)
 
 
 @dataclass(frozen=True)

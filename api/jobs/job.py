@@ -66,7 +66,8 @@ def job_of(status: WorkflowStatus, steps: Sequence[StepProgress]) -> Job:
         result=status.output if state == "done" else None,
         error=_reason(status, state, steps),
         created_at=(status.created_at or 0) // 1000,
-        updated_at=(status.updated_at or 0) // 1000,
+        # The queue writes when a job begins and ends, a step whenever it comes further.
+        updated_at=max([(status.updated_at or 0) // 1000, *(step.updated_at for step in steps)]),
     )
 
 

@@ -25,6 +25,7 @@ RIVALS: dict[str, Train] = {
     "complex": partial(train_pykeen, recipe=RECIPES["complex"]),
     "rotate": partial(train_pykeen, recipe=RECIPES["rotate"]),
     "twhin": partial(train_twhin, config=TwhinConfig()),
+    "twhin-logistic": partial(train_twhin, config=TwhinConfig(loss="logistic")),
     "graphsage": partial(train_sage, config=SageConfig()),
     "graphsage-dgl": partial(train_sage, config=SageConfig(backend="dgl")),
 }

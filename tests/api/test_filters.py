@@ -32,6 +32,8 @@ def test_conditions_are_found_at_every_depth() -> None:
         ('{"must": [{"ids": [""]}]}', "filter.must.0.ids.0", "at least 1 character"),
         ('{"must": [{"attribute": "year"}]}', "filter.must.0", "equals, in, gte"),
         ('{"must": [{"attribute": "year", "gte": "x"}]}', "filter.must.0.gte", "number"),
+        ('{"must": [{"attribute": "year", "gte": "1990"}]}', "filter.must.0.gte", "number"),
+        ('{"must": [{"attribute": "year", "gte": true}]}', "filter.must.0.gte", "number"),
         ('{"must": [{"ids": ["a"], "gte": 1}]}', "filter.must.0", "attribute that gte is about"),
         ('{"must": [{"relation": "click"}]}', "filter.must.0", "both relation and of"),
         ('{"must": [{"ids": ["a"], "direction": "in"}]}', "filter.must.0", "direction"),

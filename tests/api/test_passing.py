@@ -389,13 +389,18 @@ def test_columns_are_bounded(live, monkeypatch) -> None:
     ("condition", "words"),
     [
         ({"attribute": "yaer", "gte": 1}, "did you mean year"),
+        ({"attribute": "year", "equals": "1985"}, "equals should be a number for year"),
+        ({"attribute": "year", "in": [1985, "1986"]}, "in should be a number .* '1986'"),
+        ({"attribute": "year", "equals": True}, "equals should be a number"),
+        ({"attribute": "title", "in": [3]}, "in should be a string for title, which is a text"),
+        ({"attribute": "genres", "gte": 3}, "gte should be asked of a number, received genres"),
         ({"type": "flim"}, "did you mean film"),
         ({"relation": "klick", "of": {"type": "user", "id": "u1"}}, "relation should be one of"),
         ({"relation": "click", "of": {"type": "usr", "id": "u1"}}, "of.type should be one of"),
         ({"relation": "click", "of": {"type": "user", "id": "ghost"}}, "'ghost'"),
     ],
 )
-def test_a_name_that_is_not_known_is_told(live, condition, words) -> None:
+def test_what_the_schema_does_not_have_is_told(live, condition, words) -> None:
     question = Question(entity=EntityId("film", "d1"), filter=Filter(must=[condition]))
     with pytest.raises(Invalid, match=words):
         ask_one(Answerer(live.database, FILM, 200), live.trio(), question)

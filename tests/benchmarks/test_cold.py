@@ -15,7 +15,7 @@ import cold
 import cold_leads
 import grid
 from differences import ahead
-from folding import EDGES, SERVED, halves, joined, ranked, trained
+from folding import EDGES, halves, joined, ranked, served, trained
 from nodepiece import NodePieceDials
 from withheld import Withheld, withhold
 
@@ -25,7 +25,6 @@ from graphsvc.folding import FoldEdge
 from graphsvc.ids import EntityId
 from graphsvc.report import Row, rows_of
 from kge.bundle import seal_bundle
-from kge.config import FoldInConfig
 from kge.dials import Dials
 from kge.files import read_names
 from kge.foldin import FoldIn
@@ -123,7 +122,7 @@ def test_all_cells_become_rows_a_page_and_a_picture(options: argparse.Namespace)
     assert "| fold-in - retrained | edges=2 | 1 |" in page
     assert page.count("| not decided |") == len(means_of_leads(rows)), "with one seed nothing is"
     trials = {name.rpartition("-")[0]: cell.get("trials") for name, cell in found.items()}
-    assert (trials["cold-1"], trials["nodepiece-1-5"]) == (6, 2)
+    assert (trials["cold-1"], trials["nodepiece-1-5"]) == (6, 4)
     assert (trials["others-fold-in-1"], trials["others-nodepiece-1"]) == (24, 3)
     assert "fold-in the best of 24" in page
     assert "NodePiece of 3" in page
@@ -208,8 +207,8 @@ def test_its_fold_in_is_what_a_server_does(options: argparse.Namespace, tmp_path
     split = split_of(options)
     base = trained(split.graph(None), Dials(dim=8, epochs=1.0, seed=1))
     store = ArtifactStore(tmp_path / "artifacts")
-    bundle = seal_bundle(store, "0" * 64, base, dials={}, metrics={})
-    solver = Solver(bundle, FoldIn(bundle, FoldInConfig()))
+    bundle = seal_bundle(store, "0" * 64, base, dials=base.dials, metrics={})
+    solver = Solver(bundle, FoldIn(bundle, bundle.fold_in()))
     for edges in (1, 5):
         given = split.columns(edges)
         lists: list[list[FoldEdge]] = [[] for _ in range(split.count)]
@@ -217,11 +216,11 @@ def test_its_fold_in_is_what_a_server_does(options: argparse.Namespace, tmp_path
             end = EntityId("entity", split.ids[other])
             edge = FoldEdge(split.relations[relation], end, bool(inverse), 1.0, 1)
             lists[owner].append(edge)
-        served = solver.solve("entity", lists, each_counts=False)
-        found = joined(base, split, edges, SERVED)
-        expected = np.stack([one.vector for one in served])
+        answered = solver.solve("entity", lists, each_counts=False)
+        found = joined(base, split, edges, served(base))
+        expected = np.stack([one.vector for one in answered])
         np.testing.assert_allclose(found.vectors[split.stay :], expected, atol=1e-6)
-        number = np.array([one.edges for one in served])
+        number = np.array([one.edges for one in answered])
         assert number.tolist() == [edges] * split.count
         np.testing.assert_allclose(
             found.bias[split.stay :], bundle.cold_bias("entity", number), rtol=1e-6

@@ -3,6 +3,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 from jaxtyping import Float, Int
+from loops import finish
 from numpy.typing import NDArray
 from pykeen.datasets import UMLS
 from pykeen_ranks import pykeen_ranks
@@ -17,18 +18,10 @@ from kge.train import train_graph
 from kge.triples import graph_of_factory
 
 
-def finish(loop):
-    try:
-        while True:
-            next(loop)
-    except StopIteration as done:
-        return done.value
-
-
 def test_it_equals_pykeens_evaluator_on_umls():
     data = UMLS()
     config = TransRAConfig(dim=8, relation_dim=8, epochs=3.0, block=256)
-    trained = finish(train_graph(graph_of_factory(data.training), config))
+    trained = finish(train_graph(graph_of_factory(data.training), config))[1]
     train, valid, test = (
         part.mapped_triples.numpy() for part in (data.training, data.validation, data.testing)
     )

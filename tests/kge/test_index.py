@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from crowds import crowd
 
 from graphsvc.artifact import ArtifactStore
 from graphsvc.errors import ArtifactDamaged, ArtifactFormat
-from graphsvc.snapshot import TypeRange
 from kge.arrays import BundleArrays, FacetArrays
 from kge.bundle import Bundle, seal_bundle
 from kge.config import IndexConfig
@@ -15,27 +15,6 @@ from kge.parts import Recipe, directions
 from kge.tuning import tune
 
 KINDS = ("exact", "scan", "hnsw", "ivf_sq8")
-
-
-def crowd(arrays: BundleArrays, count: int, *, dim: int = 16) -> BundleArrays:
-    """So many films in some clusters, and a user in each."""
-    draw = np.random.default_rng(3)
-    centers = draw.normal(size=(40, dim)).astype(np.float32)
-    spread = draw.normal(size=(count, dim)).astype(np.float32)
-    films = centers[draw.integers(40, size=count)] + 0.7 * spread
-    normal = lambda *shape: draw.normal(size=shape).astype(np.float32)  # noqa: E731
-    return replace(
-        arrays,
-        types=[TypeRange("film", 0, count), TypeRange("user", count, count + 40)],
-        ids=np.array([f"{n:06d}" for n in range(count + 40)], object),
-        vectors=np.concatenate([films, centers]),
-        bias=normal(count + 40),
-        degree=np.ones(count + 40, np.int32),
-        translations=normal(4, 3),
-        projections=normal(4, 3, dim),
-        priors=normal(2, dim),
-        frame_rows=np.array([0, count], np.int32),
-    )
 
 
 @pytest.fixture
@@ -273,6 +252,7 @@ def test_of_two_kinds_the_one_that_compares_less_is_taken(
     config = IndexConfig(exact_rows=100)
     quick = build_index(store, many, config).recipes["all", "film"]
     assert (quick.kind, quick.tried) == ("ivf_sq8", ()), "it is quick, so no other one was built"
+    assert "so few that hnsw was not built" in quick.reason
     monkeypatch.setattr("kge.tuning.is_quick", lambda _compared, _count: False)
     slow = {"hnsw": (8,), "ivf_sq8": (64,)}
     monkeypatch.setattr("kge.tuning._EFFORTS", slow)

@@ -24,6 +24,13 @@ def test_few_rows_are_searched_exactly():
     assert kinds(1000, 64, 0.1) == ["scan"], "256 KB do not fit into 100"
 
 
+def test_nobody_to_find_is_no_want_of_memory():
+    [only] = choices(0, 64, 30.0 * MIB, CONFIG)
+    assert only.kind == "scan"
+    assert "no entity" in only.reason
+    assert "fits" not in only.reason
+
+
 def test_many_rows_get_the_kinds_that_fit():
     # 100,000 x 64: hnsw 25.6 MB + 27 MB of links; exact 25.6 MB; sq8 7.6 MB; pq 2.8 MB.
     assert kinds(100_000, 64, 100) == ["ivf_sq8", "hnsw", "exact"]

@@ -5,7 +5,7 @@ import numpy as np
 from kge.config import IndexConfig
 from kge.kinds import Choice
 from kge.parts import directions
-from kge.tuning import Sample, tune
+from kge.tuning import Sample, _closer, tune
 
 
 def alike(of: int, apart: float) -> np.ndarray:
@@ -27,6 +27,18 @@ def test_it_searches_until_half_the_misses_are_left():
     made = tuned(alike(of=1, apart=0.0), 0.9)
     assert made.kind == "ivf_sq8"
     assert made.recall[1.0][0] >= 0.95
+
+
+def test_between_two_efforts_the_least_is_found_to_a_tenth():
+    asked = []
+
+    def recall(effort: int) -> float:
+        asked.append(effort)
+        return effort / 2000
+
+    assert _closer(recall, 0.55, (1024, 1536), 0.768) == (1152, 0.576)
+    assert asked == [1280, 1152, 1088]
+    assert _closer(recall, 0.55, (4, 4), 0.6) == (4, 0.6), "the first one was enough"
 
 
 def test_what_bytes_cannot_tell_apart_is_not_searched_for_ever():

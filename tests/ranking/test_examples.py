@@ -61,7 +61,7 @@ def test_counters_equal_a_slow_loop(crowded):
 def test_vectors_come_from_the_bundle_or_from_earlier_outcomes(crowded):
     examples = build_examples(crowded.snapshot, crowded.bundle)
     bundle, log = crowded.bundle, crowded_events()
-    foldin = FoldIn(bundle, bundle.fold_in)
+    foldin = FoldIn(bundle, bundle.fold_in())
     films = bundle.rows("film", ["f0", "f1", "f2"])
     for span in SPANS:
         rows = examples.rows[span]

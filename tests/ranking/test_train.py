@@ -4,6 +4,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from loops import finish
 
 from graphsvc.snapshot import Span
 from ranking import optimizer
@@ -33,15 +34,6 @@ QUICK = RankerConfig(
     features=FeatureConfig(min_rows=2),
     training=TrainingConfig(epochs=12, batch=64, learning_rate=1e-2),
 )
-
-
-def finish(generator):
-    seen = []
-    while True:
-        try:
-            seen.append(next(generator))
-        except StopIteration as stop:
-            return seen, stop.value
 
 
 def test_auc_of(trained, rows):

@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from loops import finish
 from pykeen.datasets import Nations
 
 from kge.errors import BrokenScores
@@ -16,15 +17,6 @@ DATA = Nations()
 GRAPH = graph_of_factory(DATA.training)
 #: The same recipes for 14 countries.
 SMALL = {name: replace(recipe, dim=16, batch=128, negatives=8) for name, recipe in RECIPES.items()}
-
-
-def finish(loop):
-    trace = []
-    try:
-        while True:
-            trace.append(next(loop))
-    except StopIteration as done:
-        return trace, done.value
 
 
 @pytest.mark.parametrize("name", ["transe", "transr", "distmult", "complex", "rotate"])

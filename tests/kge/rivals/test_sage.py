@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from loops import finish
 from planted_graph import graph_of, planted, ranked_first
 
 from kge.errors import ConfigError
@@ -10,15 +11,6 @@ from kge.rivals.sage import Sage, train_sage
 from kge.rivals.sage_layers import BACKENDS, SageLayer
 
 SMALL = SageConfig(dim=16, fanouts=(4, 4), batch=64, negatives=64, dropout=0.0)
-
-
-def finish(loop):
-    trace = []
-    try:
-        while True:
-            trace.append(next(loop))
-    except StopIteration as done:
-        return trace, done.value
 
 
 def test_the_withheld_edges_come_first():

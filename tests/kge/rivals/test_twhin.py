@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from loops import finish
 from planted_graph import CITIES, graph_of, planted, ranked_first
 
 from kge.rivals.config import TwhinConfig
@@ -10,15 +11,6 @@ from kge.rivals.edges import passes
 from kge.rivals.twhin import Twhin, train_twhin, twhin_loss
 
 SMALL = TwhinConfig(dim=16, batch=32, negatives=64, learning_rate=0.2)
-
-
-def finish(loop):
-    trace = []
-    try:
-        while True:
-            trace.append(next(loop))
-    except StopIteration as done:
-        return trace, done.value
 
 
 @pytest.mark.parametrize("loss", ["softmax", "logistic"])
