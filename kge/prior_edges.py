@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from graphsvc.snapshot import Snapshot
 from kge.arrays import BundleArrays
 from kge.bundle import acting
-from kge.config import FoldInConfig
+from kge.config import FoldInConfig, TransRAConfig
+from kge.dials import Dials
 from kge.evaluate import of_one_relation, tail_ranks
 from kge.foldin import FoldIn, History, Queries, foldin_as_of
+from kge.policy import is_of_facts
 from kge.ranks import distance_scores, spread
 from kge.settle import edges_of
 from kge.train import Trained
@@ -77,6 +79,14 @@ def choose_prior_edges(
     lead = reciprocal[best] - reciprocal[_DEFAULT]
     error = float(lead.std()) / len(lead) ** 0.5
     return Choice(best if lead.mean() > error else _DEFAULT, found)
+
+
+def dials_of(group: Graph, dials: Dials, whole: TransRAConfig) -> Dials:
+    """With what a facet trains, once all relations have.
+
+    What was chosen there holds for all who act; of facts a rule is followed (`kge/policy.py`).
+    """
+    return dials if is_of_facts(group) else replace(dials, prior_edges=whole.prior_edges)
 
 
 class _Asked(NamedTuple):

@@ -88,13 +88,13 @@ def tune(
     best: Tuned | None = None
     least = inf
     tried: list[tuple[str, float]] = []
-    vain: list[str] = []
+    unbuilt: list[str] = []
     for number, choice in enumerate(choices):
         if choice.kind in ("exact", "scan"):
             break
         with one_thread():
             if why := _in_vain(choice.kind, units, sample, config, least):
-                vain.append(why)
+                unbuilt.append(why)
                 continue
             measure = _Measure(choice.kind, build(choice.kind, units, config), units, sample)
             effort, reached = _least_effort(measure, config.least_recall)
@@ -106,14 +106,14 @@ def tune(
             else:
                 tried.append((choice.kind, round(reached, 4)))
         if best is not None and is_quick(least, len(units)):
-            vain += _spared(choices[number + 1 :], least)
+            unbuilt += _spared(choices[number + 1 :], least)
             break
     if best is None:
         perfect = {SHARES[0]: (1.0,) * len(DEPTHS)}
         best = Tuned(
             kind=choice.kind, faiss=None, effort=0, reason=choice.reason, recall=perfect, tried=()
         )
-    reason = "; ".join([_because(best.reason, tried, config), *vain])
+    reason = "; ".join([_because(best.reason, tried, config), *unbuilt])
     return replace(best, reason=reason, tried=tuple(tried))
 
 

@@ -22,9 +22,7 @@ if TYPE_CHECKING:  # these take seconds to import, and only this step needs them
     from kge.bundle import BundleArrays
     from kge.config import TransRAConfig
     from kge.curves import Point
-    from kge.dials import Dials
     from kge.train import Progress, Training
-    from kge.triples import Graph
     from kge.validation import Sample
 
 _SECONDS_BETWEEN_CHECKPOINTS = 30.0
@@ -53,6 +51,7 @@ def embed(
     os.environ.setdefault("PYSTOW_HOME", str(shop.settings.cache_dir / "pystow"))
     from kge.facets import as_facet, check_groups, group_of
     from kge.memory import Room, size
+    from kge.prior_edges import dials_of
     from kge.train import begin, begin_graph
     from kge.validation import sample_of
 
@@ -74,7 +73,7 @@ def embed(
         own = group_of(graph, group)
         training = begin_graph(
             own,
-            _dials_of(own, dials, learned[0]),
+            dials_of(own, dials, learned[0].config),
             previous=_before(shop, previous, facet=name),
             facet=name,
             room=replace(room, beside=size(graph) + sum(size(one.arrays) for one in learned)),
@@ -100,15 +99,6 @@ def _before(shop: Workshop, digest: str | None, facet: str = ALL) -> Bundle | No
     """The bundle to begin with, if it has that facet; opened each time, since it fills memory."""
     bundle = None if digest is None else open_bundle(shop.store, digest)
     return bundle if bundle is not None and (facet == ALL or facet in bundle.facets) else None
-
-
-def _dials_of(facet: "Graph", dials: "Dials", whole: "_Learned") -> "Dials":
-    """What was chosen on outcomes holds for all who act; of facts a rule is followed."""
-    from kge.policy import is_of_facts
-
-    if is_of_facts(facet):
-        return dials
-    return replace(dials, prior_edges=whole.config.prior_edges)
 
 
 @dataclass(frozen=True)

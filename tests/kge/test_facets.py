@@ -68,9 +68,12 @@ def test_fold_in_leaves_a_settled_user_of_a_facet_where_training_put_him(make_sn
     clicks = group_of(graph, ["click"])
     facets = {"taste": as_facet(trained(clicks))}
     arrays = dataclasses.replace(trained(graph), facets=facets)
-    sealed = seal_bundle(store, "0" * 64, arrays, dials={"settle": True}, metrics={})
+    dials = {"settle": True, "prior_edges": 7.0}
+    sealed = seal_bundle(store, "0" * 64, arrays, dials=dials, metrics={})
     bundle = open_bundle(store, sealed.digest)
-    foldin = FoldIn(bundle.alone("taste"), FoldInConfig())
+    assert bundle.fold_in() == FoldInConfig(prior_edges=7.0)
+    assert bundle.fold_in("taste") == FoldInConfig(prior_edges=SMALL.prior_edges), "it has its own"
+    foldin = FoldIn(bundle.alone("taste"), bundle.fold_in("taste"))
     for row in range(*bundle.type_range("user")[1:]):
         own = clicks.head == row
         size = int(own.sum())

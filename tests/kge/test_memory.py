@@ -22,6 +22,7 @@ from kge.triples import Graph
 
 _CHILD = """
 import json, sys
+from pathlib import Path
 import torch
 import api.jobs.retrain, api.worker, kge.curves, matplotlib.figure  # what a worker has beside
 from graphsvc.artifact import ArtifactStore
@@ -42,7 +43,7 @@ size, dials = json.loads(sys.argv[2]), json.loads(sys.argv[3])
 before = told("VmRSS")
 graph, config = random_graph(*size), TransRAConfig(**dials)
 predicted = predict(graph, config).peak - LIBRARIES
-store, begin_with = ArtifactStore(sys.argv[4]), sys.argv[5]
+store, begin_with = ArtifactStore(Path(sys.argv[4])), sys.argv[5]
 previous = previous_of(open_bundle(store, begin_with), graph) if begin_with else None
 predicted += size_of(previous) if begin_with else 0
 training = Training(graph, config, previous)

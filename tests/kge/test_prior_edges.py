@@ -10,8 +10,11 @@ from graphsvc.snapshot import Snapshot, Span
 from kge import prior_edges
 from kge.bundle import seal_bundle
 from kge.config import TransRAConfig
+from kge.dials import Dials
+from kge.facets import group_of
 from kge.heldout import evaluate
-from kge.prior_edges import choose_prior_edges
+from kge.policy import choose
+from kge.prior_edges import choose_prior_edges, dials_of
 from kge.train import Trained, Training
 from kge.triples import graph_of_snapshot
 
@@ -37,6 +40,16 @@ def world(make_snapshot) -> tuple[Trained, Snapshot]:
     training = Training(graph_of_snapshot(snapshot), SMALL)
     list(training.steps())
     return training.trained(), snapshot
+
+
+def test_facets_of_those_who_act_have_what_was_chosen_and_facets_of_facts_their_rule(world):
+    trained, _ = world
+    chosen = replace(trained.config, prior_edges=4.0)
+    clicks, facts = (group_of(trained.graph, [name]) for name in ("click", "genre"))
+    found = [choose(g, dials_of(g, Dials(), chosen)).config.prior_edges for g in (clicks, facts)]
+    assert found == [4.0, 0.03]
+    set_by_somebody = dials_of(facts, Dials(prior_edges=1.0), chosen)
+    assert choose(facts, set_by_somebody).config.prior_edges == 1.0
 
 
 def test_each_value_is_judged_as_the_report_judges_what_is_served(world, store: ArtifactStore):
