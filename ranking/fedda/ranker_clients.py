@@ -146,6 +146,14 @@ class RankerClients(InProcess):
             first += len(rows) * width
 
     @torch.no_grad()
+    def leave_out_private(self) -> None:
+        """Set private rows to 0 in the model, which is what is served; clients have theirs."""
+        weights = dict(self.model.named_parameters())
+        for name, side in self._tables.items():
+            private = self.holdings[side].private
+            weights[name][torch.from_numpy(private[private >= 0])] = 0.0
+
+    @torch.no_grad()
     def scores_at_clients(
         self, batch: FeatureBatch, client: Int64[np.ndarray, "n"]
     ) -> Float64[np.ndarray, "n H"]:

@@ -5,7 +5,7 @@ writes a file or looks at TEST. What clients read of the examples beside their o
 in one place: vocabularies, scales, counters, and the bundle.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,8 +23,10 @@ from ranking.fedda.config import FederatedConfig
 from ranking.fedda.inprocess import StepDials
 from ranking.fedda.ranker_clients import RankerClients, Taught
 from ranking.fedda.rounds import LOCAL, federate
+from ranking.fedda.rounds import Progress as Round
 from ranking.fedda.traffic import Traffic
 from ranking.model import head_scores
+from ranking.tables import Tables
 from ranking.train import Progress, Task, ended, judge, task_of
 from ranking.trained import TrainedRanker
 
@@ -45,78 +47,154 @@ class FederatedProgress(NamedTuple):
     evaluations: int
 
 
+class FederatedRanker(NamedTuple):
+    """A ranker as it is served, and what stays at its clients."""
+
+    trained: TrainedRanker
+    #: With each client's private rows, as they were at the round that is kept.
+    clients: RankerClients
+    #: What each client is called, by its number.
+    names: tuple[str, ...]
+    #: Rounds that were done; bytes and gradients of single rows that they took.
+    rounds: int
+    traffic: Traffic
+    evaluations: int
+
+
 def train_federated(
-    examples: Examples, config: RankerConfig, federated: FederatedConfig
+    examples: Examples,
+    config: RankerConfig,
+    federated: FederatedConfig,
+    *,
+    tables: Tables | None = None,
 ) -> Generator[FederatedProgress, None, TrainedRanker]:
+    """What `federated_ranker` gives to be served."""
+    made = yield from federated_ranker(examples, config, federated, tables=tables)
+    return made.trained
+
+
+def federated_ranker(
+    examples: Examples,
+    config: RankerConfig,
+    federated: FederatedConfig,
+    *,
+    tables: Tables | None = None,
+    each: Callable[[Round], None] | None = None,
+) -> Generator[FederatedProgress, None, FederatedRanker]:
     """Train one ranker in rounds; the look with the least calibrated VALID log loss is kept.
 
-    It is judged, calibrated and given without the rows that are private to a client. Dials of
+    It is judged, calibrated and given without the rows that are private to a client, those among
+    them that `tables` know from elsewhere: a client begins with these, and keeps them. Dials of
     `config.training`, and of who moves ID rows, say nothing here but which rows are learned from.
-    Raises as `begin` does, `ConfigError` for clients that the examples do not name, and
-    `TrainingDiverged`.
+    `each` is told of every round, also of those without a look. Raises as `begin` does,
+    `ConfigError` for clients that the examples do not name, and `TrainingDiverged`.
     """
-    begun = begin(examples, config)
+    begun = begin(examples, config, tables=tables)
     task = task_of(begun.taught, config)
-    client = client_of(begun.taught, federated.clients)
+    whose = distinct(names_of(begun.taught, federated.clients))
     dials = StepDials(batch=federated.batch, own_rate=federated.own_rate, seed=config.seed)
-    clients = RankerClients(begun.model, Taught(begun.batch, *task, client), dials)
-    heads, valid = config.heads.names, examples.rows[Span.VALID]
-
-    def look(weights: Tensor) -> tuple[float, dict[str, dict[str, float]]]:
-        if not bool(weights.isfinite().all()):
-            raise TrainingDiverged(f"weights should be finite, received others; lower {_RATE}")
-        clients.put_into_model(weights)
-        found = judge(begun.model, begun.valid, valid, heads, rate=_RATE)
-        return sum(config.heads.weight(head) * found[head]["loss"] for head in heads), found
-
-    best_loss, best_round, best = float("inf"), 0, clients.begin()
-    traffic, evaluations = Traffic(), 0
-    trace: list[dict[str, Any]] = []
+    clients = RankerClients(begun.model, Taught(begun.batch, *task, whose.codes), dials)
+    clients.leave_out_private()
+    looks = _Looks(begun, task, clients, examples, federated.rounds.rounds)
     rounds = federate(
         clients.begin(),
         clients,
         federated.method,
         federated.rounds,
-        watched=lambda weights: look(weights)[0],
+        watched=lambda weights: looks.judged(weights)[0],
     )
+    traffic, evaluations, looked = Traffic(), 0, 0
+    done: Round | None = None
     for done in rounds:
         traffic = traffic.plus(done.traffic)
         evaluations += done.evaluations
+        if each is not None:
+            each(done)
         last = done.round == federated.rounds.rounds or done.phase != LOCAL
-        if done.round % federated.look_every and not last:
-            continue
-        loss, found = look(done.state.weights)
-        if loss < best_loss:
-            best_loss, best_round, best = loss, done.round, done.state.weights
+        if last or done.round % federated.look_every == 0:
+            looked = done.round
+            yield looks.look(done, traffic, evaluations)
+    if done is not None and looked != done.round:  # a plateau with no end phase behind it
+        yield looks.look(done, traffic, evaluations)
+    count = 0 if done is None else done.round
+    names = tuple(whose.values.tolist())
+    return FederatedRanker(looks.ended(), clients, names, count, traffic, evaluations)
+
+
+class _Looks:
+    """Looks at VALID on the way, and what was best so far."""
+
+    def __init__(
+        self, begun: Begun, task: Task, clients: RankerClients, examples: Examples, rounds: int
+    ) -> None:
+        self._begun, self._task, self._clients = begun, task, clients
+        self._examples, self._rounds = examples, rounds
+        self._best_loss, self._best_round = float("inf"), 0
+        self._best, self._best_own = clients.begin(), clients.own.clone()
+        self._trace: list[dict[str, Any]] = []
+
+    def judged(self, weights: Tensor) -> tuple[float, dict[str, dict[str, float]]]:
+        """The loss of all heads as served, and what each head says. Raises `TrainingDiverged`."""
+        if not bool(weights.isfinite().all()):
+            raise TrainingDiverged(f"weights should be finite, received others; lower {_RATE}")
+        self._clients.put_into_model(weights)
+        dials, begun = self._begun.config.heads, self._begun
+        rows = self._examples.rows[Span.VALID]
+        found = judge(begun.model, begun.valid, rows, dials.names, rate=_RATE)
+        return sum(dials.weight(head) * found[head]["loss"] for head in dials.names), found
+
+    def look(self, done: Round, traffic: Traffic, evaluations: int) -> FederatedProgress:
+        """Judge the weights behind a round, and keep them if none were better."""
+        loss, found = self.judged(done.state.weights)
+        if loss < self._best_loss:
+            self._best_loss, self._best_round = loss, done.round
+            self._best, self._best_own = done.state.weights, self._clients.own.clone()
         learned = Progress(
             epoch=done.round,
-            epochs=federated.rounds.rounds,
-            train_loss=_train_loss(begun, task),
+            epochs=self._rounds,
+            train_loss=_train_loss(self._begun, self._task),
             valid_loss=loss,
-            valid_auc=found[heads[0]]["auc"],
-            best_epoch=best_round,
+            valid_auc=found[self._begun.config.heads.names[0]]["auc"],
+            best_epoch=self._best_round,
             by_head=found,
         )
-        trace.append(learned._asdict() | {"phase": done.phase, **traffic._asdict()})
-        yield FederatedProgress(learned, done.phase, done.clients, traffic, evaluations)
-    clients.put_into_model(best)
-    return ended(begun, examples, tuple(trace))
+        self._trace.append(learned._asdict() | {"phase": done.phase, **traffic._asdict()})
+        return FederatedProgress(learned, done.phase, done.clients, traffic, evaluations)
+
+    def ended(self) -> TrainedRanker:
+        """The best one, as it is served; clients have their rows as they were then."""
+        self._clients.put_into_model(self._best)
+        self._clients.own = self._best_own
+        return ended(self._begun, self._examples, tuple(self._trace))
 
 
-def client_of(rows: LabelledRows, clients: str) -> Int64[np.ndarray, "n"]:
-    """The client of each row, counted from 0 in the order of their first rows.
+def names_of(rows: LabelledRows, clients: str) -> list[str]:
+    """What the client of each row is called; rows without a value of the category are one's.
 
-    Rows without a value of the category are one client's. Raises `ConfigError` for a category that
-    the rows do not have.
+    Raises `ConfigError` for a category that the rows do not have.
     """
     side, _, name = clients.partition(".")
     states = rows.heads if side == "head" else rows.tails
     if not name:
-        return distinct(states.ids).codes
+        return [str(one) for one in states.ids]
     if name not in states.attributes:
         known = ", ".join(f"{side}.{one}" for one in sorted(states.attributes)) or "none"
         raise ConfigError(f"clients should be of what {side}s have ({known}), received {clients!r}")
-    return distinct([str(value) for value in states.attributes[name]]).codes
+    return [str(value) for value in states.attributes[name]]
+
+
+def client_of(
+    rows: LabelledRows, clients: str, *, among: Sequence[str] | None = None
+) -> Int64[np.ndarray, "n"]:
+    """The client of each row, counted from 0 in the order of their first rows.
+
+    `among`: what clients are called, by their numbers; a row of anybody else is nobody's, -1.
+    """
+    names = names_of(rows, clients)
+    if among is None:
+        return distinct(names).codes
+    number = {name: place for place, name in enumerate(among)}
+    return np.array([number.get(name, -1) for name in names], dtype=np.int64)
 
 
 def _train_loss(begun: Begun, task: Task) -> float:
