@@ -77,6 +77,8 @@ class Beside(NamedTuple):
     pictures: Mapping[str, bytes]
     #: what is certified about groups, of a ranker with smoothed scores
     certificate: Mapping[str, Any] | None = None
+    #: How it was trained, where not by plain epochs in one place: dials, rounds, bytes, groups.
+    training: Mapping[str, Any] | None = None
 
 
 _ALONE = Beside({}, {})
@@ -255,7 +257,7 @@ def seal_ranker(
 
     Raises `FacetUnavailable` where a table that it reads is not sealed.
     """
-    payload = {
+    payload: dict[str, Any] = {
         "ranker_format": RANKER_FORMAT,
         "frame": frame,
         "arm": trained.config.arm,
@@ -272,6 +274,7 @@ def seal_ranker(
         "tables": dict(trained.tables),
         "facets": list(trained.facets.digests),
     }
+    payload |= {} if beside.training is None else {"training": dict(beside.training)}
     recipe = Recipe(
         kind="ranker",
         parents={"snapshot": snapshot_digest, "bundle": bundle_digest, **_tables(trained)},

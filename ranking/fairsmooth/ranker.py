@@ -90,6 +90,19 @@ def fair_ranker(
     return FairRanker(fair, _certified(fitted, shifted, (among, learned), config))
 
 
+def check_groups(
+    examples: Examples, head: str, by: str, config: FairSmoothConfig
+) -> dict[str, int]:
+    """Rows of each group that its layer would be fitted to, before any ranker is there.
+
+    Raises `ConfigError` and `GroupTooSmall`, as `fair_ranker` would.
+    """
+    rows = of_head(examples, head).rows[Span.VALID]
+    names = _groups(rows, examples, by)
+    found = rows_by_group(names, rows.labels.astype(np.int64), config)
+    return {name: len(own) for name, own in found.items()}
+
+
 def base_offset(rows: LinearRows, theta: Float64[np.ndarray, "p"], scale: float) -> float:
     """The number c by which the mean smoothed score of logit + c is the base rate, by halving."""
     wanted = float(rows.weight @ rows.labels)
