@@ -36,6 +36,10 @@ PretrainingOption = Annotated[
     str | None,
     typer.Option(help='ID tables to pretrain, as JSON: {"facets": ["contrastive", "kge"]}'),
 ]
+TrainingOption = Annotated[
+    str | None,
+    typer.Option(help='How rankers are trained, as JSON: {"federated": {"clients": "head"}}'),
+]
 SharesOption = Annotated[
     str | None,
     typer.Option(
@@ -111,23 +115,24 @@ def rank(
     *,
     arm: Annotated[str, typer.Option(help="none, frozen, attention, ...")] = "attention",
     ranker: RankerOption = None,
+    training: TrainingOption = None,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
     """Train a ranker on a snapshot and a bundle."""
     from api.jobs import steps
     from api.jobs.choices import RankerChoice
+    from api.jobs.training import TrainingChoice
 
-    choice = RankerChoice.model_validate({} if ranker is None else _json("--ranker", ranker))
+    asked = None if training is None else _json("--training", training)
+    how = steps.How(
+        arm,
+        seed,
+        RankerChoice.model_validate({} if ranker is None else _json("--ranker", ranker)),
+        None if asked is None else TrainingChoice.model_validate(asked),
+    )
     with Ticker(f"rank {arm}", quiet=as_json) as ticker:
-        digest = steps.rank(
-            _workshop(),
-            (snapshot, bundle),
-            arm=arm,
-            seed=seed,
-            tick=ticker.tick,
-            choice=choice,
-        )
+        digest = steps.rank_as(_workshop(), (snapshot, bundle), how, tick=ticker.tick)
     out(Output({"ranker": digest}), as_json=as_json)
 
 
@@ -168,6 +173,7 @@ def retrain(  # noqa: PLR0913  (an option for each field of the request)
     ] = None,
     ranker: RankerOption = None,
     pretraining: PretrainingOption = None,
+    training: TrainingOption = None,
     conversions: ConversionsOption = None,
     conversion_days: DaysOption = None,
     seed: Seed = 0,
@@ -188,12 +194,7 @@ def retrain(  # noqa: PLR0913  (an option for each field of the request)
     as_json: AsJson = False,
 ) -> None:
     """Ask the worker for a whole retrain: snapshot to promotion."""
-    from api.jobs.moments import (
-        refuse_conversions,
-        refuse_facets,
-        refuse_unusable,
-        refuse_without_live,
-    )
+    from api.jobs import moments
     from api.jobs.queue import JobQueue
     from api.jobs.requests import JobName, RetrainRequest
 
@@ -209,14 +210,15 @@ def retrain(  # noqa: PLR0913  (an option for each field of the request)
     lists = {"shares": shares, "arms": arms, "conversions": conversions}
     asked |= {name: text.split(",") for name, text in lists.items() if text is not None}
     asked |= {} if conversion_days is None else {"conversion_days": conversion_days}
-    asked |= {} if ranker is None else {"ranker": _json("--ranker", ranker)}
-    asked |= {} if pretraining is None else {"pretraining": _json("--pretraining", pretraining)}
+    objects = {"ranker": ranker, "pretraining": pretraining, "training": training}
+    asked |= {name: _json(f"--{name}", text) for name, text in objects.items() if text is not None}
     request = RetrainRequest.model_validate(asked)
     database, settings = open_database(), read_settings()
-    refuse_unusable(ArtifactStore(settings.artifacts_dir), request.as_of, name="--as-of")
-    refuse_without_live(database, request)
-    refuse_facets(database, settings.facets)
-    refuse_conversions(database, request, settings.ranker)
+    moments.refuse_unusable(ArtifactStore(settings.artifacts_dir), request.as_of, name="--as-of")
+    moments.refuse_without_live(database, request)
+    moments.refuse_facets(database, settings.facets)
+    moments.refuse_conversions(database, request, settings.ranker)
+    moments.refuse_training(database, request)
     with closing(JobQueue(settings.jobs_url, database)) as queue:
         out(Output(asdict(queue.enqueue(JobName.RETRAIN, request))), as_json=as_json)
 

@@ -57,6 +57,35 @@ def refuse_conversions(database: Database, request: RetrainRequest, dials: Ranke
         )
 
 
+def refuse_training(database: Database, request: RetrainRequest) -> None:
+    """Raise `Invalid` for clients or groups by what is no category of the present schema.
+
+    The schema may be another one when the job begins: its steps check again.
+    """
+    federated = None if request.training is None else request.training.federated
+    fairness = None if request.training is None else request.training.fairness
+    asked = []
+    if federated is not None and "." in federated.clients:
+        side = federated.clients.partition(".")[0]
+        asked.append(("federated.clients", federated.clients, side, f"{side}."))
+    if fairness is not None:
+        asked.append(("fairness.by", fairness.by, "head", ""))
+    if not asked:
+        return
+    with database.reading() as connection:
+        schema = versions.current(connection)
+    shown = schema.events[schema.label.exposure]
+    for name, value, side, before in asked:
+        type_ = shown.head if side == "head" else shown.tail
+        kinds = schema.entities[type_].attributes
+        known = [f"{before}{one}" for one, kind in kinds.items() if kind == "category"]
+        if value not in known:
+            expected = f"one of the categories of {type_} ({', '.join(known) or 'none'})"
+            problem = {"field": f"body.training.{name}", "value": value, "expected": expected}
+            says = f"training.{name} should be {expected}, received {value!r}"
+            raise Invalid(says, errors=[problem])
+
+
 def digests_of(live: ledger.Live | None) -> dict[str, str]:
     """The digests of the bundle, index and ranker that a refresh begins with.
 

@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from api.jobs.choices import PretrainingChoice, RankerChoice
+from api.jobs.training import TrainingChoice, refuse_arms
 from graphsvc.events import LATEST_TIME
 from graphsvc.export import Conversions, Split
 from graphsvc.ids import DIGEST, NAME
@@ -110,6 +111,12 @@ class RetrainRequest(BaseModel):
         description="ID tables to pretrain on the graph span, which all rankers then read. By "
         "default none.",
     )
+    training: TrainingChoice | None = Field(
+        default=None,
+        description="How rankers are trained, where not by plain epochs in one place: `federated` "
+        "(in rounds, at clients that keep their rows), `fairness` (with a last layer that is "
+        "certified to stay near each group's own), or both.",
+    )
     conversions: (
         Annotated[tuple[EventName, ...], Field(min_length=1, max_length=_MOST_CONVERSIONS)] | None
     ) = Field(
@@ -196,16 +203,14 @@ class RetrainRequest(BaseModel):
                 f"arms should not be given with refresh, which trains no ranker, "
                 f"received {_as_sent(self.arms)}"
             )
-        if self.refresh and self.ranker is not None:
-            raise ValueError(
-                "ranker should not be given with refresh, which trains no ranker, received "
-                f"{self.ranker.model_dump_json(exclude_none=True)}"
-            )
-        if self.refresh and self.pretraining is not None:
-            raise ValueError(
-                "pretraining should not be given with refresh, which trains no ranker, received "
-                f"{self.pretraining.model_dump_json(exclude_none=True)}"
-            )
+        for name in ("ranker", "pretraining", "training"):
+            chosen = getattr(self, name)
+            if self.refresh and chosen is not None:
+                raise ValueError(
+                    f"{name} should not be given with refresh, which trains no ranker, received "
+                    f"{chosen.model_dump_json(exclude_none=True)}"
+                )
+        refuse_arms(self.arms, self.training)
         return self
 
     @model_serializer(mode="wrap")

@@ -106,15 +106,8 @@ def _rank(
     shop: Workshop, request: RetrainRequest, parents: tuple[str, ...], arm: str, job: str
 ) -> Callable[[Tick], str]:
     """The step that trains an arm."""
-    return lambda tick: steps.rank(
-        shop,
-        parents,
-        arm=arm,
-        seed=request.seed,
-        tick=tick,
-        job_id=job,
-        choice=request.ranker,
-    )
+    how = steps.How(arm, request.seed, request.ranker, request.training)
+    return lambda tick: steps.rank_as(shop, parents, how, tick=tick, job_id=job)
 
 
 def _candidate(shop: Workshop, snapshot: str, bundle: str, rankers: dict[str, str]) -> Candidate:

@@ -9,7 +9,7 @@ job chooses the moment first, in a step of its own.
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import time
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from api import threads
 from api.jobs.choices import RankerChoice
 from api.jobs.moments import digests_of
 from api.jobs.requests import RetrainRequest
+from api.jobs.training import TrainingChoice
 from api.provenance import header
 from api.settings import Settings
 from graphsvc import ledger, versions
@@ -161,6 +162,17 @@ def _retired(store: ArtifactStore, bundle: Bundle) -> NDArray[np.int32]:
     return rows[rows >= 0]
 
 
+class How(NamedTuple):
+    """How one ranker is trained: its arm, and what the request says of its dials."""
+
+    arm: str
+    seed: int
+    #: What is left out is as the settings say.
+    ranker: RankerChoice | None = None
+    #: By plain epochs in one place where nothing is chosen.
+    training: TrainingChoice | None = None
+
+
 def rank(
     shop: Workshop,
     parents: tuple[str, ...],
@@ -171,38 +183,31 @@ def rank(
     job_id: str | None = None,
     choice: RankerChoice | None = None,
 ) -> str:
-    """Train one arm of the ranker on (snapshot, bundle, tables ...), seal it with its pictures.
+    """Train one arm of the ranker by plain epochs: `rank_as`."""
+    return rank_as(shop, parents, How(arm, seed, choice), tick=tick, job_id=job_id)
 
-    `choice`: what the request says of its dials; the rest is as the settings say.
-    """
+
+def rank_as(
+    shop: Workshop, parents: tuple[str, ...], how: How, *, tick: Tick, job_id: str | None = None
+) -> str:
+    """Train one arm of the ranker on (snapshot, bundle, tables ...), seal it with its pictures."""
+    from api.jobs.teaching import teach
     from ranking.pretraining.tables import open_table
-    from ranking.reliability import judged
-    from ranking.tables import plan_tables
-    from ranking.train import train as train_ranker
 
-    config = replace(shop.settings.ranker, arm=arm, seed=seed)
-    config = config if choice is None else choice.over(config)
+    config = replace(shop.settings.ranker, arm=how.arm, seed=how.seed)
+    config = config if how.ranker is None else how.ranker.over(config)
     examples = shop.examples(*parents[:2])._replace(
         facets=tuple(open_table(shop.store, digest) for digest in parents[2:])
     )
-    tables = plan_tables(examples, config)
-    tick(0, config.training.epochs, "; ".join(tables.plan.lines))
-    trained = drain(
-        train_ranker(examples, config, tables=tables),
-        lambda told: tick(told.epoch, told.epochs, f"valid AUC {told.valid_auc:.4f}"),
-    )
-    kept = trained.trace[-1]["best_epoch"]
-    best = next(epoch for epoch in trained.trace if epoch["epoch"] == kept)
-    beside = judged(trained, examples)
-    errors = {f"{head}_ece": found["ece"] for head, found in beside.reliability.items()}
+    made = teach(examples, config, how.training, tick)
     ranker = seal_ranker(
         shop.store,
-        trained,
+        made.trained,
         snapshot_digest=parents[0],
         bundle_digest=parents[1],
         frame=examples.frame,
-        metrics={name: best[name] for name in ("valid_auc", "valid_loss")} | errors,
-        beside=beside,
+        metrics=made.metrics,
+        beside=made.beside,
     )
     return shop.record(ranker.artifact, job_id)
 
