@@ -13,7 +13,7 @@ from api.opening import open_database
 from api.printing import AsJson, Output, out
 from api.settings import read_settings
 from graphsvc import ledger
-from graphsvc.artifact import KINDS
+from graphsvc.artifact import KINDS, ArtifactStore
 from graphsvc.ids import EntityId
 
 if TYPE_CHECKING:
@@ -169,3 +169,22 @@ def _about(row: ledger.ArtifactRow) -> str:
     arm = row.summary.get("arm")
     figures = [f"{name} {value:.4g}" for name, value in row.metrics.items()]
     return ", ".join([f"arm {arm}", *figures] if arm else figures)
+
+
+@ask_app.command()
+def certificate(
+    ranker: Annotated[str, typer.Argument(help="64 hexadecimal digits.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a ranker certifies about groups of people."""
+    from ranking.bundle import certificate_of  # torch takes a second to import
+
+    with open_database().reading() as connection:
+        kind = ledger.artifact(connection, ranker).kind
+    sealed = ArtifactStore(read_settings().artifacts_dir).open(kind, ranker, verify=False)
+    told = certificate_of(sealed)
+    groups = [{"group": name, **one} for name, one in told["groups"].items()]
+    columns = ("group", "r", "tau", "rows", "base_rate", "times_base_rate", "same_decision")
+    shown = Output({**told, "groups": groups}, table=("groups", columns))
+    out(Output(told) if as_json else shown, as_json=as_json)

@@ -12,6 +12,7 @@ from api.jobs.choices import PretrainingChoice, RankerChoice
 from api.jobs.gate import Candidate, gate
 from api.jobs.requests import RetrainRequest
 from api.jobs.steps import open_workshop
+from api.jobs.training import FederatedChoice, TrainingChoice
 
 #: The routes run on both databases; each command calls what they call.
 pytestmark = pytest.mark.parametrize("trained", ["sqlite"], indirect=True)
@@ -240,6 +241,7 @@ def test_a_key_is_made_and_revoked(run, trained) -> None:
         (("retrain", "--arms", "none,magic"), 1, "magic"),
         (("retrain", "--ranker", "{"), 1, "--ranker should be a JSON object, received '{'"),
         (("retrain", "--ranker", '{"heads": "all"}'), 1, "ranker.heads: should be one of ctr, "),
+        (("retrain", "--training", "{}"), 1, "should hold federated, fairness or both"),
         (("retrain", "--conversions", "fly"), 1, "received 'fly'"),
         (("retrain", "--arms", "foo"), 1, "or 'attention_swapped', received 'foo'\n"),
         (("score", "film", "d1", "d2"), 1, "user"),
@@ -276,6 +278,7 @@ def test_a_retrain_may_be_asked_all_that_it_may_over_rest(run, trained) -> None:
         "arms": ["none", "frozen"],
         "ranker": RankerChoice(heads="ctr", epochs=4).model_dump(),
         "pretraining": PretrainingChoice(facets=("gnn",), dim=8).model_dump(mode="json"),
+        "training": TrainingChoice(federated=FederatedChoice(rounds=9)).model_dump(mode="json"),
         "conversions": None,
         "conversion_days": 3.0,
         "seed": 11,
@@ -292,6 +295,7 @@ def test_a_retrain_may_be_asked_all_that_it_may_over_rest(run, trained) -> None:
         *("--promote-undecided", "few people"),
         *("--ranker", '{"heads": "ctr", "epochs": 4}', "--conversion-days", "3"),
         *("--pretraining", '{"facets": ["gnn"], "dim": 8}'),
+        *("--training", '{"federated": {"rounds": 9}}'),
     ]
     code, out, errors = run("retrain", *spelt, "--json")
     assert code == 0, errors
