@@ -15,7 +15,7 @@ from ranking.config import FeatureConfig, IdTableConfig, RankerConfig, TrainingC
 from ranking.errors import ConfigError, GroupTooSmall
 from ranking.examples import build_examples
 from ranking.fairsmooth.config import FairSmoothConfig
-from ranking.fairsmooth.ranker import fair_ranker
+from ranking.fairsmooth.ranker import check_groups, fair_ranker
 from ranking.fairsmooth.served import head_reads, through
 from ranking.model import raw_scores
 from ranking.train import train
@@ -169,3 +169,13 @@ def test_what_was_pretrained_is_read_behind_the_layer_too(examples):
     served = fair.scored(rows.heads, rows.tails, rows.exposures).probabilities["ctr"]
     assert served.mean() == pytest.approx((rows.labels == 1).mean(), abs=1e-5)
     assert set(told["groups"]) == {"left", "right"}
+
+
+def test_groups_are_counted_before_there_is_a_ranker(examples, fair):
+    found = check_groups(examples, "ctr", "lean", FAIR)
+    learned = {name: one["learned_from"] for name, one in fair[1].certificate["groups"].items()}
+    assert found == learned
+    with pytest.raises(ConfigError, match=r"categories of user \(lean\), received 'age'"):
+        check_groups(examples, "ctr", "age", FAIR)
+    with pytest.raises(GroupTooSmall, match="'left' should have at least 10000 rows"):
+        check_groups(examples, "ctr", "lean", dataclasses.replace(FAIR, least_rows=10_000))

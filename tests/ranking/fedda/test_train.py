@@ -13,9 +13,12 @@ from ranking.config import FeatureConfig, IdTableConfig, RankerConfig
 from ranking.errors import ConfigError, TrainingDiverged
 from ranking.examples import build_examples
 from ranking.fedda.config import FederatedConfig, MethodConfig, RoundsConfig
-from ranking.fedda.train import client_of, train_federated
+from ranking.fedda.train import client_of, federated_ranker, train_federated
+from ranking.idtables.known import KnownRows
+from ranking.idtables.placement import Placement
 from ranking.metrics import auc
 from ranking.pretraining.reader import FacetReader
+from ranking.tables import plan_tables
 
 QUICK = RankerConfig(
     arm="none",
@@ -133,3 +136,48 @@ def test_clients_read_what_was_pretrained(examples):
     )
     own, other = (one.scored(test.heads, test.tails).logits for one in (trained, blank))
     assert (own != other).any(axis=1).mean() > 0.9
+
+
+def test_every_round_is_told_and_a_plateau_is_looked_at(examples):
+    told = []
+    rounds = RoundsConfig(rounds=50, steps=1, end="plateau", patience=2, least_gain=0.9)
+    dials = dataclasses.replace(ROUNDS, rounds=rounds, look_every=50)
+    seen, made = finish(federated_ranker(examples, QUICK, dials, each=told.append))
+    # Nobody gains 90 % in two rounds, so the third is the last.
+    assert [one.round for one in told] == [1, 2, 3]
+    assert [one.learned.epoch for one in seen] == [3]
+    assert made.rounds == 3
+    assert made.traffic.up == sum(one.traffic.up for one in told)
+    assert made.evaluations == sum(one.evaluations for one in told)
+    assert len(made.trained.trace) == 1
+
+
+def test_clients_begin_with_known_rows_and_keep_them(examples):
+    known = (KnownRows(Placement(("u3", "u5"), QUICK.ids.buckets), torch.full((10, 4), 2.0)), None)
+    tables = plan_tables(examples, QUICK, known=known)
+    rounds = dataclasses.replace(ROUNDS, rounds=RoundsConfig(rounds=1, steps=1), own_rate=1e-3)
+    _, made = finish(federated_ranker(examples, QUICK, rounds, tables=tables))
+    served = made.trained.model.head_table.weight[: len(made.trained.head_ids.exclusive)]
+    assert float(served.detach().abs().max()) == 0.0, "none of them is in what is served"
+    own = private_row(made, "u3")
+    # A step of AdaGrad is as long as its rate at most.
+    torch.testing.assert_close(own, torch.full((4,), 2.0), rtol=0.0, atol=1.1e-3)
+    assert float(private_row(made, "u4").abs().max()) < 1.1e-3, "of whom nothing was known"
+
+
+def private_row(made, name):
+    """The row of a user that lies at their client."""
+    number = made.names.index(name)
+    _, count, width = made.clients.layout.tables["head_table.weight"]
+    own = made.clients.own[number, : count * width].reshape(count, width)
+    place = made.trained.head_ids.exclusive.index(name)
+    [slot] = np.flatnonzero(made.clients.holdings["head_rows"].private[number] == place)
+    return own[slot]
+
+
+def test_rows_of_somebody_else_are_of_no_client(examples):
+    taught = examples.rows[Span.TRAIN]
+    found = client_of(taught, "head", among=("u7", "u0"))
+    expected = [{"u7": 0, "u0": 1}.get(name, -1) for name in taught.heads.ids]
+    np.testing.assert_array_equal(found, expected)
+    assert set(found.tolist()) == {-1, 0, 1}
