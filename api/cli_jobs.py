@@ -89,12 +89,22 @@ def snapshot(
 
 
 @jobs_app.command()
-def embed(snapshot: Digest, *, seed: Seed = 0, as_json: AsJson = False) -> None:
+def embed(
+    snapshot: Digest,
+    *,
+    seed: Seed = 0,
+    item_only: Annotated[
+        bool, typer.Option("--item-only", help="Learn from no edge of those who see exposures.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Train TransRA on a snapshot."""
     from api.jobs import embedding
 
     with Ticker("embed", quiet=as_json) as ticker:
-        digest = embedding.embed(_workshop(), snapshot, seed=seed, tick=ticker.tick)
+        digest = embedding.embed(
+            _workshop(), snapshot, seed=seed, tick=ticker.tick, item_only=item_only
+        )
     out(Output({"bundle": digest}), as_json=as_json)
 
 

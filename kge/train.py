@@ -36,6 +36,8 @@ from kge.triples import Graph, graph_of_snapshot
 _STEP = 3
 #: How much has to be kept of a frame (`kge.frame.kept`) for the next bundle to have its name.
 FRAME_KEPT = 0.95
+#: The reason, among those of dials, why nobody of a type is in a bundle.
+LEFT_OUT = "left_out"
 
 
 @dataclass(frozen=True)
@@ -88,17 +90,27 @@ class Trained:
 
 
 def begin(
-    snapshot: Snapshot, dials: Dials, *, previous: Bundle | None = None, room: Room | None = None
+    snapshot: Snapshot,
+    dials: Dials,
+    *,
+    previous: Bundle | None = None,
+    room: Room | None = None,
+    without: str = "",
 ) -> "Training":
     """The training of a snapshot's triples, before its first step.
 
     `dials`: what somebody set; the rest follows from the graph. `previous`: the bundle to begin
     with and whose frame to keep, in a share of the epochs; what nobody set of its form stays.
-    `room`: memory to keep to. Raises `TooFewTriples`, `MemoryBudget`, `ShapeMismatch` where the
-    dials cannot take `previous` over, and `ConfigError` for dials that contradict what follows
-    from the graph.
+    `room`: memory to keep to. `without`: a type of which no edge is learned from. Raises
+    `TooFewTriples`, `MemoryBudget`, `ShapeMismatch` where the dials cannot take `previous` over,
+    and `ConfigError` for dials that contradict what follows from the graph.
     """
-    return begin_graph(graph_of_snapshot(snapshot), dials, previous=previous, room=room)
+    graph = graph_of_snapshot(snapshot, without=without)
+    training = begin_graph(graph, dials, previous=previous, room=room)
+    if without:
+        why = f"no edge of a {without} is learned from; whoever is one is folded in"
+        training.reasons = {**training.reasons, LEFT_OUT: why}
+    return training
 
 
 def begin_graph(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pykeen.triples import CoreTriplesFactory
 
-from graphsvc.snapshot import RelationInfo, Snapshot, TypeRange
+from graphsvc.snapshot import RelationInfo, Snapshot, Triples, TypeRange
 from kge.errors import TooFewTriples
 
 
@@ -73,9 +73,22 @@ class Graph:
         )
 
 
-def graph_of_snapshot(snapshot: Snapshot) -> Graph:
-    """The training graph of a snapshot. Raises `TooFewTriples` where it holds no edge."""
+def graph_of_snapshot(snapshot: Snapshot, *, without: str = "") -> Graph:
+    """The training graph of a snapshot. Raises `TooFewTriples` where it holds no edge.
+
+    `without`: a type whose relations keep their place and have no edge, so that nobody of it is in
+    the graph.
+    """
     triples = snapshot.triples()
+    if without:
+        kept = np.array([without not in (one.head, one.tail) for one in snapshot.relations])
+        own = kept[triples.relation]
+        triples = Triples(*(column[own] for column in triples))
+        if not len(triples.head):
+            raise TooFewTriples(
+                f"the graph should hold edges that touch no {without}, received none: item_only "
+                "wants relations between items"
+            )
     if not len(triples.head):
         raise TooFewTriples
     present = np.zeros(snapshot.entity_count, dtype=bool)

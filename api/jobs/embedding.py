@@ -12,6 +12,7 @@ from pathlib import Path
 from time import monotonic, time
 from typing import TYPE_CHECKING
 
+from api.errors import Invalid
 from api.jobs.steps import Tick, Workshop
 from graphsvc.ids import digest_of_json
 from graphsvc.snapshot import Snapshot, open_snapshot
@@ -41,15 +42,17 @@ def embed(
     tick: Tick,
     job_id: str | None = None,
     previous: str | None = None,
+    item_only: bool = False,
 ) -> str:
     """Train TransRA on a snapshot, whole and by facet, and seal the bundle with its curves.
 
     `previous`: the bundle to begin with and whose frame to keep; a facet that it does not have is
-    trained from nothing.
+    trained from nothing. `item_only`: no edge of the type that sees exposures is learned from, and
+    nobody of it is in the bundle: they are folded in wherever they act. It stays so in refreshes.
     """
     # PyKEEN makes folders when it is imported, by default in the home folder.
     os.environ.setdefault("PYSTOW_HOME", str(shop.settings.cache_dir / "pystow"))
-    from kge.facets import as_facet, check_groups, group_of
+    from kge.facets import check_groups, group_of
     from kge.memory import Room, size
     from kge.prior_edges import dials_of
     from kge.train import begin, begin_graph
@@ -59,7 +62,9 @@ def embed(
     dials = replace(shop.settings.transra, seed=seed)
     room, groups = Room(shop.settings.memory), shop.settings.facets
     source = open_snapshot(shop.store, snapshot)
-    begun = begin(source, dials, previous=_before(shop, previous), room=room)
+    item_only = item_only or was_item_only(shop, previous)
+    without = source.interaction.head if item_only else ""
+    begun = begin(source, dials, previous=_before(shop, previous), room=room, without=without)
     check_groups(graph := begun.graph, groups)
 
     def run(facet: str, training: "Training", *, choose: bool = False) -> _Learned:
@@ -79,6 +84,13 @@ def embed(
             room=replace(room, beside=size(graph) + sum(size(one.arrays) for one in learned)),
         )
         learned.append(run(name, training))
+    return _seal(shop, snapshot, learned, job_id)
+
+
+def _seal(shop: Workshop, snapshot: str, learned: "list[_Learned]", job_id: str | None) -> str:
+    """Seal what all relations gave with the facets beside it; checkpoints are done with then."""
+    from kge.facets import as_facet
+
     whole, *others = learned
     bundle = seal_bundle(
         shop.store,
@@ -99,6 +111,25 @@ def _before(shop: Workshop, digest: str | None, facet: str = ALL) -> Bundle | No
     """The bundle to begin with, if it has that facet; opened each time, since it fills memory."""
     bundle = None if digest is None else open_bundle(shop.store, digest)
     return bundle if bundle is not None and (facet == ALL or facet in bundle.facets) else None
+
+
+def was_item_only(shop: Workshop, digest: str | None) -> bool:
+    """Whether a bundle was trained without those who see exposures; none was not."""
+    from kge.train import LEFT_OUT
+
+    if digest is None:
+        return False
+    payload = shop.store.open("bundle", digest, verify=False).payload
+    return LEFT_OUT in payload.get("reasons", {})
+
+
+def check_item_only(shop: Workshop, bundle: str) -> None:
+    """Raise `Invalid` for a bundle that has learned from edges of those who see exposures."""
+    if not was_item_only(shop, bundle):
+        raise Invalid(
+            "training.federated.kge should be all for this bundle, which was not trained with "
+            "item_only, received 'item_only'"
+        )
 
 
 @dataclass(frozen=True)
@@ -213,5 +244,9 @@ def _folder(shop: Workshop) -> Path:
 
 def _checkpoint(shop: Workshop, snapshot: str, facet: str, training: "Training") -> Path:
     """Where a training of these parents and dials keeps its checkpoint."""
-    name = digest_of_json([snapshot, facet, asdict(training.config), training.origin])[:32]
+    from kge.train import LEFT_OUT
+
+    told = [snapshot, facet, asdict(training.config), training.origin]
+    told += [training.reasons[LEFT_OUT]] if LEFT_OUT in training.reasons else []
+    name = digest_of_json(told)[:32]
     return _folder(shop) / f"{name}.safetensors"

@@ -181,6 +181,11 @@ class RetrainRequest(BaseModel):
         # Given where `promote` is true alone.
         return self.promote_undecided if decision == NOT_DECIDED else None
 
+    @property
+    def item_only(self) -> bool:
+        """Whether the embedding is to be trained without edges of heads."""
+        return self.training is not None and self.training.item_only
+
     def dials(self, settings: RankerConfig) -> RankerConfig:
         """Those of the rankers: what was chosen over what the settings say."""
         return settings if self.ranker is None else self.ranker.over(settings)
@@ -211,6 +216,12 @@ class RetrainRequest(BaseModel):
                     f"{chosen.model_dump_json(exclude_none=True)}"
                 )
         refuse_arms(self.arms, self.training)
+        if self.item_only and self.pretraining is not None:
+            raise ValueError(
+                "pretraining should not be given with training.federated.kge item_only, since "
+                "tables are pretrained on edges of heads in one place, received "
+                f"{self.pretraining.model_dump_json(exclude_none=True)}"
+            )
         return self
 
     @model_serializer(mode="wrap")

@@ -44,7 +44,14 @@ def register(shop: Workshop, jobs: JobQueue) -> Callable[[dict[str, Any]], dict[
             return begun | refresh(walk, request, sealed, moment["live"])
         bundle = walk.step(
             "embed",
-            lambda tick: embed(shop, sealed, seed=request.seed, tick=tick, job_id=job),
+            lambda tick: embed(
+                shop,
+                sealed,
+                seed=request.seed,
+                tick=tick,
+                job_id=job,
+                item_only=request.item_only,
+            ),
         )
         built = walk.step("index", lambda tick: steps.index(shop, bundle, tick, job))
 

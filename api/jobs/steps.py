@@ -191,9 +191,12 @@ def rank_as(
     shop: Workshop, parents: tuple[str, ...], how: How, *, tick: Tick, job_id: str | None = None
 ) -> str:
     """Train one arm of the ranker on (snapshot, bundle, tables ...), seal it with its pictures."""
+    from api.jobs.embedding import check_item_only
     from api.jobs.teaching import teach
     from ranking.pretraining.tables import open_table
 
+    if how.training is not None and how.training.item_only:
+        check_item_only(shop, parents[1])
     config = replace(shop.settings.ranker, arm=how.arm, seed=how.seed)
     config = config if how.ranker is None else how.ranker.over(config)
     examples = shop.examples(*parents[:2])._replace(

@@ -158,6 +158,7 @@ def _in_rounds(
     told = {
         "method": dials.method.method,
         "dials": asdict(dials),
+        "kge": choice.kge,
         "clients": made.clients.count,
         "rounds": made.rounds,
         "kept_round": made.trained.trace[-1]["best_epoch"],

@@ -55,6 +55,8 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 
 #: Where groups are averaged.
 BEHIND, INSIDE = "behind", "inside"
+#: Whose edges the embedding is trained on.
+ALL_EDGES, ITEM_ONLY = "all", "item_only"
 _WHY_NOT_INSIDE = (
     "a server of rounds is told what the steps of its clients add up to, never the weights of a "
     "group of its own, so how far these are from the mean, which is what is certified, is not "
@@ -75,6 +77,11 @@ class FederatedChoice(BaseModel):
         default="head",
         description="Whose a row is: `head` or `tail` (each entity is a client), or `head.NAME`, "
         "`tail.NAME` (each value of that category is: an advertiser, a segment of users).",
+    )
+    kge: Word = Field(
+        default=ALL_EDGES,
+        description="Whose edges the embedding is trained on: those of `all`, in one place, heads "
+        "among them; or `item_only`, none of heads, who are folded in wherever they act.",
     )
     method: Word | None = Field(
         default=None, description=f"What moves the weights: one of {', '.join(METHODS)}."
@@ -147,6 +154,10 @@ class FederatedChoice(BaseModel):
     @classmethod
     def _may_be(cls, value: Any, info: ValidationInfo) -> Any:
         """Raises `ValueError` with what the dial should be."""
+        if info.field_name == "kge":
+            if value not in (ALL_EDGES, ITEM_ONLY):
+                raise ValueError(f"should be {ALL_EDGES} or {ITEM_ONLY}, received {value!r}")
+            return value
         part, dial = _DIALS[str(info.field_name)]
         if value is None:
             return value
@@ -273,6 +284,11 @@ class TrainingChoice(BaseModel):
         if self.federated is None and self.fairness is None:
             raise ValueError("should hold federated, fairness or both, received neither")
         return self
+
+    @property
+    def item_only(self) -> bool:
+        """Whether the embedding is to be trained without edges of heads."""
+        return self.federated is not None and self.federated.kge == ITEM_ONLY
 
 
 def refuse_arms(arms: Sequence[str], training: TrainingChoice | None) -> None:

@@ -8,9 +8,12 @@ import json
 from collections.abc import Iterator
 
 import pytest
+from planted import FILMS
 from pydantic import ValidationError
 
+from api.errors import Invalid
 from api.jobs import steps
+from api.jobs.embedding import embed
 from api.jobs.requests import RetrainRequest
 from api.jobs.steps import How, Workshop, open_workshop
 from api.jobs.training import FairnessChoice, FederatedChoice, TrainingChoice
@@ -38,6 +41,7 @@ def test_what_is_left_out_is_as_by_default() -> None:
 def test_every_field_of_a_federated_training_reaches_its_dial() -> None:
     choice = FederatedChoice(
         clients="tail.advertiser",
+        kge="item_only",
         method="fedyogi",
         reading="drive",
         optimizer="adagrad",
@@ -132,6 +136,7 @@ def test_every_field_of_a_fair_training_reaches_its_dial() -> None:
         ({"federated": {"momentum": 1.0}}, "should be at least 0 and below 1, received 1.0"),
         ({"federated": {"rounds": 5, "end_rounds": 6}}, "end_rounds should be at most rounds"),
         ({"federated": {"epochs": 4}}, "Extra inputs"),
+        ({"federated": {"kge": "none"}}, "should be all or item_only, received .none."),
         ({"fairness": {}}, "by"),
         ({"fairness": {"by": "gender", "scale": 0}}, "should be above 0 and finite"),
         ({"fairness": {"by": "gender", "link": "step"}}, "Extra inputs"),
@@ -248,3 +253,48 @@ def test_groups_are_refused_before_anything_is_trained(shop, trained) -> None:
 def test_plain_rankers_say_nothing_of_their_training(trained) -> None:
     sealed = trained.http.get(f"/v1/artifacts/{trained.rankers[0]}").json()
     assert "training" not in sealed["payload"]
+
+
+def test_an_embedding_of_items_alone_knows_nobody_who_clicks(shop, trained) -> None:
+    digest = embed(shop, trained.snapshot, seed=1, tick=silent, item_only=True)
+    bundle = open_bundle(shop.store, digest)
+    users, films = bundle.types["user"], bundle.types["film"]
+    assert (users.stop - users.start, films.stop - films.start) == (0, 2 * FILMS)
+    assert "no edge of a user" in bundle.artifact.payload["reasons"]["left_out"]
+    assert "left_out" not in open_bundle(shop.store, trained.bundles[1]).artifact.payload["reasons"]
+    assert steps.index(shop, digest, silent)
+
+    # Users are folded in from what each did before.
+    rows = shop.examples(trained.snapshot, digest).rows[Span.TEST]
+    assert len(rows.heads.vectors) == len(rows.labels)
+    assert float(abs(rows.heads.vectors).max()) > 0.0
+    choice = FederatedChoice(kge="item_only", rounds=2, steps=1)
+    how = How("frozen", 0, None, TrainingChoice(federated=choice))
+    ranker = steps.rank_as(shop, (trained.snapshot, digest), how, tick=silent)
+    sealed = trained.http.get(f"/v1/artifacts/{ranker}").json()
+    assert sealed["payload"]["training"]["federated"]["kge"] == "item_only"
+    with pytest.raises(Invalid, match="should be all for this bundle"):
+        steps.rank_as(shop, (trained.snapshot, trained.bundles[1]), how, tick=silent)
+
+
+def test_a_refresh_of_it_stays_without_them(shop, trained) -> None:
+    first = embed(shop, trained.snapshot, seed=1, tick=silent, item_only=True)
+    again = open_bundle(
+        shop.store, embed(shop, trained.snapshot, seed=2, tick=silent, previous=first)
+    )
+    assert again.types["user"].start == again.types["user"].stop
+
+
+def test_tables_are_not_pretrained_on_edges_that_stay_away() -> None:
+    body = {
+        "pretraining": {"facets": ["gnn"]},
+        "training": {"federated": {"kge": "item_only"}},
+    }
+    with pytest.raises(ValidationError, match="pretraining should not be given with training"):
+        RetrainRequest.model_validate(body)
+    body["training"] = {"federated": {"kge": "all"}}
+    assert not RetrainRequest.model_validate(body).item_only
+
+
+def silent(_done: int, _total: int, _note: str) -> None:
+    return None

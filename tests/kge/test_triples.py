@@ -47,3 +47,17 @@ def test_any_pykeen_data_set_becomes_a_graph():
     graph = graph_of_factory(factory)
     assert (graph.entity_count, len(graph.relations)) == (4, 2)
     assert graph.degree.tolist() == [1, 2, 1, 0]
+
+
+def test_a_type_may_be_left_out_with_all_its_edges(make_snapshot):
+    graph = graph_of_snapshot(make_snapshot(EDGES, ACTS), without="user")
+    # f1 has a click alone, and relations keep their place.
+    assert graph.ids.tolist() == ["f2", "t1"]
+    assert [tuple(t) for t in graph.types] == [("film", 0, 1), ("thing", 1, 2), ("user", 2, 2)]
+    told = [
+        (graph.ids[h], graph.relations[r].name, graph.ids[t])
+        for h, r, t in zip(graph.head, graph.relation, graph.tail, strict=True)
+    ]
+    assert told == [("f2", "genre", "t1")]
+    with pytest.raises(TooFewTriples, match="edges that touch no film, received none"):
+        graph_of_snapshot(make_snapshot(EDGES), without="film")
