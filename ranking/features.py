@@ -63,6 +63,13 @@ class FeatureBatch(NamedTuple):
         """Some rows, in that order."""
         return FeatureBatch(*(column.index_select(0, rows) for column in self))
 
+    def on(self, device: torch.device) -> "FeatureBatch":
+        """The same on a device, but for the numbers of ID rows: who has the rows looks them up."""
+        if self.dense.device == device:
+            return self
+        moved = (column.to(device) for column in self[2:])
+        return FeatureBatch(self.head_rows, self.tail_rows, *moved)
+
 
 class _Side(NamedTuple):
     rows: Int64[np.ndarray, "n 2"]

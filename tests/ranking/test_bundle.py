@@ -358,5 +358,5 @@ def test_a_ranker_of_the_former_format_still_opens(leaning, examples, ranker):
 
 def test_an_unknown_format_is_refused_by_name(leaning, ranker):
     odd = resealed(leaning, ranker, ranker_format=9)
-    with pytest.raises(RankerFormat, match=r"ranker_format 9, this version reads 1, 2"):
+    with pytest.raises(RankerFormat, match=r"ranker_format 9, this version reads 1, 2, 3"):
         open_ranker(leaning.store, odd, leaning.bundle)
