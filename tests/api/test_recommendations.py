@@ -7,7 +7,6 @@ import pytest
 from planted import WITHHELD_FILM, WITHHELD_USER
 from running import eventually
 
-
 #: Other files of tests bring films of their own.
 PLANTED = [f"{letter}{n}" for letter in "cd" for n in range(20)]
 AMONG = {"must": [{"ids": PLANTED}]}
