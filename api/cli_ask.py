@@ -167,7 +167,7 @@ def score_file(
         done = score_all(file, to, run, pairs.score, ticker.tick)
     seconds = monotonic() - began
     told = {"folder": str(to), **asdict(done), "seconds": round(seconds, 3)}
-    rate = round((done.rows - done.resumed) / seconds, 1)
+    rate = round((done.rows - done.resumed) / max(seconds, 1e-9), 1)
     out(Output({**told, "rows_per_second": rate, **trio.versions}), as_json=as_json)
 
 

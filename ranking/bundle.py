@@ -288,8 +288,7 @@ def seal_ranker(
         metrics=metrics,
     )
     with store.draft() as folder:
-        weights = sealed_weights(trained.model, trained.config.ids.served)
-        save_file(weights, folder / _WEIGHTS)
+        save_file(sealed_weights(trained.model, trained.config.ids.served), folder / _WEIGHTS)
         ids = {"head": trained.head_ids.exclusive, "tail": trained.tail_ids.exclusive}
         (folder / "ids.json").write_text(json.dumps(ids, ensure_ascii=False), encoding="utf-8")
         if beside.certificate is not None:
