@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Float, Float32, Int64, Shaped
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -72,7 +72,7 @@ class MappedTable(IdTable):
         self.register_buffer("_here", torch.empty(0), persistent=False)
 
     def forward(self, rows: Int64[Tensor, "batch 2"]) -> Float[Tensor, "batch dim"]:
-        return self.rows.look_up(rows).mean(dim=1).to(self._here.device)
+        return sent(self.rows.look_up(rows).mean(dim=1), self._here.device)
 
 
 class DeviceTable(IdTable):
@@ -87,10 +87,21 @@ class DeviceTable(IdTable):
 
     def forward(self, rows: Int64[Tensor, "batch 2"]) -> Float[Tensor, "batch dim"]:
         parts = list(self.buffers(recurse=False))
-        named = rows.flatten().to(parts[0].device)
+        named = sent(rows.flatten(), parts[0].device)
         found = [part.index_select(0, named) for part in parts]
         numbers = _numbers(found, self.precision, self.embedding_dim)
         return numbers.view(*rows.shape, self.embedding_dim).mean(dim=1)
+
+
+def sent(tensor: Shaped[Tensor, "*any"], device: torch.device) -> Shaped[Tensor, "*any"]:
+    """A tensor on a device; nobody waits here for a GPU to have it.
+
+    So the rows of the next batch are looked up while this one is computed. It leaves from pinned
+    memory, since any other is copied only when all that was asked for before is done.
+    """
+    if device.type != "cuda" or tensor.device.type != "cpu":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def id_tables(model: nn.Module) -> dict[str, IdTable]:

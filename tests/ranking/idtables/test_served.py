@@ -14,6 +14,7 @@ from ranking.idtables.served import (
     precision_of,
     sealed_rows,
     sealed_tensors,
+    sent,
 )
 from ranking.idtables.table import IdTable, RowTable
 
@@ -98,3 +99,11 @@ def test_tables_of_ids_are_found_by_their_names():
         "ids": 4,
         "in.shift": 5,
     }
+
+
+def test_what_is_sent_to_where_it_lies_is_not_copied():
+    here = torch.arange(3)
+    assert sent(here, torch.device("cpu")) is here
+    there = sent(here, torch.device("meta"))
+    assert there.is_meta
+    assert there.shape == (3,)
