@@ -16,6 +16,7 @@ from api.live import Following, Live, Trio
 from api.onsite import onsite_edges, onsite_states
 from api.opening import open_database
 from api.overlay import Folded
+from api.placing import tiers_of
 from api.questions import Located, State
 from api.reasons import Reason, check_explained, reasons
 from api.scoring import Scored, Scores, sort_out
@@ -322,7 +323,9 @@ def open_answerer(settings: Settings) -> tuple[Answerer, Trio]:
         store=ArtifactStore(settings.artifacts_dir),
         schema=lambda: schema,
         following=Following(
-            overlay_entities=settings.overlay_entities, most_edges=settings.foldin_edges
+            overlay_entities=settings.overlay_entities,
+            most_edges=settings.foldin_edges,
+            tiers=tiers_of(settings.tiers),
         ),
     )
     live.refresh()

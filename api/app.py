@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 
-from api import garbage, openapi, problems, threads
+from api import garbage, openapi, placing, problems, threads
 from api.answer_log import AnswerLog
 from api.bounds import BoundedRequests
 from api.deps import Services
@@ -63,6 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
 def from_environment() -> FastAPI:
     """The application for the environment's settings; what uvicorn's processes call."""
     app = create_app(read_settings())
+    placing.printed()
     garbage.settle()
     return app
 
@@ -85,6 +86,7 @@ def _lifespan(
                 most_edges=settings.foldin_edges,
                 relation_bytes=settings.index.relation_mib << 20,
                 tail_seconds=settings.tail_seconds,
+                tiers=placing.tiers_of(settings.tiers),
             ),
             on_swap=telemetry.generation.set,
         )

@@ -4,13 +4,15 @@ Takes ids, prints what a server would answer; never changes anything.
 """
 
 from dataclasses import asdict
+from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from api.errors import Invalid
 from api.opening import open_database
-from api.printing import AsJson, Output, out
+from api.printing import AsJson, Output, Ticker, out
 from api.settings import read_settings
 from graphsvc import ledger
 from graphsvc.artifact import KINDS, ArtifactStore
@@ -133,6 +135,40 @@ def score(
         ),
         as_json=as_json,
     )
+
+
+@ask_app.command()
+def score_file(
+    file: Annotated[Path, typer.Argument(help="A Parquet file with two columns of ids.")],
+    *,
+    to: Annotated[
+        Path, typer.Option(help="A folder: not there yet, empty, or of a run that ended early.")
+    ],
+    head: Annotated[str, typer.Option(help="The column of those who are asked about.")] = "head",
+    candidate: Annotated[str, typer.Option(help="The column of candidates.")] = "candidate",
+    position: Annotated[
+        int | None,
+        typer.Option(min=0, max=999, help="The place that probabilities are for."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score pairs in a Parquet file, by the live ranker; what ended early goes on."""
+    from api.answers import open_answerer
+    from api.pairs import Lookup, Pairs
+    from api.scorefile import Columns, run_of
+    from api.scorefile import score_file as score_all
+
+    answerer, trio = open_answerer(read_settings())
+    run = run_of(file, Columns(head, candidate), position=position, versions=trio.versions)
+    lookup = Lookup(answerer.database, answerer.schema, answerer.foldin_edges)
+    pairs = Pairs(lookup, trio, position=position)
+    began = monotonic()
+    with Ticker("score", quiet=as_json) as ticker:
+        done = score_all(file, to, run, pairs.score, ticker.tick)
+    seconds = monotonic() - began
+    told = {"folder": str(to), **asdict(done), "seconds": round(seconds, 3)}
+    rate = round((done.rows - done.resumed) / max(seconds, 1e-9), 1)
+    out(Output({**told, "rows_per_second": rate, **trio.versions}), as_json=as_json)
 
 
 def _because(why: "Reason") -> list[str]:

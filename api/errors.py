@@ -86,6 +86,10 @@ class SettingMalformed(ApiError):
     """A setting that should be a JSON object is none; docs/operations.md says what it holds."""
 
 
+class DeviceMissing(ApiError):
+    """GRAPHSVC_TIERS__DEVICE is cuda, and torch finds no GPU here; set it to auto or none."""
+
+
 class UnknownName(ApiError):
     """The path names something that does not exist."""
 

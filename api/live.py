@@ -14,6 +14,7 @@ from time import monotonic
 from api.columns import Columns
 from api.errors import NotLiveYet
 from api.overlay import Overlay, Remembered
+from api.placing import tell
 from api.solving import Solver
 from api.tail import Tail
 from graphsvc import ledger
@@ -26,7 +27,7 @@ from kge.bundle import Bundle, open_bundle
 from kge.completion import Completion
 from kge.foldin import NO_EDGES, FoldIn
 from kge.index import Index, open_index
-from ranking.bundle import Ranker, open_ranker
+from ranking.bundle import CPU_ALONE, Ranker, Tiers, open_ranker
 
 _log = logging.getLogger("graphsvc.live")
 
@@ -38,7 +39,7 @@ _BREATH_SECONDS = 0.005
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Following:
-    """How closely a server follows the log, and what it holds of it."""
+    """How closely a server follows the log, what it holds of it, and where a ranker lies."""
 
     #: Most entities in the overlay.
     overlay_entities: int = 10_000
@@ -48,6 +49,8 @@ class Following:
     relation_bytes: int = 256 << 20
     #: Between two looks at the log.
     tail_seconds: float = 0.1
+    #: Where the parts of a ranker may lie, and how large they may be.
+    tiers: Tiers = CPU_ALONE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,7 +169,8 @@ class Live:
     def _load(self, live: ledger.Live) -> Trio:
         bundle = open_bundle(self.store, live.bundle)
         index = open_index(self.store, live.index, bundle)
-        ranker = open_ranker(self.store, live.ranker, bundle)
+        ranker = open_ranker(self.store, live.ranker, bundle, tiers=self.following.tiers)
+        tell(ranker)
         foldin = FoldIn(bundle, bundle.fold_in())
         # What is read or computed at first use is so before the swap, not in somebody's request.
         bundle.rows(ranker.head_type, [])

@@ -35,7 +35,7 @@ from graphsvc.hints import meant
 from kge.config import IndexConfig
 from kge.dials import Dials
 from kge.errors import KgeError
-from ranking.config import GateConfig, RankerConfig
+from ranking.config import GateConfig, RankerConfig, TierConfig
 from ranking.errors import RankingError
 
 #: As in graphsvc/db.py.
@@ -115,8 +115,10 @@ class Settings(BaseSettings):
     ranker: RankerConfig = RankerConfig()
     #: Dials of the gate, which says whether a candidate may take the place of what is live.
     gate: GateConfig = GateConfig()
+    #: What a server declares of the tiers that a ranker lies in.
+    tiers: TierConfig = TierConfig()
 
-    @field_validator("transra", "index", "ranker", "gate", mode="wrap")
+    @field_validator("transra", "index", "ranker", "gate", "tiers", mode="wrap")
     @classmethod
     def _by_full_name(
         cls, value: Any, check: ValidatorFunctionWrapHandler, info: ValidationInfo

@@ -3,7 +3,8 @@
 Takes a trained ranker, gives a sealed folder of safetensors and JSON and reads it back; never
 trains. Serving calls `Ranker.scored` with what it knows about entities and nothing else.
 
-    weights.safetensors    every tensor of the model (the KGE's maps stay in the bundle)
+    weights.safetensors    every tensor of the model (the KGE's maps stay in the bundle); rows of
+                           ids are read where they lie, by all processes that have it open
     ids.json               ids with a row of their own, in order of their rows
     curve.png              losses and AUC by epoch
     calibration.png        what happened against what was predicted, on TEST
@@ -12,13 +13,13 @@ trains. Serving calls `Ranker.scored` with what it knows about entities and noth
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float64
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from graphsvc.artifact import Artifact, ArtifactStore, Recipe
 from kge.bundle import Bundle
@@ -34,10 +35,11 @@ from ranking.formats import (
     check_format,
     config_of,
     others_of,
-    weights_of,
 )
 from ranking.idtables.placement import Placement
+from ranking.idtables.tiers import CPU_ALONE, TierPlan, Tiers
 from ranking.model import ModelShape, RankerModel
+from ranking.placing import as_sealed, needs, placed, sealed_weights
 from ranking.pretraining.reader import FacetReader
 from ranking.pretraining.tables import open_table
 from ranking.reasons import FieldChanges, field_changes, led_to, without_kge
@@ -46,10 +48,12 @@ from ranking.spec import FeatureSpec
 from ranking.states import Around, EntityStates, ExposureStates, alike
 from ranking.trained import TrainedRanker, scored_by
 
-#: The file of what is certified about groups.
+#: The file of every tensor, and of what is certified about groups.
+_WEIGHTS = "weights.safetensors"
 _CERTIFICATE = "certificate.json"
 
 __all__ = [
+    "CPU_ALONE",
     "CTCVR",
     "Around",
     "Beside",
@@ -59,6 +63,7 @@ __all__ = [
     "FieldChanges",
     "Ranker",
     "Scored",
+    "Tiers",
     "TrainedRanker",
     "alike",
     "certificate_of",
@@ -106,6 +111,8 @@ class Ranker:
     #: Other relations from the head type that it attends to.
     others: tuple[str, ...] = ()
     smoothing: Mapping[str, float] = field(default_factory=dict)
+    #: Where its parts lie; None of one that has just been sealed.
+    placement: TierPlan | None = None
 
     @property
     def digest(self) -> str:
@@ -215,7 +222,7 @@ class Ranker:
         spec = self.encoder.spec
         around = [led_to(spec.tail.type, type_) for type_ in spec.around]
         names = (spec.head.type, spec.tail.type, *self.relations, *self.others, *around)
-        return Explanation(names, weights.numpy())
+        return Explanation(names, weights.cpu().numpy())
 
     def field_changes(
         self,
@@ -272,6 +279,7 @@ def seal_ranker(
         "smoothing": dict(trained.smoothing),
         "trace": [dict(progress) for progress in trained.trace],
         "tables": dict(trained.tables),
+        "placement": needs(trained.model, trained.config.ids.served),
         "facets": list(trained.facets.digests),
     }
     payload |= {} if beside.training is None else {"training": dict(beside.training)}
@@ -283,8 +291,7 @@ def seal_ranker(
         metrics=metrics,
     )
     with store.draft() as folder:
-        weights = {name: t.contiguous() for name, t in trained.model.state_dict().items()}
-        save_file(weights, folder / "weights.safetensors")
+        save_file(sealed_weights(trained.model, trained.config.ids.served), folder / _WEIGHTS)
         ids = {"head": trained.head_ids.exclusive, "tail": trained.tail_ids.exclusive}
         (folder / "ids.json").write_text(json.dumps(ids, ensure_ascii=False), encoding="utf-8")
         if beside.certificate is not None:
@@ -295,7 +302,7 @@ def seal_ranker(
         artifact = store.seal(folder, recipe)
     return Ranker(
         artifact=artifact,
-        model=trained.model,
+        model=as_sealed(trained.model, artifact.file(_WEIGHTS)),
         encoder=trained.encoder,
         calibrations=trained.calibrations,
         relations=trained.relations,
@@ -312,12 +319,15 @@ def _tables(trained: TrainedRanker) -> dict[str, str]:
     return {f"table_{n}": digest for n, digest in enumerate(trained.facets.digests, start=1)}
 
 
-def open_ranker(store: ArtifactStore, digest: str, bundle: Bundle) -> Ranker:
+def open_ranker(
+    store: ArtifactStore, digest: str, bundle: Bundle, *, tiers: Tiers = CPU_ALONE
+) -> Ranker:
     """Open a sealed ranker, every byte checked, on a bundle of its frame.
 
     The bundle may be a later one than it was trained on, with further relations, which the ranker
-    does not read. Raises `FrameMismatch`, also where it lacks one of the ranker's relations,
-    `RankerFormat`, `TableFormat`, and the store's `ArtifactMissing` and `ArtifactDamaged`.
+    does not read. Where its parts lie follows from `tiers`. Raises `FrameMismatch`, also where
+    the bundle lacks one of the ranker's relations, `RankerFormat`, `TableFormat`, `TableMemory`,
+    and the store's `ArtifactMissing` and `ArtifactDamaged`.
     """
     artifact = store.open("ranker", digest)
     payload = artifact.payload
@@ -333,21 +343,27 @@ def open_ranker(store: ArtifactStore, digest: str, bundle: Bundle) -> Ranker:
     )
     _check_relations(digest, payload, bundle, maps)
     config = config_of(artifact.dials)
-    model = RankerModel(ModelShape(**payload["shape"]), config, maps)
-    weights = load_file(artifact.file("weights.safetensors"))
-    model.load_state_dict(weights_of(payload, weights))
+    smoothing = payload.get("smoothing", {})
+    # Smoothed scores read towers one by one, on the CPU.
+    given = tiers._replace(device="") if smoothing else tiers
+    # Its rows are found in the file, so none is made for them.
+    shape = replace(ModelShape(**payload["shape"]), head_rows=1, tail_rows=1)
+    model, placement = placed(
+        RankerModel(shape, config, maps), artifact.file(_WEIGHTS), payload, given
+    )
     ids = json.loads(artifact.file("ids.json").read_text(encoding="utf-8"))
     reader = FacetReader([open_table(store, one) for one in payload.get("facets", ())])
     heads, tails = (Placement(tuple(ids[side]), payload["buckets"]) for side in ("head", "tail"))
     return Ranker(
         artifact=artifact,
-        model=model.eval(),
+        model=model,
         encoder=Encoder(spec, heads, tails, reader),
         calibrations=calibrations_of(payload),
         relations=maps.names,
         config=config,
         others=maps.other_names,
-        smoothing=payload.get("smoothing", {}),
+        smoothing=smoothing,
+        placement=placement,
     )
 
 

@@ -8,7 +8,7 @@ VALID span of MovieLens-100k; TEST figures had been printed before two of them b
 import math
 from dataclasses import dataclass, field
 
-from ranking.checks import check, one_of, positive_int, share
+from ranking.checks import check, one_of, positive_int, share, whole
 from ranking.idtables.dials import IdTableConfig
 
 #: The families of crossing layers; `ranking/interactions/registry.py` has them by these names.
@@ -74,6 +74,8 @@ HEADS = {"ctr": ("ctr",), "cvr": ("cvr",), "ctr_cvr": ("ctr", "cvr")}
 SHARING = ("bottom", "mmoe")
 #: How logits become probabilities.
 CALIBRATIONS = ("platt", "isotonic")
+#: Where the upper model of a ranker that answers runs.
+DEVICES = ("auto", "none", "cuda")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -351,3 +353,23 @@ class GateConfig:
     def group_names(self) -> tuple[str, ...]:
         """The names in `groups`."""
         return tuple(name.strip() for name in self.groups.split(",") if name.strip())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TierConfig:
+    """What a server declares of its tiers, for each ranker that it holds."""
+
+    #: auto: the upper model runs on `cuda` where that is, else on the CPU. none: on the CPU. cuda:
+    #: there, or the server does not start.
+    device: str = "auto"
+    #: MiB of the device that a ranker may take; its ID tables lie there only if all of it fits. 0:
+    #: none is for tables, and the upper model is not bounded.
+    device_mib: int = 0
+    #: MiB that a ranker may take in the CPU tier, most of them tables that all processes share; 0:
+    #: no bound. A ranker that takes more is not loaded, and what was live goes on answering.
+    cpu_mib: int = 0
+
+    def __post_init__(self) -> None:
+        one_of("device", self.device, DEVICES)
+        whole("device_mib", self.device_mib, 0)
+        whole("cpu_mib", self.cpu_mib, 0)

@@ -19,6 +19,7 @@ from torch import Tensor
 from ranking.columns import Coded, coded, unset
 from ranking.errors import StatesMismatch
 from ranking.idtables.placement import Placement
+from ranking.idtables.served import sent
 from ranking.pretraining.reader import NO_TABLES, FacetReader
 from ranking.spec import FeatureSpec, SideSpec, as_number, centered_rate, text_of
 from ranking.states import EntityStates, ExposureStates, alike
@@ -62,6 +63,13 @@ class FeatureBatch(NamedTuple):
     def take(self, rows: Int64[Tensor, "m"]) -> "FeatureBatch":
         """Some rows, in that order."""
         return FeatureBatch(*(column.index_select(0, rows) for column in self))
+
+    def on(self, device: torch.device) -> "FeatureBatch":
+        """The same on a device, but for the numbers of ID rows: who has the rows looks them up."""
+        if self.dense.device == device:
+            return self
+        moved = (sent(column, device) for column in self[2:])
+        return FeatureBatch(self.head_rows, self.tail_rows, *moved)
 
 
 class _Side(NamedTuple):

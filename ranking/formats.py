@@ -23,7 +23,9 @@ from ranking.config import (
 from ranking.errors import RankerFormat
 
 #: Layout of the payload and files.
-RANKER_FORMAT = 2
+RANKER_FORMAT = 3
+#: The same, of before ID rows could be in fewer bits.
+_WHOLE_ROWS = 2
 #: One head, no place of an exposure, no tokens of what tails lead to nor of other relations.
 _FORMER = 1
 #: Names of tensors in the former layout -> names now.
@@ -45,7 +47,10 @@ _PARTS = {
 
 def check_format(digest: str, payload: Mapping[str, Any]) -> None:
     """Refuse a ranker of a layout, or with an arm, that is not known here: `RankerFormat`."""
-    for name, known in (("ranker_format", (_FORMER, RANKER_FORMAT)), ("arm", tuple(ARMS))):
+    for name, known in (
+        ("ranker_format", (_FORMER, _WHOLE_ROWS, RANKER_FORMAT)),
+        ("arm", tuple(ARMS)),
+    ):
         if payload.get(name) not in known:
             raise RankerFormat(
                 f"ranker {digest} has {name} {payload.get(name)!r}, this version reads "

@@ -15,6 +15,7 @@ from ranking.config import ARMS, RankerConfig
 from ranking.examples import KgeMaps
 from ranking.features import PADDING, FeatureBatch
 from ranking.heads import Experts, Tower
+from ranking.idtables.served import sent
 from ranking.idtables.table import IdTable, RowTable
 from ranking.interactions.registry import crossing_stack, out_width
 from ranking.kge_attention import KgeAttention
@@ -147,6 +148,7 @@ class RankerModel(nn.Module):
 
     def parts(self, batch: FeatureBatch) -> Parts:
         """Logits, and the attention's weights as their explanation."""
+        batch = batch.on(self.norm.weight.device)
         shown_B2 = batch.named
         if self.training:
             # Not rescaled: a row that is there should mean the same in training and in serving.
@@ -214,7 +216,8 @@ class RankerModel(nn.Module):
             return learned_B2E * shown_B2[:, :, None]
         # An id with a row of its own has it twice; hashed rows lie behind all of these.
         own = [batch.head_rows[:, 0] < self.own[0], batch.tail_rows[:, 0] < self.own[1]]
-        return id_rows(learned_B2E, begun_B2E, torch.stack(own, dim=1), shown_B2)
+        own_B2 = sent(torch.stack(own, dim=1), shown_B2.device)
+        return id_rows(learned_B2E, begun_B2E, own_B2, shown_B2)
 
     def _pooled(self, lists: Int64[Tensor, "B L W"]) -> Float[Tensor, "B L C"]:
         """The mean of each list's elements, zero for an empty one."""
@@ -270,7 +273,7 @@ def head_scores(model: RankerModel, batch: FeatureBatch) -> Float64[np.ndarray, 
         ]
     if not parts:
         return np.zeros((0, len(model.towers)))
-    return torch.cat(parts).double().numpy()
+    return torch.cat(parts).cpu().double().numpy()
 
 
 def corrected_scores(

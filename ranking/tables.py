@@ -9,16 +9,16 @@ import json
 from dataclasses import replace
 from typing import NamedTuple
 
-from safetensors import safe_open
-
 from graphsvc.artifact import ArtifactStore
 from graphsvc.snapshot import Span
 from ranking.config import ARMS, RankerConfig
 from ranking.examples import Examples
 from ranking.formats import check_format
 from ranking.idtables.known import KnownRows
+from ranking.idtables.mapped import mapped
 from ranking.idtables.placement import Placement, rank_by_frequency
 from ranking.idtables.plan import TablePlan, Wanted, evicted, plan
+from ranking.idtables.served import sealed_rows
 from ranking.idtables.succession import next_placement
 from ranking.optimizer import LARGE
 
@@ -81,17 +81,21 @@ def _placed(ranked: tuple[str, ...], buckets: int, known: KnownRows | None) -> P
 def known_rows(store: ArtifactStore, digest: str) -> tuple[KnownRows, KnownRows]:
     """What the ID tables of a sealed ranker know of heads and of tails; no bundle is needed.
 
-    Raises `RankerFormat`, and the store's `ArtifactMissing` and `ArtifactDamaged`.
+    In float32, whatever they are sealed in. Raises `RankerFormat`, and the store's
+    `ArtifactMissing` and `ArtifactDamaged`.
     """
     artifact = store.open("ranker", digest)
-    check_format(digest, artifact.payload)
+    payload = artifact.payload
+    check_format(digest, payload)
+    begins = ARMS[payload["arm"]].begins
+    dim = payload["shape"]["vector"] if begins else artifact.dials["ids"]["dim"]
     ids = json.loads(artifact.file("ids.json").read_text(encoding="utf-8"))
-    with safe_open(artifact.file("weights.safetensors"), framework="pt") as weights:
-        head, tail = (
-            KnownRows(
-                Placement(tuple(ids[side]), artifact.payload["buckets"]),
-                weights.get_tensor(f"{side}_table.weight"),
-            )
-            for side in ("head", "tail")
+    arrays = mapped(artifact.file("weights.safetensors"))
+    head, tail = (
+        KnownRows(
+            Placement(tuple(ids[side]), payload["buckets"]),
+            sealed_rows(arrays, f"{side}_table", dim).whole(),
         )
+        for side in ("head", "tail")
+    )
     return head, tail

@@ -10,7 +10,13 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from ranking.config import CrossingConfig, HeadsConfig, RankerConfig, TrainingConfig
+from ranking.config import (
+    CrossingConfig,
+    HeadsConfig,
+    IdTableConfig,
+    RankerConfig,
+    TrainingConfig,
+)
 from ranking.errors import ConfigError
 from ranking.pretraining.config import (
     COMBINATIONS,
@@ -34,10 +40,12 @@ _DIALS: Mapping[str, tuple[str, str]] = {
     "rows": ("training", "most_rows"),
     "negatives_kept": ("training", "negatives_kept"),
     "calibration": ("", "calibration"),
+    "precision": ("ids", "served"),
 }
 _PARTS: Mapping[str, Any] = {
     "heads": HeadsConfig,
     "crossing": CrossingConfig,
+    "ids": IdTableConfig,
     "training": TrainingConfig,
     "": RankerConfig,
 }
@@ -105,6 +113,12 @@ class RankerChoice(BaseModel):
     )
     calibration: str | None = Field(
         default=None, max_length=64, description="`platt` or `isotonic`."
+    )
+    precision: str | None = Field(
+        default=None,
+        max_length=64,
+        description="What rows of ids are in when a ranker answers: `trained` (as in training), "
+        "`int8` or `int4` (in so many bits a number).",
     )
 
     @field_validator("*")

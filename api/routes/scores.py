@@ -19,7 +19,7 @@ from graphsvc.ids import ID_PATTERN, MAX_ID_LENGTH, EntityId
 router = APIRouter(prefix="/v1", tags=["scores"])
 
 MOST_CANDIDATES = 1000
-_REQUEST_ID = r"^[A-Za-z0-9_-]{1,64}$"
+REQUEST_ID = r"^[A-Za-z0-9_-]{1,64}$"
 CandidateId = Annotated[
     str, StringConstraints(min_length=1, max_length=MAX_ID_LENGTH, pattern=ID_PATTERN)
 ]
@@ -55,7 +55,7 @@ class ScoreRequest(BaseModel):
     )
     request_id: str | None = Field(
         default=None,
-        pattern=_REQUEST_ID,
+        pattern=REQUEST_ID,
         description="your own name for this request, new each time; by default one is made",
     )
     explain: bool = Field(
@@ -163,7 +163,7 @@ def post_score(
     services: ServicesOf,
     body: ScoreRequest,
     x_request_id: Annotated[
-        str | None, Header(pattern=_REQUEST_ID, description="the same as `request_id`")
+        str | None, Header(pattern=REQUEST_ID, description="the same as `request_id`")
     ] = None,
     explain: Annotated[bool, Query(description="the same as `explain` in the body")] = False,
 ) -> ScoresOut:
@@ -179,10 +179,10 @@ def post_score(
         explain=explain or body.explain,
     )
     request_id = body.request_id or x_request_id or uuid4().hex
-    services.answers.put(_kept(request_id, trio, head, found))
+    services.answers.put(kept_answer(request_id, trio, head, found))
     return ScoresOut(
         request_id=request_id,
-        scores=[_shown(one) for one in found.items],
+        scores=[shown_score(one) for one in found.items],
         left_out=[
             LeftOutOut(id=one.id, reason=one.reason, merged_into=one.merged_into)
             for one in found.left_out
@@ -196,7 +196,7 @@ def post_score(
     )
 
 
-def _shown(one: Scored) -> ScoreOut:
+def shown_score(one: Scored) -> ScoreOut:
     return ScoreOut(
         id=one.id,
         score=one.score,
@@ -217,7 +217,7 @@ def _why(reason: Reason) -> WhyOut:
     )
 
 
-def _kept(request_id: str, trio: Trio, head: EntityId, found: Scores) -> Answer:
+def kept_answer(request_id: str, trio: Trio, head: EntityId, found: Scores) -> Answer:
     """The answer as it is written down."""
     return Answer(
         request_id=request_id,

@@ -11,6 +11,9 @@ OPTIMIZERS = ("adamw", "adagrad")
 PRECISIONS = ("float32", "bfloat16")
 #: What becomes of ids when no dimension and precision fits the memory.
 WHEN_FULL = ("refuse", "evict")
+#: What a ranker that answers holds its rows in: as they were trained, or in fewer bits.
+AS_TRAINED = "trained"
+SERVED = (AS_TRAINED, "int8", "int4")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +49,9 @@ class IdTableConfig:
     #: auto: fbgemm where it is installed and can do what the other dials say, else torch.
     #: torchrec: rows are spread over the processes of a group.
     backend: str = "auto"
+    #: What a ranker that is sealed has its rows in. trained: as in training. int8, int4: in so many
+    #: bits a number, with a scale and a bias for each row; it is judged by those.
+    served: str = AS_TRAINED
 
     def __post_init__(self) -> None:
         for name in ("dim", "least_dim", "min_rows", "max_exclusive", "buckets"):
@@ -59,6 +65,7 @@ class IdTableConfig:
         one_of("optimizer", self.optimizer, OPTIMIZERS)
         one_of("precision", self.precision, PRECISIONS)
         one_of("backend", self.backend, BACKENDS)
+        one_of("served", self.served, SERVED)
         if self.optimizer == "adamw":
             check(self.precision == "float32", "precision", "float32 with adamw", self.precision)
             known = self.backend in ("auto", "torch")

@@ -47,12 +47,25 @@ class QuantizedRows:
     def look_up(self, rows: Int64[Tensor, "*any"]) -> Float32[Tensor, "*any E"]:
         """Rows in float32."""
         named = rows.flatten()
-        codes = self.codes.index_select(0, named)
-        if self.bits == 4:
-            codes = torch.stack([codes & 0xF, codes >> 4], dim=2).flatten(1)[:, : self.dim]
-        scale = self.scale.index_select(0, named).float().unsqueeze(1)
-        bias = self.bias.index_select(0, named).float().unsqueeze(1)
-        return torch.addcmul(bias, codes.float(), scale).view(*rows.shape, self.dim)
+        codes, scale, bias = (
+            part.index_select(0, named) for part in (self.codes, self.scale, self.bias)
+        )
+        found = dequantized(codes, scale, bias, bits=self.bits, dim=self.dim)
+        return found.view(*rows.shape, self.dim)
+
+
+def dequantized(
+    codes: UInt8[Tensor, "m C"],
+    scale: Float[Tensor, "m"],
+    bias: Float[Tensor, "m"],
+    *,
+    bits: int,
+    dim: int,
+) -> Float32[Tensor, "m E"]:
+    """`scale * code + bias` of some rows, all numbers at once."""
+    if bits == 4:
+        codes = torch.stack([codes & 0xF, codes >> 4], dim=2).flatten(1)[:, :dim]
+    return torch.addcmul(bias.float().unsqueeze(1), codes.float(), scale.float().unsqueeze(1))
 
 
 @torch.no_grad()

@@ -52,17 +52,22 @@ def check_sides(tables: Sequence[FacetTable], head_type: str, tail_type: str) ->
 
 
 class _Side:
-    """One side of one table, normalized once. The last row is a stranger's."""
+    """One side of one table. What is read is normalized, so that the file may stay where it is."""
 
     def __init__(self, table: SideTable) -> None:
-        centered = table.vectors - table.vectors.mean(axis=1, keepdims=True)
-        spread = np.sqrt(np.square(centered).mean(axis=1, keepdims=True) + _EPSILON)
-        nobody = np.zeros((1, table.vectors.shape[1]), dtype=np.float32)
-        self._rows = np.concatenate([(centered / spread).astype(np.float32), nobody])
+        self._rows = table.vectors
         self._row_of = {key: row for row, key in enumerate(table.ids.tolist())}
 
     def vectors(self, ids: NDArray[np.object_]) -> Float32[np.ndarray, "m d"]:
-        return self._rows[self._places(ids)]
+        place = self._places(ids)
+        found = np.zeros((len(ids), self._rows.shape[1]), dtype=np.float32)
+        known = place >= 0
+        rows = self._rows[place[known]]
+        centered = rows - rows.mean(axis=1, keepdims=True)
+        found[known] = centered / np.sqrt(
+            np.square(centered).mean(axis=1, keepdims=True) + _EPSILON
+        )
+        return found
 
     def _places(self, ids: NDArray[np.object_]) -> Int64[np.ndarray, "m"]:
         found = (self._row_of.get(key, -1) for key in ids.tolist())

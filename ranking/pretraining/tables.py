@@ -17,10 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Bool, Float32, Int64
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from graphsvc.artifact import Artifact, ArtifactStore, Recipe
 from ranking.errors import StatesMismatch, TableFormat
+from ranking.idtables.mapped import mapped
 from ranking.pretraining.graph import FacetGraph
 
 #: Layout of the payload and files; a table of another one is refused by name.
@@ -137,7 +138,7 @@ def seal_table(
 
 
 def open_table(store: ArtifactStore, digest: str) -> FacetTable:
-    """Open a sealed table, every byte checked.
+    """Open a sealed table, every byte checked; its vectors stay in the file, for reading only.
 
     Raises `TableFormat`, and the store's `ArtifactMissing` and `ArtifactDamaged`.
     """
@@ -148,7 +149,7 @@ def open_table(store: ArtifactStore, digest: str) -> FacetTable:
             f"table {digest} has table_format {told.get('table_format')!r}, this version reads "
             f"{TABLE_FORMAT}; pretrain it again"
         )
-    tensors = load_file(artifact.file("vectors.safetensors"))
+    tensors = mapped(artifact.file("vectors.safetensors"))
     sides = []
     for side in _SIDES:
         column = pq.read_table(artifact.file(f"{side}_ids.parquet")).column("id")

@@ -4,7 +4,13 @@ import pytest
 from pydantic import ValidationError
 
 from api.jobs.choices import RankerChoice
-from ranking.config import CrossingConfig, HeadsConfig, RankerConfig, TrainingConfig
+from ranking.config import (
+    CrossingConfig,
+    HeadsConfig,
+    IdTableConfig,
+    RankerConfig,
+    TrainingConfig,
+)
 
 SETTINGS = RankerConfig(
     hidden=32,
@@ -32,6 +38,7 @@ def test_every_field_reaches_its_dial() -> None:
         rows=1_000,
         negatives_kept=0.1,
         calibration="isotonic",
+        precision="int8",
     )
     assert set(choice.model_fields_set) == set(RankerChoice.model_fields), "each is chosen here"
     assert choice.over(SETTINGS) == RankerConfig(
@@ -39,12 +46,20 @@ def test_every_field_reaches_its_dial() -> None:
         calibration="isotonic",
         crossing=CrossingConfig(kind="dcn_v2", layers=1, rank_share=0.25, hidden_share=0.75),
         heads=HeadsConfig(kind="ctr_cvr", sharing="mmoe", experts=2, cvr_weight=0.5),
+        ids=IdTableConfig(served="int8"),
         training=TrainingConfig(epochs=4, batch=64, most_rows=1_000, negatives_kept=0.1),
     )
 
 
 @pytest.mark.parametrize(
-    "body", [{"heads": "all"}, {"epochs": True}, {"experts": 1.0}, {"rank_share": float("nan")}]
+    "body",
+    [
+        {"heads": "all"},
+        {"precision": "int2"},
+        {"epochs": True},
+        {"experts": 1.0},
+        {"rank_share": float("nan")},
+    ],
 )
 def test_what_no_dial_takes_is_refused(body: dict) -> None:
     with pytest.raises(ValidationError):

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from nursery import nursery
 from planted import COMEDIES, START, click
@@ -365,3 +367,24 @@ def test_decisions_are_listed_and_shown(run, trained) -> None:
         assert (word in out) == (word != "vetoes"), out
     code, _, errors = run("decisions", "0" * 64)
     assert (code, errors) == (1, f"error: there is no decision '{'0' * 64}'\n")
+
+
+def test_a_file_of_pairs_is_scored_as_requests_are(run, tmp_path: Path) -> None:
+    pairs = [(user, film) for user in ("u2", "u4") for film in COMEDIES[:3]]
+    users, films = (list(column) for column in zip(*pairs, strict=True))
+    pq.write_table(pa.table({"user": users, "film": films}), tmp_path / "pairs.parquet")
+    order = ("score-file", str(tmp_path / "pairs.parquet"), "--to", str(tmp_path / "to"))
+    code, out, errors = run(*order, "--head", "user", "--candidate", "film", "--json")
+    assert code == 0, errors
+    told = orjson.loads(out)
+    assert (told["rows"], told["resumed"], told["unscored"], told["parts"]) == (6, 0, 0, 1)
+    found = pq.read_table(tmp_path / "to" / "part-000000.parquet").to_pydict()
+    assert list(zip(found["user"], found["film"], strict=True)) == pairs
+    single = orjson.loads(run("score", "user", "u4", *COMEDIES[:3], "--json")[1])
+    assert told["ranker"] == single["ranker"]
+    assert dict(zip(films[3:], found["ctr"][3:], strict=True)) == pytest.approx(
+        {item["id"]: item["score"] for item in single["scores"]}, abs=1e-6
+    )
+    code, _, errors = run(*order)
+    assert code == 1
+    assert "has no column 'head'" in errors

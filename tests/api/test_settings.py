@@ -160,6 +160,7 @@ def test_a_dial_in_json_is_refused_as_one_by_itself(monkeypatch: pytest.MonkeyPa
         ("INDEX__LEAST_RECALL", "1.5", "index.least_recall should be from 0 to 1, received 1.5"),
         ("RANKER__CROSSING__LAYERS", "-1", "ranker.crossing.layers should be "),
         ("GATE__LEAST_USERS", "1", "gate.least_users should be at least 2, received 1"),
+        ("TIERS__DEVICE", "gpu", "tiers.device should be one of auto, none, cuda, received "),
         ("TRANSRA__PRIOR_EDGES", "0", "transra.prior_edges should be above 0, received 0"),
     ],
 )

@@ -22,13 +22,14 @@ from running import Service, eventually, free_port, post_all, service, wait_job
 CLIENTS = 16
 SWAPS = 5
 SCORE = {"head": {"type": "user", "id": "u1"}, "candidates": COMEDIES}
+RECOMMEND = {"head": {"type": "user", "id": "u1"}, "k": 5, "seen": "in"}
 
 
 class Seen(NamedTuple):
     """One answer: who gave it, from which trio, and what it said."""
 
     trio: tuple[str, str, str]
-    #: score | neighbors
+    #: score | neighbors | recommend
     kind: str
     said: tuple[float, ...]
     seconds: float
@@ -69,10 +70,11 @@ def test_trios_are_swapped_whole_in_every_server(
 
 
 def _train(http: httpx.Client) -> dict[str, tuple[str, str, str]]:
-    """Two trios of two seeds, by ranker; the second is live."""
+    """Two trios of two seeds, by ranker; the second is live, and has its rows in fewer bits."""
     trios = {}
-    for seed in (1, 2):
-        asked = http.post("/v1/retrains", json={"arms": ["none"], "seed": seed}).json()
+    for seed, precision in ((1, "trained"), (2, "int8")):
+        wanted = {"arms": ["none"], "seed": seed, "ranker": {"precision": precision}}
+        asked = http.post("/v1/retrains", json=wanted).json()
         result: Mapping[str, Any] = wait_job(http, asked["job"])["result"]
         ranker = result["rankers"]["none"]
         trios[ranker] = (result["bundle"], result["index"], ranker)
@@ -126,9 +128,12 @@ def _ask_until(running: Service, port: int, stop: threading.Event) -> list[Seen]
             if stop.is_set():
                 return seen
             started = time.monotonic()
-            if turn % 2:
+            if turn % 3 == 1:
                 kind = "neighbors"
                 answer = http.get("/v1/entities/film/d1/neighbors", params={"k": 5})
+            elif turn % 3:
+                kind = "recommend"
+                answer = http.post("/v1/recommend", json=RECOMMEND)
             else:
                 kind = "score"
                 answer = http.post("/v1/score", json=SCORE)
@@ -155,7 +160,7 @@ def _check(seen: list[Seen], trios: dict[str, tuple[str, str, str]]) -> None:
     said: dict[tuple[object, str], set[tuple[float, ...]]] = defaultdict(set)
     for one in seen:
         said[one.trio, one.kind].add(tuple(round(value, 5) for value in one.said))
-    assert len(said) == 4
+    assert len(said) == 6, "three kinds of answers of two trios"
     for answers in said.values():
         # A vector of one trio read by the ranker of another would give other numbers.
         assert len(answers) == 1

@@ -356,7 +356,19 @@ def test_a_ranker_of_the_former_format_still_opens(leaning, examples, ranker):
     assert (opened.head_names, opened.reads_position) == (("ctr",), False)
 
 
+def test_a_ranker_of_before_its_rows_could_be_quantized_still_opens(leaning, examples, ranker):
+    told = ranker.artifact.dials
+    ids = {name: value for name, value in told["ids"].items() if name != "served"}
+    former = resealed(leaning, ranker, dials={**told, "ids": ids}, ranker_format=2, placement=None)
+    opened = open_ranker(leaning.store, former, leaning.bundle)
+    rows = examples.rows[Span.TEST]
+    np.testing.assert_array_equal(
+        opened.score(rows.heads, rows.tails), ranker.score(rows.heads, rows.tails)
+    )
+    assert opened.config == ranker.config
+
+
 def test_an_unknown_format_is_refused_by_name(leaning, ranker):
     odd = resealed(leaning, ranker, ranker_format=9)
-    with pytest.raises(RankerFormat, match=r"ranker_format 9, this version reads 1, 2"):
+    with pytest.raises(RankerFormat, match=r"ranker_format 9, this version reads 1, 2, 3"):
         open_ranker(leaning.store, odd, leaning.bundle)

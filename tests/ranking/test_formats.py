@@ -51,6 +51,7 @@ def test_tensors_of_before_have_their_present_names():
     }
     assert set(weights_of({"ranker_format": 1}, before)) == now
     assert weights_of({"ranker_format": 2}, before) == before
+    assert weights_of({"ranker_format": 3}, before) == before
 
 
 def test_calibrations_of_both_formats():
@@ -65,7 +66,8 @@ def test_calibrations_of_both_formats():
 
 def test_what_is_not_known_here_is_refused_by_name():
     check_format("d", {"ranker_format": 1, "arm": "frozen"})
-    with pytest.raises(RankerFormat, match=r"ranker d has ranker_format 9, .* reads 1, 2; train"):
+    check_format("d", {"ranker_format": 2, "arm": "frozen"})
+    with pytest.raises(RankerFormat, match=r"d has ranker_format 9, .* reads 1, 2, 3; train"):
         check_format("d", {"ranker_format": 9, "arm": "frozen"})
     with pytest.raises(RankerFormat, match=r"has arm 'odd', this version reads none, frozen"):
         check_format("d", {"ranker_format": 2, "arm": "odd"})

@@ -1,0 +1,170 @@
+"""A file of pairs becomes parts: in its order, once each, and never of two runs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from api import scorefile
+from api.errors import FileUnreadable, Invalid
+from api.pairs import PairScores
+from api.scorefile import Columns, Done, Run, run_of, score_file
+
+VERSIONS = {"bundle": "b", "index": "i", "ranker": "r"}
+HEADS = ["u1", "u2", "u1", None, "u3", "u2", "u4"]
+TAILS = ["7", "5", "3", "2", "gone", "1", "9"]
+
+
+def score(heads: Sequence[str | None], candidates: Sequence[str | None]) -> PairScores:
+    """A candidate's name is its probability in hundredths; one that is no number has none."""
+    reasons = [
+        "id missing" if head is None else None if str(name).isdigit() else "retired"
+        for head, name in zip(heads, candidates, strict=True)
+    ]
+    told = [
+        np.nan if why else int(str(name)) / 100
+        for why, name in zip(reasons, candidates, strict=True)
+    ]
+    return PairScores(probabilities={"ctr": np.array(told)}, reasons=reasons)
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Seven rows in row groups of three; parts have two."""
+    monkeypatch.setattr(scorefile, "PART_ROWS", 2)
+    table = pa.table({"other": range(7), "head": HEADS, "candidate": TAILS})
+    pq.write_table(table, tmp_path / "pairs.parquet", row_group_size=3)
+    return tmp_path / "pairs.parquet"
+
+
+def described(file: Path) -> Run:
+    return run_of(file, Columns(), position=None, versions=VERSIONS)
+
+
+def scores_of(folder: Path) -> dict[str, list]:
+    parts = [pq.read_table(part) for part in sorted(folder.glob("part-*.parquet"))]
+    assert [part.num_rows for part in parts] == [2, 2, 2, 1]
+    return pa.concat_tables(parts).to_pydict()
+
+
+EXPECTED = {
+    "head": HEADS,
+    "candidate": TAILS,
+    "ctr": [0.07, 0.05, 0.03, None, None, 0.01, 0.09],
+    "reason": [None, None, None, "id missing", "retired", None, None],
+}
+
+
+def test_parts_have_the_rows_of_the_file_in_its_order(file: Path, tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    done = score_file(
+        file,
+        tmp_path / "to",
+        described(file),
+        score,
+        lambda rows, of, _note: told.append((rows, of)),
+    )
+    assert done == Done(rows=7, resumed=0, unscored=2, parts=4)
+    assert told == [(0, 7), (2, 7), (4, 7), (6, 7), (7, 7)]
+    assert scores_of(tmp_path / "to") == EXPECTED
+
+
+@pytest.mark.parametrize("whole", [0, 1, 2, 3])
+def test_what_ended_early_goes_on_behind_its_last_part(
+    file: Path, tmp_path: Path, whole: int
+) -> None:
+    """Rows of whole parts are not scored again, whatever row group they lie in."""
+    calls: list[int] = []
+
+    def breaking(heads: Sequence[str | None], candidates: Sequence[str | None]) -> PairScores:
+        if len(calls) == whole:
+            raise KeyboardInterrupt
+        calls.append(len(heads))
+        return score(heads, candidates)
+
+    to = tmp_path / "to"
+    with pytest.raises(KeyboardInterrupt):
+        score_file(file, to, described(file), breaking, _silent)
+    assert len(list(to.glob("part-*.parquet"))) == whole
+    (to / "part-000003.parquet.unfinished").write_bytes(b"half of it")
+    seen: list[str | None] = []
+
+    def watching(heads: Sequence[str | None], candidates: Sequence[str | None]) -> PairScores:
+        seen.extend(candidates)
+        return score(heads, candidates)
+
+    done = score_file(file, to, described(file), watching, _silent)
+    assert done == Done(rows=7, resumed=2 * whole, unscored=2, parts=4)
+    assert seen == TAILS[2 * whole :]
+    assert scores_of(to) == EXPECTED
+
+
+def test_a_run_that_is_through_scores_nothing_again(file: Path, tmp_path: Path) -> None:
+    score_file(file, tmp_path / "to", described(file), score, _silent)
+
+    def never(_heads: object, _candidates: object) -> PairScores:
+        raise AssertionError
+
+    done = score_file(file, tmp_path / "to", described(file), never, _silent)
+    assert done == Done(rows=7, resumed=7, unscored=2, parts=4)
+
+
+def test_no_folder_holds_two_runs(file: Path, tmp_path: Path) -> None:
+    score_file(file, tmp_path / "to", described(file), score, _silent)
+    newer = run_of(file, Columns(), position=None, versions={**VERSIONS, "ranker": "s"})
+    with pytest.raises(Invalid, match=r"another run, which differs in versions; "):
+        score_file(file, tmp_path / "to", newer, score, _silent)
+    placed = run_of(file, Columns(), position=1, versions=VERSIONS)
+    with pytest.raises(Invalid, match=r"which differs in position; "):
+        score_file(file, tmp_path / "to", placed, score, _silent)
+    pq.write_table(pa.table({"head": HEADS[:4], "candidate": TAILS[:4]}), file)
+    with pytest.raises(Invalid, match=r"which differs in bytes, modified_ns, rows; "):
+        score_file(file, tmp_path / "to", described(file), score, _silent)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("mine")
+    with pytest.raises(Invalid, match="should be an empty folder or one of this run"):
+        score_file(file, tmp_path / "full", described(file), score, _silent)
+    with pytest.raises(Invalid, match="should be a folder, received the file"):
+        score_file(file, file, described(file), score, _silent)
+    assert (tmp_path / "full" / "mine.txt").read_text() == "mine"
+
+
+def test_a_file_without_rows_has_no_parts(tmp_path: Path) -> None:
+    empty = pa.table({"head": pa.array([], pa.string()), "candidate": pa.array([], pa.string())})
+    pq.write_table(empty, tmp_path / "empty.parquet")
+    run = described(tmp_path / "empty.parquet")
+    done = score_file(tmp_path / "empty.parquet", tmp_path / "to", run, score, _silent)
+    assert done == Done(rows=0, resumed=0, unscored=0, parts=0)
+
+
+@pytest.mark.parametrize(
+    ("columns", "kind", "says"),
+    [
+        (Columns("user"), FileUnreadable, "has no column 'user'; it has other, head, candidate"),
+        (
+            Columns("other"),
+            FileUnreadable,
+            "other of .* should be text, as ids are, received int64",
+        ),
+        (Columns("ctr"), Invalid, "should not be called ctr"),
+    ],
+)
+def test_columns_that_hold_no_ids_are_refused(
+    file: Path, columns: Columns, kind: type[Exception], says: str
+) -> None:
+    with pytest.raises(kind, match=says):
+        run_of(file, columns, position=None, versions=VERSIONS)
+
+
+def test_what_is_no_parquet_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "pairs.parquet").write_text("user,film\n")
+    for file in (tmp_path / "pairs.parquet", tmp_path / "missing.parquet"):
+        with pytest.raises(FileUnreadable, match="cannot be read"):
+            described(file)
+
+
+def _silent(_done: int, _total: int, _note: str) -> None:
+    return None
