@@ -16,6 +16,14 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from graphsvc.report import Row
 
+#: Dots and lines of models: where one covers another, both are seen.
+_MARKS: tuple[tuple[Mapping[str, Any], Any], ...] = (
+    ({"marker": "o", "markersize": 9, "fillstyle": "none"}, "-"),
+    ({"marker": "s", "markersize": 5, "fillstyle": "none"}, (0, (5, 5))),
+    ({"marker": ".", "markersize": 5}, (0, (1, 4))),
+    ({"marker": "o", "markersize": 4}, "-"),
+)
+
 
 def curve(file: Path, series: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
     """Events per second against events in the log, a line per database.
@@ -49,14 +57,15 @@ def by_edges(file: Path, rows: Sequence[Row]) -> None:
     if not means:
         return
     figure, axes = plt.subplots(figsize=(8.4, 3.6), layout="constrained")
-    for model in dict.fromkeys(row.model for row in means):
+    for number, model in enumerate(dict.fromkeys(row.model for row in means)):
         own = sorted(
             (int(row.split.partition("=")[2]), row.value, *_ends(row))
             for row in means
             if row.model == model
         )
         edges, value, low, high = zip(*own, strict=True)
-        [line] = axes.plot(edges, value, marker="o", markersize=4, label=model)
+        dots, dashes = _MARKS[number % len(_MARKS)]
+        [line] = axes.plot(edges, value, label=model, linestyle=dashes, **dots)
         _band(axes, line, edges, low, high)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("edges given")
