@@ -17,12 +17,16 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from graphsvc.report import Row
 
 #: Dots and lines of models: where one covers another, both are seen.
-_MARKS: tuple[tuple[Mapping[str, Any], Any], ...] = (
-    ({"marker": "o", "markersize": 9, "fillstyle": "none"}, "-"),
-    ({"marker": "s", "markersize": 5, "fillstyle": "none"}, (0, (5, 5))),
-    ({"marker": ".", "markersize": 5}, (0, (1, 4))),
-    ({"marker": "o", "markersize": 4}, "-"),
+_LOOKS: tuple[Mapping[str, Any], ...] = (
+    {"marker": "o", "markersize": 9, "fillstyle": "none", "linestyle": "-"},
+    {"marker": "s", "markersize": 5, "fillstyle": "none", "linestyle": (0, (5, 5))},
+    {"marker": ".", "markersize": 5, "linestyle": (0, (1, 4))},
+    {"marker": "o", "markersize": 4, "linestyle": "-"},
 )
+
+
+def _look(number: int) -> dict[str, Any]:
+    return dict(_LOOKS[number % len(_LOOKS)])
 
 
 def curve(file: Path, series: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
@@ -64,8 +68,7 @@ def by_edges(file: Path, rows: Sequence[Row]) -> None:
             if row.model == model
         )
         edges, value, low, high = zip(*own, strict=True)
-        dots, dashes = _MARKS[number % len(_MARKS)]
-        [line] = axes.plot(edges, value, label=model, linestyle=dashes, **dots)
+        [line] = axes.plot(edges, value, label=model, **_look(number))
         _band(axes, line, edges, low, high)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("edges given")
@@ -93,8 +96,9 @@ def by_refresh(file: Path, rows: Sequence[Row]) -> None:
         axes = panels[rankers.index(ranker)]
         numbers, values, low, high = zip(*sorted(points), strict=True)
         label = way if axes is panels[0] else None
-        color = f"C{ways.index(way)}"
-        [line] = axes.plot(numbers, values, marker="o", markersize=4, color=color, label=label)
+        place = ways.index(way)
+        look = _look(place) | {"color": f"C{place}", "label": label}
+        [line] = axes.plot(numbers, values, **look)
         _band(axes, line, numbers, low, high)
     for axes, ranker in zip(panels, rankers, strict=True):
         axes.set_title(ranker, fontsize="medium")
