@@ -47,6 +47,8 @@ from graphsvc.report import Row
 from kge.dials import Dials
 from kge.errors import KgeError
 from kge.files import read_names
+from kge.policy import choose
+from kge.triples import Graph
 
 SHARE, ENOUGH = 0.05, 20
 #: How many edges NodePiece is told of each of the withheld.
@@ -68,9 +70,10 @@ rest. Then each is given 1, 2, 5 or 10 edges, and 10 of its further ones are ran
 all entities, both ends, realistic ranks. What is chosen is chosen on half of the withheld, figures
 are those of the other half. A seed draws entities, edges and training.
 
-- `fold-in`: what a server computes, with its dials and its tail bias; nothing is chosen. `chosen`:
-  the same by the best of {ridges} lambdas. It leans on the mean of those with edges of the same
-  kinds; `type's prior`: on the mean of all. `prior alone`: what it leans on, without a solve.
+- `fold-in`: what a server computes, with its dials and its tail bias; nothing is chosen here, but
+  its lambda for facts was, by what `chosen` took in earlier runs of these very seeds. `chosen`: the
+  same by the best of {ridges} lambdas. It leans on the mean of those with edges of the same kinds;
+  `type's prior`: on the mean of all. `prior alone`: what it leans on, without a solve.
 - `retrained`: trained anew with those very edges in the graph, by the same dials.
 - `mrr_share`: fold-in's MRR as a share of that.
 - `nodepiece`: PyKEEN's inductive NodePiece, in its own loop, with {told} edges of each of the
@@ -148,11 +151,9 @@ def _files(options: argparse.Namespace, prefix: str, names: Sequence[str]) -> li
 def _withheld_cells(options: argparse.Namespace, files: Sequence[Path]) -> dict[str, grid.Measure]:
     made: dict[str, grid.Measure] = {}
     split = {"share": SHARE, "enough": ENOUGH, "edges": EDGES, "asked": ASKED}
-    dials = split | {"dim": options.dim, "epochs": options.epochs}
-    trained, folded = (
-        grid.digest_of(files, dials),
-        grid.digest_of(files, dials | {"ridges": RIDGES, "served": "by the bundle's dials"}),
-    )
+    whole = _split(options, 1).graph(None)
+    dials = split | _learned(whole, _dials(options, 0, options.epochs))
+    trained, folded = (grid.digest_of(files, dials | more) for more in ({}, {"ridges": RIDGES}))
     for seed in _seeds(options):
         rival = _rival(options, options.nodepiece_epochs, seed)
         name = f"cold-{seed}-{folded}"
@@ -167,7 +168,7 @@ def _withheld_cells(options: argparse.Namespace, files: Sequence[Path]) -> dict[
 
 def _others_cells(options: argparse.Namespace, files: Sequence[Path]) -> dict[str, grid.Measure]:
     made: dict[str, grid.Measure] = {}
-    dials = {"dim": options.dim, "epochs": options.inductive_epochs}
+    dials = _learned(_data(options).numbered().graph, _dials(options, 0, options.inductive_epochs))
     folded = grid.digest_of(files, dials | {"ridges": RIDGES, "turns": TURNS})
     for seed in _seeds(options):
         rival = _others_rival(options, seed)
@@ -176,6 +177,15 @@ def _others_cells(options: argparse.Namespace, files: Sequence[Path]) -> dict[st
         name = f"others-nodepiece-{seed}-{grid.digest_of(files, asdict(rival))}"
         made[name] = partial(_kept, options, name, partial(_others_nodepiece, options, rival))
     return made
+
+
+def _learned(graph: Graph, dials: Dials) -> dict[str, Any]:
+    """All that a training of such a graph goes by, so that other dials are other cells.
+
+    But for the precision, which the processor decides: a page names processors.
+    """
+    chosen = asdict(choose(graph, dials).config)
+    return {name: value for name, value in chosen.items() if name not in ("seed", "precision")}
 
 
 def _seeds(options: argparse.Namespace) -> range:
@@ -326,9 +336,21 @@ def write(found: Mapping[str, Mapping[str, Any]], options: argparse.Namespace) -
         theirs=_others_rival(options, 1).trials,
     )
     by_edges(options.out / "edges.png", [row for row in rows if row.metric == "mrr"])
-    words = "\n\n".join([words.strip(), *_cut_off(found), cold_leads.section(leads)])
+    told = [*_taken(found), *_cut_off(found)]
+    words = "\n\n".join([words.strip(), *told, cold_leads.section(leads)])
     given = printed.given(arguments(), options)
     publish(options.out, rows, found, dials, About("cold", _TITLE, words, "model", given, AIMS))
+
+
+def _taken(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """What was chosen, seed by seed."""
+    for kind, what in (("cold-", "of the withheld"), ("others-fold-in-", "of the others")):
+        told = sorted((one["seed"], one) for cell, one in found.items() if cell.startswith(kind))
+        if told:
+            each = ", ".join(f"{one['prior_edges']:g}" for _, one in told)
+            turns = ", ".join(f"{one['turns']}" for _, one in told if "turns" in one)
+            behind = f", after {turns} turns" if turns else ""
+            yield f"Lambdas that `chosen` took {what}, seed by seed: {each}{behind}."
 
 
 def _cut_off(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:

@@ -58,18 +58,17 @@ class World:
         dials: Mapping[str, float],
         seed: int,
         previous: str | None = None,
-    ) -> tuple[Bundle, float]:
-        """A bundle as the service trains it, and the seconds that took."""
+    ) -> Bundle:
+        """A bundle as the service trains it."""
         snapshot, shop = self.snapshot(moment), self.with_dials(dials)
-        began = time.perf_counter()
         digest = embed(shop, snapshot, seed=seed, tick=_silent, previous=previous)
-        return open_bundle(shop.store, digest), time.perf_counter() - began
+        return open_bundle(shop.store, digest)
 
     def first(self, dials: Mapping[str, float], seed: int) -> tuple[Bundle, Mapping[str, str]]:
         """The bundle of the first moment, and a ranker per arm that was trained on it."""
         key = (tuple(sorted(dials.items())), seed)
         if key not in self._made:
-            bundle, _ = self.embed(0, dials, seed)
+            bundle = self.embed(0, dials, seed)
             parents = (self.snapshot(0), bundle.digest)
             rankers = {
                 arm: steps.rank(self.shop, parents, arm=arm, seed=seed, tick=_silent)

@@ -49,6 +49,7 @@ AIMS = (
     Aim("gemm_share", at_least=0.4, where=_ARMS),
     Aim("epoch_seconds_slope", at_most=1),
     Aim("evaluation_ratio_to_pykeen", at_least=30),
+    Aim("ranks_that_differ", at_most=0),
     Aim("ahead_from_minutes", at_most=2),
 )
 _TITLE = "Training TransRA: speed, memory, time to quality"

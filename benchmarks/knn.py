@@ -65,7 +65,8 @@ AIMS = (
 _WORDS = """
 A type of {rows:,} vectors of 64 numbers, and a tenth as many of another type beside it. `trained`:
 TransRA on a market with categories and tastes. `gaussian`: uniform noise, in which everything is
-about equally far from everything; no index does well there, and no trained bundle looks like it.
+about equally far from everything; an index has to compare most there, and no trained bundle looks
+like it.
 
 - `build`: one thread, so that the same vectors give the same bytes. `bytes_per_vector`: what the
   index holds beside the bundle, measured from its file. `recall@10`: against an exact search, by

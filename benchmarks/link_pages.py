@@ -297,7 +297,8 @@ def _lines(runs: Sequence[Runs]) -> list[str]:
 def _trained(lines: Sequence[str]) -> str:
     each = "with this more" if len(lines) == 1 else f"with one of these, called `{_LINE}` below,"
     told = [f"- `{line}`" for line in lines]
-    return "\n".join([f"Trained by that command {each} as its last options:", "", *told])
+    own = "" if len(lines) == 1 else ", and with a `--json` of its own, which has its models alone"
+    return "\n".join([f"Trained by that command {each} as its last options{own}:", "", *told])
 
 
 def _link(folder: Path) -> str:

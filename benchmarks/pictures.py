@@ -16,6 +16,18 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from graphsvc.report import Row
 
+#: Dots and lines of models: where one covers another, both are seen.
+_LOOKS: tuple[Mapping[str, Any], ...] = (
+    {"marker": "o", "markersize": 9, "fillstyle": "none", "linestyle": "-"},
+    {"marker": "s", "markersize": 5, "fillstyle": "none", "linestyle": (0, (5, 5))},
+    {"marker": ".", "markersize": 5, "linestyle": (0, (1, 4))},
+    {"marker": "o", "markersize": 4, "linestyle": "-"},
+)
+
+
+def _look(number: int) -> dict[str, Any]:
+    return dict(_LOOKS[number % len(_LOOKS)])
+
 
 def curve(file: Path, series: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
     """Events per second against events in the log, a line per database.
@@ -49,14 +61,14 @@ def by_edges(file: Path, rows: Sequence[Row]) -> None:
     if not means:
         return
     figure, axes = plt.subplots(figsize=(8.4, 3.6), layout="constrained")
-    for model in dict.fromkeys(row.model for row in means):
+    for number, model in enumerate(dict.fromkeys(row.model for row in means)):
         own = sorted(
             (int(row.split.partition("=")[2]), row.value, *_ends(row))
             for row in means
             if row.model == model
         )
         edges, value, low, high = zip(*own, strict=True)
-        [line] = axes.plot(edges, value, marker="o", markersize=4, label=model)
+        [line] = axes.plot(edges, value, label=model, **_look(number))
         _band(axes, line, edges, low, high)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("edges given")
@@ -84,8 +96,9 @@ def by_refresh(file: Path, rows: Sequence[Row]) -> None:
         axes = panels[rankers.index(ranker)]
         numbers, values, low, high = zip(*sorted(points), strict=True)
         label = way if axes is panels[0] else None
-        color = f"C{ways.index(way)}"
-        [line] = axes.plot(numbers, values, marker="o", markersize=4, color=color, label=label)
+        place = ways.index(way)
+        look = _look(place) | {"color": f"C{place}", "label": label}
+        [line] = axes.plot(numbers, values, **look)
         _band(axes, line, numbers, low, high)
     for axes, ranker in zip(panels, rankers, strict=True):
         axes.set_title(ranker, fontsize="medium")

@@ -21,13 +21,17 @@ from typing import Any
 os.environ.setdefault("PYSTOW_HOME", str(Path(tempfile.gettempdir()) / "pystow"))
 sys.path.insert(0, str(Path(__file__).parent))
 
+import differences
 import grid
 import numpy as np
+import paired
 import printed
 import verdicts
 import warm
 from aims import Aim
 from growing import ARMS, FIRST, REFRESHES, World, open_world
+from numpy.typing import NDArray
+from paired import Scored
 from pictures import by_refresh
 from publish import About, publish
 from stability import as_frame, edges_of, procrustes, stability
@@ -50,9 +54,11 @@ from kge.triples import graph_of_snapshot
 from ranking.bundle import open_ranker
 from ranking.errors import RankingError
 from ranking.examples import Examples, build_examples
-from ranking.intervals import Judged, interval, resample, t_interval, user_weights
+from ranking.intervals import Judged
 
-SEEDS = (1, 2, 3)
+SEEDS = 5
+#: What a refresh costs is measured with so many of them at most: it takes minutes each.
+COSTS = 3
 #: What a cell may fail with.
 ERRORS = (ApiError, GraphError, KgeError, RankingError)
 RESAMPLES = 1000
@@ -72,11 +78,11 @@ AIMS = (
     Aim("refresh_mrr_share", at_least=0.98, where=".*/test"),
 )
 _TITLE = "A bundle is refreshed, its ranker is not"
-_WORDS = f"""
-MovieLens-100k as a log. A first bundle and rankers are trained when {FIRST:.0%} of the ratings have
-come; then the rest comes in {REFRESHES} equal parts, and after each the bundle is made anew, from
+_WORDS = """
+MovieLens-100k as a log. A first bundle and rankers are trained when {first:.0%} of the ratings have
+come; then the rest comes in {refreshes} equal parts, and after each the bundle is made anew, from
 the one before or from nothing. Rankers are never trained again. All by the steps of the service's
-own retrain and refresh; three seeds; the protocol is per user by time.
+own retrain and refresh; {seeds} seeds; the protocol is per user by time.
 
 - `frame`: what `refresh` does. It begins with the bundle before, trains a share of the epochs, and
   holds the frame. `warm start`: the same, and nothing holds it. `re-init`: trained from nothing.
@@ -85,16 +91,16 @@ own retrain and refresh; three seeds; the protocol is per user by time.
   a first bundle and rankers of its own. The other four begin with the same bundle and rankers.
 - `auc_change`: AUC of a ranker with the refreshed bundle minus AUC of the same ranker with the
   bundle that it was trained on, on the same rows: the test span of the snapshot at that refresh.
-  Paired; of each seed a bootstrap over users, over seeds a t interval. Behind the slash: how the
-  ranker reads vectors.
+  Paired; over seeds a t interval, and as `auc_change_over_users` a bootstrap over users of the mean
+  over seeds. Behind the slash: how the ranker reads vectors.
 - `auc_lift`: the same ranker, AUC above that of one without vectors, on the first snapshot.
 - `cosine`, `overlap@10`: of entities whose edges are those of the first snapshot still, between the
   first bundle and the refreshed one, by type; the 10 nearest by angle, of the same type. Many a
   `thing` has one edge, and lies so near to others like it that which ten are nearest means little.
-- `refresh_time_share`, `refresh_mrr_share`: one refresh when {warm.NEW:.0%} of the edges, drawn by
+- `refresh_time_share`, `refresh_mrr_share`: one refresh when {new:.0%} of the edges, drawn by
   chance, are new, beside a training of all edges from nothing. `mrr_share_before`: of the bundle
   that has not seen these edges, for comparison. MovieLens trains in a second or two, so what every
-  training begins and ends with weighs much in its share of time.
+  training begins and ends with weighs much in its share of time. Of {costs} seeds.
 
 ![AUC change, refresh by refresh](auc_change.png)
 
@@ -143,7 +149,9 @@ def cells(bench: Bench) -> dict[str, grid.Measure]:
         for way, how in WAYS.items():
             name = way.replace(", ", "-").replace(" ", "-").lower()
             chain = grid.named(f"{name}-{seed}", log, how, FIRST, REFRESHES, RESAMPLES)
-            made[chain] = partial(_chain, bench, way, seed)
+            made[chain] = partial(_chain, bench, way, seed, chain)
+        if seed > COSTS:
+            continue
         share = grid.named(f"share-movielens-{seed}", log, warm.NEW)
         made[share] = partial(_share_of_movielens, bench, seed)
         if triples:
@@ -152,17 +160,18 @@ def cells(bench: Bench) -> dict[str, grid.Measure]:
     return made
 
 
-def _chain(bench: Bench, way: str, seed: int) -> Mapping[str, Any]:
-    """Five refreshes, each from the one before."""
+def _chain(bench: Bench, way: str, seed: int, cell: str) -> Mapping[str, Any]:
+    """Five refreshes, each from the one before; what every draw of users says lies beside."""
     world, (own, begins, turned) = bench.world(), WAYS[way]
     # What a way sets for its refreshes alone is not a dial of its first bundle.
     first, rankers = world.first(bench.dials(PLAIN if own == PLAIN else {}), seed)
     store, previous = world.shop.store, first
     edges = edges_of(open_snapshot(store, world.snapshot(0)))
-    told = []
+    lift = _lifts(world, first, rankers)
+    told, draws = [], {f"auc_lift/first/{arm}": drawn for arm, drawn in lift.items()}
     for number in range(1, REFRESHES + 1):
         snapshot = open_snapshot(store, world.snapshot(number))
-        made, seconds = world.embed(
+        made = world.embed(
             number,
             bench.dials(own),
             seed if begins else 1000 * seed + number,
@@ -172,37 +181,44 @@ def _chain(bench: Bench, way: str, seed: int) -> Mapping[str, Any]:
         served = as_frame(store, made, first.frame, turn)
         # A refresh goes on with the name of its frame only if it was kept: see `frame_kept`.
         previous = made if begins else served
+        changes = _changes(world, number, (first, served), rankers)
+        draws |= {f"auc_change/refresh={number}/{arm}": drawn for arm, drawn in changes.items()}
         told.append(
             {
                 "refresh": number,
-                "seconds": seconds,
+                # Users move with it: folded in anew, they lean more or less on their prior.
+                "prior_edges": made.artifact.dials["prior_edges"],
                 "edges": len(snapshot.triples().head),
                 **made.artifact.metrics,
                 "stability": stability(first, served, (edges, edges_of(snapshot))),
-                "auc": _changes(world, number, (first, served), rankers),
+                "auc": paired.ends(changes),
             }
         )
-    return {"way": way, "seed": seed, "lift": _lifts(world, first, rankers), "refreshes": told}
+    paired.keep(bench.options.out / "cells" / f"{cell}.npz", draws)
+    return {"way": way, "seed": seed, "lift": paired.ends(lift), "refreshes": told}
 
 
 def _changes(
     world: World, moment: int, bundles: tuple[Bundle, Bundle], rankers: Mapping[str, str]
-) -> dict[str, list[float]]:
-    """Of each arm [AUC with the refreshed bundle minus AUC with the first, low, high]."""
+) -> dict[str, NDArray[np.float64]]:
+    """Of each arm AUC with the refreshed bundle minus AUC with the first, by draws of users."""
     examples = [_examples(world, moment, bundle) for bundle in bundles]
     return {
-        arm: _gap(
-            *(_scored(world, rankers[arm], *pair) for pair in zip(examples, bundles, strict=True))
+        arm: paired.gap(
+            *(_scored(world, rankers[arm], *pair) for pair in zip(examples, bundles, strict=True)),
+            resamples=RESAMPLES,
         )
         for arm in ARMS
     }
 
 
-def _lifts(world: World, first: Bundle, rankers: Mapping[str, str]) -> dict[str, list[float]]:
-    """Of each arm [AUC above that of the ranker without vectors, low, high]."""
+def _lifts(
+    world: World, first: Bundle, rankers: Mapping[str, str]
+) -> dict[str, NDArray[np.float64]]:
+    """Of each arm AUC above that of the ranker without vectors, by draws of users."""
     examples = _examples(world, 0, first)
     scored = {arm: _scored(world, digest, examples, first) for arm, digest in rankers.items()}
-    return {arm: _gap(scored["none"], scored[arm]) for arm in ARMS}
+    return {arm: paired.gap(scored["none"], scored[arm], RESAMPLES) for arm in ARMS}
 
 
 def _examples(world: World, moment: int, bundle: Bundle) -> Examples:
@@ -211,21 +227,11 @@ def _examples(world: World, moment: int, bundle: Bundle) -> Examples:
     return build_examples(snapshot, bundle)
 
 
-def _scored(
-    world: World, ranker: str, examples: Examples, bundle: Bundle
-) -> tuple[Judged, np.ndarray]:
+def _scored(world: World, ranker: str, examples: Examples, bundle: Bundle) -> Scored:
     test = examples.rows[Span.TEST]
     reader = open_ranker(world.shop.store, ranker, bundle)
     scores = reader.score(test.heads, test.tails, test.exposures)
-    return Judged(test.labels, test.cluster, test.weight), scores
-
-
-def _gap(before: tuple[Judged, np.ndarray], now: tuple[Judged, np.ndarray]) -> list[float]:
-    """AUC of the second minus AUC of the first, and its interval: paired, clustered by user."""
-    users = len(np.unique(now[0].cluster))
-    weights = user_weights(users, RESAMPLES, np.random.default_rng(0))
-    one, other = (resample(*part, weights)["auc"] for part in (before, now))
-    return list(interval(other - one))
+    return Scored(Judged(test.labels, test.cluster, test.weight), scores)
 
 
 def _share_of_movielens(bench: Bench, seed: int) -> Mapping[str, Any]:
@@ -276,7 +282,7 @@ def rows_of(found: Mapping[str, Mapping[str, Any]]) -> list[Row]:
     for (metric, unit, split, model), values in every.items():
         same = {"metric": metric, "unit": unit, "split": split, "model": model, "seed": "all"}
         if len(values) > 1:
-            mean, low, high = t_interval(values)
+            mean, low, high = differences.interval(values)
             rows.append(Row(value=mean, lo=low, hi=high, **same))
         else:
             [only] = [r for r in rows if (r.metric, r.split, r.model) == (metric, split, model)]
@@ -295,7 +301,6 @@ def _chain_rows(told: Mapping[str, Any]) -> Iterable[Row]:
         for kind, kept in one["stability"].items():
             yield _row("cosine", kept["cosine"], "cosine", f"{where}/{kind}", way)
             yield _row("overlap@10", kept["overlap"], "share", f"{where}/{kind}", way)
-        yield _row("seconds", one["seconds"], "s", where, way)
         if "frame_kept" in one:
             yield _row("frame_kept", one["frame_kept"], "share", where, way)
 
@@ -332,7 +337,7 @@ def parser() -> argparse.ArgumentParser:
     for name in ("train", "valid", "test"):
         made.add_argument(f"--{name}", type=Path, help="triples, for the cost of a refresh")
     made.add_argument("--split", default="per_user_time", help="of MovieLens; or global_time")
-    made.add_argument("--seeds", type=int, default=len(SEEDS))
+    made.add_argument("--seeds", type=int, default=SEEDS)
     made.add_argument("--threads", type=int, default=2, help="of MovieLens")
     made.add_argument("--triples-threads", type=int, default=2)
     made.add_argument("--dim", type=int, help="by default what follows from the graph")
@@ -365,7 +370,7 @@ def main() -> None:
 
 def write(found: Mapping[str, Mapping[str, Any]], options: argparse.Namespace) -> None:
     """Report, page and pictures of what was measured."""
-    rows = rows_of(found)
+    rows = [*rows_of(found), *paired.over_users(found, options.out / "cells")]
     names = ("split", "seeds", "dim", "epochs", "triples_epochs", "threads", "triples_threads")
     dials = {name: getattr(options, name) for name in names}
     dials |= {"first": FIRST, "refreshes": REFRESHES, "new": warm.NEW, "frame_kept": FRAME_KEPT}
@@ -374,7 +379,11 @@ def write(found: Mapping[str, Mapping[str, Any]], options: argparse.Namespace) -
         by_refresh(options.out / f"{metric}.png", told)
     given = printed.given(parser(), options)
     dials |= {"margin": verdicts.MARGIN, "verdicts": verdicts.verdicts(rows)}
-    words = f"{_WORDS.strip()}\n\n{verdicts.section(rows)}"
+    seeds = len({told["seed"] for told in found.values() if "way" in told})
+    words = _WORDS.strip().format(
+        first=FIRST, refreshes=REFRESHES, new=warm.NEW, seeds=seeds, costs=COSTS
+    )
+    words = f"{words}\n\n{verdicts.section(rows)}"
     publish(options.out, rows, found, dials, About("refresh", _TITLE, words, "way", given, AIMS))
 
 

@@ -7,6 +7,7 @@ anything. A change is paired: one ranker, the same rows, two bundles.
 from collections.abc import Iterator, Mapping, Sequence
 
 from pages import table
+from paired import OVER_USERS
 
 from graphsvc.report import Row
 from kge.train import FRAME_KEPT
@@ -20,15 +21,15 @@ KEPT, FELL, OPEN = "kept", "fell", "not decided"
 _WORDS = f"""
 ## Kept, or fell
 
-`kept`: all 95 % intervals of `auc_change` lie wholly above -{MARGIN:g}, that over seeds and that of
-each seed over users; `fell`: all of them lie below; `{OPEN}`: neither. All refreshes together are
-kept where each is, and fell where each did. A ranker whose `auc_lift` is not above 0 by the same
-intervals reads nothing from its vectors, and keeps nothing by it.
+`kept`: both 95 % intervals of `auc_change` lie wholly above -{MARGIN:g}, that over seeds and that
+over users of the mean of all seeds; `fell`: both lie below; `{OPEN}`: neither. All refreshes
+together are kept where each is, and fell where each did. A ranker whose `auc_lift` is not above 0
+by the same intervals reads nothing from its vectors, and keeps nothing by it.
 """
 
 
 def verdict(rows: Sequence[Row]) -> str:
-    """Of one change, by all of its intervals; a row without one decides nothing."""
+    """Of one change, by both of its intervals; a row without one decides nothing."""
     if all(row.lo is not None and row.lo > -MARGIN for row in rows):
         return KEPT
     if all(row.hi is not None and row.hi < -MARGIN for row in rows):
@@ -50,9 +51,10 @@ def _together(each: Sequence[str]) -> str:
 
 
 def _alike(rows: Sequence[Row], row: Row) -> list[Row]:
-    """A figure over all seeds, and that of each."""
-    same = (row.metric, row.split, row.model)
-    return [one for one in rows if (one.metric, one.split, one.model) == same]
+    """A figure over all seeds: with its interval over them, and with that over users."""
+    metrics = (row.metric, row.metric + OVER_USERS)
+    every = (one for one in rows if one.seed == "all" and one.metric in metrics)
+    return [one for one in every if (one.split, one.model) == (row.split, row.model)]
 
 
 def refused(rows: Sequence[Row]) -> dict[str, list[str]]:

@@ -133,7 +133,8 @@ class Part:
         count = len(self._places) if may is None else int(np.count_nonzero(may))
         may = None if count == len(self._places) else may
         plan, most = None, k + spare
-        if self._searcher is not None and self.recipe.kind != "exact" and count > self.filter_rows:
+        enough = may is None or count > self.filter_rows
+        if self._searcher is not None and self.recipe.kind != "exact" and enough:
             share = count / len(self._places)
             plan = self.recipe.plan(share, k, least=self.least_recall)
         units = directions(queries)

@@ -24,6 +24,7 @@ from graphsvc.artifact import ArtifactStore
 from graphsvc.folding import FoldEdge
 from graphsvc.ids import EntityId
 from graphsvc.report import Row, rows_of
+from kge import policy
 from kge.bundle import seal_bundle
 from kge.dials import Dials
 from kge.files import read_names
@@ -141,7 +142,9 @@ def test_a_training_is_looked_at_on_its_way() -> None:
     assert NodePieceDials(epochs=2).looks == [1, 2]
 
 
-def test_cells_of_other_files_or_dials_have_other_names(options: argparse.Namespace) -> None:
+def test_cells_of_other_files_or_dials_have_other_names(
+    options: argparse.Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     names = set(cold.cells(options, SMALL))
     assert len(names) == 1 + 2 * (1 + len(EDGES) + 1) + 2 * 2
     assert set(cold.cells(options, SMALL)) == names
@@ -159,6 +162,9 @@ def test_cells_of_other_files_or_dials_have_other_names(options: argparse.Namesp
     assert kept(nodepiece_epochs=3) == names - rivals
     assert kept(inductive_epochs=3.0) == {n for n in names if not n.startswith("others-fold-in")}
     assert kept(train=options.inductive_train) == names - withheld - rivals
+    with monkeypatch.context() as patch:
+        patch.setitem(policy._FACTS, "prior_edges", (0.5, "another rule"))
+        assert kept() == speed | rivals | {n for n in others if n.startswith("others-nodepiece")}
     options.inductive_told.write_text(ring("x", 20, range(1, 3)))
     assert kept() == names - others
 

@@ -14,8 +14,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 import grid
 import growing
+import paired
 import refresh
 import verdicts
+from paired import Scored
 
 from api.demo.data import FILES, DataMissing
 from graphsvc.report import Row, rows_of
@@ -154,7 +156,8 @@ def check_changes(bench: refresh.Bench) -> None:
     world = bench.world()
     first, rankers = world.first(bench.dials({}), 1)
     same = refresh._changes(world, 0, (first, first), rankers)
-    assert same == {arm: [0.0, 0.0, 0.0] for arm in growing.ARMS}
+    assert set(same) == set(growing.ARMS)
+    assert all(len(drawn) == 51 and not drawn.any() for drawn in same.values())
     examples = refresh._examples(world, 1, first)
     judged, scores = refresh._scored(world, rankers["frozen"], examples, first)
     assert len(judged.labels) == len(scores) > 0
@@ -165,8 +168,29 @@ def test_a_gap_is_the_second_less_the_first():
     labels = np.tile(np.array([0, 1], np.int8), 30)
     judged = Judged(labels, np.repeat(np.arange(20, dtype=np.int32), 3), np.ones(60, np.float32))
     right = labels.astype(np.float64)
-    assert refresh._gap((judged, 1.0 - right), (judged, right)) == [1.0, 1.0, 1.0]
-    assert refresh._gap((judged, right), (judged, np.full(60, 0.5))) == [-0.5, -0.5, -0.5]
+    wrong, level = Scored(judged, 1.0 - right), Scored(judged, np.full(60, 0.5))
+    gaps = {
+        "up": paired.gap(wrong, Scored(judged, right), 50),
+        "down": paired.gap(Scored(judged, right), level, 50),
+    }
+    assert paired.ends(gaps) == {"up": [1.0, 1.0, 1.0], "down": [-0.5, -0.5, -0.5]}
+
+
+def test_draws_of_users_are_those_of_the_mean_over_seeds(tmp_path: Path):
+    """What is good luck of one seed and bad luck of the other moves their mean little."""
+    found = {f"frame-{seed}": {"way": "frame", "seed": seed} for seed in (1, 2)}
+    found["share-1"] = {"data": "movielens"}
+    swing = np.linspace(-1.0, 1.0, 101)
+    for cell, drawn in (("frame-1", 0.1 + swing), ("frame-2", 0.3 - 0.5 * swing)):
+        draws = {"auc_change/refresh=1/frozen": np.concatenate([[drawn.mean()], drawn])}
+        paired.keep(tmp_path / f"{cell}.npz", draws)
+    [row] = paired.over_users(found, tmp_path)
+    assert (row.metric, row.split, row.seed) == ("auc_change_over_users", "refresh=1", "all")
+    assert row.model == "frame / frozen"
+    assert (row.value, row.lo, row.hi) == pytest.approx((0.2, 0.2 - 0.2375, 0.2 + 0.2375), abs=1e-6)
+    (tmp_path / "frame-2.npz").unlink()
+    with pytest.raises(SystemExit, match=r"frame-2\.npz should lie beside its cell"):
+        list(paired.over_users(found, tmp_path))
 
 
 LIFT = "auc_lift"
@@ -206,15 +230,18 @@ def test_a_verdict_is_by_the_interval_and_the_margin():
 
 
 def test_a_verdict_needs_both_kinds_of_intervals():
-    """Over three seeds it is kept; over the users of one of them it is not sure."""
-    rows = [change("frame / frozen", 1, 0.0, 0.001), change("frame / frozen", 0, 0.01, 0.001, LIFT)]
-    rows += [replace(change("frame / frozen", 1, 0.0, 0.0015), seed=seed) for seed in (1, 2)]
-    assert verdicts.verdicts(rows)["frame / frozen"]["1"] == "kept"
-    rows.append(replace(change("frame / frozen", 1, 0.0, 0.003), seed=3))
-    assert verdicts.verdicts(rows)["frame / frozen"]["1"] == "not decided"
-    assert "| frame / frozen | yes |" in verdicts.section(rows)
-    rows.append(replace(change("frame / frozen", 0, 0.01, 0.02, LIFT), seed=3))
-    assert "| frame / frozen | no |" in verdicts.section(rows)
+    """Over seeds it is kept; over users it is not sure. One seed's own interval has no say."""
+    name, users = "frame / frozen", "_over_users"
+    seeds = [change(name, 1, 0.0, 0.001), change(name, 0, 0.01, 0.001, LIFT)]
+    seeds += [replace(change(name, 1, 0.0, 0.003), seed=3)]
+    sure = [change(name, 1, 0.0, 0.0015, f"auc_change{users}")]
+    unsure = [change(name, 1, 0.0, 0.0025, f"auc_change{users}")]
+    assert verdicts.verdicts([*seeds, *sure])[name]["1"] == "kept"
+    assert verdicts.verdicts([*seeds, *unsure])[name]["1"] == "not decided"
+    above = change(name, 0, 0.01, 0.005, LIFT + users)
+    assert "| frame / frozen | yes |" in verdicts.section([*seeds, *sure, above])
+    below = change(name, 0, 0.01, 0.02, LIFT + users)
+    assert "| frame / frozen | no |" in verdicts.section([*seeds, *sure, below])
 
 
 def test_a_chain_that_the_service_would_refuse_is_marked():

@@ -11,13 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from graphsvc.artifact import ArtifactStore
 from graphsvc.snapshot import RelationInfo, TypeRange
+from kge.bundle import seal_bundle
 from kge.config import TransRAConfig
+from kge.dials import Dials
 from kge.errors import MemoryBudget
+from kge.frame import previous_of
 from kge.members import together
-from kge.memory import LIBRARIES, MIB, Room, plan, predict
+from kge.memory import LIBRARIES, MIB, Room, plan, predict, size
 from kge.policy import Chosen, has_bfloat16
-from kge.train import fitted
+from kge.train import begin_graph, fitted
 from kge.triples import Graph
 
 _CHILD = """
@@ -122,10 +126,10 @@ def test_so_is_the_peak_of_a_refresh(tmp_path: Path):
 
 
 def _measured(
-    folder: Path, size: Sequence[object], dials: Mapping[str, object], begin_with: str = ""
+    folder: Path, sizes: Sequence[object], dials: Mapping[str, object], begin_with: str = ""
 ) -> tuple[int, int, int, str]:
     """Bytes before, bytes foreseen, bytes taken at the peak, and the bundle that was sealed."""
-    given = [str(Path(__file__).parent), json.dumps(size), json.dumps(dials)]
+    given = [str(Path(__file__).parent), json.dumps(sizes), json.dumps(dials)]
     given += [str(folder / "artifacts"), begin_with]
     environment = {**os.environ, "PYSTOW_HOME": str(folder), "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(
@@ -198,3 +202,19 @@ def test_what_cannot_fit_is_refused_with_numbers():
     assert "50000 entities, 100000 edges and vectors of 512, received 620 MiB" in says
     least = predict(graph, TransRAConfig(dim=512)).peak
     assert f"memory should be at least {-(-least // MIB)} MiB" in says
+
+
+def test_a_refresh_has_room_for_the_bundle_before_as_well(store: ArtifactStore):
+    """The room of a training from nothing is too little by just what it begins with."""
+    graph, dials = random_graph(50_000, 100_000, 4), Dials(block=8192, batch=8192)
+    first = begin_graph(graph, dials)
+    arrays = first.trained().arrays()
+    before = seal_bundle(
+        store, "0" * 64, arrays, dials=dataclasses.asdict(first.config), metrics={}
+    )
+    room = Room(predict(graph, first.config).peak)
+    assert begin_graph(graph, dials, room=room).config == first.config
+    refreshed = begin_graph(graph, dials, previous=before, room=room)
+    assert refreshed.config.block < first.config.block
+    wider = Room(room.budget + size(previous_of(before, graph)))
+    assert begin_graph(graph, dials, previous=before, room=wider).config.block == first.config.block
