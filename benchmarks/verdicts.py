@@ -95,7 +95,11 @@ def _table(rows: Sequence[Row], told: Mapping[str, Mapping[str, str]]) -> str:
 def _sentences(rows: Sequence[Row], told: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
     for name, each in told.items():
         if name.rpartition(" / ")[0] in HAVE_TO_FALL:
-            said = "as it has to" if each["all"] == FELL else "though it has to fall"
+            said = (
+                "as it has to"
+                if each["all"] == FELL
+                else "so by this ranker the margin is not shown to notice another frame"
+            )
             yield f"`{name}` is vectors of another frame: {each['all']}, {said}."
     for way, where in refused(rows).items():
         yield (

@@ -224,7 +224,7 @@ def test_a_verdict_is_by_the_interval_and_the_margin():
     assert "| frame / frozen | yes | +0.0000 kept | -0.0015 kept | kept |" in text
     assert "| warm start / frozen | no |" in text
     assert "`re-init / frozen` is vectors of another frame: fell, as it has to." in text
-    assert "`TransR, re-init / frozen` is vectors of another frame: not decided, though" in text
+    assert "`TransR, re-init / frozen` is vectors of another frame: not decided, so by" in text
     assert "would refuse" not in text
 
 
