@@ -74,8 +74,7 @@ are those of the other half. A seed draws entities, edges and training.
   its lambda for facts was, by what `chosen` took in earlier runs of these very seeds. `chosen`: the
   same by the best of {ridges} lambdas. It leans on the mean of those with edges of the same kinds;
   `type's prior`: on the mean of all. `prior alone`: what it leans on, without a solve.
-- `retrained`: trained anew with those very edges in the graph, by the same dials. That is no upper
-  bound: some steps over a few edges move a vector less far than a solve does.
+- `retrained`: trained anew with those very edges in the graph, by the same dials; no upper bound.
 - `mrr`: over both ends; `mrr_of_others`: of the end that training knows, by the withheld one's
   vector; `mrr_of_the_withheld`: of the withheld one itself, among all.
 - `mrr_share`: fold-in's MRR as a share of that.
