@@ -24,6 +24,8 @@ from graphsvc.report import Row
 from ranking.interactions.registry import FAMILIES
 from ranking.metrics import auc
 
+#: Formats that hold no times.
+UNTIMED = ("retailrocket",)
 Cells = Mapping[str, Mapping[str, Any]]
 _METRICS = (("auc", "share"), ("logloss", "nats"))
 
@@ -52,6 +54,10 @@ _SPLITS = {
     ),
     "global_time": "Cut at two moments for all, as a service meets them.",
 }
+_BY_CHANCE = (
+    "Rows have no times: each user's are put into an order by chance, of which the first are "
+    "TRAIN. So nothing here speaks of the future."
+)
 _COUNTED = (
     "Four fields count what was known before each row's moment: the rate of ones of its user and "
     "of its item, and of how many rows. `reference` is both rates added up: what counting reaches."
@@ -66,7 +72,7 @@ def words(options: Namespace, clicks: Clicks, base: CtrDials) -> str:
         width=fields * base.embedding,
         fields=fields,
         embedding=base.embedding,
-        split=_SPLITS[options.split],
+        split=_BY_CHANCE if options.format in UNTIMED else _SPLITS[options.split],
         counted=_COUNTED if "user_rate" in clicks.sizes else "",
         trials=options.trials,
         seeds=options.seeds,
