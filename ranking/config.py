@@ -25,6 +25,7 @@ CROSSINGS = (
 )
 MASKS = ("instance", "constant", "second_block", "none")
 NORMS = ("after", "before", "none")
+PRECISIONS = ("float32", "bfloat16")
 #: Dials of `CrossingConfig` that are shares, and the most that each may be.
 SHARES = {"rank_share": 1, "hidden_share": 16, "token_share": 8, "mask_share": 4}
 #: The most that decay may take from a weight in one step, as a share.
@@ -283,10 +284,14 @@ class TrainingConfig:
     weight_decay: float = 1e-2
     #: Epochs without a better VALID log loss before the loop stops.
     patience: int = 3
+    #: Of the matrix products: bfloat16 is faster for large batches where the processor has it.
+    #: Weights, sums over rows and scores are float32 in any case.
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch", "patience"):
             _positive_int(name, getattr(self, name))
+        _one_of("precision", self.precision, PRECISIONS)
         _check(
             isinstance(self.most_rows, int) and self.most_rows >= 0,
             "most_rows",

@@ -185,7 +185,7 @@ class RankerModel(nn.Module):
     def learn_match_scale(self, batch: FeatureBatch) -> None:
         """Mean and deviation of the bundle's scores over TRAIN rows with both vectors known."""
         both = batch.known.prod(dim=1) > 0
-        if self.match and int(both.sum()) > 1:
+        if self.match and len(self.translations) and int(both.sum()) > 1:
             raw_BR = self._raw_match(batch, self._project(batch.head_vector) + self.translations)
             self.match_mean.copy_(raw_BR[both].mean(dim=0))
             self.match_deviation.copy_(raw_BR[both].std(dim=0).clamp(min=1e-6))

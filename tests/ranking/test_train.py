@@ -79,6 +79,21 @@ def test_finds_it_in_the_vectors_where_there_are_no_attributes(examples, arm, ma
     assert test_auc_of(trained, examples.rows[Span.TEST]) > 0.85
 
 
+@pytest.mark.parametrize("arm", ["frozen", "attention"])
+def test_a_bundle_without_a_relation_between_both_types_is_read_by_its_vectors(examples, arm):
+    """As where the graph holds purchases of products alone, and the rows are ads."""
+    maps, nothing = examples.maps, slice(0)
+    none = maps._replace(
+        names=(),
+        projections=maps.projections[nothing],
+        tail_projections=maps.tail_projections[nothing],
+        translations=maps.translations[nothing],
+    )
+    bare = without_attributes(examples)._replace(maps=none)
+    _, trained = finish(train(bare, dataclasses.replace(QUICK, arm=arm)))
+    assert test_auc_of(trained, bare.rows[Span.TEST]) > 0.95
+
+
 def test_plain_dcn_v2_trains_too(examples):
     crossing = CrossingConfig(kind="dcn_v2")
     _, trained = finish(train(examples, dataclasses.replace(QUICK, arm="none", crossing=crossing)))
@@ -126,6 +141,22 @@ def test_leaves_the_callers_random_numbers_alone(examples):
     for _ in train(examples, dataclasses.replace(QUICK, training=TrainingConfig(epochs=1))):
         pass
     assert torch.equal(torch.rand(1), expected)
+
+
+def test_products_of_half_precision_make_a_ranker_as_good_in_float32(examples):
+    """Half keeps 8 bits of a factor: weights are others in the third digit, the order is not."""
+    plain = dataclasses.replace(QUICK, arm="none")
+    halved = dataclasses.replace(
+        plain, training=dataclasses.replace(plain.training, precision="bfloat16")
+    )
+    _, whole = finish(train(examples, plain))
+    _, half = finish(train(examples, halved))
+    assert {weight.dtype for weight in half.model.state_dict().values()} == {torch.float32}
+    assert any(
+        not torch.equal(left, right)
+        for left, right in zip(whole.model.parameters(), half.model.parameters(), strict=True)
+    )
+    assert test_auc_of(half, examples.rows[Span.TEST]) > 0.95
 
 
 def test_stops_early_and_keeps_the_best_epoch(examples):
