@@ -190,13 +190,13 @@ def write(bench: Bench) -> None:
     """Report, page and pictures of what was measured."""
     options, clicks, found = bench.options, bench.clicks, everything(bench)
     runs = ctr_leads.runs_of(found, options.out)
-    leads = ctr_leads.compared(runs, clicks)
+    leads = ctr_leads.compared(runs)
     made = ctr_pages.changes(found)
     ours = [cell for cell in found.values() if "peer" in cell]
     others = ctr_peers.theirs(options.out, _peer_key(bench, "peers"))
     rows = ctr_pages.rows_of(found)
     rows += [*ctr_pages.reference(clicks), *ctr_leads.rows_of(leads), *made]
-    rows += [*ctr_leads.by_history(runs, clicks), *ctr_peers.rows_of(ours, others)]
+    rows += [*ctr_leads.by_history(runs), *ctr_peers.rows_of(ours, others)]
     base = ctr_trials.budget(len(clicks.sizes), 1, bench.base)
     ctr_pages.pictures(options, rows, made, base)
     parts = [

@@ -60,7 +60,7 @@ from ranking.intervals import Judged, resample, user_weights
 from ranking.metrics import log_loss
 from ranking.reliability import HISTORY
 
-RESAMPLES = 1000
+RESAMPLES = 400
 #: Sets of dials that every arm is tried with, the same ones; the first one has the defaults.
 TRIALS = 8
 #: The seed of the trials' bundle and rankers; those that are reported have others.
