@@ -79,10 +79,11 @@ AIMS = (Aim("auc_lead", at_least=0.0),)
 _TITLE = "How a ranker should read the embedding"
 _WORDS = f"""
 Every arm is the same ranker, but for how the KGE enters it: `none`: not at all; `frozen`: as
-fields; `initial`: ID rows begin at it; `both`; `attention`: ID rows attend to frozen tokens. The
-swaps train what `attention` freezes: `attention_vectors` the vectors of head and tail,
-`attention_maps` M_r and r, `attention_all` both; in `attention_swapped` keys and values are
-trained, and the rows that ask stay at the KGE's vectors.
+fields; `initial`: ID rows begin at it; `both`; `attention`: ID rows that begin at it attend to
+frozen tokens; `attention_blank`: the same with rows that begin at zero. The swaps train what
+`attention` freezes: `attention_vectors` the vectors of head and tail, `attention_maps` M_r and r,
+`attention_all` both; in `attention_swapped` keys and values are trained, and the rows that ask stay
+at the KGE's vectors.
 
 - Every arm but `none` also reads the bundle's own score of (head, relation, tail) per relation;
   `--no-match` leaves that out of all of them.

@@ -145,7 +145,7 @@ class Ranker:
 
     @property
     def arm(self) -> str:
-        return str(self.artifact.payload["arm"])
+        return self.config.arm
 
     @property
     def head_type(self) -> str:
@@ -340,7 +340,7 @@ def open_ranker(store: ArtifactStore, digest: str, bundle: Bundle) -> Ranker:
         bundle, spec.head.type, spec.tail.type, payload.get("relations"), others_of(payload)
     )
     _check_relations(digest, payload, bundle, maps)
-    config = config_of(artifact.dials)
+    config = config_of(payload, artifact.dials)
     model = RankerModel(ModelShape(**payload["shape"]), config, maps)
     weights = load_file(artifact.file("weights.safetensors"))
     model.load_state_dict(weights_of(payload, weights))

@@ -57,17 +57,19 @@ class Arm:
 #: The steps of the ladder, from no KGE to attention.
 LADDER = ("none", "frozen", "initial", "both", "attention")
 #: The ladder, then its swaps: what `attention` freezes is trained. `attention_swapped` trades the
-#: sides: keys and values are trained, and the rows that ask stay at the KGE's vectors.
+#: sides: keys and values are trained, and the rows that ask stay at the KGE's vectors. In
+#: `attention_blank` rows begin at zero, as all did in rankers of before.
 ARMS: dict[str, Arm] = {
     "none": Arm(),
     "frozen": Arm(fields=True),
     "initial": Arm(begins=True),
     "both": Arm(fields=True, begins=True),
-    "attention": Arm(attends=True),
-    "attention_vectors": Arm(attends=True, vectors=True),
-    "attention_maps": Arm(attends=True, maps=True),
-    "attention_all": Arm(attends=True, vectors=True, maps=True),
+    "attention": Arm(attends=True, begins=True),
+    "attention_vectors": Arm(attends=True, begins=True, vectors=True),
+    "attention_maps": Arm(attends=True, begins=True, maps=True),
+    "attention_all": Arm(attends=True, begins=True, vectors=True, maps=True),
     "attention_swapped": Arm(attends=True, begins=True, rows=False, vectors=True),
+    "attention_blank": Arm(attends=True),
 }
 #: What a ranker may answer: how likely a click is; a conversion given a click; both.
 HEADS = {"ctr": ("ctr",), "cvr": ("cvr",), "ctr_cvr": ("ctr", "cvr")}

@@ -68,6 +68,7 @@ ArmName = Literal[
     "attention_maps",
     "attention_all",
     "attention_swapped",
+    "attention_blank",
 ]
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 EventName = Annotated[str, Field(pattern=NAME.pattern)]

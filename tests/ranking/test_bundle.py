@@ -104,7 +104,7 @@ def test_the_manifest_says_what_it_is(leaning, ranker):
     assert ranker.bundle_digest == leaning.bundle.digest
     assert ranker.snapshot_digest == leaning.snapshot.digest
     assert ranker.artifact.metrics == {"auc": 0.5}
-    assert config_of(ranker.artifact.dials) == SMALL
+    assert config_of(ranker.artifact.payload, ranker.artifact.dials) == SMALL
     assert ranker.head_attributes == ("lean", "age")
     assert ranker.tail_attributes == ("lean", "tags", "year")
 
@@ -244,7 +244,7 @@ def two(leaning, seal):
 def test_two_heads_survive_the_seal(two):
     ranker, trained, examples = two
     assert (ranker.head_names, ranker.orders) == (("ctr", "cvr"), ("ctr", "cvr", "ctcvr"))
-    assert config_of(ranker.artifact.dials) == TWO == ranker.config
+    assert config_of(ranker.artifact.payload, ranker.artifact.dials) == TWO == ranker.config
     assert ranker.calibrations == trained.calibrations
     rows = examples.rows[Span.TEST]
     one, other = (r.scored(rows.heads, rows.tails, rows.exposures) for r in (ranker, trained))
@@ -320,11 +320,14 @@ def resealed(leaning, ranker, *, weights=None, dials=None, **changes):
         return leaning.store.seal(folder, recipe).digest
 
 
-def test_a_ranker_of_the_former_format_still_opens(leaning, examples, ranker):
+def test_a_ranker_of_the_former_format_still_opens(leaning, examples, seal):
     """As it was sealed when it had one head: names of tensors, one calibration, fewer dials.
 
-    It knows of no place, and of no tokens of what tails lead to.
+    It knows of no place, and of no tokens of what tails lead to; and what was called attention then
+    had rows that began at zero.
     """
+    blank = run(train(examples, dataclasses.replace(SMALL, arm="attention_blank")))
+    ranker = open_ranker(leaning.store, seal(blank).digest, leaning.bundle)
     new = {
         "experts.stacks.0.": "crossing.",
         "towers.0.hidden.": "hidden.",
@@ -342,7 +345,9 @@ def test_a_ranker_of_the_former_format_still_opens(leaning, examples, ranker):
         leaning,
         ranker,
         weights=weights,
-        dials={k: v for k, v in ranker.artifact.dials.items() if k not in ("heads", "calibration")},
+        dials={k: v for k, v in ranker.artifact.dials.items() if k not in ("heads", "calibration")}
+        | {"arm": "attention"},
+        arm="attention",
         **dict.fromkeys(later),
         ranker_format=1,
         calibration=told["calibrations"]["ctr"],
@@ -355,6 +360,7 @@ def test_a_ranker_of_the_former_format_still_opens(leaning, examples, ranker):
         opened.score(rows.heads, rows.tails), ranker.score(rows.heads, rows.tails)
     )
     assert (opened.head_names, opened.reads_position) == (("ctr",), False)
+    assert opened.arm == "attention_blank"
 
 
 def test_an_unknown_format_is_refused_by_name(leaning, ranker):

@@ -82,5 +82,5 @@ def test_which_heads_there_are_and_what_they_share():
 def test_the_ladder_goes_from_no_kge_to_attention_and_trains_nothing_that_is_frozen():
     assert tuple(ARMS)[: len(LADDER)] == LADDER
     assert not ARMS[LADDER[0]].reads_kge
-    assert ARMS[LADDER[-1]] == Arm(attends=True)
+    assert ARMS[LADDER[-1]] == Arm(attends=True, begins=True)
     assert not any(ARMS[arm].vectors or ARMS[arm].maps for arm in LADDER)
