@@ -18,7 +18,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -166,7 +166,8 @@ def cells(bench: Bench) -> dict[str, grid.Measure]:
             key = (source.key(task), bench.key, SHARES)
             chosen = {}
             for arm in bench.options.arms:
-                name = grid.named(f"chosen-{source.name}-{task}-{arm}", key, TRIALS, _trials())
+                stem = f"chosen-{source.name}-{task}-{arm}"
+                name = grid.named(stem, key, TRIALS, _trials(), asdict(ARMS[arm]))
                 chosen[arm] = name
                 made[name] = partial(_choose, bench, source, task, arm)
             for seed in range(1, bench.options.seeds + 1):
