@@ -10,7 +10,7 @@ import pytest
 from running import free_port
 
 from api.jobs.queue import JobQueue
-from api.jobs.requests import ArmName
+from api.jobs.requests import ArmName, RetrainRequest
 from graphsvc import progress
 from graphsvc.db import Database
 from ranking.config import ARMS
@@ -18,6 +18,7 @@ from ranking.config import ARMS
 
 def test_every_arm_of_the_ladder_may_be_asked_for() -> None:
     assert get_args(ArmName) == tuple(ARMS)
+    assert RetrainRequest(arms=tuple(ARMS)).arms == tuple(ARMS), "all of them at once"
 
 
 def test_an_identical_request_that_waits_is_the_same_job(http: httpx.Client) -> None:
