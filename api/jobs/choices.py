@@ -62,6 +62,7 @@ class RankerChoice(BaseModel):
     )
     cvr_weight: float | None = Field(
         default=None,
+        strict=True,
         allow_inf_nan=False,
         description="What the loss of conversions counts beside that of clicks.",
     )
@@ -73,11 +74,13 @@ class RankerChoice(BaseModel):
     )
     rank_share: float | None = Field(
         default=None,
+        strict=True,
         allow_inf_nan=False,
         description="The rank of a crossing layer as a share of its width.",
     )
     hidden_share: float | None = Field(
         default=None,
+        strict=True,
         allow_inf_nan=False,
         description="The same of hidden numbers, in families without a low rank.",
     )
@@ -92,6 +95,7 @@ class RankerChoice(BaseModel):
     )
     negatives_kept: float | None = Field(
         default=None,
+        strict=True,
         allow_inf_nan=False,
         description="Share of the rows without a click that are learned from; probabilities are "
         "corrected for it.",

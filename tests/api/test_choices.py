@@ -44,7 +44,17 @@ def test_every_field_reaches_its_dial() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [{"heads": "all"}, {"epochs": True}, {"experts": 1.0}, {"rank_share": float("nan")}]
+    "body",
+    [
+        {"heads": "all"},
+        {"epochs": True},
+        {"experts": 1.0},
+        {"rank_share": float("nan")},
+        {"rank_share": True},
+        {"hidden_share": "0.5"},
+        {"negatives_kept": True},
+        {"cvr_weight": "1"},
+    ],
 )
 def test_what_no_dial_takes_is_refused(body: dict) -> None:
     with pytest.raises(ValidationError):
