@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtr
 
 from ranking.errors import ConfigError
-from ranking.metrics import ECE_BINS, ece_bins, group_aucs, row_losses, weighted_auc
+from ranking.metrics import TENTHS, group_aucs, row_losses, tenth_of, weighted_auc
 
 #: Resamples of one block, and numbers in it: bounds memory, changes no figure.
 _BLOCK, _CELLS = 50, 1 << 24
@@ -70,7 +70,7 @@ def resample(
 
     `weights` has one column per distinct user, in rising order. Resampling users, not rows, keeps
     a user's rows together, as they would come. gauc takes rows as they are: within a user, what was
-    sampled stands for what was not.
+    sampled stands for what was not. Tenths of ece are those of the data as it is, in every draw.
     """
     _, user = np.unique(judged.cluster, return_inverse=True)
     users = weights.shape[1]
@@ -79,10 +79,10 @@ def resample(
     losses = stands_for * row_losses(probabilities, judged.labels)
     loss_u = np.bincount(user, losses, minlength=users)
     total_b = weights @ rows_u
-    bins = user * ECE_BINS + ece_bins(probabilities)
+    parts = user * TENTHS + tenth_of(probabilities, stands_for)
     gap_ub = np.bincount(
-        bins, stands_for * (probabilities - (judged.labels == 1)), minlength=users * ECE_BINS
-    ).reshape(users, ECE_BINS)
+        parts, stands_for * (probabilities - (judged.labels == 1)), minlength=users * TENTHS
+    ).reshape(users, TENTHS)
     both, auc_g, rows_g = group_aucs(probabilities, judged.labels, judged.cluster)
     weight_g = weights[:, both] * rows_g
     with np.errstate(invalid="ignore"):  # a draw without any user who has both labels

@@ -22,7 +22,7 @@ from ranking.errors import NotEnoughRows, TrainingDiverged
 from ranking.examples import Examples, LabelledRows, of_head
 from ranking.features import Encoder, FeatureBatch
 from ranking.idtables.placement import Placement, rank_by_frequency
-from ranking.metrics import auc, log_loss
+from ranking.metrics import log_loss, weighted_auc
 from ranking.model import ModelShape, RankerModel, corrected_scores, head_scores
 from ranking.optimizer import RankerOptimizer, make_optimizer
 from ranking.sampling import kept_rows
@@ -284,7 +284,10 @@ def _judge(
                 f"{own[~np.isfinite(own)][0]}; lower training.learning_rate"
             )
         probabilities = fit_platt(own, target, weight).probabilities(own)
-        found[head] = {"loss": log_loss(probabilities, target, weight), "auc": auc(own, target)}
+        found[head] = {
+            "loss": log_loss(probabilities, target, weight),
+            "auc": float(weighted_auc(own, target, weight[None].astype(np.float64))[0]),
+        }
     return found
 
 

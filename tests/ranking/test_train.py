@@ -402,7 +402,7 @@ def test_a_place_that_is_seen_more_is_not_taken_for_a_better_film(world):
     examples = build_examples(here.snapshot, here.bundle)
     test = examples.rows[Span.TEST]
     on_top = np.array([int(film[1:]) % 2 == 0 for film in test.tails.ids])
-    dials, gaps = TrainingConfig(epochs=10, batch=32, learning_rate=3e-2), {}
+    dials, gaps = TrainingConfig(epochs=10, batch=32, learning_rate=3e-2, table_share=0.1), {}
     for position in (False, True):
         features = FeatureConfig(min_rows=2, position=position)
         config = dataclasses.replace(QUICK, arm="none", features=features, training=dials)
