@@ -113,8 +113,10 @@ def rank(
     """Train a ranker on a snapshot and a bundle."""
     from api.jobs import steps
     from api.jobs.choices import RankerChoice
+    from api.jobs.moments import refuse_idle
 
     choice = RankerChoice.model_validate({} if ranker is None else _json("--ranker", ranker))
+    refuse_idle(choice, read_settings().ranker)
     with Ticker(f"rank {arm}", quiet=as_json) as ticker:
         digest = steps.rank(
             _workshop(),
@@ -186,6 +188,7 @@ def retrain(  # noqa: PLR0913  (an option for each field of the request)
     from api.jobs.moments import (
         refuse_conversions,
         refuse_facets,
+        refuse_idle,
         refuse_unusable,
         refuse_without_live,
     )
@@ -210,6 +213,7 @@ def retrain(  # noqa: PLR0913  (an option for each field of the request)
     refuse_unusable(ArtifactStore(settings.artifacts_dir), request.as_of, name="--as-of")
     refuse_without_live(database, request)
     refuse_facets(database, settings.facets)
+    refuse_idle(request.ranker, settings.ranker)
     refuse_conversions(database, request, settings.ranker)
     with closing(JobQueue(settings.jobs_url, database)) as queue:
         out(Output(asdict(queue.enqueue(JobName.RETRAIN, request))), as_json=as_json)

@@ -21,7 +21,7 @@ from differences import interval
 from pages import figure, table
 
 from graphsvc.report import Row
-from ranking.interactions.registry import FAMILIES
+from ranking.config import CROSSINGS
 from ranking.metrics import auc
 
 #: Formats that hold no times.
@@ -161,7 +161,7 @@ def dials_section(found: Cells) -> str:
             continue
         dials = dials_of(cell["dials"])
         shape = ctr_trials.SHAPES[dials.crossing.kind]
-        axis = FAMILIES[dials.crossing.kind].axis
+        axis = CROSSINGS[dials.crossing.kind]
         told = [f"{dial} {getattr(dials.crossing, dial):.3g}" for dial in (axis, *shape)]
         lines.append(
             (

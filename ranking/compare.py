@@ -15,8 +15,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from ranking.config import GateConfig
 from ranking.errors import StatesMismatch
+from ranking.gating import GateConfig
 from ranking.intervals import (
     Judged,
     Resampled,

@@ -6,29 +6,30 @@ MovieLens-100k over the arms of the ladder; TEST figures of other sets had been 
 rest are our design.
 """
 
-import math
 from dataclasses import dataclass, field
-from typing import Any
 
-from ranking.errors import ConfigError
+from ranking.checks import check, check_one_of, check_positive, check_share
 
-#: The families of crossing layers; `ranking/interactions/registry.py` has them by these names.
-CROSSINGS = (
-    "ml_dcn",
-    "dcn_v2",
-    "dcn_v2_full",
-    "dcn_v2_mixture",
-    "mask_net_serial",
-    "mask_net_parallel",
-    "wukong",
-    "rank_mixer",
-    "mlp",
-)
+#: The families of crossing layers, and the dial that makes each larger while all others stay;
+#: `ranking/interactions/registry.py` has them by these names.
+CROSSINGS = {
+    "ml_dcn": "rank_share",
+    "dcn_v2": "rank_share",
+    "dcn_v2_full": "layers",
+    "dcn_v2_mixture": "rank_share",
+    "mask_net_serial": "hidden_share",
+    "mask_net_parallel": "hidden_share",
+    "wukong": "hidden_share",
+    "rank_mixer": "hidden_share",
+    "mlp": "hidden_share",
+}
 MASKS = ("instance", "constant", "second_block", "none")
 NORMS = ("after", "before", "none")
 PRECISIONS = ("float32", "bfloat16")
 #: Dials of `CrossingConfig` that are shares, and the most that each may be.
 SHARES = {"rank_share": 1, "hidden_share": 16, "token_share": 8, "mask_share": 4}
+#: The most that a budget may be.
+MOST_BUDGET = 64
 #: The most that decay may take from a weight in one step, as a share.
 _MOST_DECAY = 0.05
 
@@ -80,23 +81,6 @@ SHARING = ("bottom", "mmoe")
 CALIBRATIONS = ("platt", "isotonic")
 
 
-def _check(ok: bool, name: str, should: str, received: Any) -> None:
-    if not ok:
-        raise ConfigError(f"{name} should be {should}, received {received!r}")
-
-
-def _positive_int(name: str, value: int) -> None:
-    _check(isinstance(value, int) and value >= 1, name, "a whole number of at least 1", value)
-
-
-def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
-    _check(value in known, name, f"one of {', '.join(known)}", value)
-
-
-def _share(name: str, value: float) -> None:
-    _check(0.0 <= value < 1.0, name, "at least 0 and below 1", value)
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FeatureConfig:
     """How rows become numbers."""
@@ -120,12 +104,12 @@ class FeatureConfig:
     hour: bool = False
 
     def __post_init__(self) -> None:
-        _check(self.head_smoothing > 0, "head_smoothing", "above 0", self.head_smoothing)
-        _check(self.tail_smoothing > 0, "tail_smoothing", "above 0", self.tail_smoothing)
-        _positive_int("min_rows", self.min_rows)
-        _positive_int("list_width", self.list_width)
-        _positive_int("places", self.places)
-        _check(
+        check(self.head_smoothing > 0, "head_smoothing", "above 0", self.head_smoothing)
+        check(self.tail_smoothing > 0, "tail_smoothing", "above 0", self.tail_smoothing)
+        check_positive("min_rows", self.min_rows)
+        check_positive("list_width", self.list_width)
+        check_positive("places", self.places)
+        check(
             isinstance(self.served_place, int) and self.served_place >= 0,
             "served_place",
             "a whole number of at least 0",
@@ -150,8 +134,8 @@ class IdTableConfig:
 
     def __post_init__(self) -> None:
         for name in ("dim", "min_rows", "max_exclusive", "buckets"):
-            _positive_int(name, getattr(self, name))
-        _check(self.kge_scale > 0, "kge_scale", "above 0", self.kge_scale)
+            check_positive(name, getattr(self, name))
+        check(self.kge_scale > 0, "kge_scale", "above 0", self.kge_scale)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -197,20 +181,20 @@ class CrossingConfig:
     norm: str = "after"
 
     def __post_init__(self) -> None:
-        _one_of("kind", self.kind, CROSSINGS)
+        check_one_of("kind", self.kind, tuple(CROSSINGS))
         for name in ("layers", "experts", "fm_rank"):
-            _positive_int(name, getattr(self, name))
+            check_positive(name, getattr(self, name))
         several = isinstance(self.tokens, int) and self.tokens >= 2
-        _check(several, "tokens", "a whole number of at least 2", self.tokens)
+        check(several, "tokens", "a whole number of at least 2", self.tokens)
         for name, most in SHARES.items():
             value = getattr(self, name)
-            _check(0 < value <= most, name, f"above 0 and at most {most}", value)
-        _one_of("mask", self.mask, MASKS)
-        _one_of("mask_source", self.mask_source, ("layer", "first"))
-        _one_of("mask_target", self.mask_target, ("rank", "width"))
-        _one_of("mask_form", self.mask_form, ("linear", "sigmoid"))
-        _check(self.mask_deviation >= 0, "mask_deviation", "at least 0", self.mask_deviation)
-        _one_of("norm", self.norm, NORMS)
+            check(0 < value <= most, name, f"above 0 and at most {most}", value)
+        check_one_of("mask", self.mask, MASKS)
+        check_one_of("mask_source", self.mask_source, ("layer", "first"))
+        check_one_of("mask_target", self.mask_target, ("rank", "width"))
+        check_one_of("mask_form", self.mask_form, ("linear", "sigmoid"))
+        check(self.mask_deviation >= 0, "mask_deviation", "at least 0", self.mask_deviation)
+        check_one_of("norm", self.norm, NORMS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -228,8 +212,8 @@ class AttentionConfig:
 
     def __post_init__(self) -> None:
         for name in ("heads", "width", "context"):
-            _positive_int(name, getattr(self, name))
-        _check(self.width % self.heads == 0, "width", f"a multiple of {self.heads}", self.width)
+            check_positive(name, getattr(self, name))
+        check(self.width % self.heads == 0, "width", f"a multiple of {self.heads}", self.width)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -246,10 +230,10 @@ class HeadsConfig:
     cvr_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        _check(self.kind in HEADS, "kind", f"one of {', '.join(HEADS)}", self.kind)
-        _check(self.sharing in SHARING, "sharing", " or ".join(SHARING), self.sharing)
-        _positive_int("experts", self.experts)
-        _check(self.cvr_weight > 0, "cvr_weight", "above 0", self.cvr_weight)
+        check(self.kind in HEADS, "kind", f"one of {', '.join(HEADS)}", self.kind)
+        check(self.sharing in SHARING, "sharing", " or ".join(SHARING), self.sharing)
+        check_positive("experts", self.experts)
+        check(self.cvr_weight > 0, "cvr_weight", "above 0", self.cvr_weight)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -293,25 +277,25 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch", "patience"):
-            _positive_int(name, getattr(self, name))
-        _one_of("precision", self.precision, PRECISIONS)
-        _check(
+            check_positive(name, getattr(self, name))
+        check_one_of("precision", self.precision, PRECISIONS)
+        check(
             isinstance(self.most_rows, int) and self.most_rows >= 0,
             "most_rows",
             "a whole number of at least 0",
             self.most_rows,
         )
-        _check(
+        check(
             0 < self.negatives_kept <= 1,
             "negatives_kept",
             "above 0 and at most 1",
             self.negatives_kept,
         )
-        _check(self.learning_rate > 0, "learning_rate", "above 0", self.learning_rate)
-        _check(self.table_share > 0, "table_share", "above 0", self.table_share)
-        _check(self.weight_decay >= 0, "weight_decay", "at least 0", self.weight_decay)
+        check(self.learning_rate > 0, "learning_rate", "above 0", self.learning_rate)
+        check(self.table_share > 0, "table_share", "above 0", self.table_share)
+        check(self.weight_decay >= 0, "weight_decay", "at least 0", self.weight_decay)
         most = _MOST_DECAY / self.learning_rate
-        _check(self.weight_decay <= most, "weight_decay", f"at most {most:g}", self.weight_decay)
+        check(self.weight_decay <= most, "weight_decay", f"at most {most:g}", self.weight_decay)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -326,6 +310,9 @@ class RankerConfig:
     attribute_dim: int = 8
     #: Hidden numbers of the MLP above the crossing layers.
     hidden: int = 64
+    #: What a crossing stack and the MLP above it may cost per row, as a multiple of a low-rank
+    #: DCNv2 of three layers of rank D / 8: what makes its family larger follows. 0: as that says.
+    budget: float = 0.0
     #: Share of inputs and hidden numbers set to 0 while training.
     dropout: float = 0.2
     #: Share of heads and of tails whose ID row is hidden while training, so that the ranker learns
@@ -343,57 +330,16 @@ class RankerConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
-        _check(self.arm in ARMS, "arm", f"one of {', '.join(ARMS)}", self.arm)
-        _check(
+        check(self.arm in ARMS, "arm", f"one of {', '.join(ARMS)}", self.arm)
+        check(
             self.calibration in CALIBRATIONS,
             "calibration",
             " or ".join(CALIBRATIONS),
             self.calibration,
         )
-        _positive_int("attribute_dim", self.attribute_dim)
-        _positive_int("hidden", self.hidden)
-        _share("dropout", self.dropout)
-        _share("id_dropout", self.id_dropout)
-        _check(self.seed >= 0, "seed", "at least 0", self.seed)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GateConfig:
-    """When a candidate may take the champion's place. Our design."""
-
-    #: AUC that a candidate may lose: a loss as great as this has to be excluded. 0 asks for a gain.
-    auc_margin: float = 0.005
-    #: The same of log loss, as a share of the champion's: how large that is follows the base rate.
-    logloss_margin: float = 0.01
-    #: Users without whom nothing is decided, neither of all rows nor of a slice.
-    least_users: int = 50
-    #: Rows with the outcome, and rows without it, without which nothing is decided.
-    least_outcomes: int = 50
-    #: Chance at most that a slice vetoes although none loses anything; 0: none ever does.
-    slice_level: float = 0.05
-    #: Share of the two margins that a slice may lose; 0: every loss that is detected vetoes.
-    slice_margin_share: float = 0.0
-    #: Categories of heads whose values are slices, by name, with commas: country,age_group.
-    groups: str = ""
-    #: Most values of each of them that are slices, those with the most rows.
-    most_groups: int = 10
-    #: Draws of users behind each interval.
-    resamples: int = 1000
-    #: Seed of the draws.
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("auc_margin", "logloss_margin", "slice_margin_share"):
-            value = getattr(self, name)
-            _check(0 <= value < math.inf, name, "at least 0 and finite", value)
-        _share("slice_level", self.slice_level)
-        _check(self.least_users >= 2, "least_users", "at least 2", self.least_users)
-        for name in ("least_outcomes", "most_groups"):
-            _positive_int(name, getattr(self, name))
-        _check(self.resamples >= 100, "resamples", "at least 100", self.resamples)
-        _check(self.seed >= 0, "seed", "at least 0", self.seed)
-
-    @property
-    def group_names(self) -> tuple[str, ...]:
-        """The names in `groups`."""
-        return tuple(name.strip() for name in self.groups.split(",") if name.strip())
+        check_positive("attribute_dim", self.attribute_dim)
+        check_positive("hidden", self.hidden)
+        check(0 <= self.budget <= MOST_BUDGET, "budget", f"from 0 to {MOST_BUDGET}", self.budget)
+        check_share("dropout", self.dropout)
+        check_share("id_dropout", self.id_dropout)
+        check(self.seed >= 0, "seed", "at least 0", self.seed)

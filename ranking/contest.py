@@ -12,9 +12,9 @@ from jaxtyping import Bool, Float64, Int32, Int64
 
 from graphsvc.snapshot import Snapshot, Span, Triples
 from ranking.columns import by_name, coded, distinct
-from ranking.config import GateConfig
 from ranking.errors import ConfigError
 from ranking.examples import Examples, LabelledRows
+from ranking.gating import GateConfig
 from ranking.reliability import HISTORY
 from ranking.rivals import COUNTING, fit_rivals
 from ranking.spec import text_of

@@ -34,10 +34,10 @@ from ranking.compare import (
     compare,
     together,
 )
-from ranking.config import GateConfig
 from ranking.contest import later_rows, rival, rival_of, slices_of
 from ranking.errors import NotEnoughRows, RankingError, StatesMismatch
 from ranking.examples import Examples, LabelledRows, of_head
+from ranking.gating import GateConfig
 
 #: Why a champion cannot be asked: its bytes are gone or of another format, or it reads other rows.
 _NOT_COMPARABLE = (ArtifactMissing, ArtifactDamaged, ArtifactFormat, RankingError, KgeError)

@@ -11,6 +11,7 @@ from time import time
 from typing import Any
 
 from api.errors import Invalid, NotLiveYet
+from api.jobs.choices import RankerChoice
 from api.jobs.requests import RetrainRequest
 from graphsvc import ledger, versions
 from graphsvc.artifact import ArtifactStore
@@ -55,6 +56,17 @@ def refuse_conversions(database: Database, request: RetrainRequest, dials: Ranke
         raise Invalid(
             f"ranker.heads should be {expected}, received {heads.kind!r}", errors=[problem]
         )
+
+
+def refuse_idle(choice: RankerChoice | None, dials: RankerConfig) -> None:
+    """Raise `Invalid` for what is chosen of the rankers and would do nothing beside the rest."""
+    idle = choice.idle(choice.over(dials)) if choice else None
+    if idle is not None:
+        name, why = idle
+        value = getattr(choice, name)
+        expected = f"absent: {why}"
+        problem = {"field": f"body.ranker.{name}", "value": value, "expected": expected}
+        raise Invalid(f"ranker.{name} should be {expected}, received {value!r}", errors=[problem])
 
 
 def digests_of(live: ledger.Live | None) -> dict[str, str]:

@@ -195,7 +195,11 @@ def rank(
         snapshot_digest=parents[0],
         bundle_digest=parents[1],
         frame=examples.frame,
-        metrics={name: best[name] for name in ("valid_auc", "valid_loss")} | errors,
+        metrics={
+            **{name: best[name] for name in ("valid_auc", "valid_loss")},
+            **errors,
+            "crossing_flops": trained.model.crossing_flops,
+        },
         beside=beside,
     )
     return shop.record(ranker.artifact, job_id)

@@ -19,8 +19,9 @@ from graphsvc.artifact import Recipe
 from graphsvc.report import rows_of
 from graphsvc.snapshot import open_snapshot
 from ranking.compare import NOT_DECIDED, PASSED, REFUSED
-from ranking.config import GateConfig, RankerConfig, TrainingConfig
+from ranking.config import RankerConfig, TrainingConfig
 from ranking.errors import ConfigError, StatesMismatch
+from ranking.gating import GateConfig
 
 #: Bounds that let everything pass, and those of a service.
 OPEN = GateConfig(

@@ -208,6 +208,15 @@ def test_a_choice_says_what_it_should_be_in_the_rankers_own_words(http, problem)
     assert refused["errors"][0]["expected"] == "one of ctr, cvr, ctr_cvr"
 
 
+def test_a_choice_that_would_do_nothing_is_refused(http, problem) -> None:
+    body = {"ranker": {"crossing": "wukong", "rank_share": 0.5}}
+    refused = problem(http.post("/v1/retrains", json=body), 422)
+    expected = "absent: wukong has no low rank"
+    assert refused["detail"] == f"ranker.rank_share should be {expected}, received 0.5"
+    told = {"field": "body.ranker.rank_share", "value": 0.5, "expected": expected}
+    assert refused["errors"] == [told]
+
+
 def test_a_schema_without_conversions_has_no_rankers_of_them(http, problem) -> None:
     """The film schema has nothing that could be one; so none may be named either."""
     refused = problem(http.post("/v1/retrains", json={"ranker": {"heads": "ctr_cvr"}}), 422)

@@ -23,7 +23,8 @@ from ranking.errors import FrameMismatch, HeadMissing, RankerFormat, StatesMisma
 from ranking.examples import build_examples
 from ranking.features import Encoder
 from ranking.formats import config_of
-from ranking.model import raw_scores
+from ranking.interactions.budget import UNIT, dense_cost
+from ranking.model import head_scores
 from ranking.reliability import judged
 from ranking.train import train
 
@@ -76,7 +77,7 @@ def test_training_and_serving_give_the_same_logit(leaning, examples, seal, arm):
     trained = run(train(examples, dataclasses.replace(SMALL, arm=arm)))
     rows = examples.rows[Span.TRAIN]
     encoder = Encoder(trained.spec, trained.head_ids, trained.tail_ids)
-    training = raw_scores(trained.model, encoder.encode(rows.heads, rows.tails))
+    training = head_scores(trained.model, encoder.encode(rows.heads, rows.tails))[:, 0]
     ranker = open_ranker(leaning.store, seal(trained).digest, leaning.bundle)
     np.testing.assert_allclose(ranker.logits(rows.heads, rows.tails), training, atol=1e-6, rtol=0)
     # One row at a time, and one head beside several tails, as a request comes.
@@ -93,6 +94,31 @@ def test_training_and_serving_give_the_same_logit(leaning, examples, seal, arm):
     np.testing.assert_allclose(
         probabilities, trained.calibration.probabilities(training), atol=1e-6
     )
+
+
+def test_a_budget_makes_families_cost_the_same(leaning, examples, seal):
+    """What came of it is sealed with the rest, and the ranker opens as it was."""
+    dials = TrainingConfig(epochs=1)
+    costs = {}
+    for kind in ("ml_dcn", "dcn_v2", "wukong", "mlp"):
+        crossing = CrossingConfig(kind=kind, layers=4)
+        config = dataclasses.replace(
+            SMALL, arm="none", crossing=crossing, budget=3.0, training=dials
+        )
+        trained = run(train(examples, config))
+        width = trained.model.norm.normalized_shape[0]
+        costs[kind] = trained.model.crossing_flops / dense_cost(width, UNIT, SMALL.hidden).matrix
+        sealed = seal(trained)
+        kept = config_of(sealed.artifact.payload, sealed.artifact.dials)
+        assert kept.budget == 3.0
+        assert kept.crossing == trained.model.crossing != crossing
+        rows = examples.rows[Span.TEST]
+        opened = open_ranker(leaning.store, sealed.digest, leaning.bundle)
+        np.testing.assert_array_equal(
+            opened.logits(rows.heads, rows.tails),
+            trained.scored(rows.heads, rows.tails).logits[:, 0],
+        )
+    assert costs == {kind: pytest.approx(3.0, rel=0.05) for kind in costs}
 
 
 def test_the_manifest_says_what_it_is(leaning, ranker):
@@ -206,7 +232,7 @@ def test_a_family_whose_stack_has_another_width_is_sealed_and_opened(leaning, ex
     rows = examples.rows[Span.TEST]
     np.testing.assert_array_equal(
         ranker.logits(rows.heads, rows.tails),
-        raw_scores(trained.model, ranker.encoder.encode(rows.heads, rows.tails)),
+        head_scores(trained.model, ranker.encoder.encode(rows.heads, rows.tails))[:, 0],
     )
 
 

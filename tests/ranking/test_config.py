@@ -7,13 +7,13 @@ from ranking.config import (
     AttentionConfig,
     CrossingConfig,
     FeatureConfig,
-    GateConfig,
     HeadsConfig,
     IdTableConfig,
     RankerConfig,
     TrainingConfig,
 )
 from ranking.errors import ConfigError
+from ranking.gating import GateConfig
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from ranking.errors import TrainingDiverged
 from ranking.examples import build_examples, of_head
 from ranking.features import Encoder
 from ranking.metrics import auc
-from ranking.model import head_scores, raw_scores
+from ranking.model import head_scores
 from ranking.optimizer import make_optimizer
 from ranking.rivals import fit_rivals
 from ranking.train import _task, learned_from, train
@@ -38,7 +38,7 @@ QUICK = RankerConfig(
 
 def test_auc_of(trained, rows):
     batch = Encoder(trained.spec, trained.head_ids, trained.tail_ids).encode(rows.heads, rows.tails)
-    return auc(raw_scores(trained.model, batch), rows.labels)
+    return auc(head_scores(trained.model, batch)[:, 0], rows.labels)
 
 
 test_auc_of.__test__ = False
@@ -248,7 +248,7 @@ def test_probabilities_are_those_of_what_was_not_logged_too(leaning):
     _, trained = finish(train(examples._replace(rows=rows), config))
     test = rows[Span.TEST]
     batch = Encoder(trained.spec, trained.head_ids, trained.tail_ids).encode(test.heads, test.tails)
-    scores = raw_scores(trained.model, batch)
+    scores = head_scores(trained.model, batch)[:, 0]
     mean = trained.calibration.probabilities(scores).mean()
     assert mean == pytest.approx(1 / (1 + 4), abs=0.03)  # 0.5 / (0.5 + 0.5 * 4)
     # The model itself is on its way there before any calibration; without weights it stays at 1/2.
@@ -368,6 +368,37 @@ def test_logits_of_clicks_are_corrected_for_what_was_left_out_and_no_others(buyi
     np.testing.assert_allclose(found.logits - raw, np.log([[0.1, 1.0]]) + 0 * raw, atol=1e-9)
     own = trained.calibrations["ctr"].probabilities(found.logits[:, 0])
     np.testing.assert_array_equal(found.probabilities["ctr"], own)
+
+
+def test_a_ranker_of_few_negatives_says_what_one_of_all_says(world):
+    """Clicks are rare, film i of 10 is clicked with i / 50. Before any calibration, corrected."""
+    rng = np.random.default_rng(8)
+    events, time = [], 1_000
+    for span in Span:
+        for _ in range(4000):
+            user, film = int(rng.integers(40)), int(rng.integers(10))
+            time += 1
+            label = int(rng.random() < film / 50)
+            events.append((user, film, 0, time, label, span))
+            if label:
+                events.append((user, film, 1, time, -1, span))
+    here = world(events, users=40, films=10, known_users=40, known_films=10)
+    examples = build_examples(here.snapshot, here.bundle)
+    test = examples.rows[Span.TEST]
+    worth = np.array([int(film[1:]) / 50 for film in test.tails.ids])
+    found = {}
+    for kept in (1.0, 0.2):
+        dials = TrainingConfig(epochs=12, batch=64, learning_rate=1e-2, negatives_kept=kept)
+        config = dataclasses.replace(QUICK, arm="none", training=dials)
+        _, trained = finish(train(examples, config))
+        found[kept] = trained.scored(test.heads, test.tails).logits[:, 0]
+    chance = {kept: 1 / (1 + np.exp(-logits)) for kept, logits in found.items()}
+    taught = 1 / (1 + np.exp(-(found[0.2] - np.log(0.2))))
+    assert abs(taught - worth).mean() > 0.1, "uncorrected it would be far off"
+    for values in chance.values():
+        assert values.mean() == pytest.approx(worth.mean(), abs=0.02)
+        assert abs(values - worth).mean() < 0.03
+    assert abs(chance[0.2] - chance[1.0]).mean() < 0.03
 
 
 def test_calibration_rows_change_the_calibration_and_nothing_else(buying):
