@@ -40,6 +40,9 @@ RIVALS = ("dcn_v2", BETTER, "wukong", "rank_mixer")
 #: What tells whether a win is the mask's.
 CONTROLS = ("ml_dcn-second_block", "ml_dcn-constant")
 RUN = (OURS, *RIVALS, *CONTROLS)
+#: Whole matrices are compared from this budget on, where low-rank ones come near them: a rank ends
+#: at D, and such a layer costs twice a whole one.
+WHOLE, WHOLE_FROM = "dcn_v2_full", 4
 SCREEN_SEEDS = 3
 LATENCIES = (1, 512)
 
@@ -138,7 +141,7 @@ def cells(bench: Bench) -> dict[str, grid.Measure]:
         made |= _several(bench, "trial", (arm, 1), trials, _trial)
         made |= _several(bench, "screen", (arm, 1), range(1, SCREEN_SEEDS + 1), _screen)
     for times in options.times:
-        for arm in RUN:
+        for arm in (*RUN, *([WHOLE] if times >= WHOLE_FROM else [])):
             if times != 1 or arm in CONTROLS:
                 made |= _several(bench, "trial", (arm, times), trials, _trial)
             made |= _several(bench, "run", (arm, times), seeds, _run)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ctr_cells import BETTER, CONTROLS, OURS, RIVALS, kept
+from ctr_cells import BETTER, CONTROLS, OURS, RIVALS, WHOLE, kept
 from ctr_judge import Draws, Lead, lead, mean_of
 from differences import interval
 from pages import table
@@ -66,7 +66,7 @@ def compared(runs: Mapping[tuple[str, float], Runs]) -> list[Compared]:
     made = []
     for times in sorted({times for _, times in runs}):
         ours = runs.get((OURS, times))
-        for rival in (*RIVALS, *CONTROLS):
+        for rival in (*RIVALS, WHOLE, *CONTROLS):
             theirs = runs.get((rival, times))
             if ours and theirs and set(ours.auc) & set(theirs.auc):
                 made.append(_compare(rival, times, ours, theirs))

@@ -11,7 +11,7 @@ import ctr_leads
 import ctr_peers
 import ctr_trials
 import numpy as np
-from ctr_cells import LATENCIES, OURS, SCREENED, dials_of
+from ctr_cells import LATENCIES, OURS, SCREENED, WHOLE, WHOLE_FROM, dials_of
 from ctr_data import Clicks
 from ctr_model import CtrDials
 from ctr_pictures import by_change, by_flops
@@ -36,6 +36,7 @@ products per row from x_0 to the logit and is a multiple of {base:,}, which a lo
 three layers of rank D / 8 costs (D = {width}, {fields} fields of {embedding} numbers). `reached`
 says how near an arm came; a family without a size of its own, such as a whole matrix, may miss. A
 low rank ends at D, where its layer costs twice a whole matrix: beyond, it has to have more layers.
+So from {whole_from}x on whole matrices (`{whole}`) are compared, too.
 
 {split} A span is TRAIN 60 %, VALID 20 %, TEST 20 %. {counted}
 
@@ -69,6 +70,8 @@ def words(options: Namespace, clicks: Clicks, base: CtrDials) -> str:
     """The page's beginning."""
     fields = len(clicks.sizes)
     return WORDS.format(
+        whole=WHOLE,
+        whole_from=WHOLE_FROM,
         base=ctr_trials.budget(fields, 1, base),
         width=fields * base.embedding,
         fields=fields,

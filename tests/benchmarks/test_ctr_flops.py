@@ -47,6 +47,7 @@ def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> argparse.Namespa
     monkeypatch.setattr(ctr_cells, "RUN", ("ml_dcn", "dcn_v2", BETTER, "ml_dcn-constant"))
     monkeypatch.setattr(ctr_cells, "VARIANTS", {n: VARIANTS[n] for n in (AS_CHOSEN, "no-mask")})
     monkeypatch.setattr(ctr_cells, "SCREEN_SEEDS", 1)
+    monkeypatch.setattr(ctr_cells, "WHOLE_FROM", 2)
     monkeypatch.setattr(ctr_model, "latency", partial(ctr_model.latency, runs=5))
     given = f"--format table --data {file} --name shop --label click --user user --item item"
     given += f" --time time --fields shop --out {tmp_path / 'out'} --work {tmp_path / 'work'}"
@@ -136,7 +137,7 @@ def check_trials(bench: Bench, found: Mapping[str, Mapping[str, Any]]) -> None:
     # At 1x both MaskNets have trials of their own, and the better one needs no further ones.
     at_one = {"ml_dcn", "dcn_v2", "ml_dcn-constant", "mask_net_serial", "mask_net_parallel"}
     assert {arm for arm, times in trials if times == 1} == at_one
-    assert {arm for arm, times in trials if times == 2} == {*ctr_cells.RUN}
+    assert {arm for arm, times in trials if times == 2} == {*ctr_cells.RUN, ctr_cells.WHOLE}
     for cells in trials.values():
         assert [cell["number"] for cell in cells] == [0, 1]
     for name, cell in found.items():
