@@ -1,7 +1,4 @@
-"""What a dial may be, said with its name and what was received.
-
-Takes values, raises `ConfigError`; holds no dial.
-"""
+"""What a dial may be. Takes a name and a value, gives nothing or a sentence; never a default."""
 
 from typing import Any
 
@@ -9,21 +6,27 @@ from ranking.errors import ConfigError
 
 
 def check(ok: bool, name: str, should: str, received: Any) -> None:
-    """Raise `ConfigError` unless the value is as it should be."""
+    """Raise `ConfigError` unless `ok`."""
     if not ok:
         raise ConfigError(f"{name} should be {should}, received {received!r}")
 
 
-def check_positive(name: str, value: int) -> None:
-    """A whole number from 1 on."""
-    check(isinstance(value, int) and value >= 1, name, "a whole number of at least 1", value)
+def positive_int(name: str, value: int) -> None:
+    """A count of which there is at least one. Raises `ConfigError`."""
+    whole(name, value, 1)
 
 
-def check_one_of(name: str, value: str, known: tuple[str, ...]) -> None:
-    """One of some names."""
+def one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    """A word that is known. Raises `ConfigError`."""
     check(value in known, name, f"one of {', '.join(known)}", value)
 
 
-def check_share(name: str, value: float) -> None:
-    """A share of which something is left."""
+def share(name: str, value: float) -> None:
+    """A part of a whole, and not all of it. Raises `ConfigError`."""
     check(0.0 <= value < 1.0, name, "at least 0 and below 1", value)
+
+
+def whole(name: str, value: int, least: int) -> None:
+    """A count of at least so many. Raises `ConfigError`."""
+    ok = isinstance(value, int) and value >= least
+    check(ok, name, f"a whole number of at least {least}", value)

@@ -8,7 +8,7 @@ rest are our design.
 
 from dataclasses import dataclass, field
 
-from ranking.checks import check, check_one_of, check_positive, check_share
+from ranking.checks import check, one_of, positive_int, share
 
 #: The families of crossing layers, and the dial that makes each larger while all others stay;
 #: `ranking/interactions/registry.py` has them by these names.
@@ -106,9 +106,9 @@ class FeatureConfig:
     def __post_init__(self) -> None:
         check(self.head_smoothing > 0, "head_smoothing", "above 0", self.head_smoothing)
         check(self.tail_smoothing > 0, "tail_smoothing", "above 0", self.tail_smoothing)
-        check_positive("min_rows", self.min_rows)
-        check_positive("list_width", self.list_width)
-        check_positive("places", self.places)
+        positive_int("min_rows", self.min_rows)
+        positive_int("list_width", self.list_width)
+        positive_int("places", self.places)
         check(
             isinstance(self.served_place, int) and self.served_place >= 0,
             "served_place",
@@ -134,7 +134,7 @@ class IdTableConfig:
 
     def __post_init__(self) -> None:
         for name in ("dim", "min_rows", "max_exclusive", "buckets"):
-            check_positive(name, getattr(self, name))
+            positive_int(name, getattr(self, name))
         check(self.kge_scale > 0, "kge_scale", "above 0", self.kge_scale)
 
 
@@ -181,20 +181,20 @@ class CrossingConfig:
     norm: str = "after"
 
     def __post_init__(self) -> None:
-        check_one_of("kind", self.kind, tuple(CROSSINGS))
+        one_of("kind", self.kind, tuple(CROSSINGS))
         for name in ("layers", "experts", "fm_rank"):
-            check_positive(name, getattr(self, name))
+            positive_int(name, getattr(self, name))
         several = isinstance(self.tokens, int) and self.tokens >= 2
         check(several, "tokens", "a whole number of at least 2", self.tokens)
         for name, most in SHARES.items():
             value = getattr(self, name)
             check(0 < value <= most, name, f"above 0 and at most {most}", value)
-        check_one_of("mask", self.mask, MASKS)
-        check_one_of("mask_source", self.mask_source, ("layer", "first"))
-        check_one_of("mask_target", self.mask_target, ("rank", "width"))
-        check_one_of("mask_form", self.mask_form, ("linear", "sigmoid"))
+        one_of("mask", self.mask, MASKS)
+        one_of("mask_source", self.mask_source, ("layer", "first"))
+        one_of("mask_target", self.mask_target, ("rank", "width"))
+        one_of("mask_form", self.mask_form, ("linear", "sigmoid"))
         check(self.mask_deviation >= 0, "mask_deviation", "at least 0", self.mask_deviation)
-        check_one_of("norm", self.norm, NORMS)
+        one_of("norm", self.norm, NORMS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -212,7 +212,7 @@ class AttentionConfig:
 
     def __post_init__(self) -> None:
         for name in ("heads", "width", "context"):
-            check_positive(name, getattr(self, name))
+            positive_int(name, getattr(self, name))
         check(self.width % self.heads == 0, "width", f"a multiple of {self.heads}", self.width)
 
 
@@ -232,7 +232,7 @@ class HeadsConfig:
     def __post_init__(self) -> None:
         check(self.kind in HEADS, "kind", f"one of {', '.join(HEADS)}", self.kind)
         check(self.sharing in SHARING, "sharing", " or ".join(SHARING), self.sharing)
-        check_positive("experts", self.experts)
+        positive_int("experts", self.experts)
         check(self.cvr_weight > 0, "cvr_weight", "above 0", self.cvr_weight)
 
     @property
@@ -277,8 +277,8 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch", "patience"):
-            check_positive(name, getattr(self, name))
-        check_one_of("precision", self.precision, PRECISIONS)
+            positive_int(name, getattr(self, name))
+        one_of("precision", self.precision, PRECISIONS)
         check(
             isinstance(self.most_rows, int) and self.most_rows >= 0,
             "most_rows",
@@ -337,9 +337,9 @@ class RankerConfig:
             " or ".join(CALIBRATIONS),
             self.calibration,
         )
-        check_positive("attribute_dim", self.attribute_dim)
-        check_positive("hidden", self.hidden)
+        positive_int("attribute_dim", self.attribute_dim)
+        positive_int("hidden", self.hidden)
         check(0 <= self.budget <= MOST_BUDGET, "budget", f"from 0 to {MOST_BUDGET}", self.budget)
-        check_share("dropout", self.dropout)
-        check_share("id_dropout", self.id_dropout)
+        share("dropout", self.dropout)
+        share("id_dropout", self.id_dropout)
         check(self.seed >= 0, "seed", "at least 0", self.seed)

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from ranking.checks import check, check_positive, check_share
+from ranking.checks import check, positive_int, share
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,10 +35,10 @@ class GateConfig:
         for name in ("auc_margin", "logloss_margin", "slice_margin_share"):
             value = getattr(self, name)
             check(0 <= value < math.inf, name, "at least 0 and finite", value)
-        check_share("slice_level", self.slice_level)
+        share("slice_level", self.slice_level)
         check(self.least_users >= 2, "least_users", "at least 2", self.least_users)
         for name in ("least_outcomes", "most_groups"):
-            check_positive(name, getattr(self, name))
+            positive_int(name, getattr(self, name))
         check(self.resamples >= 100, "resamples", "at least 100", self.resamples)
         check(self.seed >= 0, "seed", "at least 0", self.seed)
 
