@@ -70,7 +70,7 @@ class Answerer:
             located = self.locate(trio, connection, head, scoring=True)
             onsite, who = None, located.entity
             if explain:
-                onsite = self._by_outcomes(trio, connection, who, onsite=True)
+                onsite = self._without_offsite(trio, connection, located)
             head_rows = self._rows(connection, who.type, [who.id], ranker.head_attributes)
             rows = self._rows(connection, ranker.tail_type, candidates, ranker.tail_attributes)
             around = self._around(trio, connection, rows)
@@ -197,6 +197,16 @@ class Answerer:
         folded = self._fold(trio, holds, found, scoring=True)
         state: State = "cold" if folded.edges else "unknown"
         return Located(holds, folded.vector, -1, state, folded.edges, nameless=onsite)
+
+    def _without_offsite(self, trio: Trio, connection: Connection, located: Located) -> Located:
+        """Where they would be if they opted out; who has done so is there already.
+
+        Nothing offsite is left of them, so what training has made of the rest since may be used.
+        """
+        named = tail.named(connection, located.entity)
+        if named and named.out:
+            return located
+        return self._by_outcomes(trio, connection, located.entity, onsite=True)
 
     def learned(self, trio: Trio, entity: EntityId, row: int, facet: str = ALL) -> Located:
         """Where a trained entity is for searches: it may have changed since.

@@ -115,13 +115,19 @@ def score(
     order: Annotated[
         str | None, typer.Option(help="ctr, cvr or ctcvr; by default the ranker's first.")
     ] = None,
+    position: Annotated[
+        int | None,
+        typer.Option(min=0, help="The place in what is shown, from 0; by default the ranker's."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Score candidates for an entity, by the live ranker."""
     from api.answers import open_answerer
 
     answerer, trio = open_answerer(read_settings())
-    found = answerer.score(trio, EntityId(type_, id_), candidates, order=order, explain=explain)
+    found = answerer.score(
+        trio, EntityId(type_, id_), candidates, order=order, position=position, explain=explain
+    )
     items = [asdict(item) for item in found.items]
     for item, scored in zip(items, found.items, strict=True):
         del item["why"]
@@ -130,7 +136,13 @@ def score(
     table = ("scores", ("id", "score", "known", *(["why"] if explain else [])))
     out(
         Output(
-            {"scores": items, "order": found.order, "state": found.head.state, **trio.versions},
+            {
+                "scores": items,
+                "order": found.order,
+                "position": found.position,
+                "state": found.head.state,
+                **trio.versions,
+            },
             table=table,
         ),
         as_json=as_json,

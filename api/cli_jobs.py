@@ -132,13 +132,16 @@ def rank(
     """Train a ranker on a snapshot and a bundle."""
     from api.jobs import steps
     from api.jobs.choices import RankerChoice
+    from api.jobs.moments import refuse_idle
     from api.jobs.training import TrainingChoice
 
     asked = None if training is None else _json("--training", training)
+    choice = RankerChoice.model_validate({} if ranker is None else _json("--ranker", ranker))
+    refuse_idle(choice, read_settings().ranker)
     how = steps.How(
         arm,
         seed,
-        RankerChoice.model_validate({} if ranker is None else _json("--ranker", ranker)),
+        choice,
         None if asked is None else TrainingChoice.model_validate(asked),
     )
     with Ticker(f"rank {arm}", quiet=as_json) as ticker:
@@ -227,6 +230,7 @@ def retrain(  # noqa: PLR0913  (an option for each field of the request)
     moments.refuse_unusable(ArtifactStore(settings.artifacts_dir), request.as_of, name="--as-of")
     moments.refuse_without_live(database, request)
     moments.refuse_facets(database, settings.facets)
+    moments.refuse_idle(request.ranker, settings.ranker)
     moments.refuse_conversions(database, request, settings.ranker)
     moments.refuse_training(database, request)
     with closing(JobQueue(settings.jobs_url, database)) as queue:

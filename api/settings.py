@@ -35,8 +35,9 @@ from graphsvc.hints import meant
 from kge.config import IndexConfig
 from kge.dials import Dials
 from kge.errors import KgeError
-from ranking.config import GateConfig, RankerConfig, TierConfig
+from ranking.config import RankerConfig, TierConfig
 from ranking.errors import RankingError
+from ranking.gating import GateConfig
 
 #: As in graphsvc/db.py.
 _BUSY_SECONDS = 30.0

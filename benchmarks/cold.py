@@ -40,7 +40,7 @@ from folding import (
 from nodepiece import Asked, Chosen, NodePieceDials, Part
 from nodepiece import measure as measure_nodepiece
 from pictures import by_edges
-from publish import About, publish
+from publish import About, publish, spare
 from withheld import Withheld, withhold
 
 from graphsvc.report import Row
@@ -74,7 +74,9 @@ are those of the other half. A seed draws entities, edges and training.
   its lambda for facts was, by what `chosen` took in earlier runs of these very seeds. `chosen`: the
   same by the best of {ridges} lambdas. It leans on the mean of those with edges of the same kinds;
   `type's prior`: on the mean of all. `prior alone`: what it leans on, without a solve.
-- `retrained`: trained anew with those very edges in the graph, by the same dials.
+- `retrained`: trained anew with those very edges in the graph, by the same dials; no upper bound.
+- `mrr`: over both ends; `mrr_of_others`: of the end that training knows, by the withheld one's
+  vector; `mrr_of_the_withheld`: of the withheld one itself, among all.
 - `mrr_share`: fold-in's MRR as a share of that.
 - `nodepiece`: PyKEEN's inductive NodePiece, in its own loop, with {told} edges of each of the
   withheld; the best of {looks} (learning rates by numbers of epochs).
@@ -324,6 +326,7 @@ def write(found: Mapping[str, Mapping[str, Any]], options: argparse.Namespace) -
     """Report, page and picture of what was measured."""
     leads = cold_leads.leads(found, options.out / "cells")
     rows = [*rows_of(found), *cold_leads.rows_of(leads)]
+    spare(options.out, "cold", rows)
     names = ("seeds", "dim", "epochs", "nodepiece_epochs")
     names += ("inductive_epochs", "inductive_nodepiece_epochs")
     dials = {name: getattr(options, name) for name in names}

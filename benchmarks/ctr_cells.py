@@ -1,8 +1,8 @@
 """The cells of `benchmarks/ctr_flops.py`: trials, the screen, runs, latency; one training each.
 
-Takes options and clicks, gives what each cell says and keeps probabilities beside it; never draws a
-page. A run has the dials of its arm's best trial, so it needs all of them: where one is missing, it
-raises `NotYet`, and has its turn again.
+Takes options and clicks, gives what each cell says and keeps the draws of users beside it; never
+draws a page. A run has the dials of its arm's best trial, so it needs all of them: where one is
+missing, it raises `NotYet`, and has its turn again.
 """
 
 import json
@@ -20,13 +20,15 @@ import grid
 import numpy as np
 import torch
 from ctr_data import Clicks
-from ctr_judge import judged
+from ctr_judge import MOST_ROWS, RESAMPLES, Draws, drawn, draws, judged
 from ctr_model import CtrDials, Trained
 from ctr_why import VARIANTS, varied
+from numpy.typing import NDArray
 
 from ranking.config import CROSSINGS, CrossingConfig
 from ranking.interactions.budget import dense_cost
 from ranking.metrics import auc, log_loss
+from ranking.reliability import HISTORY
 
 #: All families at 1x, on VALID.
 SCREENED = CROSSINGS
@@ -38,6 +40,9 @@ RIVALS = ("dcn_v2", BETTER, "wukong", "rank_mixer")
 #: What tells whether a win is the mask's.
 CONTROLS = ("ml_dcn-second_block", "ml_dcn-constant")
 RUN = (OURS, *RIVALS, *CONTROLS)
+#: Whole matrices are compared from this budget on, where low-rank ones come near them: a rank ends
+#: at D, and such a layer costs twice a whole one.
+WHOLE, WHOLE_FROM = "dcn_v2_full", 4
 SCREEN_SEEDS = 3
 LATENCIES = (1, 512)
 
@@ -88,6 +93,8 @@ class Bench:
         parts = [*self.shared, drawn, own]
         # What was chosen follows from how many trials there were.
         parts.append(0 if what == "trial" else self.options.trials)
+        if what == "run":
+            parts.append([RESAMPLES, MOST_ROWS])
         return grid.named(f"{what}-{arm}-{times:g}x-{number}", *parts)
 
     def told(self, name: str) -> Mapping[str, Any] | None:
@@ -134,7 +141,7 @@ def cells(bench: Bench) -> dict[str, grid.Measure]:
         made |= _several(bench, "trial", (arm, 1), trials, _trial)
         made |= _several(bench, "screen", (arm, 1), range(1, SCREEN_SEEDS + 1), _screen)
     for times in options.times:
-        for arm in RUN:
+        for arm in (*RUN, *([WHOLE] if times >= WHOLE_FROM else [])):
             if times != 1 or arm in CONTROLS:
                 made |= _several(bench, "trial", (arm, times), trials, _trial)
             made |= _several(bench, "run", (arm, times), seeds, _run)
@@ -195,15 +202,31 @@ def _run(bench: Bench, arm: str, times: float, seed: int) -> Mapping[str, Any]:
     rows = clicks.rows(ctr_spans.TEST)
     scores = ctr_model.probabilities(trained.model, clicks, rows)
     label = np.asarray(clicks.label[rows])
-    places, _ = judged(label, clicks.cluster[rows])
-    keep(bench.options.out, bench.name("run", arm, times, seed), scores[places])
+    places, chosen_rows = judged(label, clicks.cluster[rows])
+    made = drawn(chosen_rows, scores[places], draws(chosen_rows))
+    keep(bench.options.out, bench.name("run", arm, times, seed), made)
     return {
         **_about(bench, arm, times, chosen),
         "seed": seed,
         **_valid(trained),
         "auc": auc(scores, label),
         "logloss": log_loss(scores, label),
+        "auc_by_history": _by_history(clicks, scores),
     }
+
+
+def _by_history(clicks: Clicks, scores: NDArray[np.float64]) -> dict[str, float]:
+    """AUC on TEST of those without a known one before the row, with few, and with more."""
+    if clicks.clustered_by != "users":
+        return {}
+    rows = clicks.rows(ctr_spans.TEST)
+    past, label = clicks.history[rows], np.asarray(clicks.label[rows])
+    found = {}
+    for name, least, most in HISTORY:
+        part = (past >= least) & (past <= most)
+        if len(np.unique(label[part])) == 2:
+            found[name] = auc(scores[part], label[part])
+    return found
 
 
 def _latency(bench: Bench, arm: str, times: float, _number: int) -> Mapping[str, Any]:
@@ -262,17 +285,19 @@ def dials_of(told: Mapping[str, Any]) -> CtrDials:
     return CtrDials(**{**told, "crossing": CrossingConfig(**told["crossing"])})
 
 
-def keep(out: Path, name: str, probabilities: Any) -> None:
-    """Write what a run says of the judged rows of TEST, beside its cell."""
+def keep(out: Path, name: str, made: Draws) -> None:
+    """Write a run's draws of users of TEST, beside its cell."""
     file = out / "cells" / f"{name}.npz"
     file.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(file, probabilities=probabilities.astype(np.float32))
+    # Seven digits are more than an interval needs.
+    named: dict[str, Any] = {part: draw.astype(np.float32) for part, draw in made._asdict().items()}
+    np.savez_compressed(file, **named)
 
 
-def kept(out: Path, name: str) -> Any:
+def kept(out: Path, name: str) -> Draws | None:
     """What `keep` wrote; None where there is nothing."""
     file = out / "cells" / f"{name}.npz"
     if not file.exists():
         return None
     with np.load(file, allow_pickle=False) as found:
-        return found["probabilities"]
+        return Draws(*(found[part].astype(np.float64) for part in Draws._fields))

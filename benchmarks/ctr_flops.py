@@ -1,6 +1,7 @@
 """Crossing layers at matched FLOPs: ML-DCN beside DCNv2, MaskNet, WuKong, RankMixer and an MLP.
 
     .venv/bin/python benchmarks/ctr_flops.py
+    .venv/bin/python benchmarks/ctr_flops.py --format retailrocket --data FOLDER
     .venv/bin/python benchmarks/ctr_flops.py --format criteo --data FILE --name criteo
     .venv/bin/python benchmarks/ctr_flops.py --format table --data FILE --name shop
                      --label click --user user --item item --time time --fields category brand
@@ -32,6 +33,7 @@ from aims import Aim
 from ctr_cells import Bench, NotYet
 from ctr_data import Encoding, digest, encoded
 from ctr_movielens import movielens
+from ctr_retailrocket import shop
 from ctr_sources import Source, SourceError, avazu, criteo
 from publish import About, publish
 
@@ -43,14 +45,17 @@ AIMS = (
     Aim("auc_difference_over_seeds", at_least=0.0),
     Aim("auc_difference_over_users", at_least=0.0),
 )
+FORMATS = ("movielens", "retailrocket", "criteo", "avazu", "table")
 _TITLE = "Crossing layers at matched FLOPs"
 _ERRORS = (NotYet,)
 
 
 def parser() -> argparse.ArgumentParser:
     made = grid.arguments(__doc__.splitlines()[0], "docs/benchmarks/ctr-flops")
-    made.add_argument("--format", default="movielens", help="or criteo, avazu, table")
-    made.add_argument("--data", type=Path, help="the file; of movielens the folder of five files")
+    made.add_argument("--format", default="movielens", help="or retailrocket, criteo, avazu, table")
+    made.add_argument(
+        "--data", type=Path, help="the file; of movielens and retailrocket the folder"
+    )
     made.add_argument("--name", help="of the set; by default the format")
     made.add_argument("--work", type=Path, help="folder of codes, by default in the cache")
     for column in ("label", "user", "item", "time"):
@@ -80,12 +85,12 @@ def parser() -> argparse.ArgumentParser:
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     asked = parser()
     options = asked.parse_args(argv)
-    if options.format not in ("movielens", "criteo", "avazu", "table"):
-        asked.error(f"--format should be movielens, criteo, avazu or table: {options.format!r}")
+    if options.format not in FORMATS:
+        asked.error(f"--format should be one of {', '.join(FORMATS)}: {options.format!r}")
     if options.split not in ("per_user_time", "global_time"):
         asked.error(f"--split should be per_user_time or global_time, received {options.split!r}")
     if options.data is None and options.format != "movielens":
-        asked.error("--data should name a file")
+        asked.error("--data should name what to read")
     if options.format == "table" and not options.label:
         asked.error("--label should name a column of the table")
     if options.format == "table" and not (options.user or options.fields):
@@ -105,6 +110,8 @@ def source_of(options: argparse.Namespace) -> Source:
     if options.format == "movielens":
         folder = fetch(options.data, read_settings().cache_dir)
         return movielens(folder, options.work)
+    if options.format == "retailrocket":
+        return shop(options.data, options.work)
     if not options.data.is_file():
         raise SourceError(f"--data should name a file, received {options.data}")
     if options.format == "criteo":
@@ -183,13 +190,13 @@ def write(bench: Bench) -> None:
     """Report, page and pictures of what was measured."""
     options, clicks, found = bench.options, bench.clicks, everything(bench)
     runs = ctr_leads.runs_of(found, options.out)
-    leads = ctr_leads.compared(runs, clicks)
+    leads = ctr_leads.compared(runs)
     made = ctr_pages.changes(found)
     ours = [cell for cell in found.values() if "peer" in cell]
     others = ctr_peers.theirs(options.out, _peer_key(bench, "peers"))
     rows = ctr_pages.rows_of(found)
     rows += [*ctr_pages.reference(clicks), *ctr_leads.rows_of(leads), *made]
-    rows += [*ctr_leads.by_history(runs, clicks), *ctr_peers.rows_of(ours, others)]
+    rows += [*ctr_leads.by_history(runs), *ctr_peers.rows_of(ours, others)]
     base = ctr_trials.budget(len(clicks.sizes), 1, bench.base)
     ctr_pages.pictures(options, rows, made, base)
     parts = [

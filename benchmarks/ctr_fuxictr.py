@@ -6,15 +6,15 @@
     .venv/fuxictr/bin/python benchmarks/ctr_fuxictr.py --checkout CHECKOUT --split SPLIT --out PAGE
 
 `--peers` says where SPLIT and PAGE are. Takes the split and a checkout, whose model zoo the package
-does not carry; gives `fuxictr.json` beside the page, with the commit of the checkout. Runs in the
-environment of `fuxictr_tasks.py` and imports nothing of this repository.
+does not carry; gives `fuxictr.json` beside the page, with digests of the files that were read. Runs
+in the environment of `fuxictr_tasks.py` and imports nothing of this repository.
 """
 
 import argparse
+import hashlib
 import importlib.util
 import json
 import math
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -28,6 +28,7 @@ from fuxictr.pytorch.torch_utils import seed_everything
 from sklearn.metrics import log_loss, roc_auc_score
 
 LABEL = "label"
+NAMES = ("DCNv2", "MaskNet")
 
 
 class Batches:
@@ -66,7 +67,7 @@ def feature_map(told: dict[str, Any]) -> Any:
 
 def zoo(checkout: Path, name: str) -> Any:
     """A model of the zoo, whose folders all have packages of the same name."""
-    file = checkout / "model_zoo" / name / "src" / f"{name}.py"
+    file = _file(checkout, name)
     spec = importlib.util.spec_from_file_location(f"zoo_{name}", file)
     if spec is None or spec.loader is None:
         raise SystemExit(f"--checkout should hold {file.relative_to(checkout)}")
@@ -75,9 +76,13 @@ def zoo(checkout: Path, name: str) -> Any:
     return getattr(module, name)
 
 
-def commit(checkout: Path) -> str:
-    asked = ["git", "-C", str(checkout), "rev-parse", "HEAD"]
-    return subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
+def digest(checkout: Path, name: str) -> str:
+    """Of the file that a model was read from: a checkout may have been changed."""
+    return hashlib.sha256(_file(checkout, name).read_bytes()).hexdigest()[:12]
+
+
+def _file(checkout: Path, name: str) -> Path:
+    return checkout / "model_zoo" / name / "src" / f"{name}.py"
 
 
 def dials_of(name: str, told: dict[str, Any], folder: str) -> dict[str, Any]:
@@ -156,11 +161,12 @@ def main() -> None:
     with np.load(options.split / "split.npz", allow_pickle=False) as kept:
         split = {name: kept[name] for name in kept.files}
     runs = []
-    for name in ("DCNv2", "MaskNet"):
+    for name in NAMES:
         for seed in told["seeds"]:
             runs.append(measure(zoo(options.checkout, name), name, told, split, seed))
             print(json.dumps(runs[-1]), flush=True)
-    versions = {p: version(p) for p in ("fuxictr", "torch")} | {"zoo": commit(options.checkout)}
+    versions = {p: version(p) for p in ("fuxictr", "torch")}
+    versions |= {f"{name}.py": digest(options.checkout, name) for name in NAMES}
     found = {"key": told["key"], "versions": versions, "runs": runs}
     (options.out / "fuxictr.json").write_text(json.dumps(found, indent=1) + "\n")
 

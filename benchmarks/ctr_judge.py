@@ -63,11 +63,21 @@ def draws(rows: Judged, resamples: int = RESAMPLES) -> NDArray[np.float64]:
     return user_weights(int(rows.user.max()) + 1, resamples, np.random.default_rng(0))
 
 
-def auc_draws(
-    rows: Judged, runs: Sequence[NDArray[np.float32]], weights: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """AUC under every draw, the mean over the runs of an arm."""
-    return np.mean([_aucs(rows, run.astype(np.float64), weights) for run in runs], axis=0)
+class Draws(NamedTuple):
+    """One run by the rows as they are, and then by every draw of users."""
+
+    auc: NDArray[np.float64]
+    logloss: NDArray[np.float64]
+
+
+def drawn(rows: Judged, scores: NDArray[np.float64], weights: NDArray[np.float64]) -> Draws:
+    """AUC and log loss of a run under every draw."""
+    return Draws(_aucs(rows, scores, weights), _losses(rows, scores, weights))
+
+
+def mean_of(runs: Sequence[Draws]) -> Draws:
+    """The mean over the runs of an arm: whoever is drawn is drawn for all of them."""
+    return Draws(*(np.mean(each, axis=0) for each in zip(*runs, strict=True)))
 
 
 def _aucs(
@@ -83,25 +93,25 @@ def _aucs(
     return np.concatenate(blocks)
 
 
-def logloss_draws(
-    rows: Judged, runs: Sequence[NDArray[np.float32]], weights: NDArray[np.float64]
+def _losses(
+    rows: Judged, scores: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Log loss under every draw, the mean over the runs of an arm."""
     users = weights.shape[1]
-    losses = np.mean([row_losses(run.astype(np.float64), rows.label) for run in runs], axis=0)
+    losses = row_losses(scores, rows.label)
     lost, count = (np.bincount(rows.user, w, minlength=users) for w in (losses, None))
-    return (weights @ lost) / (weights @ count)
+    found: NDArray[np.float64] = (weights @ lost) / (weights @ count)
+    return found
 
 
 def lead(
     ours: Mapping[int, float],
     theirs: Mapping[int, float],
-    drawn: tuple[NDArray[np.float64], NDArray[np.float64]],
+    both_drawn: tuple[NDArray[np.float64], NDArray[np.float64]],
 ) -> Lead:
     """Of the seeds that both have, and of the draws of both, which are the same draws."""
     both = sorted(set(ours) & set(theirs))
     value, low, high = interval([ours[seed] - theirs[seed] for seed in both])
-    apart = drawn[0] - drawn[1]
+    apart = both_drawn[0] - both_drawn[1]
     ends = np.quantile(apart[1:][np.isfinite(apart[1:])], [0.025, 0.975])
     by_seed = None if low is None or high is None else (low, high)
     return Lead(value, len(both), by_seed, (float(ends[0]), float(ends[1])))

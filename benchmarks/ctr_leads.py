@@ -1,25 +1,18 @@
 """Whether ML-DCN is ahead of each rival at each budget.
 
-Takes the cells of runs and the probabilities beside them, gives leads, rows and a table; never
-trains.
+Takes the cells of runs and the draws beside them, gives leads, rows and a table; never trains.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import ctr_spans
-import numpy as np
-from ctr_cells import BETTER, CONTROLS, OURS, RIVALS, kept
-from ctr_data import Clicks
-from ctr_judge import Judged, Lead, auc_draws, draws, judged, lead, logloss_draws
+from ctr_cells import BETTER, CONTROLS, OURS, RIVALS, WHOLE, kept
+from ctr_judge import Draws, Lead, lead, mean_of
 from differences import interval
-from numpy.typing import NDArray
 from pages import table
 
 from graphsvc.report import Row
-from ranking.metrics import auc
-from ranking.reliability import HISTORY
 
 _WORDS = """
 ## Ahead or behind
@@ -41,62 +34,50 @@ class Compared(NamedTuple):
 
 
 class Runs(NamedTuple):
-    """An arm at a budget: figures by seed, probabilities by seed, and which family it is."""
+    """An arm at a budget: which family it is, and its runs by seed."""
 
     kind: str
     auc: dict[int, float]
     logloss: dict[int, float]
-    scores: dict[int, NDArray[np.float32]]
+    draws: dict[int, Draws]
+    #: history -> AUC of these rows by seed
+    history: dict[str, dict[int, float]]
 
 
 def runs_of(found: Mapping[str, Mapping[str, Any]], out: Path) -> dict[tuple[str, float], Runs]:
-    """The runs of every arm and budget, as far as their probabilities lie beside their cells."""
+    """The runs of every arm and budget, as far as their draws lie beside their cells."""
     made: dict[tuple[str, float], Runs] = {}
     for name, told in found.items():
-        scores = kept(out, name) if name.startswith("run-") else None
-        if scores is None:
+        drawn = kept(out, name) if name.startswith("run-") else None
+        if drawn is None:
             continue
         key = (told["arm"], told["times"])
-        runs = made.setdefault(key, Runs(told["kind"], {}, {}, {}))
+        runs = made.setdefault(key, Runs(told["kind"], {}, {}, {}, {}))
         seed = told["seed"]
         runs.auc[seed], runs.logloss[seed] = told["auc"], told["logloss"]
-        runs.scores[seed] = scores
+        runs.draws[seed] = drawn
+        for past, value in told["auc_by_history"].items():
+            runs.history.setdefault(past, {})[seed] = value
     return made
 
 
-def compared(runs: Mapping[tuple[str, float], Runs], clicks: Clicks) -> list[Compared]:
+def compared(runs: Mapping[tuple[str, float], Runs]) -> list[Compared]:
     """Every comparison for which there are runs of the same seeds."""
-    rows = clicks.rows(ctr_spans.TEST)
-    _, chosen = judged(np.asarray(clicks.label[rows]), clicks.cluster[rows])
-    for (arm, times), each in runs.items():
-        _check(f"{arm} at {times:g}x", each, chosen)
-    weights = draws(chosen)
     made = []
     for times in sorted({times for _, times in runs}):
         ours = runs.get((OURS, times))
-        for rival in (*RIVALS, *CONTROLS):
+        for rival in (*RIVALS, WHOLE, *CONTROLS):
             theirs = runs.get((rival, times))
             if ours and theirs and set(ours.auc) & set(theirs.auc):
-                made.append(_compare(rival, times, (ours, theirs), (chosen, weights)))
+                made.append(_compare(rival, times, ours, theirs))
     return made
 
 
-def by_history(runs: Mapping[tuple[str, float], Runs], clicks: Clicks) -> Iterator[Row]:
+def by_history(runs: Mapping[tuple[str, float], Runs]) -> Iterator[Row]:
     """AUC of those without a known one before the row, with few, and with more."""
-    if clicks.clustered_by != "users":
-        return
-    rows = clicks.rows(ctr_spans.TEST)
-    places, chosen = judged(np.asarray(clicks.label[rows]), clicks.cluster[rows])
-    past = clicks.history[rows][places]
     for (arm, times), each in runs.items():
-        for name, least, most in HISTORY:
-            part = (past >= least) & (past <= most)
-            label = chosen.label[part]
-            if len(np.unique(label)) < 2:
-                continue
-            scored = each.scores.values()
-            aucs = [auc(scores[part].astype(np.float64), label) for scores in scored]
-            mean, low, high = interval(aucs)
+        for name, by_seed in each.history.items():
+            mean, low, high = interval(list(by_seed.values()))
             yield Row(
                 metric="auc",
                 value=mean,
@@ -109,29 +90,14 @@ def by_history(runs: Mapping[tuple[str, float], Runs], clicks: Clicks) -> Iterat
             )
 
 
-def _check(name: str, runs: Runs, rows: Judged) -> None:
-    """Raises `SystemExit` where what lies beside a cell is not of the rows that are judged."""
-    for seed, scores in runs.scores.items():
-        if len(scores) != len(rows.label):
-            raise SystemExit(
-                f"error: probabilities of {name}, seed {seed}, should be {len(rows.label)}, "
-                f"received {len(scores)}; delete the cell to measure it anew"
-            )
-
-
-def _compare(
-    rival: str, times: float, pair: tuple[Runs, Runs], on: tuple[Judged, NDArray[np.float64]]
-) -> Compared:
-    both = sorted(set(pair[0].auc) & set(pair[1].auc))
-    scores = [[runs.scores[seed] for seed in both] for runs in pair]
-    aucs, losses = (
-        tuple(drawn(on[0], each, on[1]) for each in scores) for drawn in (auc_draws, logloss_draws)
-    )
+def _compare(rival: str, times: float, ours: Runs, theirs: Runs) -> Compared:
+    both = sorted(set(ours.auc) & set(theirs.auc))
+    mine, other = (mean_of([runs.draws[seed] for seed in both]) for runs in (ours, theirs))
     return Compared(
-        called(rival, pair[1].kind),
+        called(rival, theirs.kind),
         times,
-        lead(pair[0].auc, pair[1].auc, (aucs[0], aucs[1])),
-        lead(pair[0].logloss, pair[1].logloss, (losses[0], losses[1])),
+        lead(ours.auc, theirs.auc, (mine.auc, other.auc)),
+        lead(ours.logloss, theirs.logloss, (mine.logloss, other.logloss)),
     )
 
 

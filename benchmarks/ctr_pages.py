@@ -11,7 +11,7 @@ import ctr_leads
 import ctr_peers
 import ctr_trials
 import numpy as np
-from ctr_cells import LATENCIES, OURS, SCREENED, dials_of
+from ctr_cells import LATENCIES, OURS, SCREENED, WHOLE, WHOLE_FROM, dials_of
 from ctr_data import Clicks
 from ctr_model import CtrDials
 from ctr_pictures import by_change, by_flops
@@ -21,9 +21,11 @@ from differences import interval
 from pages import figure, table
 
 from graphsvc.report import Row
-from ranking.interactions.registry import FAMILIES
+from ranking.config import CROSSINGS
 from ranking.metrics import auc
 
+#: Formats that hold no times.
+UNTIMED = ("retailrocket",)
 Cells = Mapping[str, Mapping[str, Any]]
 _METRICS = (("auc", "share"), ("logloss", "nats"))
 
@@ -32,7 +34,9 @@ Networks for clicks that differ in their crossing layers alone: the same embeddi
 optimizer, batches and early stop; each as large as a budget of FLOPs says. A budget counts matrix
 products per row from x_0 to the logit and is a multiple of {base:,}, which a low-rank DCNv2 with
 three layers of rank D / 8 costs (D = {width}, {fields} fields of {embedding} numbers). `reached`
-says how near an arm came; a family without a size of its own, such as a whole matrix, may miss.
+says how near an arm came; a family without a size of its own, such as a whole matrix, may miss. A
+low rank ends at D, where its layer costs twice a whole matrix: beyond, it has to have more layers.
+So from {whole_from}x on whole matrices (`{whole}`) are compared, too.
 
 {split} A span is TRAIN 60 %, VALID 20 %, TEST 20 %. {counted}
 
@@ -52,6 +56,10 @@ _SPLITS = {
     ),
     "global_time": "Cut at two moments for all, as a service meets them.",
 }
+_BY_CHANCE = (
+    "Rows have no times: each user's are put into an order by chance, of which the first are "
+    "TRAIN. So nothing here speaks of the future."
+)
 _COUNTED = (
     "Four fields count what was known before each row's moment: the rate of ones of its user and "
     "of its item, and of how many rows. `reference` is both rates added up: what counting reaches."
@@ -62,11 +70,13 @@ def words(options: Namespace, clicks: Clicks, base: CtrDials) -> str:
     """The page's beginning."""
     fields = len(clicks.sizes)
     return WORDS.format(
+        whole=WHOLE,
+        whole_from=WHOLE_FROM,
         base=ctr_trials.budget(fields, 1, base),
         width=fields * base.embedding,
         fields=fields,
         embedding=base.embedding,
-        split=_SPLITS[options.split],
+        split=_BY_CHANCE if options.format in UNTIMED else _SPLITS[options.split],
         counted=_COUNTED if "user_rate" in clicks.sizes else "",
         trials=options.trials,
         seeds=options.seeds,
@@ -154,7 +164,7 @@ def dials_section(found: Cells) -> str:
             continue
         dials = dials_of(cell["dials"])
         shape = ctr_trials.SHAPES[dials.crossing.kind]
-        axis = FAMILIES[dials.crossing.kind].axis
+        axis = CROSSINGS[dials.crossing.kind]
         told = [f"{dial} {getattr(dials.crossing, dial):.3g}" for dial in (axis, *shape)]
         lines.append(
             (

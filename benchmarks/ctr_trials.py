@@ -16,10 +16,8 @@ from ctr_model import CtrDials
 
 from ranking.config import CrossingConfig
 from ranking.errors import BudgetUnreachable
-from ranking.interactions.budget import Sized, at_budget, dense_cost, nearest
+from ranking.interactions.budget import UNIT, Sized, at_budget, dense_cost, nearest
 
-#: What all budgets are multiples of: low-rank DCNv2, three layers of rank D / 8, and its head.
-BASE = CrossingConfig(kind="dcn_v2", layers=3, rank_share=0.125)
 _SEED = 977
 
 #: arm -> dials that stay as they are
@@ -65,7 +63,7 @@ class Trial:
 
 def budget(fields: int, times: float, base: CtrDials) -> int:
     """FLOPs of matrix products per row, from x_0 to the logit."""
-    return round(times * dense_cost(fields * base.embedding, BASE, base.hidden).matrix)
+    return round(times * dense_cost(fields * base.embedding, UNIT, base.hidden).matrix)
 
 
 def shapes_of(arm: str, fields: int) -> list[CrossingConfig]:

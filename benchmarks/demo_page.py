@@ -92,7 +92,7 @@ def _slices(prefix: str, rows: Sequence[Row]) -> list[list[str]]:
         if row.split.startswith(prefix)
         and row.metric in _METRICS["slices"]
         and " - " not in row.model
-        and row.model not in ("random", "constant")
+        and row.model != "constant"
     ]
     cells = {(row.metric, row.model, row.split): figure(row) for row in own}
     splits = list(dict.fromkeys(row.split for row in own))

@@ -25,7 +25,7 @@ from ranking.idtables.collisions import CLASSES, collisions
 from ranking.idtables.plan import MIB, Wanted, plan
 from ranking.idtables.quantized import BITS, quantized
 from ranking.metrics import auc
-from ranking.model import ModelShape, RankerModel, raw_scores
+from ranking.model import ModelShape, RankerModel, head_scores
 from ranking.optimizer import LARGE, make_optimizer
 from ranking.states import EntityStates, alike
 from ranking.train import train_step
@@ -164,7 +164,7 @@ def quality(
     encoder = trained.encoder
     batch = encoder.encode(test.heads, test.tails, test.exposures)
     first = rows - len(test.labels)
-    scores = raw_scores(trained.model, batch)
+    scores = head_scores(trained.model, batch)[:, 0]
     kept = trained.trace[trained.trace[-1]["best_epoch"] - 1]
     return {
         "auc": auc(scores, test.labels),
@@ -269,7 +269,7 @@ def _in_bits(
         held += small.bytes
         with torch.no_grad():
             table.weight.copy_(small.look_up(torch.arange(len(small))))
-    found = auc(raw_scores(trained.model, batch), labels)
+    found = auc(head_scores(trained.model, batch)[:, 0], labels)
     with torch.no_grad():
         for table, weight in zip(tables, whole, strict=True):
             table.weight.copy_(weight)

@@ -28,7 +28,7 @@ from exporting import measure_export
 from market import Market
 from pictures import curve
 from places import KINDS, place
-from publish import About, publish
+from publish import About, publish, spare
 from raw import measure_raw
 from replaying import measure_replay
 from served import Server, server
@@ -334,6 +334,7 @@ def main() -> None:
     options = arguments().parse_args()
     found = grid.run(cells(options), options)
     rows = rows_of(found)
+    spare(options.out, "ingest", rows)
     dials = {
         "events": EVENTS,
         "batch": 1000,

@@ -33,7 +33,7 @@ from aims import Aim
 from evaluating import measure_evaluation
 from link_prediction import digest, interval
 from pictures import growth, learning
-from publish import About, publish
+from publish import About, publish, spare
 from stored import Stored, popular
 
 from graphsvc.report import Row
@@ -242,6 +242,7 @@ def _evaluation_rows(told: Mapping[str, Any]) -> list[Row]:
 def write(found: Mapping[str, Mapping[str, Any]], asked: Asked, out: Path, given: str) -> None:
     """Report, page and pictures of what was measured; `given` are the options on the page."""
     sizes, rows = asked.sizes, rows_of(found, asked)
+    spare(out, "kge_training", rows)
     by_size = {axis: training_growth.series(found, sizes.growth, axis) for axis in _AXES}
     growth(out / "growth.png", by_size, "seconds per epoch")
     told = training_quality.curves(found, asked.files, sizes.quality) if asked.data else {}

@@ -36,7 +36,7 @@ from knn_overlay import changed_places
 from knn_raw import CORES
 from knn_recall import K, timed
 from pictures import trade
-from publish import About, publish
+from publish import About, publish, spare
 from served import Server, server
 
 from graphsvc.artifact import ArtifactStore
@@ -349,6 +349,7 @@ def main() -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     found = grid.run(cells(options), options)
     rows = rows_of(found, options.rows)
+    spare(options.out, "knn", rows)
     told = {
         "rows": options.rows,
         "k": K,

@@ -60,9 +60,9 @@ class Gap(NamedTuple):
 
 
 def keep(file: Path, draws: Draws) -> None:
-    """Write the draws of a cell."""
+    """Write the draws of a cell; seven digits of an AUC are more than its interval needs."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    named: dict[str, Any] = dict(draws)
+    named: dict[str, Any] = {name: values.astype(np.float32) for name, values in draws.items()}
     np.savez_compressed(file, **named)
 
 
@@ -77,7 +77,7 @@ def runs_of(found: Mapping[str, Mapping[str, Any]], folder: Path) -> Runs:
         if not cell.startswith("run-"):
             continue
         with np.load(folder / f"{cell}.npz") as file:
-            run = Run(told, {name: file[name] for name in file.files})
+            run = Run(told, {name: file[name].astype(np.float64) for name in file.files})
         arms = made.setdefault((told["world"], told["task"]), {})
         arms.setdefault(told["arm"], {})[told["seed"]] = run
     return made

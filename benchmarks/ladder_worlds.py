@@ -41,8 +41,10 @@ from ranking.examples import Examples, build_examples
 TASKS = ("ctr", "cvr")
 #: Of the spans, as the service cuts them: GRAPH ends at T0, TRAIN at T1, the one before TEST at T2.
 SHARES = Split().shares
-#: A graph up to T2, for the refreshed bundle; rankers have no use for what remains.
-LATER = (sum(SHARES[:-1]), *(SHARES[-1] / len(SHARES[1:]) for _ in SHARES[1:]))
+#: A graph up to T2, for the refreshed bundle; rankers have no use for what remains. Its last span
+#: is the longest: labels of the newest exposures are open, and every span has to have some.
+_EACH = SHARES[-1] / 20
+LATER = (sum(SHARES[:-1]), *(_EACH for _ in SHARES[2:]), SHARES[-1] - _EACH * len(SHARES[2:]))
 _BATCH = 2000
 _RULES = Rules(backfill=True)
 #: Why an offsite event of somebody who has not agreed is not taken.

@@ -56,8 +56,8 @@ _TRIALS = """
 What was tried before these runs is not in their figures. TransRA's rules for dials were developed
 on FB15k-237: mostly on validation, but test figures of that set were printed and seen many times on
 the way, several whole runs with other numbers of members and of rounds among them. So figures of
-TransRA on that set are a little optimistic. Each rival has one recipe, whose form is published and
-whose sizes and rates are ours. The numbers of trials were not equal.
+TransRA on that set, and on no other, are a little optimistic. Each rival has one recipe, whose form
+is published and whose sizes and rates are ours. The numbers of trials were not equal.
 """
 _DIALS = """
 Dials of `transra` that follow from these triples, of its longest training; others have defaults.

@@ -59,6 +59,9 @@ the last. The embedding sees the `onsite` relations of people, the `offsite` one
 structure. Every seed is another market, and the seed of all training. Nulls are of the size
 {OF_NULLS}.
 
+- The offsite graph alone has no relation from people to ads: its vectors are read, and there is no
+  match of (person, relation, ad), and no fold-in of a person by outcomes. So it is behind by both,
+  as it would be in the service.
 - `ctr`: clicks of impressions. `cvr`: purchases (`checkout`) of clicks, each of the last click
   before it, within {WINDOW // 86_400} days, of people whose purchases can be seen. Rankers have
   one of these heads, and read the place of an impression.

@@ -32,8 +32,6 @@ SIZES = {"small": 500, "medium": 2_000, "large": 8_000}
 #: How long after a click a purchase belongs to it: most do within two days, and what happened
 #: in a longer window before the end of the log would be of no use.
 WINDOW = 2 * DAY
-#: Of a conversion: nobody could see whether there was one, or not yet.
-UNKNOWN = -1
 _BATCH = 20_000
 _RULES = Rules(backfill=True)
 
@@ -85,17 +83,8 @@ class Known:
         )
 
     def examples(self, bundle: Bundle) -> Examples:
-        """All rows; of a conversion nobody knows where no purchase could be seen.
-
-        Who did not consent, or took it back before the end, has no offsite event in the log.
-        """
-        made = build_examples(self.snapshot, bundle)
-        rows = {}
-        for span, part in made.rows.items():
-            seen = self.told(part)["consent_ends"] > self.end
-            known = np.where(seen, part.conversions, UNKNOWN).astype(np.int8)
-            rows[span] = part._replace(conversions=known)
-        return made._replace(rows=rows)
+        """All rows, with the labels of the service."""
+        return build_examples(self.snapshot, bundle)
 
     def best(self, task: str, rows: LabelledRows) -> Best:
         """What the best ranker would say of them."""

@@ -25,7 +25,10 @@ VANISHES = {
 _SAME_PEOPLE = ("retailrocket",)
 _Z = 1.96
 
-_WORDS = """
+#: Of an effect at least, so much of it may be left in its null at most.
+SHARE = 1 / 3
+
+_WORDS = f"""
 ## Decided
 
 `ahead`: both 95 % intervals lie above 0, that over seeds (t) and that over users; `behind`: both
@@ -33,8 +36,9 @@ below; else `not decided`. The one over users is of the mean over seeds. Markets
 its deviation follows from those of the bootstraps of each; draws of the shop's pairs are of the
 same people, so there it is the mean of theirs, and none is gained by drawing more often.
 
-What must vanish in a null has `vanished` where it is not ahead and both intervals lie below those
-of the default of the same size, which is ahead; `still there` where it is ahead; else `not
+What must vanish in a null has `vanished` where it is not ahead, and the upper ends of both
+intervals lie below {SHARE:.0%} of the lower ends of those of the default of the same size, which is
+ahead: of what is there, at most that much is left. `still there` where it is ahead; else `not
 decided`: too little data shows nothing. Each line is decided by itself: of many, one in twenty may
 be ahead by chance in one interval, few in both.
 """
@@ -144,7 +148,7 @@ def verdict(key: tuple[str, str, str], gap: Gap, usual: Gap | None) -> str:
     if usual is None or usual.decided != AHEAD or gap.by_seed is None or usual.by_seed is None:
         return OPEN
     most, least = whole(gap.by_seed, gap.by_user)[1], whole(usual.by_seed, usual.by_user)[0]
-    return GONE if most < least else OPEN
+    return GONE if most < SHARE * least else OPEN
 
 
 def _of_default(split: str) -> str:

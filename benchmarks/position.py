@@ -2,8 +2,8 @@
 
     .venv/bin/python benchmarks/position.py
 
-Simulated markets in which an ad is looked at less the lower it stands, and their null: the same
-markets, in which every ad is looked at.
+Simulated markets in which an ad is looked at less the lower it stands; the same ones in which every
+ad is looked at; and their null, in which places are besides drawn by chance.
 """
 
 import argparse
@@ -44,8 +44,12 @@ from ranking.train import train
 
 #: What a cell may fail with.
 ERRORS = (ApiError, GraphError, KgeError, RankingError)
-#: Kind of market -> by how much less is looked at further down; None: as by default.
-KINDS: Mapping[str, float | None] = {"default": None, "unbiased": 0.0}
+#: Kind of market -> what is not as by default.
+KINDS: Mapping[str, Mapping[str, float]] = {
+    "default": {},
+    "merit": {"examination": 0.0},
+    "unbiased": {"examination": 0.0, "sorting": 0.0},
+}
 WITH, WITHOUT, BEST = "with place", "without place", "best"
 RESAMPLES = 400
 #: Rankers here read no vectors, so the embedding that examples need may be a poor one.
@@ -61,7 +65,9 @@ _WORDS = f"""
 Simulated markets ([simulator](../../simulator.md)), ingested, sealed and trained on by the steps of
 the service, by rankers of clicks that read no embedding. The ad at place k, from 0, is looked at
 with chance (k + 1)^-examination, and half of the pages are nearly in the order of merit. Every seed
-is another market. `unbiased` is the null: everything is looked at, so place says nothing.
+is another market. In `merit` everything is looked at: then a place says what stands there is worth,
+and nothing else, which a ranker takes for attention. `unbiased` is the null: everything is looked
+at, and no page is in order, so a place says nothing.
 
 - `looked_at`: rows of TEST that were looked at, which the market tells and no log does. Whether
   these are clicked does not depend on their place, so this is how good the order and the
@@ -89,8 +95,7 @@ def parser() -> argparse.ArgumentParser:
 
 def market_of(kind: str, size: str, seed: int) -> World:
     """The market of a cell."""
-    world, examination = world_of("default", size, seed), KINDS[kind]
-    return world if examination is None else replace(world, examination=examination)
+    return replace(world_of("default", size, seed), **KINDS[kind])
 
 
 def cells(options: argparse.Namespace) -> dict[str, grid.Measure]:

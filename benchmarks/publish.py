@@ -15,7 +15,7 @@ from aims import Aim
 from pages import cells_of, header_of, page
 from rich.table import Table
 
-from graphsvc.report import Row, as_report
+from graphsvc.report import Row, as_report, rows_of
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,29 @@ class About:
     def command(self) -> str:
         """What to run."""
         return f".venv/bin/python benchmarks/{self.name}.py {self.options}".rstrip()
+
+
+def spare(folder: Path, name: str, rows: Sequence[Row]) -> None:
+    """Raise `SystemExit` where the report in a folder has figures that these rows lack.
+
+    A command with fewer options, or a run that is not through, would leave a page of its own part
+    in the place of the whole one. What it measured is in its cells.
+    """
+    file = folder / f"{name}.json"
+    if not file.exists():
+        return
+    lost = _figures(rows_of(orjson.loads(file.read_bytes()))) - _figures(rows)
+    if lost:
+        example = " / ".join(min(lost))
+        raise SystemExit(
+            f"error: {file} has {len(lost)} figures that this command lacks, such as {example}, so "
+            f"it stays as it is, and so does the page; give the options that the page names, or "
+            f"another --out, or delete the report"
+        )
+
+
+def _figures(rows: Sequence[Row]) -> set[tuple[str, str, str]]:
+    return {(row.metric, row.model, row.split) for row in rows}
 
 
 def publish(

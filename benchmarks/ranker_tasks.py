@@ -89,7 +89,11 @@ def profile_of_ours(*, file: str, kind: str, dials: dict[str, Any]) -> dict[str,
 def config_of(  # the dials of a cell, by their names there
     *, kind: str, epochs: int, dim: int, hidden: int, layers: int, rank_share: float, batch: int
 ) -> RankerConfig:
-    """A ranker without a KGE and without dropout, whose every value has a row of its own."""
+    """A ranker without a KGE and without dropout, whose every value has a row of its own.
+
+    `kind` is that of the crossing, and behind a + the precision of products.
+    """
+    crossing, _, precision = kind.partition("+")
     return RankerConfig(
         arm="none",
         attribute_dim=dim,
@@ -98,8 +102,14 @@ def config_of(  # the dials of a cell, by their names there
         id_dropout=0.0,
         features=FeatureConfig(min_rows=1),
         ids=IdTableConfig(dim=dim, min_rows=1, buckets=1),
-        crossing=CrossingConfig(kind=kind, layers=layers, rank_share=rank_share),
-        training=TrainingConfig(epochs=epochs, batch=batch, learning_rate=1e-3, patience=epochs),
+        crossing=CrossingConfig(kind=crossing, layers=layers, rank_share=rank_share),
+        training=TrainingConfig(
+            epochs=epochs,
+            batch=batch,
+            learning_rate=1e-3,
+            patience=epochs,
+            precision=precision or "float32",
+        ),
     )
 
 

@@ -43,7 +43,7 @@ _WORDS = """
 Ours is `ranking.train.train`, the loop of every retrain, with a ranker that reads no KGE; theirs is
 FuxiCTR's DCNv2 in the form "stacked", put together from its package's layers and trained by its own
 `train_epoch` with Adam. Both have {fields} fields of categories with embeddings of {dim} numbers,
-{layers} crossing layers, one hidden layer of {hidden}, float32, batches of {batch}, no dropout, and
+{layers} crossing layers, one hidden layer of {hidden}, batches of {batch}, no dropout, and
 the same {threads} threads; ours has six counters more to read, LayerNorm behind each crossing
 layer, and weight decay. The table's size is that of all embeddings together. The exposures are
 drawn from a seed, {rows:,} of them, each value at least once.
@@ -55,7 +55,9 @@ drawn from a seed, {rows:,} of them, each value at least once.
   all rows; in theirs, to read numbers that an earlier run has encoded, through its `NpzDataLoader`.
 - `where` names the crossing layers, ours/theirs. `dcn_v2_full/full` is the same arithmetic;
   `dcn_v2/low_rank` have the same rank, D times {rank_share:g}, theirs as a mixture of one expert;
-  `ml_dcn/full` is what either trains by default. `products_per_row` are the operations of all
+  `ml_dcn/full` is what either trains by default. `+bfloat16`: our matrix
+  products in half precision (`GRAPHSVC_RANKER__TRAINING__PRECISION`), which FuxiCTR does not offer;
+  all else, and all of theirs, is float32. `products_per_row` are the operations of all
   matrix products of a step, as torch counts them, by rows of its batch.
 - `training_memory` is by how much the peak of a process (VmHWM) in its first epoch is above what it
   held before it opened the file; `peak_memory_ratio_to_fuxictr` ours by theirs. A process that
@@ -87,7 +89,9 @@ class Sizes:
     #: kinds of crossing layers, (ours, theirs), that are compared
     pairs: Sequence[tuple[str, str]] = (
         ("ml_dcn", "full"),
+        ("ml_dcn+bfloat16", "full"),
         ("dcn_v2_full", "full"),
+        ("dcn_v2_full+bfloat16", "full"),
         ("dcn_v2", "low_rank"),
     )
 

@@ -33,7 +33,7 @@ from growing import ARMS, FIRST, REFRESHES, World, open_world
 from numpy.typing import NDArray
 from paired import Scored
 from pictures import by_refresh
-from publish import About, publish
+from publish import About, publish, spare
 from stability import as_frame, edges_of, procrustes, stability
 
 from api import threads
@@ -371,6 +371,7 @@ def main() -> None:
 def write(found: Mapping[str, Mapping[str, Any]], options: argparse.Namespace) -> None:
     """Report, page and pictures of what was measured."""
     rows = [*rows_of(found), *paired.over_users(found, options.out / "cells")]
+    spare(options.out, "refresh", rows)
     names = ("split", "seeds", "dim", "epochs", "triples_epochs", "threads", "triples_threads")
     dials = {name: getattr(options, name) for name in names}
     dials |= {"first": FIRST, "refreshes": REFRESHES, "new": warm.NEW, "frame_kept": FRAME_KEPT}

@@ -23,7 +23,8 @@ _WORDS = f"""
 
 `kept`: both 95 % intervals of `auc_change` lie wholly above -{MARGIN:g}, that over seeds and that
 over users of the mean of all seeds; `fell`: both lie below; `{OPEN}`: neither. All refreshes
-together are kept where each is, and fell where each did. A ranker whose `auc_lift` is not above 0
+together are kept where each is, and fell where each did. In brackets: how many seeds say the same,
+each by its own bootstrap over users. A ranker whose `auc_lift` is not above 0
 by the same intervals reads nothing from its vectors, and keeps nothing by it.
 """
 
@@ -83,8 +84,9 @@ def _table(rows: Sequence[Row], told: Mapping[str, Mapping[str, str]]) -> str:
     for name, each in told.items():
         seen = _alike(rows, lifts[name])
         above = "yes" if all(one.lo is not None and one.lo > 0 for one in seen) else "no"
+        wholes = {n: changes[name, f"refresh={n}"] for n in each if n != "all"}
         shown = [
-            f"{changes[name, f'refresh={n}'].value:+.4f} {each[n]}" if n in each else ""
+            f"{wholes[n].value:+.4f} {each[n]}{_alone(rows, wholes[n])}" if n in each else ""
             for n in refreshes
         ]
         lines.append((name, above, *shown, each["all"]))
@@ -92,10 +94,23 @@ def _table(rows: Sequence[Row], told: Mapping[str, Mapping[str, str]]) -> str:
     return table((*names, *(f"refresh {n}" for n in refreshes), "all"), lines, left=1)
 
 
+def _alone(rows: Sequence[Row], whole: Row) -> str:
+    """How many seeds say the same as all of them, each by its own interval over users."""
+    same = (whole.metric, whole.split, whole.model)
+    seeds = [one for one in rows if (one.metric, one.split, one.model) == same]
+    seeds = [one for one in seeds if one.seed != "all"]
+    agree = sum(verdict([one]) == verdict(_alike(rows, whole)) for one in seeds)
+    return f" ({agree}/{len(seeds)})" if len(seeds) > 1 else ""
+
+
 def _sentences(rows: Sequence[Row], told: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
     for name, each in told.items():
         if name.rpartition(" / ")[0] in HAVE_TO_FALL:
-            said = "as it has to" if each["all"] == FELL else "though it has to fall"
+            said = (
+                "as it has to"
+                if each["all"] == FELL
+                else "so by this ranker the margin is not shown to notice another frame"
+            )
             yield f"`{name}` is vectors of another frame: {each['all']}, {said}."
     for way, where in refused(rows).items():
         yield (

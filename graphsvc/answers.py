@@ -49,6 +49,10 @@ class Answer:
     index: str
     ranker: str
     items: Sequence[Item]
+    #: What scores are: ctr | cvr | ctcvr; None for answers from before that was kept.
+    order: str | None = None
+    #: The place that scores are for; None where the ranker did not mind.
+    position: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -190,6 +194,8 @@ def _row(answer: Answer) -> dict[str, Any]:
         "index": answer.index,
         "ranker": answer.ranker,
         "items": json.dumps(items, ensure_ascii=False, separators=(",", ":")),
+        "order": answer.order,
+        "position": answer.position,
     }
 
 
@@ -205,6 +211,8 @@ def _answer(row: Any) -> Answer:
         index=found["index"],
         ranker=found["ranker"],
         items=[Item(*item) for item in json.loads(found["items"])],
+        order=found["order"],
+        position=found["position"],
     )
 
 

@@ -1,11 +1,12 @@
 """The graph at a watermark, as a sealed snapshot.
 
 Takes a connection that sees one moment, gives a `Snapshot`; never holds the log in memory. Rows
-are streamed in blocks; what is held is one number per entity, four per user, the edges of one
-relation at a time, the acts of a few label windows, outcomes and conversions, and which item is of
-which product or the like. The same events give the same bytes, on either database, in whatever
-order they came: everything is read from the log up to the watermark, and nothing from the tables
-that say how things are now.
+are streamed in blocks; what is held is one number per entity, and one more where conversions are
+offsite, four per user, the edges of one relation at a time, the acts of a few label windows,
+outcomes and conversions, and which item is of which product or the like. The same events give the
+same bytes, on either database, in whatever order they came: everything is read from the log up to
+the watermark, and nothing from the tables that say how things are now but what has been taken out
+of the log since.
 """
 
 from itertools import groupby

@@ -1,16 +1,18 @@
 """The labelled rows of a snapshot: exposures, outcomes and negatives in the order of time.
 
 Takes a connection and what an export shares, writes interactions; holds a few blocks, the acts of
-three label windows, and, where something counts as a conversion, all outcomes and conversions.
+three label windows, and, where something counts as a conversion, all outcomes and conversions, and
+since when each row's are known.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import func, select
 
+from graphsvc.agreement import known_since
 from graphsvc.columns import columns_of
 from graphsvc.conversions import Deeds, Led, Ties, converted
 from graphsvc.errors import NotEnoughData
@@ -18,6 +20,15 @@ from graphsvc.exporting import Export
 from graphsvc.labels import ACT, END, EXPOSURE, NEGATIVE, OUTCOME, UNKNOWN, Acts, Labeler, acts
 from graphsvc.snapshot import Span
 from graphsvc.tables import events
+
+
+class _Led(NamedTuple):
+    """What is known of conversions."""
+
+    #: The clicks that led to one.
+    clicks: Led
+    #: [rows] from when on one would be in the log.
+    since: NDArray[np.int64]
 
 
 def write_interactions(work: Export) -> None:
@@ -61,24 +72,28 @@ def write_interactions(work: Export) -> None:
         )
 
 
-def _conversions(work: Export, labelled: Acts, led: Led | None) -> NDArray[np.int8]:
+def _conversions(work: Export, labelled: Acts, led: _Led | None) -> NDArray[np.int8]:
     """Of exposures that were clicked: whether that led to a conversion, as far as it is known.
 
-    It is not before the window of the last click that may belong to it is over, whatever came
-    meanwhile: to keep only the quick ones would teach that the new is good.
+    It is not before the window of the last click that may belong to it is over, nor where a
+    conversion would have been kept from the log, whatever is there: to keep only the quick ones
+    would teach that the new is good, and to call the unseen ones 0 that who does not agree never
+    buys.
     """
     found = np.full(len(labelled), UNKNOWN, dtype=np.int8)
     if led is None:
         return found
     window = round(work.schema.label.window_minutes * 60)
     over = labelled["time"] <= work.at.as_of - window - work.conversion_seconds
+    over &= led.since[labelled["head"]] <= labelled["time"]
+    over &= led.since[labelled["tail"]] <= labelled["time"]
     asked = np.flatnonzero((labelled["event"] == EXPOSURE) & (labelled["label"] == 1) & over)
     head, tail = (labelled[name][asked].astype(np.int64) for name in ("head", "tail"))
-    found[asked] = led.within(Deeds(head, tail, labelled["time"][asked]), window)
+    found[asked] = led.clicks.within(Deeds(head, tail, labelled["time"][asked]), window)
     return found
 
 
-def _led(work: Export) -> Led | None:
+def _led(work: Export) -> _Led | None:
     """The outcomes that a conversion belongs to; None where nothing counts as one."""
     if not work.conversions:
         return None
@@ -90,7 +105,13 @@ def _led(work: Export) -> Led | None:
     item, target = np.concatenate([np.empty((2, 0), np.int64), *pairs], axis=1)
     order = np.argsort(item, kind="stable")
     owed = converted(clicks, deeds, Ties(item[order], target[order]), work.conversion_seconds)
-    return Led(clicks.take(owed), either_way=either_way)
+    return _Led(Led(clicks.take(owed), either_way=either_way), _since(work))
+
+
+def _since(work: Export) -> NDArray[np.int64]:
+    """[rows] the first second from which a conversion of theirs would be in the log."""
+    offsite = any(work.schema.events[name].source == "offsite" for name in work.conversions)
+    return known_since(work) if offsite else np.zeros(len(work.row_of), dtype=np.int64)
 
 
 def _deeds(work: Export, names: Iterable[str]) -> Deeds:

@@ -219,6 +219,10 @@ answers = Table(
     Column("ranker", _Digest, nullable=False),
     #: JSON [[candidate id, score], ...] in the order of the answer.
     Column("items", Text, nullable=False),
+    #: What they are ordered by: ctr | cvr | ctcvr; unknown of answers of before.
+    Column("order", String(8)),
+    #: The place that scores are for; empty where the ranker did not mind.
+    Column("position", Integer),
     Index(None, "asked_at"),
     Index(None, "head_type", "head_id"),
 )

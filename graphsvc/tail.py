@@ -53,6 +53,8 @@ class Named(NamedTuple):
     retired: bool
     #: It has said something of offsite events at some time.
     spoke: bool
+    #: What it said last was to opt out.
+    out: bool
 
 
 def reached(connection: Connection) -> int:
@@ -207,7 +209,7 @@ def named(connection: Connection, entity: EntityId) -> Named | None:
         return None
     asked, holds = entities.alias("asked"), entities.alias("holds")
     row = connection.execute(
-        select(holds.c.key, holds.c.type, holds.c.id, holds.c.retired, consents.c.entity)
+        select(holds.c.key, holds.c.type, holds.c.id, holds.c.retired, consents.c.state)
         .select_from(asked)
         .join(holds, holds.c.key == func.coalesce(asked.c.merged_into, asked.c.key))
         .outerjoin(consents, consents.c.entity == holds.c.key)
@@ -215,7 +217,8 @@ def named(connection: Connection, entity: EntityId) -> Named | None:
     ).one_or_none()
     if row is None:
         return None
-    return Named(row[0], EntityId(row[1], row[2]), bool(row[3]), row[4] is not None)
+    holding = EntityId(row[1], row[2])
+    return Named(row[0], holding, bool(row[3]), spoke=row[4] is not None, out=row[4] == "out")
 
 
 def unfit(

@@ -134,7 +134,7 @@ class Ranker:
 
     @property
     def arm(self) -> str:
-        return str(self.artifact.payload["arm"])
+        return self.config.arm
 
     @property
     def head_type(self) -> str:
@@ -342,7 +342,7 @@ def open_ranker(
         bundle, spec.head.type, spec.tail.type, payload.get("relations"), others_of(payload)
     )
     _check_relations(digest, payload, bundle, maps)
-    config = config_of(artifact.dials)
+    config = config_of(payload, artifact.dials)
     smoothing = payload.get("smoothing", {})
     # Smoothed scores read towers one by one, on the CPU.
     given = tiers._replace(device="") if smoothing else tiers

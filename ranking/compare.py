@@ -15,9 +15,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from ranking.config import GateConfig
 from ranking.errors import StatesMismatch
+from ranking.gating import GateConfig
 from ranking.intervals import (
+    METRICS,
     Judged,
     Resampled,
     chance_without_loss,
@@ -194,9 +195,11 @@ def _resampled(
     judged: Judged,
     scores: tuple[Float64[np.ndarray, "n"], Float64[np.ndarray, "n"]],
     dials: GateConfig,
+    metrics: Sequence[str] = METRICS,
 ) -> tuple[Resampled, Resampled]:
     models = {"candidate": scores[0], "champion": scores[1]}
-    found = resample_each(judged, models, resamples=dials.resamples, seed=dials.seed)
+    draws = {"resamples": dials.resamples, "seed": dials.seed}
+    found = resample_each(judged, models, **draws, metrics=metrics)
     return found["candidate"], found["champion"]
 
 
@@ -290,7 +293,7 @@ def _slice(
         )
         yield from (replace(nothing, metric=metric) for metric in PRIMARY)
         return
-    pair = _resampled(part, (scores[0][rows], scores[1][rows]), dials)
+    pair = _resampled(part, (scores[0][rows], scores[1][rows]), dials, PRIMARY)
     for metric in PRIMARY:
         gains = _gains(metric, pair)
         tolerated = dials.slice_margin_share * (

@@ -12,15 +12,13 @@ from jaxtyping import Bool, Float64, Int32, Int64
 
 from graphsvc.snapshot import Snapshot, Span, Triples
 from ranking.columns import by_name, coded, distinct
-from ranking.config import GateConfig
 from ranking.errors import ConfigError
 from ranking.examples import Examples, LabelledRows
+from ranking.gating import GateConfig
 from ranking.reliability import HISTORY
-from ranking.rivals import fit_rivals
+from ranking.rivals import COUNTING, fit_rivals
 from ranking.spec import text_of
 
-#: The counting rival that a first champion has to hold its own against.
-RIVAL = "item_ctr"
 _MOST = np.iinfo(np.int64).max
 #: Edges of the head in the graph that the candidate's bundle was trained on.
 _DEGREE = (("0", 0, 0), ("1-4", 1, 4), ("5-19", 5, 19), ("20+", 20, _MOST))
@@ -146,6 +144,12 @@ def _label(value: Any) -> str:
     return _UNSET if value is None else text_of(value)
 
 
-def rival(examples: Examples) -> Float64[np.ndarray, "n"]:
-    """What `RIVAL`, the smoothed rate of the tail, says of TEST, calibrated where rankers are."""
-    return next(one.probabilities for one in fit_rivals(examples) if one.name == RIVAL)
+def rival_of(head: str) -> str:
+    """The rival that a first champion is compared with: the smoothed rate of the tail."""
+    return COUNTING[head][0]
+
+
+def rival(examples: Examples, head: str) -> Float64[np.ndarray, "n"]:
+    """What `rival_of` the head says of TEST, calibrated where rankers are."""
+    fitted = fit_rivals(examples, head)
+    return next(one.probabilities for one in fitted if one.name == rival_of(head))

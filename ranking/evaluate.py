@@ -19,9 +19,8 @@ from ranking.errors import NotEnoughRows, StatesMismatch
 from ranking.examples import Examples, of_head
 from ranking.intervals import Judged, Resampled, interval, resample_each
 from ranking.reliability import HISTORY
-from ranking.rivals import Rival, fit_rivals
+from ranking.rivals import COUNTING, Rival, fit_rivals
 
-RIVALS = ("item_ctr", "user_item_mean")
 #: Metric -> unit.
 _UNITS = {"auc": "share", "logloss": "nats", "ece": "probability", "gauc": "share"}
 #: head -> model -> probabilities of the TEST rows that the head answers about
@@ -75,7 +74,7 @@ def evaluate_rankers(
     `scores`: name (`ranker_<arm>`, or any other) -> calibrated probabilities of
     `examples.rows[Span.TEST]` in its order. The rivals of `rivals.py` are fitted and judged beside
     them. `head`: of `cvr` only clicked rows count, with conversions as labels, and the split says
-    so. Differences `a - b`: every ranker against item_ctr and user_item_mean, any two arms of
+    so. Differences `a - b`: every ranker against both rivals that count, any two arms of
     `ARMS`, and of `pairs` (a, b). Intervals: bootstrap over users, the same draws for all. Under
     the protocol global_time also by the head's known outcomes before the row. A slice without both
     labels is left out. Raises `StatesMismatch` for scores of another length.
@@ -87,12 +86,12 @@ def evaluate_rankers(
             raise StatesMismatch(
                 f"scores of {name} should have shape {test.labels.shape}, received {values.shape}"
             )
-    rivals = fit_rivals(examples)
+    rivals = fit_rivals(examples, head)
     models = {rival.name: rival.probabilities for rival in rivals} | dict(scores)
     split = f"{examples.protocol}/test" + ("" if head == "ctr" else f"/head={head}")
     rows = list(_trial_rows(rivals, split))
     everything = np.arange(len(test.labels))
-    gaps = [*_pairs(list(models)), *pairs]
+    gaps = [*_pairs(list(scores), COUNTING[head]), *pairs]
     rows += _judge(examples, models, (split, everything), gaps, (resamples, seed))
     if examples.protocol == "global_time":
         for name, least, most in HISTORY:
@@ -125,11 +124,10 @@ def _judge(
     return rows
 
 
-def _pairs(names: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _pairs(names: Sequence[str], rivals: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Every ranker and each rival; every two arms, the one that is further up the ladder first."""
     for name in names:
-        if name not in (*RIVALS, "constant"):
-            yield from ((name, rival) for rival in RIVALS)
+        yield from ((name, rival) for rival in rivals)
     arms = [name for arm in ARMS if (name := f"ranker_{arm}") in names]
     yield from ((b, a) for a, b in combinations(arms, 2))
 

@@ -58,9 +58,16 @@ def check_format(digest: str, payload: Mapping[str, Any]) -> None:
             )
 
 
-def config_of(dials: Mapping[str, Any]) -> RankerConfig:
+def arm_of(payload: Mapping[str, Any]) -> str:
+    """The arm by its present name: rows that attend began at zero in the former layout."""
+    blank = payload["ranker_format"] == _FORMER and payload["arm"] == "attention"
+    return "attention_blank" if blank else str(payload["arm"])
+
+
+def config_of(payload: Mapping[str, Any], dials: Mapping[str, Any]) -> RankerConfig:
     """The dials of a manifest as the dataclass that they came from; what it lacks is as it was."""
-    told: dict[str, Any] = {"heads": {}, **dials, "crossing": _crossing_dials(dials["crossing"])}
+    told: dict[str, Any] = {"heads": {}, **dials, "arm": arm_of(payload)}
+    told["crossing"] = _crossing_dials(dials["crossing"])
     parts = {name: kind(**told[name]) for name, kind in _PARTS.items()}
     return RankerConfig(**{**told, **parts})
 

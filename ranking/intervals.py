@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtr
 
 from ranking.errors import ConfigError
-from ranking.metrics import ECE_BINS, ece_bins, group_aucs, row_losses, weighted_auc
+from ranking.metrics import TENTHS, group_aucs, row_losses, tenth_of, weighted_auc
 
 #: Resamples of one block, and numbers in it: bounds memory, changes no figure.
 _BLOCK, _CELLS = 50, 1 << 24
@@ -41,6 +41,8 @@ class Judged(NamedTuple):
     weight: Float32[np.ndarray, "n"] | None = None
 
 
+#: What is told of a model: AUC, log loss (nats), ECE, and AUC within users.
+METRICS = ("auc", "logloss", "ece", "gauc")
 #: metric -> one figure per resample; entry 0 is the data as it is.
 Resampled = Mapping[str, Float64[np.ndarray, "b"]]
 
@@ -64,35 +66,21 @@ def weight_blocks(
 
 
 def resample(
-    judged: Judged, probabilities: Float64[np.ndarray, "n"], weights: Float64[np.ndarray, "b u"]
+    judged: Judged,
+    probabilities: Float64[np.ndarray, "n"],
+    weights: Float64[np.ndarray, "b u"],
+    metrics: Sequence[str] = METRICS,
 ) -> Resampled:
-    """auc, logloss, ece and gauc of one model under every draw of users.
+    """Some metrics of one model under every draw of users.
 
     `weights` has one column per distinct user, in rising order. Resampling users, not rows, keeps
     a user's rows together, as they would come. gauc takes rows as they are: within a user, what was
-    sampled stands for what was not.
+    sampled stands for what was not. Tenths of ece are those of the data as it is, in every draw.
     """
     _, user = np.unique(judged.cluster, return_inverse=True)
-    users = weights.shape[1]
     stands_for = np.ones(len(user)) if judged.weight is None else judged.weight.astype(np.float64)
-    rows_u = np.bincount(user, stands_for, minlength=users)
-    losses = stands_for * row_losses(probabilities, judged.labels)
-    loss_u = np.bincount(user, losses, minlength=users)
-    total_b = weights @ rows_u
-    bins = user * ECE_BINS + ece_bins(probabilities)
-    gap_ub = np.bincount(
-        bins, stands_for * (probabilities - (judged.labels == 1)), minlength=users * ECE_BINS
-    ).reshape(users, ECE_BINS)
-    both, auc_g, rows_g = group_aucs(probabilities, judged.labels, judged.cluster)
-    weight_g = weights[:, both] * rows_g
-    with np.errstate(invalid="ignore"):  # a draw without any user who has both labels
-        gauc = weight_g @ auc_g / weight_g.sum(axis=1)
-    return {
-        "auc": _resampled_auc(judged, probabilities, (user, stands_for, weights)),
-        "logloss": weights @ loss_u / total_b,
-        "ece": np.abs(weights @ gap_ub).sum(axis=1) / total_b,
-        "gauc": gauc,
-    }
+    draws = _Draws(user.reshape(-1), stands_for, weights)
+    return {name: _RESAMPLED[name](judged, probabilities, draws) for name in metrics}
 
 
 def resample_each(
@@ -101,11 +89,12 @@ def resample_each(
     *,
     resamples: int,
     seed: int,
+    metrics: Sequence[str] = METRICS,
 ) -> dict[str, Resampled]:
     """`resample` of several models under the same draws, so that their differences are paired."""
     users = len(np.unique(judged.cluster))
     blocks = [
-        {name: resample(judged, values, weights) for name, values in models.items()}
+        {name: resample(judged, values, weights, metrics) for name, values in models.items()}
         for weights in weight_blocks(users, resamples, np.random.default_rng(seed))
     ]
     return {name: _joined([block[name] for block in blocks]) for name in models}
@@ -117,22 +106,65 @@ def _joined(
     return {metric: np.concatenate([block[metric] for block in blocks]) for metric in blocks[0]}
 
 
-def _resampled_auc(
-    judged: Judged,
-    probabilities: Float64[np.ndarray, "n"],
-    draws: tuple[Int64[np.ndarray, "n"], Float64[np.ndarray, "n"], Float64[np.ndarray, "b u"]],
+class _Draws(NamedTuple):
+    """Of each row its user and what it stands for, and how often each user is drawn."""
+
+    user: Int64[np.ndarray, "n"]
+    stands_for: Float64[np.ndarray, "n"]
+    weights: Float64[np.ndarray, "b u"]
+
+    def mean_of(self, values: Float64[np.ndarray, "n"]) -> Float64[np.ndarray, "b"]:
+        """The mean over rows of each draw."""
+        users = self.weights.shape[1]
+        rows_u = np.bincount(self.user, self.stands_for, minlength=users)
+        sum_u = np.bincount(self.user, self.stands_for * values, minlength=users)
+        mean: Float64[np.ndarray, "b"] = (self.weights @ sum_u) / (self.weights @ rows_u)
+        return mean
+
+
+def _auc(
+    judged: Judged, probabilities: Float64[np.ndarray, "n"], draws: _Draws
 ) -> Float64[np.ndarray, "b"]:
-    user, stands_for, weights = draws
+    weights = draws.weights
     # Sorted once here, so that every block's gather and cumulative sums run over sorted rows.
     order = np.argsort(probabilities, kind="stable")
-    scores, labels, user = probabilities[order], judged.labels[order], user[order]
-    stands_for = stands_for[order]
+    scores, labels, user = probabilities[order], judged.labels[order], draws.user[order]
+    stands_for = draws.stands_for[order]
     step = max(1, min(_BLOCK, _CELLS // max(1, len(scores))))
     blocks = [
         weighted_auc(scores, labels, weights[start : start + step, user] * stands_for)
         for start in range(0, len(weights), step)
     ]
     return np.concatenate(blocks)
+
+
+def _log_loss(
+    judged: Judged, probabilities: Float64[np.ndarray, "n"], draws: _Draws
+) -> Float64[np.ndarray, "b"]:
+    return draws.mean_of(row_losses(probabilities, judged.labels))
+
+
+def _ece(
+    judged: Judged, probabilities: Float64[np.ndarray, "n"], draws: _Draws
+) -> Float64[np.ndarray, "b"]:
+    part = tenth_of(probabilities, draws.stands_for)
+    gaps = probabilities - (judged.labels == 1)
+    each = [np.abs(draws.mean_of(np.where(part == n, gaps, 0.0))) for n in range(TENTHS)]
+    found: Float64[np.ndarray, "b"] = np.sum(each, axis=0)
+    return found
+
+
+def _gauc(
+    judged: Judged, probabilities: Float64[np.ndarray, "n"], draws: _Draws
+) -> Float64[np.ndarray, "b"]:
+    both, auc_g, rows_g = group_aucs(probabilities, judged.labels, judged.cluster)
+    weight_g = draws.weights[:, both] * rows_g
+    with np.errstate(invalid="ignore"):  # a draw without any user who has both labels
+        found: Float64[np.ndarray, "b"] = weight_g @ auc_g / weight_g.sum(axis=1)
+    return found
+
+
+_RESAMPLED = {"auc": _auc, "logloss": _log_loss, "ece": _ece, "gauc": _gauc}
 
 
 def interval(figures: Float64[np.ndarray, "b"]) -> Interval:

@@ -3,13 +3,15 @@
 Takes scores and labels, gives numbers; never resamples (`intervals.py` does).
 """
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float32, Float64, Int8, Int32, Int64
 from numpy.typing import NDArray
 
 _FLOOR = 1e-15
-#: Bins of equal width between 0 and 1 in the calibration error.
-ECE_BINS = 15
+#: Parts of the rows in the calibration error, of as equal weight as ties allow.
+TENTHS = 10
 
 
 def auc(scores: Float64[np.ndarray, "n"], labels: Int8[np.ndarray, "n"]) -> float:
@@ -59,17 +61,30 @@ def log_loss(
     return float(np.average(row_losses(probabilities, labels), weights=weights))
 
 
-def ece_bins(probabilities: Float64[np.ndarray, "n"]) -> Int64[np.ndarray, "n"]:
-    """The bin of each probability: [0, 1/15), [1/15, 2/15), ..., [14/15, 1]."""
-    return np.minimum((probabilities * ECE_BINS).astype(np.int64), ECE_BINS - 1)
+def tenth_of(
+    probabilities: Float64[np.ndarray, "n"], weights: NDArray[Any] | None = None
+) -> Int64[np.ndarray, "n"]:
+    """Which tenth of the rows each belongs to, in the order of probability; equal ones as one.
+
+    A probability belongs to the part in which the middle of its rows lies. Parts of equal width
+    would see little where ones are rare: nearly all rows lie in the first.
+    """
+    distinct, at = np.unique(probabilities, return_inverse=True)
+    weight_d = np.bincount(at.reshape(-1), weights, minlength=len(distinct))
+    middle = np.cumsum(weight_d) - weight_d / 2
+    part = np.minimum((TENTHS * middle / weight_d.sum()).astype(np.int64), TENTHS - 1)
+    return part[at.reshape(-1)]
 
 
-def ece(probabilities: Float64[np.ndarray, "n"], labels: Int8[np.ndarray, "n"]) -> float:
-    """Expected calibration error: sum_b (n_b / n) |mean probability - share of ones| in bin b."""
-    gap = np.bincount(
-        ece_bins(probabilities), weights=probabilities - (labels == 1), minlength=ECE_BINS
-    )
-    return float(np.abs(gap).sum() / len(labels))
+def ece(
+    probabilities: Float64[np.ndarray, "n"],
+    labels: Int8[np.ndarray, "n"],
+    weights: NDArray[Any] | None = None,
+) -> float:
+    """Expected calibration error: sum_b (n_b / n) |mean probability - share of ones| in tenth b."""
+    counts = np.ones(len(labels)) if weights is None else weights.astype(np.float64)
+    gap = np.bincount(tenth_of(probabilities, weights), counts * (probabilities - (labels == 1)))
+    return float(np.abs(gap).sum() / counts.sum())
 
 
 def group_aucs(
@@ -97,13 +112,3 @@ def group_aucs(
     both = np.flatnonzero(pairs > 0)
     wins = np.bincount(member, ones * rank, minlength=len(names)) - positives * (positives + 1) / 2
     return both, wins[both] / pairs[both], (positives + negatives)[both]
-
-
-def group_auc(
-    scores: Float64[np.ndarray, "n"],
-    labels: Int8[np.ndarray, "n"],
-    group: Int32[np.ndarray, "n"] | Int64[np.ndarray, "n"],
-) -> float:
-    """gAUC: the mean of `group_aucs` weighted by rows; NaN where no group has both labels."""
-    _, values, rows = group_aucs(scores, labels, group)
-    return float(values @ rows / rows.sum()) if len(rows) else float("nan")

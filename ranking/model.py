@@ -17,6 +17,7 @@ from ranking.features import PADDING, FeatureBatch
 from ranking.heads import Experts, Tower
 from ranking.idtables.served import sent
 from ranking.idtables.table import IdTable, RowTable
+from ranking.interactions.budget import dense_cost, sized
 from ranking.interactions.registry import crossing_stack, out_width
 from ranking.kge_attention import KgeAttention
 from ranking.kge_tokens import KgeTokens, begun_at, id_rows
@@ -130,14 +131,17 @@ class RankerModel(nn.Module):
             self.exposure_codes = _table(shape.exposure_codes, config.attribute_dim, std=0.1)
             self.exposure_bias = _table(shape.exposure_codes, len(heads), std=0.0)
         self.norm = nn.LayerNorm(width)
+        self.crossing = sized(width, config)
+        #: FLOPs of matrix products per row of a crossing stack and the tower above it.
+        self.crossing_flops = dense_cost(width, self.crossing, config.hidden).matrix
         self.experts = Experts(
-            lambda: crossing_stack(width, config.crossing),
+            lambda: crossing_stack(width, self.crossing),
             width=width,
             stacks=config.heads.stacks,
             heads=len(heads),
         )
         self.dropout = nn.Dropout(config.dropout)
-        out = out_width(width, config.crossing)
+        out = out_width(width, self.crossing)
         self.towers = nn.ModuleList(
             Tower(out, config.hidden, config.dropout, starts_at=float(head == "ctr"))
             for head in heads
@@ -197,7 +201,7 @@ class RankerModel(nn.Module):
     def learn_match_scale(self, batch: FeatureBatch) -> None:
         """Mean and deviation of the bundle's scores over TRAIN rows with both vectors known."""
         both = batch.known.prod(dim=1) > 0
-        if self.match and int(both.sum()) > 1:
+        if self.match and len(self.translations) and int(both.sum()) > 1:
             raw_BR = self._raw_match(batch, self._project(batch.head_vector) + self.translations)
             self.match_mean.copy_(raw_BR[both].mean(dim=0))
             self.match_deviation.copy_(raw_BR[both].std(dim=0).clamp(min=1e-6))
@@ -255,11 +259,6 @@ def _table(codes: int, dim: int, *, std: float) -> RowTable:
 
 def _normalized(x_Bd: Float[Tensor, "B d"]) -> Float[Tensor, "B d"]:
     return nn.functional.layer_norm(x_Bd, x_Bd.shape[-1:])
-
-
-def raw_scores(model: RankerModel, batch: FeatureBatch) -> Float64[np.ndarray, "n"]:
-    """Logits of a batch by the first head, before any correction and calibration."""
-    return head_scores(model, batch)[:, 0]
 
 
 def head_scores(model: RankerModel, batch: FeatureBatch) -> Float64[np.ndarray, "n h"]:

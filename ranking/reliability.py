@@ -4,7 +4,7 @@ Takes probabilities of labelled rows, gives figures that are stored with a ranke
 chooses anything by them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,12 +16,11 @@ from ranking.bundle import Beside
 from ranking.columns import by_name
 from ranking.curves import calibration_picture, training_picture
 from ranking.examples import Examples, LabelledRows, of_head
+from ranking.metrics import TENTHS, ece, tenth_of
 from ranking.spec import text_of
 from ranking.states import EntityStates
 from ranking.trained import TrainedRanker
 
-#: Parts of the rows, of as equal weight as ties allow.
-TENTHS = 10
 #: Values of an attribute that are told apart, the most frequent ones.
 _MOST_VALUES = 10
 #: Groups by known outcomes of the head before the row: name, least, most.
@@ -42,31 +41,16 @@ def tenths(
     labels: Int8[np.ndarray, "n"],
     weights: NDArray[Any],
 ) -> list[Tenth]:
-    """Ten parts of equal weight in the order of probability; equal ones stay together.
-
-    A probability belongs to the part in which the middle of its rows lies; empty parts are left
-    out.
-    """
-    counts = weights.astype(np.float64)
-    distinct, at = np.unique(probabilities, return_inverse=True)
-    at = at.reshape(-1)
-    weight = np.bincount(at, counts)
-    middle = np.cumsum(weight) - weight / 2
-    part = np.minimum((TENTHS * middle / weight.sum()).astype(np.int64), TENTHS - 1)
-    rows = np.bincount(part, weight, minlength=TENTHS)
-    predicted = np.bincount(part, weight * distinct, minlength=TENTHS)
-    observed = np.bincount(part[at], counts * (labels == 1), minlength=TENTHS)
+    """The parts of `tenth_of`; empty ones are left out."""
+    counts, part = weights.astype(np.float64), tenth_of(probabilities, weights)
+    rows = np.bincount(part, counts, minlength=TENTHS)
+    predicted = np.bincount(part, counts * probabilities, minlength=TENTHS)
+    observed = np.bincount(part, counts * (labels == 1), minlength=TENTHS)
     return [
         Tenth(float(n), float(p / n), float(o / n))
         for n, p, o in zip(rows, predicted, observed, strict=True)
         if n > 0
     ]
-
-
-def calibration_error(parts: Sequence[Tenth]) -> float:
-    """ECE = sum_b (n_b / n) |mean probability - share of ones| over parts of equal weight."""
-    total = sum(part.rows for part in parts)
-    return sum(part.rows * abs(part.predicted - part.observed) for part in parts) / total
 
 
 def reliability(
@@ -82,19 +66,19 @@ def reliability(
     for name, chosen in _groups(examples, rows):
         if not chosen.any():
             continue
-        inside = tenths(probabilities[chosen], rows.labels[chosen], rows.weight[chosen])
-        total = sum(part.rows for part in inside)
+        predicted, labels = probabilities[chosen], rows.labels[chosen]
+        weight = rows.weight[chosen].astype(np.float64)
         groups.append(
             {
                 "group": name,
-                "rows": total,
-                "predicted": sum(part.rows * part.predicted for part in inside) / total,
-                "observed": sum(part.rows * part.observed for part in inside) / total,
-                "ece": calibration_error(inside),
+                "rows": float(weight.sum()),
+                "predicted": float(np.average(predicted, weights=weight)),
+                "observed": float(np.average(labels == 1, weights=weight)),
+                "ece": ece(predicted, labels, weight),
             }
         )
     return {
-        "ece": calibration_error(parts),
+        "ece": ece(probabilities, rows.labels, rows.weight),
         "tenths": [part._asdict() for part in parts],
         "groups": groups,
     }

@@ -5,6 +5,7 @@ a clock, writes a file or looks at TEST. Learns on TRAIN, stops on VALID, calibr
 """
 
 from collections.abc import Generator, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,15 +21,15 @@ from ranking.config import RankerConfig
 from ranking.errors import NotEnoughRows, TrainingDiverged
 from ranking.examples import Examples, LabelledRows
 from ranking.features import Encoder, FeatureBatch
-from ranking.metrics import auc, log_loss
+from ranking.metrics import log_loss, weighted_auc
 from ranking.model import RankerModel, corrected_scores, head_scores
 from ranking.optimizer import RankerOptimizer, make_optimizer
 from ranking.tables import Tables
 from ranking.trained import TrainedRanker
 
-#: Rows that go through the model at once while it is trained. What is kept of them until they have
-#: gone back is to stay in the processor's caches, and to be memory that is there already.
-PIECE = 1024
+#: Rows that go through the model at once while it is trained: what is kept of them until they have
+#: gone back is bounded. Smaller pieces look rows of large tables up more often.
+PIECE = 4096
 
 
 class Progress(NamedTuple):
@@ -108,7 +109,7 @@ def ended(begun: Begun, examples: Examples, trace: tuple[Mapping[str, Any], ...]
         head_ids=begun.tables.heads,
         tail_ids=begun.tables.tails,
         calibrations=_calibrated(model, encoder, examples.rows[Span.CALIBRATE], config),
-        config=config,
+        config=replace(config, crossing=model.crossing),
         relations=examples.maps.names,
         others=examples.maps.other_names if model.arm.attends else (),
         trace=trace,
@@ -148,8 +149,10 @@ def train_step(
     batch: FeatureBatch,
     targets: Float[Tensor, "B H"],
     counts: Float[Tensor, "B H"],
+    *,
+    half: bool = False,
 ) -> float:
-    """One step on one batch; its loss, as it was before the step.
+    """One step on one batch; its loss, as it was before the step. `half`: products of bfloat16.
 
     loss = sum_ih c_ih l_ih / B,   l the log loss
 
@@ -160,8 +163,10 @@ def train_step(
     total = 0.0
     for first in range(0, len(targets), PIECE):
         part = slice(first, first + PIECE)
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            logits_BH = model(FeatureBatch(*(column[part] for column in batch)))
         losses_BH = nn.functional.binary_cross_entropy_with_logits(
-            model(FeatureBatch(*(column[part] for column in batch))),
+            logits_BH.float(),
             targets[part],
             weight=counts[part],
             reduction="none",
@@ -181,10 +186,10 @@ def _epoch(
 ) -> float:
     batch, task = data
     model.train()
-    total = 0.0
+    total, half = 0.0, config.training.precision == "bfloat16"
     for chosen in torch.randperm(len(task.targets)).split(config.training.batch):
-        targets, counts = task.targets[chosen], task.counts[chosen]
-        total += train_step(model, optimizer, batch.take(chosen), targets, counts) * len(chosen)
+        given = batch.take(chosen), task.targets[chosen], task.counts[chosen]
+        total += train_step(model, optimizer, *given, half=half) * len(chosen)
     optimizer.settle()
     return total / len(task.targets)
 
@@ -214,7 +219,10 @@ def judge(
                 f"{own[~np.isfinite(own)][0]}; lower {rate}"
             )
         probabilities = fit_platt(own, target, weight).probabilities(own)
-        found[head] = {"loss": log_loss(probabilities, target, weight), "auc": auc(own, target)}
+        found[head] = {
+            "loss": log_loss(probabilities, target, weight),
+            "auc": float(weighted_auc(own, target, weight[None].astype(np.float64))[0]),
+        }
     return found
 
 

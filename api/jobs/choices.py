@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from ranking.config import (
+    CROSSINGS,
     CrossingConfig,
     HeadsConfig,
     IdTableConfig,
@@ -36,6 +37,7 @@ _DIALS: Mapping[str, tuple[str, str]] = {
     "layers": ("crossing", "layers"),
     "rank_share": ("crossing", "rank_share"),
     "hidden_share": ("crossing", "hidden_share"),
+    "budget": ("", "budget"),
     "epochs": ("training", "epochs"),
     "rows": ("training", "most_rows"),
     "negatives_kept": ("training", "negatives_kept"),
@@ -77,6 +79,7 @@ class RankerChoice(BaseModel):
     )
     cvr_weight: float | None = Field(
         default=None,
+        strict=True,
         allow_inf_nan=False,
         description="What the loss of conversions counts beside that of clicks.",
     )
@@ -88,13 +91,22 @@ class RankerChoice(BaseModel):
     )
     rank_share: float | None = Field(
         default=None,
+        strict=True,
         allow_inf_nan=False,
         description="The rank of a crossing layer as a share of its width.",
     )
     hidden_share: float | None = Field(
         default=None,
+        strict=True,
         allow_inf_nan=False,
         description="The same of hidden numbers, in families without a low rank.",
+    )
+    budget: float | None = Field(
+        default=None,
+        strict=True,
+        allow_inf_nan=False,
+        description="What crossing layers may cost, as a multiple of a low-rank DCNv2 of three "
+        "layers of rank D / 8; how large the family is follows from it.",
     )
     epochs: int | None = Field(
         default=None, le=10_000, strict=True, description="Most passes over the rows."
@@ -107,6 +119,7 @@ class RankerChoice(BaseModel):
     )
     negatives_kept: float | None = Field(
         default=None,
+        strict=True,
         allow_inf_nan=False,
         description="Share of the rows without a click that are learned from; probabilities are "
         "corrected for it.",
@@ -132,6 +145,29 @@ class RankerChoice(BaseModel):
             except ConfigError as error:
                 raise ValueError(str(error).removeprefix(f"{dial} ")) from error
         return value
+
+    def idle(self, config: RankerConfig) -> tuple[str, str] | None:
+        """A field of the choice that would do nothing, and why: with the dials that it leads to."""
+        both = len(config.heads.names) > 1
+        grows = CROSSINGS[config.crossing.kind]
+        kind, sized = config.crossing.kind, config.budget > 0
+        rules: Mapping[str, tuple[bool, str]] = {
+            "sharing": (not both and self.sharing == "mmoe", "mmoe is for the heads ctr_cvr"),
+            "experts": (config.heads.sharing != "mmoe", "they are of the sharing mmoe"),
+            "cvr_weight": (not both, "it is for the heads ctr_cvr"),
+            "rank_share": (grows != "rank_share", f"{kind} has no low rank"),
+            "hidden_share": (grows != "hidden_share", f"{kind} has no hidden numbers"),
+            "negatives_kept": (
+                "ctr" not in config.heads.names,
+                "rows of cvr are clicks, of which all are learned from",
+            ),
+        }
+        for name, (is_idle, why) in rules.items():
+            if getattr(self, name) is not None and is_idle:
+                return name, why
+        if sized and getattr(self, grows) is not None:
+            return grows, f"the budget says how large {kind} is"
+        return None
 
     def over(self, config: RankerConfig) -> RankerConfig:
         """The settings' dials with what was chosen in their place. Raises `ConfigError`."""

@@ -34,10 +34,10 @@ from ranking.compare import (
     compare,
     together,
 )
-from ranking.config import GateConfig
-from ranking.contest import RIVAL, later_rows, rival, slices_of
+from ranking.contest import later_rows, rival, rival_of, slices_of
 from ranking.errors import NotEnoughRows, RankingError, StatesMismatch
 from ranking.examples import Examples, LabelledRows, of_head
+from ranking.gating import GateConfig
 
 #: Why a champion cannot be asked: its bytes are gone or of another format, or it reads other rows.
 _NOT_COMPARABLE = (ArtifactMissing, ArtifactDamaged, ArtifactFormat, RankingError, KgeError)
@@ -158,7 +158,7 @@ def _kept(
 def _first(shop: Workshop, candidate: Candidate) -> _Found:
     """Where nothing is live nobody loses a champion: it passes unless it loses to a count."""
     ranker = _ranker(shop, candidate.ranker, candidate.bundle)
-    verdicts = {}
+    verdicts, rivals = {}, {head: rival_of(head) for head in ranker.head_names}
     for head in ranker.head_names:
         examples = _asked(shop, candidate, head)
         if isinstance(examples, str):
@@ -168,16 +168,17 @@ def _first(shop: Workshop, candidate: Candidate) -> _Found:
         verdicts[head] = compare(
             Judged(test.labels, test.cluster, test.weight),
             _said(ranker, head, test),
-            rival(examples),
+            rival(examples, head),
             slices={},
             dials=shop.settings.gate,
         )
     decision, why = together(verdicts)
-    numbers = _numbers(shop, verdicts, {"rival": RIVAL})
+    numbers = _numbers(shop, verdicts, {"rivals": rivals})
+    named = " and ".join(rivals.values())
     if decision == REFUSED:
-        reason = f"nothing is live, but it loses to the rival {RIVAL}: {why}"
+        reason = f"nothing is live, but it loses to {named}: {why}"
         return _Found("first", REFUSED, reason, numbers)
-    said = f"nothing is live, and it does not lose to the rival {RIVAL}: {why}"
+    said = f"nothing is live, and it does not lose to {named}: {why}"
     return _Found("first", PASSED, said, numbers)
 
 

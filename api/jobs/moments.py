@@ -11,6 +11,7 @@ from time import time
 from typing import Any
 
 from api.errors import Invalid, NotLiveYet
+from api.jobs.choices import RankerChoice
 from api.jobs.requests import RetrainRequest
 from graphsvc import ledger, versions
 from graphsvc.artifact import ArtifactStore
@@ -84,6 +85,17 @@ def refuse_training(database: Database, request: RetrainRequest) -> None:
             problem = {"field": f"body.training.{name}", "value": value, "expected": expected}
             says = f"training.{name} should be {expected}, received {value!r}"
             raise Invalid(says, errors=[problem])
+
+
+def refuse_idle(choice: RankerChoice | None, dials: RankerConfig) -> None:
+    """Raise `Invalid` for what is chosen of the rankers and would do nothing beside the rest."""
+    idle = choice.idle(choice.over(dials)) if choice else None
+    if idle is not None:
+        name, why = idle
+        value = getattr(choice, name)
+        expected = f"absent: {why}"
+        problem = {"field": f"body.ranker.{name}", "value": value, "expected": expected}
+        raise Invalid(f"ranker.{name} should be {expected}, received {value!r}", errors=[problem])
 
 
 def digests_of(live: ledger.Live | None) -> dict[str, str]:

@@ -6,7 +6,7 @@ inputs are kept.
 
 import json
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -69,7 +69,9 @@ ArmName = Literal[
     "attention_maps",
     "attention_all",
     "attention_swapped",
+    "attention_blank",
 ]
+_ARMS = len(get_args(ArmName))
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 EventName = Annotated[str, Field(pattern=NAME.pattern)]
 Reason = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00]+$")]
@@ -93,7 +95,7 @@ class RetrainRequest(BaseModel):
         description="Share of the exposures in each span: graph, train, valid, calibrate, test. "
         "The default keeps 60 % for learning; three quarters of it go to the graph.",
     )
-    arms: Annotated[tuple[ArmName, ...], Field(min_length=1, max_length=9)] = Field(
+    arms: Annotated[tuple[ArmName, ...], Field(min_length=1, max_length=_ARMS)] = Field(
         default=("none", "frozen", "attention"),
         description="Rankers to train, by how the KGE enters: not at all (`none`), as frozen "
         "fields (`frozen`), as what ID rows begin at (`initial`), both, by attention over frozen "

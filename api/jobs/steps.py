@@ -274,9 +274,9 @@ def _originals(shop: Workshop, snapshot: str, rankers: Mapping[str, str]) -> lis
 
 
 def best_on_valid(shop: Workshop, rankers: Sequence[str]) -> str:
-    """The ranker with the highest AUC on the valid span; the first of equals."""
+    """The ranker with the least log loss (of all its heads) on valid; the first of equals."""
     opened = [shop.store.open("ranker", digest, verify=False) for digest in rankers]
-    return max(opened, key=lambda ranker: float(ranker.metrics["valid_auc"])).digest
+    return min(opened, key=lambda ranker: float(ranker.metrics["valid_loss"])).digest
 
 
 def drain(training: Generator[Progress, None, Result], tell: Callable[[Progress], None]) -> Result:

@@ -80,6 +80,14 @@ class AnswerOut(BaseModel):
     tail_type: str = Field(examples=["ad"])
     state: str = Field(examples=["learned"], description="learned, cold or unknown")
     items: list[OutcomeOut]
+    order: str | None = Field(
+        examples=["ctr"],
+        description="what scores are: ctr, cvr or ctcvr; null where that was not kept yet",
+    )
+    position: int | None = Field(
+        examples=[0],
+        description="the place that scores are for; null where the ranker did not mind",
+    )
     bundle: str
     index: str
     ranker: str
@@ -208,6 +216,8 @@ def _joined(
                 tail_type=answer.tail_type,
                 state=answer.state,
                 items=[_outcome(joined, n) for n in range(start, end)],
+                order=answer.order,
+                position=answer.position,
                 bundle=answer.bundle,
                 index=answer.index,
                 ranker=answer.ranker,

@@ -9,6 +9,7 @@ from api.deps import ServicesOf
 from api.jobs.moments import (
     refuse_conversions,
     refuse_facets,
+    refuse_idle,
     refuse_training,
     refuse_unusable,
     refuse_without_live,
@@ -45,6 +46,7 @@ def post_retrain(
     refuse_unusable(services.store, body.as_of, name="body.as_of")
     refuse_without_live(services.database, body)
     refuse_facets(services.database, services.settings.facets)
+    refuse_idle(body.ranker, services.settings.ranker)
     refuse_conversions(services.database, body, services.settings.ranker)
     refuse_training(services.database, body)
     asked = services.jobs.enqueue(JobName.RETRAIN, body)

@@ -226,5 +226,7 @@ def kept_answer(request_id: str, trio: Trio, head: EntityId, found: Scores) -> A
         tail_type=trio.ranker.tail_type,
         state=found.head.state,
         items=[Item(item.id, item.score) for item in found.items],
+        order=found.order,
+        position=found.position,
         **trio.versions,
     )

@@ -12,8 +12,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from graphsvc.builtin import OPT_OUT
 from graphsvc.simulate.goods import FORMATS
-from graphsvc.simulate.people import COUNTRIES, GENDERS, ages, countries, genders
+from graphsvc.simulate.people import (
+    COUNTRIES,
+    GENDERS,
+    ages,
+    consent_ends,
+    countries,
+    genders,
+)
 from graphsvc.simulate.rows import (
     AD,
     CHECKOUT,
@@ -55,9 +63,10 @@ def as_events(market: Market, rows: Rows) -> Iterator[dict[str, Any]]:
     mark = _mark(market)
     properties = _properties(market, rows)
     prices = iter(market.goods.prices(rows["tail"][rows["kind"] == CHECKOUT]).tolist())
-    columns = (rows[name].tolist() for name in ("time", "kind", "head", "tail", "origin"))
-    numbered = zip(*columns, rows["position"].tolist(), strict=True)
-    for time, code, head, tail, origin, position in numbered:
+    names = ("time", "kind", "head", "tail", "origin", "position")
+    columns = (rows[name].tolist() for name in names)
+    numbered = zip(*columns, _agreed(market, rows).tolist(), strict=True)
+    for time, code, head, tail, origin, position, agreed in numbered:
         kind = KINDS[code]
         event: dict[str, Any] = {
             "event_id": f"{mark}{_LETTERS[code]}{origin}",
@@ -68,12 +77,12 @@ def as_events(market: Market, rows: Rows) -> Iterator[dict[str, Any]]:
         }
         if kind.tail is not None:
             event["object"] = {"type": kind.tail, "id": f"{PREFIXES[kind.tail]}{tail}"}
+        if agreed:
+            event["consent"] = True
         if code == IMPRESSION:
             event["position"] = position
-        elif kind.source == "offsite":
-            event["consent"] = True
-            if code == CHECKOUT:
-                event |= {"value": next(prices), "currency": CURRENCY}
+        elif code == CHECKOUT:
+            event |= {"value": next(prices), "currency": CURRENCY}
         elif code in properties:
             event["properties"] = next(properties[code])
         yield event
@@ -86,7 +95,7 @@ def as_table(market: Market, rows: Rows) -> pa.Table:
         for name in ("kind", "head", "tail", "origin", "time", "position")
     )
     codes = pa.array(kind)
-    offsite = np.array([one.source == "offsite" for one in KINDS])[kind]
+    agreed = _agreed(market, rows)
     bought, world = kind == CHECKOUT, market.world
     price = np.zeros(len(rows))
     price[bought] = market.goods.prices(tail[bought])
@@ -109,7 +118,7 @@ def as_table(market: Market, rows: Rows) -> pa.Table:
             "value": pa.array(price, mask=~bought),
             "currency": _of_kind([CURRENCY]).take(_places(np.zeros(len(rows)), bought)),
             "position": pa.array(position, mask=kind != IMPRESSION),
-            "consent": pa.array(offsite, mask=~offsite),
+            "consent": pa.array(agreed, mask=~agreed),
             "country": _of_kind(list(COUNTRIES)).take(_places(countries(world, head), person)),
             "gender": _of_kind(list(GENDERS)).take(_places(genders(world, head), person)),
             "age": pa.array(ages(world, head), mask=~person),
@@ -137,6 +146,13 @@ def truth_table(market: Market, truth: Rows) -> pa.Table:
 #: Attributes of the three types come under one name, so their ids need a letter.
 _LETTERS = [PREFIXES[one.head] if one.name == "set_attributes" else "" for one in KINDS]
 _TAIL_PREFIXES = [None if one.tail is None else PREFIXES[one.tail] for one in KINDS]
+
+
+def _agreed(market: Market, rows: Rows) -> NDArray[np.bool_]:
+    """Whether an act says that the person agrees to offsite events; the others do not say."""
+    acts = np.array([one.source != "structure" and one.name != OPT_OUT for one in KINDS])
+    # Acts are people's.
+    return acts[rows["kind"]] & (consent_ends(market.world, rows["head"]) > rows["time"])
 
 
 def _mark(market: Market) -> str:

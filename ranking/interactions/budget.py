@@ -8,11 +8,13 @@ the MLP head above it, since families give the head more or fewer numbers.
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from ranking.config import SHARES, CrossingConfig
+from ranking.config import CROSSINGS, SHARES, CrossingConfig, RankerConfig
 from ranking.errors import BudgetUnreachable
 from ranking.interactions.cost import Cost, head
-from ranking.interactions.registry import FAMILIES, crossing_cost, out_width
+from ranking.interactions.registry import crossing_cost, out_width
 
+#: What budgets are multiples of.
+UNIT = CrossingConfig(kind="dcn_v2", layers=3, rank_share=0.125)
 #: Most layers that are tried where layers are the axis.
 _MOST_LAYERS = 64
 
@@ -26,6 +28,17 @@ class Sized(NamedTuple):
     reached: float
 
 
+def sized(width: int, config: RankerConfig) -> CrossingConfig:
+    """The crossing dials as large as the ranker's budget says; as they are where it has none.
+
+    Of a family that cannot cost so much, the nearest.
+    """
+    if not config.budget:
+        return config.crossing
+    flops = round(config.budget * dense_cost(width, UNIT, config.hidden).matrix)
+    return nearest(width, config.crossing, flops, hidden=config.hidden).config
+
+
 def dense_cost(width: int, config: CrossingConfig, hidden: int) -> Cost:
     """From x_0 to the logit: the stack and its head with `hidden` numbers."""
     return crossing_cost(width, config) + head(out_width(width, config), hidden)
@@ -37,7 +50,7 @@ def nearest(width: int, config: CrossingConfig, flops: int, *, hidden: int) -> S
     All dials stay but the family's axis. A share is tried at n / D for every whole n, so that it
     is a whole number of ranks or hidden numbers; cost rises with it, so halving finds the place.
     """
-    axis = FAMILIES[config.kind].axis
+    axis = CROSSINGS[config.kind]
     most = _MOST_LAYERS if axis == "layers" else round(SHARES[axis] * width)
 
     def at(size: int) -> CrossingConfig:
@@ -65,7 +78,7 @@ def at_budget(
     """
     sized = nearest(width, config, flops, hidden=hidden)
     if abs(sized.reached - 1) > tolerance:
-        axis = FAMILIES[config.kind].axis
+        axis = CROSSINGS[config.kind]
         raise BudgetUnreachable(
             f"FLOPs of {config.kind} over {width} numbers should be {flops:,} within "
             f"{tolerance:.0%}, the nearest are {sized.cost.matrix:,} at {axis} "

@@ -1,4 +1,4 @@
-"""The families of crossing layers by name: how each is built, what it costs, what makes it larger.
+"""The families of crossing layers by name: how each is built and what it costs.
 
 Takes D and dials, gives a stack: a module from x_0 [B, D] to [B, `out_width`]; never looks at what
 x_0 is made of. The one place where a stack is built.
@@ -26,8 +26,6 @@ class Family(NamedTuple):
     cost: Callable[[int, CrossingConfig], Cost]
     #: how many numbers leave
     out_width: Callable[[int, CrossingConfig], int]
-    #: The dial that makes it larger while all others stay.
-    axis: str
 
 
 def crossing_stack(width: int, config: CrossingConfig) -> nn.Module:
@@ -58,27 +56,13 @@ def _all_blocks(width: int, config: CrossingConfig) -> int:
 
 
 FAMILIES: dict[str, Family] = {
-    "ml_dcn": Family(
-        partial(_layers, ml_dcn.MaskedCrossing), ml_dcn.cost, _same, axis="rank_share"
-    ),
-    "dcn_v2": Family(
-        partial(_layers, dcn_v2.LowRankCrossing), dcn_v2.low_rank_cost, _same, axis="rank_share"
-    ),
-    "dcn_v2_full": Family(
-        partial(_layers, dcn_v2.FullCrossing), dcn_v2.full_cost, _same, axis="layers"
-    ),
-    "dcn_v2_mixture": Family(
-        partial(_layers, dcn_v2.MixtureCrossing), dcn_v2.mixture_cost, _same, axis="rank_share"
-    ),
-    "mask_net_serial": Family(
-        mask_net.SerialMaskNet, mask_net.serial_cost, mask_net.block_width, axis="hidden_share"
-    ),
-    "mask_net_parallel": Family(
-        mask_net.ParallelMaskNet, mask_net.parallel_cost, _all_blocks, axis="hidden_share"
-    ),
-    "wukong": Family(wukong.WuKong, wukong.cost, wukong.out_width, axis="hidden_share"),
-    "rank_mixer": Family(
-        rank_mixer.RankMixer, rank_mixer.cost, rank_mixer.token_width, axis="hidden_share"
-    ),
-    "mlp": Family(mlp.MlpStack, mlp.cost, mlp.hidden_width, axis="hidden_share"),
+    "ml_dcn": Family(partial(_layers, ml_dcn.MaskedCrossing), ml_dcn.cost, _same),
+    "dcn_v2": Family(partial(_layers, dcn_v2.LowRankCrossing), dcn_v2.low_rank_cost, _same),
+    "dcn_v2_full": Family(partial(_layers, dcn_v2.FullCrossing), dcn_v2.full_cost, _same),
+    "dcn_v2_mixture": Family(partial(_layers, dcn_v2.MixtureCrossing), dcn_v2.mixture_cost, _same),
+    "mask_net_serial": Family(mask_net.SerialMaskNet, mask_net.serial_cost, mask_net.block_width),
+    "mask_net_parallel": Family(mask_net.ParallelMaskNet, mask_net.parallel_cost, _all_blocks),
+    "wukong": Family(wukong.WuKong, wukong.cost, wukong.out_width),
+    "rank_mixer": Family(rank_mixer.RankMixer, rank_mixer.cost, rank_mixer.token_width),
+    "mlp": Family(mlp.MlpStack, mlp.cost, mlp.hidden_width),
 }

@@ -245,7 +245,7 @@ def test_a_key_is_made_and_revoked(run, trained) -> None:
         (("retrain", "--ranker", '{"heads": "all"}'), 1, "ranker.heads: should be one of ctr, "),
         (("retrain", "--training", "{}"), 1, "should hold federated, fairness or both"),
         (("retrain", "--conversions", "fly"), 1, "received 'fly'"),
-        (("retrain", "--arms", "foo"), 1, "or 'attention_swapped', received 'foo'\n"),
+        (("retrain", "--arms", "foo"), 1, "or 'attention_blank', received 'foo'\n"),
         (("score", "film", "d1", "d2"), 1, "user"),
         (("neighbors", "user", "nobody"), 1, "nobody"),
         (("neighbors", "film", "d1", "--facet", "no-such"), 1, "facet should be one of all"),

@@ -19,8 +19,9 @@ from graphsvc.artifact import Recipe
 from graphsvc.report import rows_of
 from graphsvc.snapshot import open_snapshot
 from ranking.compare import NOT_DECIDED, PASSED, REFUSED
-from ranking.config import GateConfig, RankerConfig, TrainingConfig
+from ranking.config import RankerConfig, TrainingConfig
 from ranking.errors import ConfigError, StatesMismatch
+from ranking.gating import GateConfig
 
 #: Bounds that let everything pass, and those of a service.
 OPEN = GateConfig(
@@ -179,8 +180,8 @@ def test_a_group_that_nobody_has_fails_the_step_with_its_name(shop, first) -> No
 def test_the_first_one_is_compared_with_a_count(shop, first) -> None:
     found = gating._first(with_gate(shop, OPEN), first)
     assert (found.rule, found.decision) == ("first", "passed")
-    assert found.reason.startswith("nothing is live, and it does not lose to the rival item_ctr: ")
-    assert found.numbers["rival"] == "item_ctr"
+    assert found.reason.startswith("nothing is live, and it does not lose to item_ctr: ")
+    assert found.numbers["rivals"] == {"ctr": "item_ctr"}
     few = gating._first(with_gate(shop, replace(STRICT, least_users=61)), first)
     assert few.decision == "passed", "too little is no reason to serve nothing"
     assert "there is too little" in few.reason

@@ -10,7 +10,7 @@ import pytest
 from running import free_port
 
 from api.jobs.queue import JobQueue
-from api.jobs.requests import ArmName
+from api.jobs.requests import ArmName, RetrainRequest
 from graphsvc import progress
 from graphsvc.db import Database
 from ranking.config import ARMS
@@ -18,6 +18,7 @@ from ranking.config import ARMS
 
 def test_every_arm_of_the_ladder_may_be_asked_for() -> None:
     assert get_args(ArmName) == tuple(ARMS)
+    assert RetrainRequest(arms=tuple(ARMS)).arms == tuple(ARMS), "all of them at once"
 
 
 def test_an_identical_request_that_waits_is_the_same_job(http: httpx.Client) -> None:
@@ -205,6 +206,15 @@ def test_a_choice_says_what_it_should_be_in_the_rankers_own_words(http, problem)
     says = "body.ranker.heads: should be one of ctr, cvr, ctr_cvr, received 'all'"
     assert refused["detail"] == says
     assert refused["errors"][0]["expected"] == "one of ctr, cvr, ctr_cvr"
+
+
+def test_a_choice_that_would_do_nothing_is_refused(http, problem) -> None:
+    body = {"ranker": {"crossing": "wukong", "rank_share": 0.5}}
+    refused = problem(http.post("/v1/retrains", json=body), 422)
+    expected = "absent: wukong has no low rank"
+    assert refused["detail"] == f"ranker.rank_share should be {expected}, received 0.5"
+    told = {"field": "body.ranker.rank_share", "value": 0.5, "expected": expected}
+    assert refused["errors"] == [told]
 
 
 def test_a_schema_without_conversions_has_no_rankers_of_them(http, problem) -> None:

@@ -83,13 +83,7 @@ class Shop:
         self.work: Workshop = open_workshop(settings)
         self.schema = self.work.schema
         self.post(log())
-        snapshot = steps.snapshot(self.work, RetrainRequest(), _silent)
-        bundle = embed(self.work, snapshot, seed=1, tick=_silent)
-        steps.index(self.work, bundle, _silent)
-        self.rankers = {
-            arm: steps.rank(self.work, (snapshot, bundle), arm=arm, seed=1, tick=_silent)
-            for arm in ("attention", "both")
-        }
+        self.bundle, self.rankers = self.retrain("attention", "both")
         self.answerer = Answerer(self.work.database, self.schema, 200)
 
     def post(self, events: list[dict[str, Any]]) -> None:
@@ -97,8 +91,17 @@ class Shop:
             verdicts = ingest(connection, self.schema, events, now=NOW, rules=Rules(backfill=True))
         assert {verdict.status for verdict in verdicts} == {"accepted"}
 
-    def live(self, arm: str) -> Trio:
-        promote(self.work.database, self.rankers[arm], reason="test")
+    def retrain(self, *arms: str, previous: str | None = None) -> tuple[str, dict[str, str]]:
+        snapshot = steps.snapshot(self.work, RetrainRequest(), _silent)
+        bundle = embed(self.work, snapshot, seed=1, tick=_silent, previous=previous)
+        steps.index(self.work, bundle, _silent)
+        return bundle, {
+            arm: steps.rank(self.work, (snapshot, bundle), arm=arm, seed=1, tick=_silent)
+            for arm in arms
+        }
+
+    def live(self, arm: str, bundle: str | None = None) -> Trio:
+        promote(self.work.database, self.rankers[arm], bundle=bundle, reason="test")
         live = Live(database=self.work.database, store=self.work.store, schema=lambda: self.schema)
         live.refresh()
         return live.trio()
@@ -139,6 +142,36 @@ def test_an_opt_out_takes_the_path_that_the_explanation_took(
     again = shop.scores(shop.live(arm), user)
     for id_, one in again.items():
         assert one.score == pytest.approx(after[id_].score, abs=1e-6)
+
+
+def test_after_a_refresh_and_a_retrain_an_opt_out_is_still_what_is_explained(shop: Shop) -> None:
+    """A bundle that was trained without offsite events of theirs may place them again."""
+    user = "u7"
+    shop.post(
+        [
+            {
+                "event_id": f"out-{user}",
+                "event_name": "opt_out",
+                "event_time": NOW - 10,
+                "action_source": "onsite",
+                "actor": {"type": "user", "id": user},
+            }
+        ]
+    )
+    folded = shop.scores(shop.live("attention"), user)
+    refreshed, _ = shop.retrain(previous=shop.bundle)
+    trios = [shop.live("attention", refreshed)]
+    bundle, rankers = shop.retrain("attention")
+    first, shop.rankers["attention"] = shop.rankers["attention"], rankers["attention"]
+    trios.append(shop.live("attention", bundle))
+    shop.rankers["attention"] = first
+    for trio in trios:
+        found = shop.scores(trio, user, explain=True)
+        for id_, one in found.items():
+            assert one.why.without_offsite == pytest.approx(one.score, abs=1e-6)
+            assert abs(one.score - folded[id_].score) > 1e-7, "placed by training again"
+        others = shop.scores(trio, "u9", explain=True).values()
+        assert max(abs(one.score - one.why.without_offsite) for one in others) > 1e-4
 
 
 def test_somebody_whom_training_never_saw_takes_it_too(shop: Shop) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from api.jobs.gate import Candidate, gate
 from api.jobs.steps import Workshop, open_workshop
-from ranking.config import GateConfig
+from ranking.gating import GateConfig
 
 OPEN = GateConfig(
     auc_margin=2.0, logloss_margin=1000.0, least_users=2, least_outcomes=1, slice_level=0.0

@@ -5,6 +5,7 @@ before one of them and has its clock stand there: whoever asks it about that sec
 get the logits that training has of them, which come from a log that goes on for long.
 """
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 from running import SMALL, eventually, free_port, post_all
+from typer.testing import CliRunner
 
+from api.cli import app
 from api.jobs import steps
 from api.jobs.choices import RankerChoice
 from api.jobs.embedding import embed
@@ -179,6 +182,17 @@ def test_a_training_batch_has_the_same_logits_over_http(
             for head, values in found.items():
                 values.append(told[head])
             states.add(answer["state"])
+        kept = eventually(
+            "the last answer is kept",
+            lambda: found_answer(http, answer["request_id"]),
+            seconds=10,
+        )
+        assert (kept["order"], kept["position"]) == ("ctcvr", place)
+        monkeypatch.setenv("GRAPHSVC_DATA_DIR", str(then.data_dir))
+        asked = ["score", "user", user, film, "--order", "ctcvr", "--position", str(place)]
+        said = json.loads(CliRunner().invoke(app, [*asked, "--json"]).stdout)
+        assert (said["order"], said["position"]) == ("ctcvr", place)
+        assert said["scores"][0]["score"] == pytest.approx(item["score"])
     assert len(rows.labels) == USERS
     assert states == {"learned", "cold"}, "those who came late are folded in"
     for number, (head, values) in enumerate(found.items()):
@@ -187,6 +201,11 @@ def test_a_training_batch_has_the_same_logits_over_http(
         assert platt.slope > 0, "it has learned something, so that logits can be read off"
         logits = (np.log(told / (1 - told)) - platt.offset) / platt.slope
         np.testing.assert_allclose(logits, expected.logits[:, number], rtol=1e-4, atol=1e-4)
+
+
+def found_answer(http: Any, request_id: str) -> dict[str, Any] | None:
+    told = http.get(f"/v1/answers/{request_id}")
+    return told.json() if told.status_code == 200 else None
 
 
 def _batch(settings: Settings, made: dict[str, str]) -> tuple[Ranker, LabelledRows]:

@@ -17,6 +17,7 @@ import ctr_sources
 import ctr_spans
 from ctr_data import Encoding, bucket_names, clusters, digest, encoded, forget
 from ctr_movielens import movielens
+from ctr_retailrocket import shop
 from ctr_sources import Source, SourceError, avazu, criteo
 from ctr_spans import TEST, TRAIN, VALID, pasts, spans
 
@@ -219,3 +220,22 @@ def test_movielens_is_joined_with_what_is_known_of_both(tmp_path: Path):
     [block] = list(ctr_sources.blocks(told, ["year", "rating"]))
     assert block["year"].to_pylist() == ["399", ""]
     assert ctr_spans.SHARES == (60, 20, 20)
+
+
+def test_a_shop_s_rows_are_pairs_that_were_viewed_and_clicks_those_in_a_cart(tmp_path: Path):
+    shop_files = tmp_path / "shop"
+    shop_files.mkdir()
+    for name, rows in {
+        "view": ["1 a", "1 b", "2 a", "1 a"],
+        "add_to_cart": ["1 b", "2 c"],
+        "purchase": ["1 b"],
+    }.items():
+        lines = ["visitorid itemid event", *(f"{row} 1" for row in rows)]
+        (shop_files / f"{name}_ecommerce.dat").write_text("\n".join(lines) + "\n")
+    made = shop(shop_files, tmp_path / "work")
+    header, *rows = made.file.read_text().splitlines()
+    assert header == "user,item,carted,moment"
+    cells = [row.split(",") for row in rows]
+    assert {tuple(row[:3]) for row in cells} == {("1", "a", "0"), ("1", "b", "1"), ("2", "a", "0")}
+    assert sorted(row[3] for row in cells) == ["0", "1", "2"], "an order by chance"
+    assert encoded(made, Encoding(min_rows=1), tmp_path / "work", "key").label.sum() == 1

@@ -27,7 +27,6 @@ from ctr_spans import TEST
 from ctr_why import AS_CHOSEN, VARIANTS
 
 from graphsvc.report import Row, rows_of
-from ranking.metrics import auc
 
 USERS, ROWS = 20, 20
 
@@ -48,6 +47,7 @@ def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> argparse.Namespa
     monkeypatch.setattr(ctr_cells, "RUN", ("ml_dcn", "dcn_v2", BETTER, "ml_dcn-constant"))
     monkeypatch.setattr(ctr_cells, "VARIANTS", {n: VARIANTS[n] for n in (AS_CHOSEN, "no-mask")})
     monkeypatch.setattr(ctr_cells, "SCREEN_SEEDS", 1)
+    monkeypatch.setattr(ctr_cells, "WHOLE_FROM", 2)
     monkeypatch.setattr(ctr_model, "latency", partial(ctr_model.latency, runs=5))
     given = f"--format table --data {file} --name shop --label click --user user --item item"
     given += f" --time time --fields shop --out {tmp_path / 'out'} --work {tmp_path / 'work'}"
@@ -91,7 +91,7 @@ def test_all_cells_become_rows_a_page_and_pictures(
             ]
             assert apart.value == pytest.approx(ours - theirs)
             assert apart.lo <= apart.value <= apart.hi
-    check_history(bench, whole_grid, means["auc", "ml_dcn", "1x/test/history=5+"].value)
+    check_history(whole_grid, means["auc", "ml_dcn", "1x/test/history=5+"].value)
     page = (out / "README.md").read_text()
     assert "Every arm had 2 trials on VALID" in page
     assert "| ml_dcn - dcn_v2 | 1x | 2 |" in page
@@ -109,14 +109,22 @@ def test_all_cells_become_rows_a_page_and_pictures(
     assert measured(bench, "grid") | measured(bench, "why") | measured(bench, "peers") == found
 
 
-def check_history(bench: Bench, found: Mapping[str, Mapping[str, Any]], told: float) -> None:
-    """The mean over the seeds of the AUC of those rows alone."""
-    rows = bench.clicks.rows(TEST)
-    many, label = bench.clicks.history[rows] >= 5, np.asarray(bench.clicks.label[rows])
-    runs = [name for name in found if name.startswith("run-ml_dcn-1x-")]
+def check_history(found: Mapping[str, Mapping[str, Any]], told: float) -> None:
+    """The mean over the seeds of the AUC of those rows."""
+    runs = [cell for name, cell in found.items() if name.startswith("run-ml_dcn-1x-")]
     assert len(runs) == 2
-    aucs = [auc(kept(bench.options.out, name)[many].astype(float), label[many]) for name in runs]
-    assert told == pytest.approx(np.mean(aucs))
+    assert told == pytest.approx(np.mean([cell["auc_by_history"]["5+"] for cell in runs]))
+
+
+def test_a_history_is_the_auc_of_its_rows_alone() -> None:
+    """Of those without a click before the order is right, of those with seven it is wrong."""
+    codes = np.zeros((4, 1), np.int32)
+    label, span = np.array([0, 1, 0, 1], np.int8), np.full(4, TEST, np.int8)
+    past = np.array([0, 0, 7, 7])
+    clicks = Clicks(codes, label, span, codes[:, 0], past, {"user": 1}, "users")
+    scores = np.array([0.1, 0.2, 0.4, 0.3])
+    assert ctr_cells._by_history(clicks, scores) == {"0": 1.0, "5+": 0.0}
+    assert ctr_cells._by_history(clicks._replace(clustered_by="rows"), scores) == {}
 
 
 def check_trials(bench: Bench, found: Mapping[str, Mapping[str, Any]]) -> None:
@@ -129,7 +137,7 @@ def check_trials(bench: Bench, found: Mapping[str, Mapping[str, Any]]) -> None:
     # At 1x both MaskNets have trials of their own, and the better one needs no further ones.
     at_one = {"ml_dcn", "dcn_v2", "ml_dcn-constant", "mask_net_serial", "mask_net_parallel"}
     assert {arm for arm, times in trials if times == 1} == at_one
-    assert {arm for arm, times in trials if times == 2} == {*ctr_cells.RUN}
+    assert {arm for arm, times in trials if times == 2} == {*ctr_cells.RUN, ctr_cells.WHOLE}
     for cells in trials.values():
         assert [cell["number"] for cell in cells] == [0, 1]
     for name, cell in found.items():
@@ -139,8 +147,9 @@ def check_trials(bench: Bench, found: Mapping[str, Mapping[str, Any]]) -> None:
                 bench.told(trial)["valid_auc"] for trial in bench.trials(cell["arm"], cell["times"])
             )
             assert cell["dials"] == best["dials"]
-            scores = kept(bench.options.out, name)
-            assert len(scores) == int((bench.clicks.span == TEST).sum())
+            drawn = kept(bench.options.out, name)
+            assert drawn.auc[0] == pytest.approx(cell["auc"], abs=1e-6)
+            assert drawn.logloss[0] == pytest.approx(cell["logloss"], abs=1e-6)
     screened = {
         one: np.mean([c["valid_auc"] for n, c in found.items() if n.startswith(f"screen-{one}-")])
         for one in ctr_cells.MASK_NETS
@@ -186,8 +195,8 @@ def test_cells_of_other_dials_have_other_names(options: argparse.Namespace) -> N
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("--format csv", "--format should be movielens, criteo, avazu or table"),
-        ("--format criteo", "--data should name a file"),
+        ("--format csv", "--format should be one of movielens, retailrocket, criteo"),
+        ("--format criteo", "--data should name what to read"),
         ("--format table --data x --user u", "--label should name a column"),
         ("--format table --data x --label y", "--user or --fields should name columns"),
         ("--seeds 12", "--seeds from 1 to 11"),

@@ -8,7 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
-from ctr_judge import Judged, Lead, auc_draws, draws, judged, lead, logloss_draws
+from ctr_judge import Judged, Lead, drawn, draws, judged, lead, mean_of
 
 from ranking.metrics import auc, log_loss
 
@@ -21,7 +21,7 @@ def rows() -> Judged:
 
 def scores(rows: Judged, strength: float, seed: int) -> np.ndarray:
     noise = np.random.default_rng(seed).normal(size=len(rows.label))
-    return (1 / (1 + np.exp(-(strength * rows.label + noise)))).astype(np.float32)
+    return 1 / (1 + np.exp(-(strength * rows.label + noise)))
 
 
 def test_the_first_draw_is_the_data_and_others_are_users_drawn_again(rows: Judged):
@@ -29,11 +29,11 @@ def test_the_first_draw_is_the_data_and_others_are_users_drawn_again(rows: Judge
     weights = draws(rows, 5)
     assert weights.shape == (6, 15)
     assert (weights.sum(axis=1) == 15).all()
-    aucs, losses = auc_draws(rows, runs, weights), logloss_draws(rows, runs, weights)
+    aucs, losses = mean_of([drawn(rows, run, weights) for run in runs])
     for number, draw in enumerate(weights.astype(int)):
         # A user who is drawn twice has all their rows twice.
         again = np.repeat(np.arange(90), draw[rows.user])
-        doubles = [run.astype(np.float64)[again] for run in runs]
+        doubles = [run[again] for run in runs]
         slow = np.mean([auc(double, rows.label[again]) for double in doubles])
         assert aucs[number] == pytest.approx(slow, abs=1e-12)
         slow = np.mean([log_loss(double, rows.label[again]) for double in doubles])
@@ -43,17 +43,17 @@ def test_the_first_draw_is_the_data_and_others_are_users_drawn_again(rows: Judge
 def test_a_lead_needs_both_intervals(rows: Judged):
     weights = draws(rows, 200)
     good, bad = ([scores(rows, s, seed) for seed in (1, 2, 3)] for s in (6.0, 0.0))
-    aucs = [{n: auc(run.astype(float), rows.label) for n, run in enumerate(r)} for r in (good, bad)]
-    drawn = tuple(auc_draws(rows, r, weights) for r in (good, bad))
-    found = lead(aucs[0], aucs[1], (drawn[0], drawn[1]))
+    aucs = [{n: auc(run, rows.label) for n, run in enumerate(r)} for r in (good, bad)]
+    given = [mean_of([drawn(rows, run, weights) for run in r]).auc for r in (good, bad)]
+    found = lead(aucs[0], aucs[1], (given[0], given[1]))
     assert found.decided == "ahead"
     assert found.seeds == 3
-    assert found.value == pytest.approx(drawn[0][0] - drawn[1][0])
-    assert lead(aucs[1], aucs[0], (drawn[1], drawn[0])).decided == "behind"
-    same = lead(aucs[0], aucs[0], (drawn[0], drawn[0]))
+    assert found.value == pytest.approx(given[0][0] - given[1][0])
+    assert lead(aucs[1], aucs[0], (given[1], given[0])).decided == "behind"
+    same = lead(aucs[0], aucs[0], (given[0], given[0]))
     assert same == Lead(0.0, 3, (0.0, 0.0), (0.0, 0.0))
     assert same.decided == "not decided"
-    one = lead({1: 0.9}, {1: 0.5}, (drawn[0], drawn[1]))
+    one = lead({1: 0.9}, {1: 0.5}, (given[0], given[1]))
     assert (one.by_seed, one.decided) == (None, "not decided"), "one seed decides nothing"
 
 

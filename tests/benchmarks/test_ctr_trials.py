@@ -14,7 +14,6 @@ from ctr_why import AS_CHOSEN, VARIANTS, varied
 
 from ranking.config import CROSSINGS, CrossingConfig
 from ranking.interactions.budget import dense_cost
-from ranking.interactions.registry import FAMILIES
 
 BASE = CtrDials()
 #: D = 192
@@ -66,7 +65,7 @@ def test_a_shape_is_tried_once_and_a_token_may_be_a_field():
 def test_every_family_has_an_arm_and_its_size_is_no_shape():
     assert set(SHAPES) == set(CROSSINGS) == {own["kind"] for own in ARMS.values()}
     for kind, shapes in SHAPES.items():
-        assert FAMILIES[kind].axis not in shapes
+        assert CROSSINGS[kind] not in shapes
 
 
 def test_where_no_shape_fits_the_nearest_is_taken():

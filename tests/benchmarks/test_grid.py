@@ -2,6 +2,7 @@
 
 import sys
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 import grid
+import orjson
 import printed
+import publish
 
 from api.provenance import processor
+from graphsvc.report import Row, as_report
 
 
 class Expected(Exception):
@@ -119,3 +123,14 @@ def test_a_page_prints_every_option_that_is_not_as_it_is_by_default(
     assert given("--train", "/data/FB15k-237/train.txt") == "--train FB15k-237/train.txt"
     monkeypatch.chdir(tmp_path)
     assert given("--out", str(tmp_path / "docs" / "page")) == "--out docs/page"
+
+
+def test_a_run_of_fewer_figures_leaves_the_whole_report_as_it_is(tmp_path: Path):
+    told = {"metric": "mrr", "value": 0.3, "unit": "share", "split": "test"}
+    rows = [Row(model=name, **told) for name in ("a", "b")]
+    publish.spare(tmp_path, "told", rows)
+    report = orjson.dumps(as_report(rows, {"machine": {}, "commit": "", "dials": {}}))
+    (tmp_path / "told.json").write_bytes(report)
+    publish.spare(tmp_path, "told", [replace(row, value=0.4) for row in rows])
+    with pytest.raises(SystemExit, match=r"has 1 figures that this command lacks, such as mrr / b"):
+        publish.spare(tmp_path, "told", rows[:1])

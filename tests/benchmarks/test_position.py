@@ -65,7 +65,7 @@ def options_of(out: Path, *given: str) -> argparse.Namespace:
 
 def test_other_markets_are_other_cells(tmp_path: Path) -> None:
     before = set(position.cells(options_of(tmp_path)))
-    assert {name.rpartition("-")[0] for name in before} == {"default-1", "unbiased-1"}
+    assert {name.rpartition("-")[0] for name in before} == {f"{kind}-1" for kind in position.KINDS}
     for given in (["--days", "3"], ["--size", "small"], ["--threads", "1"]):
         assert not before & set(position.cells(options_of(tmp_path, *given)))
 
@@ -75,15 +75,13 @@ def test_a_small_market_becomes_figures_and_a_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def tiny(kind: str, _size: str, seed: int) -> World:
-        examination = position.KINDS[kind]
-        world = replace(TINY, seed=seed)
-        return world if examination is None else replace(world, examination=examination)
+        return replace(TINY, seed=seed, **position.KINDS[kind])
 
     monkeypatch.setattr(position, "market_of", tiny)
     options = options_of(tmp_path, "--days", "8", "--threads", "1")
     cells = position.cells(options)
     found = position.grid.measure(cells, options, position.ERRORS).found
-    assert len(found) == 2
+    assert len(found) == len(position.KINDS)
     for told in found.values():
         facts = told["tasks"]
         assert 0 < facts["looked_at"]["ones"] <= facts["logged"]["ones"]

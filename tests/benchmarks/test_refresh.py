@@ -225,7 +225,7 @@ def test_a_verdict_is_by_the_interval_and_the_margin():
     assert "| frame / frozen | yes | +0.0000 kept | -0.0015 kept | kept |" in text
     assert "| warm start / frozen | no |" in text
     assert "`re-init / frozen` is vectors of another frame: fell, as it has to." in text
-    assert "`TransR, re-init / frozen` is vectors of another frame: not decided, though" in text
+    assert "`TransR, re-init / frozen` is vectors of another frame: not decided, so by" in text
     assert "would refuse" not in text
 
 
@@ -237,6 +237,8 @@ def test_a_verdict_needs_both_kinds_of_intervals():
     sure = [change(name, 1, 0.0, 0.0015, f"auc_change{users}")]
     unsure = [change(name, 1, 0.0, 0.0025, f"auc_change{users}")]
     assert verdicts.verdicts([*seeds, *sure])[name]["1"] == "kept"
+    another = replace(change(name, 1, 0.0, 0.001), seed=4)
+    assert "+0.0000 kept (1/2)" in verdicts.section([*seeds, another, *sure])
     assert verdicts.verdicts([*seeds, *unsure])[name]["1"] == "not decided"
     above = change(name, 0, 0.01, 0.005, LIFT + users)
     assert "| frame / frozen | yes |" in verdicts.section([*seeds, *sure, above])

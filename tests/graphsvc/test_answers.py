@@ -1,5 +1,7 @@
 """Answers are kept once, listed in pages, and bounded by age and number."""
 
+from dataclasses import replace
+
 import pytest
 from plans import plans_of
 
@@ -43,9 +45,11 @@ def listed(database: Database, limit: int = 100, wanted: Wanted = ALL) -> list[s
 
 def test_an_answer_comes_back_as_it_was(database: Database) -> None:
     kept = answer("r1", 1000)
-    assert keep(database, kept) == 1
+    ordered = replace(answer("r0", 1000), order="ctcvr", position=3)
+    assert keep(database, kept, ordered) == 2
     with database.reading() as connection:
         assert answers.answer(connection, "r1") == kept
+        assert answers.answer(connection, "r0") == ordered
         for nobody in ("r2", "\0", "x" * 999):
             with pytest.raises(AnswerMissing):
                 answers.answer(connection, nobody)

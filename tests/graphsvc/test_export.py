@@ -46,7 +46,8 @@ def raw(name: str, time: int, actor: str, target: str, number: int = 0) -> dict[
 def post(database: Database, log: list[dict[str, Any]]) -> None:
     with database.transaction() as connection:
         verdicts = ingest(connection, ADS, log, now=NOW, rules=Rules(backfill=True))
-    assert {verdict.status for verdict in verdicts} <= {"accepted", "duplicate"}
+    wrong = [one for one in verdicts if one.status not in ("accepted", "duplicate")]
+    assert {one.code for one in wrong} <= {"opted_out"}
 
 
 def seal(database: Database, folder: Path, split: Split) -> Snapshot:
@@ -165,6 +166,79 @@ def test_what_is_younger_than_its_windows_is_not_known(
             at=Moment(12, START + 31 * DAY + 1800 - missing),
         )
     assert conversions_of(snapshot)["a1", 22] == known
+
+
+def consent_said(name: str, time: int, actor: str) -> dict[str, Any]:
+    """An opt-out or an opt-in."""
+    event = raw("click", time, actor, "") | {"event_name": name, "event_id": f"{name}-{time}"}
+    return event | {"action_source": "onsite", "object": None, "consent": None}
+
+
+def without_consent(log: list[dict[str, Any]], *users: str) -> list[dict[str, Any]]:
+    """What these users do onsite says nothing of consent, and nothing offsite is known of them."""
+    return [
+        event | {"consent": None if event["actor"]["id"] in users else event["consent"]}
+        for event in log
+        if event["actor"]["id"] not in users or event["action_source"] != "offsite"
+    ]
+
+
+def test_no_conversion_is_known_of_who_never_agreed(database: Database, tmp_path: Path) -> None:
+    post(database, without_consent(hand_made_log(), "u2"))
+    found = conversions_of(seal(database, tmp_path, Split(shares=SHARES)))
+    assert (found["a1", 0], found["a1", 14], found["a1", 22]) == (0, 1, -1)
+
+
+@pytest.mark.parametrize("agrees", ["an opt-in", "an onsite event", "an offsite event"])
+def test_any_word_of_consent_makes_conversions_known(
+    database: Database, tmp_path: Path, agrees: str
+) -> None:
+    said = {
+        "an opt-in": consent_said("opt_in", START + 25 * DAY, "u2"),
+        "an onsite event": raw("save", START, "u2", "a2"),
+        "an offsite event": raw("page_visit", START + 23 * DAY, "u2", "p9"),
+    }
+    post(database, [*without_consent(hand_made_log(), "u2"), said[agrees]])
+    assert conversions_of(seal(database, tmp_path, Split(shares=SHARES)))["a1", 22] == 0
+
+
+def test_conversions_of_who_opted_out_are_unknown_up_to_the_barrier(
+    database: Database, tmp_path: Path
+) -> None:
+    """What was bought before it is gone; what is clicked after agreeing again counts."""
+    log = hand_made_log()
+    post(database, log)
+    known = seal(database, tmp_path, Split(shares=SHARES))
+    seq = known.watermark["seq"]
+    post(database, [consent_said("opt_out", START + 15 * DAY, "u1")])
+    found = conversions_of(seal(database, tmp_path, Split(shares=SHARES)))
+    assert (found["a1", 0], found["a1", 14], found["a1", 22]) == (-1, -1, 0)
+    with database.reading() as connection:
+        before = export_snapshot(
+            connection, ArtifactStore(tmp_path), ADS, Split(shares=SHARES), at=Moment(seq, NOW)
+        )
+    assert conversions_of(before)["a1", 14] == -1, "taken out of the log, so unknown then as well"
+    again = [consent_said("opt_in", START + 16 * DAY, "u1")]
+    again += [raw(name, START + 30 * DAY + 1, "u1", "a2") for name in ("click", "save")]
+    post(database, again)
+    found = conversions_of(seal(database, tmp_path, Split(shares=SHARES)))
+    assert (found["a1", 0], found["a1", 14], found["a2", 30]) == (-1, -1, 0)
+
+
+def test_conversions_that_need_no_consent_are_known_of_all(
+    database: Database, tmp_path: Path
+) -> None:
+    post(database, without_consent(hand_made_log(), "u1", "u2"))
+    with database.reading() as connection:
+        snapshot = export_snapshot(
+            connection,
+            ArtifactStore(tmp_path),
+            ADS,
+            Split(shares=SHARES),
+            conversions=Conversions(events=("long_click",)),
+        )
+    assert set(conversions_of(snapshot).values()) == {0, -1}
+    assert conversions_of(snapshot)["a1", 22] == 0
 
 
 def test_per_user_cuts_by_hand(database: Database, tmp_path: Path) -> None:
@@ -289,18 +363,24 @@ def test_shares_that_are_none(shares: Any) -> None:
 
 
 _NAMES = st.sampled_from(["impression"] * 6 + ["click"] * 4 + ["checkout", "hide", "ad_of_product"])
+_AGREES = st.sampled_from([True, None])
+_SAID = st.tuples(st.sampled_from(["opt_out", "opt_in"]), st.integers(0, 120 * DAY))
 _TIMES = st.one_of(st.integers(0, 40).map(lambda n: n * 600), st.integers(0, 120 * DAY))
 
 
 @st.composite
 def _logs(draw: st.DrawFn) -> list[dict[str, Any]]:
-    drawn = draw(
-        st.lists(st.tuples(_NAMES, _TIMES, st.integers(1, 3), st.integers(1, 3)), min_size=14)
-    )
-    return [
+    person = st.integers(1, 3)
+    drawn = draw(st.lists(st.tuples(_NAMES, _TIMES, person, person, _AGREES), min_size=14))
+    log = [
         raw(name, START + time, f"x{actor}", f"y{target}", number)
-        for number, (name, time, actor, target) in enumerate(drawn)
+        | ({"consent": agrees} if ADS.events[name].source == "onsite" else {})
+        for number, (name, time, actor, target, agrees) in enumerate(drawn)
     ]
+    for (name, time), actor in draw(st.lists(st.tuples(_SAID, person), max_size=2)):
+        at = draw(st.integers(0, len(log)))
+        log.insert(at, consent_said(name, START + time, f"x{actor}"))
+    return log
 
 
 @given(log=_logs(), protocol=st.sampled_from(PROTOCOLS), cut=st.integers(0, 8))
@@ -353,7 +433,7 @@ def check_nothing_leaks(log: list[dict[str, Any]], snapshot: Snapshot) -> None:
     later = {
         (e["actor"]["id"], e["event_name"], e["object"]["id"], e["event_time"])
         for e in log
-        if e["event_time"] > last.get(e["actor"]["id"], NOW)
+        if e["object"] and e["event_time"] > last.get(e["actor"]["id"], NOW)
     }
     for head, relation, tail, _, time in triples_of(snapshot):
         if ADS.events[relation].source != "structure":

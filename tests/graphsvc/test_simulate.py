@@ -18,7 +18,7 @@ from graphsvc.events import Event
 from graphsvc.export import Split, export_snapshot
 from graphsvc.ingest import Rules, ingest
 from graphsvc.schema import load_schema
-from graphsvc.simulate import IMPRESSION, KINDS, Market, World, as_events
+from graphsvc.simulate import IMPRESSION, KINDS, Market, World, as_events, as_table
 from graphsvc.simulate.blocks import WINDOW
 from graphsvc.simulate.clock import Clock
 from graphsvc.simulate.goods import goods_of
@@ -273,3 +273,16 @@ def test_checkouts_have_a_value() -> None:
     events = list(as_events(market, rows))
     assert [event["value"] for event in events] == market.goods.prices(rows["tail"]).tolist()
     assert all(event["currency"] == "EUR" and event["consent"] is True for event in events)
+
+
+def test_acts_say_who_agrees() -> None:
+    market = Market(SMALL)
+    people = LONG.events[[KINDS[kind].source != "structure" for kind in LONG.events["kind"]]]
+    told = [bool(event.get("consent")) for event in as_events(market, people)]
+    agrees = (consent_ends(SMALL, people["head"]) > people["time"]).tolist()
+    assert told == agrees, "of the second of an opt-out, too, which is the end"
+    onsite = [KINDS[kind].source == "onsite" for kind in people["kind"]]
+    assert {said for said, here in zip(told, onsite, strict=True) if here} == {True, False}
+    table = as_table(market, LONG.events)
+    events = as_events(market, LONG.events)
+    assert table["consent"].to_pylist() == [event.get("consent") for event in events]

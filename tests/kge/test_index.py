@@ -143,6 +143,15 @@ def test_a_narrow_filter_is_answered_exactly(store: ArtifactStore, many: Bundle)
             assert 0.95 <= found.recall <= 1.0
 
 
+def test_without_a_filter_the_index_is_asked_however_many_a_narrow_one_may_let_pass(
+    store: ArtifactStore, many: Bundle
+):
+    index = build_index(store, many, IndexConfig(kind="hnsw", filter_rows=10_000))
+    assert index.search("film", many.vectors[5:6], 10).plan == "approximate"
+    allowed = np.arange(3000) != 7
+    assert index.search("film", many.vectors[5:6], 10, allowed=allowed).plan == "exact"
+
+
 @pytest.mark.parametrize("kind", ["hnsw", "ivf_sq8"])
 def test_to_allow_all_is_to_say_nothing(store: ArtifactStore, many: Bundle, kind: str, monkeypatch):
     monkeypatch.setattr("kge.tuning._EFFORTS", {"hnsw": (4,), "ivf_sq8": (1,)})

@@ -91,6 +91,7 @@ FACTS = {
 }  # fmt: skip
 
 
+_RUNS = 3
 #: Sizes and dials.
 KINDS = {
     "margin": (
@@ -112,8 +113,15 @@ KINDS = {
 @pytest.mark.slow_as("large*", "facts", "members")
 @pytest.mark.parametrize(("size", "dials"), KINDS.values(), ids=KINDS)
 def test_the_peak_is_predicted_within_a_fifth(tmp_path: Path, size, dials):
-    """Of what is taken beyond the libraries, which would hide any mistake, and of those too."""
-    _judge(*_measured(tmp_path, size, dials)[:3])
+    """Of what is taken beyond the libraries, which would hide any mistake, and of those too.
+
+    How much freed memory lies in gaps depends on where the system happens to place a process's
+    heap: the same steps take a tenth more or less. A plan has to hold in every run, so the peak is
+    the highest of several.
+    """
+    runs = [_measured(tmp_path / str(n), size, dials) for n in range(_RUNS)]
+    before, predicted, taken, _ = max(runs, key=lambda run: run[2])
+    _judge(before, predicted, taken)
 
 
 @pytest.mark.slow

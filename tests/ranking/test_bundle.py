@@ -22,7 +22,8 @@ from ranking.config import (
 from ranking.errors import FrameMismatch, HeadMissing, RankerFormat, StatesMismatch
 from ranking.examples import build_examples
 from ranking.formats import config_of
-from ranking.model import raw_scores
+from ranking.interactions.budget import UNIT, dense_cost
+from ranking.model import head_scores
 from ranking.reliability import judged
 from ranking.train import train
 
@@ -75,7 +76,7 @@ def test_training_and_serving_give_the_same_logit(leaning, examples, seal, arm):
     trained = run(train(examples, dataclasses.replace(SMALL, arm=arm)))
     rows = examples.rows[Span.TRAIN]
     encoder = trained.encoder
-    training = raw_scores(trained.model, encoder.encode(rows.heads, rows.tails))
+    training = head_scores(trained.model, encoder.encode(rows.heads, rows.tails))[:, 0]
     ranker = open_ranker(leaning.store, seal(trained).digest, leaning.bundle)
     np.testing.assert_allclose(ranker.logits(rows.heads, rows.tails), training, atol=1e-6, rtol=0)
     # One row at a time, and one head beside several tails, as a request comes.
@@ -94,6 +95,31 @@ def test_training_and_serving_give_the_same_logit(leaning, examples, seal, arm):
     )
 
 
+def test_a_budget_makes_families_cost_the_same(leaning, examples, seal):
+    """What came of it is sealed with the rest, and the ranker opens as it was."""
+    dials = TrainingConfig(epochs=1)
+    costs = {}
+    for kind in ("ml_dcn", "dcn_v2", "wukong", "mlp"):
+        crossing = CrossingConfig(kind=kind, layers=4)
+        config = dataclasses.replace(
+            SMALL, arm="none", crossing=crossing, budget=3.0, training=dials
+        )
+        trained = run(train(examples, config))
+        width = trained.model.norm.normalized_shape[0]
+        costs[kind] = trained.model.crossing_flops / dense_cost(width, UNIT, SMALL.hidden).matrix
+        sealed = seal(trained)
+        kept = config_of(sealed.artifact.payload, sealed.artifact.dials)
+        assert kept.budget == 3.0
+        assert kept.crossing == trained.model.crossing != crossing
+        rows = examples.rows[Span.TEST]
+        opened = open_ranker(leaning.store, sealed.digest, leaning.bundle)
+        np.testing.assert_array_equal(
+            opened.logits(rows.heads, rows.tails),
+            trained.scored(rows.heads, rows.tails).logits[:, 0],
+        )
+    assert costs == {kind: pytest.approx(3.0, rel=0.05) for kind in costs}
+
+
 def test_the_manifest_says_what_it_is(leaning, ranker):
     assert ranker.artifact.parents == {
         "snapshot": leaning.snapshot.digest,
@@ -103,7 +129,7 @@ def test_the_manifest_says_what_it_is(leaning, ranker):
     assert ranker.bundle_digest == leaning.bundle.digest
     assert ranker.snapshot_digest == leaning.snapshot.digest
     assert ranker.artifact.metrics == {"auc": 0.5}
-    assert config_of(ranker.artifact.dials) == SMALL
+    assert config_of(ranker.artifact.payload, ranker.artifact.dials) == SMALL
     assert ranker.head_attributes == ("lean", "age")
     assert ranker.tail_attributes == ("lean", "tags", "year")
 
@@ -205,7 +231,7 @@ def test_a_family_whose_stack_has_another_width_is_sealed_and_opened(leaning, ex
     rows = examples.rows[Span.TEST]
     np.testing.assert_array_equal(
         ranker.logits(rows.heads, rows.tails),
-        raw_scores(trained.model, ranker.encoder.encode(rows.heads, rows.tails)),
+        head_scores(trained.model, ranker.encoder.encode(rows.heads, rows.tails))[:, 0],
     )
 
 
@@ -243,7 +269,7 @@ def two(leaning, seal):
 def test_two_heads_survive_the_seal(two):
     ranker, trained, examples = two
     assert (ranker.head_names, ranker.orders) == (("ctr", "cvr"), ("ctr", "cvr", "ctcvr"))
-    assert config_of(ranker.artifact.dials) == TWO == ranker.config
+    assert config_of(ranker.artifact.payload, ranker.artifact.dials) == TWO == ranker.config
     assert ranker.calibrations == trained.calibrations
     rows = examples.rows[Span.TEST]
     one, other = (r.scored(rows.heads, rows.tails, rows.exposures) for r in (ranker, trained))
@@ -319,11 +345,14 @@ def resealed(leaning, ranker, *, weights=None, dials=None, **changes):
         return leaning.store.seal(folder, recipe).digest
 
 
-def test_a_ranker_of_the_former_format_still_opens(leaning, examples, ranker):
+def test_a_ranker_of_the_former_format_still_opens(leaning, examples, seal):
     """As it was sealed when it had one head: names of tensors, one calibration, fewer dials.
 
-    It knows of no place, and of no tokens of what tails lead to.
+    It knows of no place, and of no tokens of what tails lead to; and what was called attention then
+    had rows that began at zero.
     """
+    blank = run(train(examples, dataclasses.replace(SMALL, arm="attention_blank")))
+    ranker = open_ranker(leaning.store, seal(blank).digest, leaning.bundle)
     new = {
         "experts.stacks.0.": "crossing.",
         "towers.0.hidden.": "hidden.",
@@ -341,7 +370,9 @@ def test_a_ranker_of_the_former_format_still_opens(leaning, examples, ranker):
         leaning,
         ranker,
         weights=weights,
-        dials={k: v for k, v in ranker.artifact.dials.items() if k not in ("heads", "calibration")},
+        dials={k: v for k, v in ranker.artifact.dials.items() if k not in ("heads", "calibration")}
+        | {"arm": "attention"},
+        arm="attention",
         **dict.fromkeys(later),
         ranker_format=1,
         calibration=told["calibrations"]["ctr"],
@@ -354,6 +385,7 @@ def test_a_ranker_of_the_former_format_still_opens(leaning, examples, ranker):
         opened.score(rows.heads, rows.tails), ranker.score(rows.heads, rows.tails)
     )
     assert (opened.head_names, opened.reads_position) == (("ctr",), False)
+    assert opened.arm == "attention_blank"
 
 
 def test_a_ranker_of_before_its_rows_could_be_quantized_still_opens(leaning, examples, ranker):

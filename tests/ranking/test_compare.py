@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from ranking.compare import Judged, compare, together
-from ranking.config import GateConfig
 from ranking.errors import StatesMismatch
+from ranking.gating import GateConfig
 from ranking.intervals import user_weights
 
 LN = math.log

@@ -7,13 +7,13 @@ from ranking.config import (
     AttentionConfig,
     CrossingConfig,
     FeatureConfig,
-    GateConfig,
     HeadsConfig,
     IdTableConfig,
     RankerConfig,
     TrainingConfig,
 )
 from ranking.errors import ConfigError
+from ranking.gating import GateConfig
 
 
 @pytest.mark.parametrize(
@@ -47,11 +47,11 @@ from ranking.errors import ConfigError
         (lambda: CrossingConfig(norm="middle"), "norm should be one of after, before, none"),
         (lambda: CrossingConfig(mask="on"), "mask should be one of instance, constant, .*'on'"),
         (lambda: CrossingConfig(mask_deviation=-1.0), "mask_deviation should be at least 0"),
-        (lambda: AttentionConfig(heads=3), "width should be a multiple of 3, received 64"),
+        (lambda: AttentionConfig(heads=3), "width should be a multiple of 3, received 32"),
         (lambda: TrainingConfig(learning_rate=0.0), "learning_rate should be above 0"),
         (
-            lambda: TrainingConfig(weight_decay=26.0),
-            "weight_decay should be at most 25, received 26",
+            lambda: TrainingConfig(weight_decay=42.0),
+            "weight_decay should be at most 41.6667, received 42",
         ),
         (lambda: GateConfig(auc_margin=-0.1), "auc_margin should be at least 0 and finite"),
         (lambda: GateConfig(logloss_margin=float("inf")), "logloss_margin should be at least 0"),
@@ -94,5 +94,5 @@ def test_which_heads_there_are_and_what_they_share():
 def test_the_ladder_goes_from_no_kge_to_attention_and_trains_nothing_that_is_frozen():
     assert tuple(ARMS)[: len(LADDER)] == LADDER
     assert not ARMS[LADDER[0]].reads_kge
-    assert ARMS[LADDER[-1]] == Arm(attends=True)
+    assert ARMS[LADDER[-1]] == Arm(attends=True, begins=True)
     assert not any(ARMS[arm].vectors or ARMS[arm].maps for arm in LADDER)

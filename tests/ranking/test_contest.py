@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from graphsvc.snapshot import Span
-from ranking.config import GateConfig
 from ranking.contest import _buckets, later_rows, slices_of
 from ranking.errors import ConfigError
 from ranking.examples import build_examples
+from ranking.gating import GateConfig
 from ranking.reliability import HISTORY
 
 USERS, FILMS, SECONDS = 6, 4, 160

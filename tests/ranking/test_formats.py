@@ -11,6 +11,7 @@ from ranking.errors import RankerFormat
 from ranking.formats import calibrations_of, check_format, config_of, others_of, weights_of
 
 PLAIN = RankerConfig()
+NOW = {"ranker_format": 2, "arm": PLAIN.arm}
 
 
 @pytest.mark.parametrize(
@@ -29,15 +30,24 @@ def test_dials_of_rankers_that_had_switches_are_read(before, now):
         "mask_share": 1.0,
     } | before
     crossing = CrossingConfig(kind="dcn_v2", layers=3, rank_share=0.25, mask_share=1.0, **now)
-    assert config_of(told) == dataclasses.replace(PLAIN, crossing=crossing)
+    assert config_of(NOW, told) == dataclasses.replace(PLAIN, crossing=crossing)
+
+
+@pytest.mark.parametrize(
+    ("ranker_format", "before", "now"),
+    [(1, "attention", "attention_blank"), (1, "frozen", "frozen"), (2, "attention", "attention")],
+)
+def test_rows_that_attended_began_at_zero(ranker_format, before, now):
+    told = dataclasses.asdict(dataclasses.replace(PLAIN, arm=before))
+    assert config_of({"ranker_format": ranker_format, "arm": before}, told).arm == now
 
 
 def test_a_ranker_without_heads_answers_about_clicks():
     told = dataclasses.asdict(dataclasses.replace(PLAIN, seed=3))
     del told["heads"], told["calibration"]
-    assert config_of(told) == dataclasses.replace(PLAIN, seed=3)
+    assert config_of(NOW, told) == dataclasses.replace(PLAIN, seed=3)
     both = dataclasses.replace(PLAIN, heads=HeadsConfig(kind="ctr_cvr", sharing="mmoe"))
-    assert config_of(dataclasses.asdict(both)) == both
+    assert config_of(NOW, dataclasses.asdict(both)) == both
 
 
 def test_tensors_of_before_have_their_present_names():

@@ -15,7 +15,7 @@ from ranking.intervals import (
     t_interval,
     user_weights,
 )
-from ranking.metrics import auc, ece, group_auc, log_loss
+from ranking.metrics import auc, ece, group_aucs, log_loss, tenth_of
 
 
 @pytest.fixture
@@ -31,6 +31,7 @@ def test_every_resample_equals_repeating_the_users_rows(judged):
     users = np.unique(judged.cluster)
     weights = user_weights(len(users), 5, rng)
     figures = resample(judged, probabilities, weights)
+    tenth = tenth_of(probabilities)
     for draw, drawn in enumerate(weights):
         chosen = [
             np.flatnonzero(judged.cluster == user)
@@ -43,8 +44,12 @@ def test_every_resample_equals_repeating_the_users_rows(judged):
         p, y = probabilities[rows], judged.labels[rows]
         assert figures["auc"][draw] == pytest.approx(auc(p, y), abs=1e-12)
         assert figures["logloss"][draw] == pytest.approx(log_loss(p, y), abs=1e-12)
-        assert figures["ece"][draw] == pytest.approx(ece(p, y), abs=1e-12)
-        assert figures["gauc"][draw] == pytest.approx(group_auc(p, y, group), abs=1e-12)
+        gap = np.bincount(tenth[rows], p - y)
+        assert figures["ece"][draw] == pytest.approx(np.abs(gap).sum() / len(p), abs=1e-12)
+        _, values, sizes = group_aucs(p, y, group)
+        gauc = float(np.average(values, weights=sizes))
+        assert figures["gauc"][draw] == pytest.approx(gauc, abs=1e-12)
+    assert figures["ece"][0] == pytest.approx(ece(probabilities, judged.labels), abs=1e-12)
 
 
 def test_the_first_draw_is_the_data():

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import log_loss as sk_log_loss
 from sklearn.metrics import roc_auc_score
 
-from ranking.metrics import auc, ece, group_auc, group_aucs, log_loss, weighted_auc
+from ranking.metrics import auc, ece, group_aucs, log_loss, tenth_of, weighted_auc
 
 
 def noisy(count=500, seed=0):
@@ -52,10 +52,34 @@ def test_certainty_that_errs_costs_a_finite_price():
 
 
 def test_ece_by_hand():
-    """Bin of .1: two rows, one outcome, gap .4. Bin of .9: two outcomes, gap .1. Mean .25."""
+    """Those of .1: two rows, one outcome, gap .4. Those of .9: two outcomes, gap .1. Mean .25."""
     probabilities = np.array([0.1, 0.1, 0.9, 0.9])
     assert ece(probabilities, np.array([1, 0, 1, 1], dtype=np.int8)) == pytest.approx(0.25)
     assert ece(np.array([1.0]), np.array([1], dtype=np.int8)) == 0.0
+
+
+def test_the_calibration_error_sees_rare_outcomes():
+    """A hundred rows at 1 in 1,000 to 1 in 10, each promised thrice what it is."""
+    chance = np.repeat(np.array([0.001, 0.01, 0.1]), 1000)
+    labels = np.concatenate(
+        [np.arange(1000) < ones for ones in (1, 10, 100)], dtype=np.int8, casting="unsafe"
+    )
+    assert ece(chance, labels) == pytest.approx(0.0, abs=1e-12)
+    mean = chance.mean()
+    swapped = np.where(chance == 0.1, 0.001, np.where(chance == 0.001, 0.1, chance))
+    assert swapped.mean() == pytest.approx(mean), "right on the whole"
+    assert ece(swapped, labels) == pytest.approx(2 / 3 * 0.099)
+
+
+def test_tenths_are_of_rows_and_ties_stay_together():
+    rng = np.random.default_rng(0)
+    values = rng.random(1000) ** 8
+    assert np.bincount(tenth_of(values)).tolist() == [100] * 10
+    assert (np.diff(tenth_of(values)[np.argsort(values)]) >= 0).all()
+    assert set(tenth_of(np.full(50, 0.3))) == {5}
+    weights = rng.integers(1, 5, 200)
+    repeated = tenth_of(np.repeat(values[:200], weights))
+    np.testing.assert_array_equal(np.repeat(tenth_of(values[:200], weights), weights), repeated)
 
 
 def test_group_auc_by_hand():
@@ -63,7 +87,8 @@ def test_group_auc_by_hand():
     scores = np.array([0.9, 0.1, 0.5, 0.4, 0.6, 0.7])
     labels = np.array([1, 0, 1, 0, 0, 1], dtype=np.int8)
     groups = np.array([1, 1, 2, 2, 2, 3], dtype=np.int32)
-    assert group_auc(scores, labels, groups) == pytest.approx((1.0 * 2 + 0.5 * 3) / 5)
+    both, values, rows = group_aucs(scores, labels, groups)
+    assert (both.tolist(), values.tolist(), rows.tolist()) == ([0, 1], [1.0, 0.5], [2, 3])
 
 
 def test_group_aucs_equal_auc_within_each_group():

@@ -14,7 +14,7 @@ from ranking.examples import build_examples
 from ranking.idtables.quantized import quantized
 from ranking.idtables.served import QUANTIZED, DeviceTable, MappedTable, id_tables
 from ranking.idtables.tiers import CPU, DEVICE
-from ranking.model import raw_scores
+from ranking.model import head_scores
 from ranking.tables import known_rows
 from ranking.train import train
 
@@ -77,14 +77,14 @@ def test_fewer_bits_are_what_a_network_of_quantized_rows_says(examples, made, op
     trained, sealed = made(served, arm)
     rows = examples.rows[Span.TEST]
     batch = trained.encoder.encode(rows.heads, rows.tails)
-    before = raw_scores(trained.model, batch)
+    before = head_scores(trained.model, batch)[:, 0]
     tables = id_tables(trained.model)
     assert len(tables) == (4 if arm == "attention_vectors" else 2)
     with torch.no_grad():
         for table in tables.values():
             twin = quantized(table.weight, QUANTIZED[served])
             table.weight.copy_(twin.look_up(torch.arange(len(twin))))
-    expected = raw_scores(trained.model, batch)
+    expected = head_scores(trained.model, batch)[:, 0]
     for tiers in (Tiers(), BESIDE, FORCED):
         found = opened(sealed, tiers).logits(rows.heads, rows.tails)
         np.testing.assert_allclose(found, expected, atol=1e-6, rtol=0)

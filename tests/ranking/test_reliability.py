@@ -3,7 +3,8 @@ import pytest
 
 from ranking.curves import calibration_picture, training_picture
 from ranking.examples import build_examples
-from ranking.reliability import calibration_error, reliability, tenths
+from ranking.metrics import ece
+from ranking.reliability import reliability, tenths
 
 
 def test_tenths_by_hand():
@@ -15,7 +16,7 @@ def test_tenths_by_hand():
     assert [part.predicted for part in parts] == pytest.approx(np.arange(1, 11) / 10)
     assert [part.observed for part in parts] == [0.5] * 10
     # |.1 - .5|, |.2 - .5| ... |1 - .5|: (.4 + .3 + .2 + .1 + 0 + .1 + .2 + .3 + .4 + .5) / 10
-    assert calibration_error(parts) == pytest.approx(0.25)
+    assert ece(probabilities, labels) == pytest.approx(0.25)
 
 
 def test_equal_probabilities_stay_together():

@@ -15,7 +15,7 @@ from ranking.examples import build_examples
 from ranking.idtables.known import KnownRows
 from ranking.idtables.placement import Placement
 from ranking.idtables.rowwise import RowwiseAdagrad
-from ranking.model import raw_scores
+from ranking.model import head_scores
 from ranking.optimizer import make_optimizer
 from ranking.tables import known_rows, plan_tables
 from ranking.train import train
@@ -89,7 +89,9 @@ def test_what_is_planned_is_what_is_trained_and_sealed(leaning, examples):
     assert opened.artifact.payload["tables"]["tables"][0]["precision"] == "bfloat16"
     rows = examples.rows[Span.TEST]
     encoder = trained.encoder
-    expected = raw_scores(trained.model, encoder.encode(rows.heads, rows.tails, rows.exposures))
+    expected = head_scores(trained.model, encoder.encode(rows.heads, rows.tails, rows.exposures))[
+        :, 0
+    ]
     found = opened.logits(rows.heads, rows.tails, rows.exposures)
     np.testing.assert_allclose(found, expected, atol=1e-6, rtol=0)
 

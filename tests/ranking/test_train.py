@@ -21,7 +21,7 @@ from ranking.config import (
 from ranking.errors import TrainingDiverged
 from ranking.examples import build_examples, of_head
 from ranking.metrics import auc
-from ranking.model import head_scores, raw_scores
+from ranking.model import head_scores
 from ranking.optimizer import make_optimizer
 from ranking.rivals import fit_rivals
 from ranking.train import task_of, train
@@ -38,7 +38,7 @@ QUICK = RankerConfig(
 
 def test_auc_of(trained, rows):
     batch = trained.encoder.encode(rows.heads, rows.tails)
-    return auc(raw_scores(trained.model, batch), rows.labels)
+    return auc(head_scores(trained.model, batch)[:, 0], rows.labels)
 
 
 test_auc_of.__test__ = False
@@ -77,6 +77,21 @@ def test_finds_it_in_the_vectors_where_there_are_no_attributes(examples, arm, ma
     config = dataclasses.replace(QUICK, arm=arm, match=match)
     _, trained = finish(train(bare, config))
     assert test_auc_of(trained, examples.rows[Span.TEST]) > 0.85
+
+
+@pytest.mark.parametrize("arm", ["frozen", "attention"])
+def test_a_bundle_without_a_relation_between_both_types_is_read_by_its_vectors(examples, arm):
+    """As where the graph holds purchases of products alone, and the rows are ads."""
+    maps, nothing = examples.maps, slice(0)
+    none = maps._replace(
+        names=(),
+        projections=maps.projections[nothing],
+        tail_projections=maps.tail_projections[nothing],
+        translations=maps.translations[nothing],
+    )
+    bare = without_attributes(examples)._replace(maps=none)
+    _, trained = finish(train(bare, dataclasses.replace(QUICK, arm=arm)))
+    assert test_auc_of(trained, bare.rows[Span.TEST]) > 0.95
 
 
 def test_plain_dcn_v2_trains_too(examples):
@@ -126,6 +141,22 @@ def test_leaves_the_callers_random_numbers_alone(examples):
     for _ in train(examples, dataclasses.replace(QUICK, training=TrainingConfig(epochs=1))):
         pass
     assert torch.equal(torch.rand(1), expected)
+
+
+def test_products_of_half_precision_make_a_ranker_as_good_in_float32(examples):
+    """Half keeps 8 bits of a factor: weights are others in the third digit, the order is not."""
+    plain = dataclasses.replace(QUICK, arm="none")
+    halved = dataclasses.replace(
+        plain, training=dataclasses.replace(plain.training, precision="bfloat16")
+    )
+    _, whole = finish(train(examples, plain))
+    _, half = finish(train(examples, halved))
+    assert {weight.dtype for weight in half.model.state_dict().values()} == {torch.float32}
+    assert any(
+        not torch.equal(left, right)
+        for left, right in zip(whole.model.parameters(), half.model.parameters(), strict=True)
+    )
+    assert test_auc_of(half, examples.rows[Span.TEST]) > 0.95
 
 
 def test_stops_early_and_keeps_the_best_epoch(examples):
@@ -218,7 +249,7 @@ def test_probabilities_are_those_of_what_was_not_logged_too(leaning):
     _, trained = finish(train(examples._replace(rows=rows), config))
     test = rows[Span.TEST]
     batch = trained.encoder.encode(test.heads, test.tails)
-    scores = raw_scores(trained.model, batch)
+    scores = head_scores(trained.model, batch)[:, 0]
     mean = trained.calibration.probabilities(scores).mean()
     assert mean == pytest.approx(1 / (1 + 4), abs=0.03)  # 0.5 / (0.5 + 0.5 * 4)
     # The model itself is on its way there before any calibration; without weights it stays at 1/2.
@@ -340,6 +371,37 @@ def test_logits_of_clicks_are_corrected_for_what_was_left_out_and_no_others(buyi
     np.testing.assert_array_equal(found.probabilities["ctr"], own)
 
 
+def test_a_ranker_of_few_negatives_says_what_one_of_all_says(world):
+    """Clicks are rare, film i of 10 is clicked with i / 50. Before any calibration, corrected."""
+    rng = np.random.default_rng(8)
+    events, time = [], 1_000
+    for span in Span:
+        for _ in range(4000):
+            user, film = int(rng.integers(40)), int(rng.integers(10))
+            time += 1
+            label = int(rng.random() < film / 50)
+            events.append((user, film, 0, time, label, span))
+            if label:
+                events.append((user, film, 1, time, -1, span))
+    here = world(events, users=40, films=10, known_users=40, known_films=10)
+    examples = build_examples(here.snapshot, here.bundle)
+    test = examples.rows[Span.TEST]
+    worth = np.array([int(film[1:]) / 50 for film in test.tails.ids])
+    found = {}
+    for kept in (1.0, 0.2):
+        dials = TrainingConfig(epochs=12, batch=64, learning_rate=1e-2, negatives_kept=kept)
+        config = dataclasses.replace(QUICK, arm="none", training=dials)
+        _, trained = finish(train(examples, config))
+        found[kept] = trained.scored(test.heads, test.tails).logits[:, 0]
+    chance = {kept: 1 / (1 + np.exp(-logits)) for kept, logits in found.items()}
+    taught = 1 / (1 + np.exp(-(found[0.2] - np.log(0.2))))
+    assert abs(taught - worth).mean() > 0.1, "uncorrected it would be far off"
+    for values in chance.values():
+        assert values.mean() == pytest.approx(worth.mean(), abs=0.02)
+        assert abs(values - worth).mean() < 0.03
+    assert abs(chance[0.2] - chance[1.0]).mean() < 0.03
+
+
 def test_calibration_rows_change_the_calibration_and_nothing_else(buying):
     config = dataclasses.replace(QUICK, arm="none", training=TrainingConfig(epochs=2, batch=64))
     rows = dict(buying.rows)
@@ -372,7 +434,7 @@ def test_a_place_that_is_seen_more_is_not_taken_for_a_better_film(world):
     examples = build_examples(here.snapshot, here.bundle)
     test = examples.rows[Span.TEST]
     on_top = np.array([int(film[1:]) % 2 == 0 for film in test.tails.ids])
-    dials, gaps = TrainingConfig(epochs=10, batch=32, learning_rate=3e-2), {}
+    dials, gaps = TrainingConfig(epochs=10, batch=32, learning_rate=3e-2, table_share=0.1), {}
     for position in (False, True):
         features = FeatureConfig(min_rows=2, position=position)
         config = dataclasses.replace(QUICK, arm="none", features=features, training=dials)

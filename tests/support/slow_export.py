@@ -5,7 +5,7 @@ Entities go by their names (type, id); every rule is one obvious loop over all e
 
 from collections import defaultdict
 from collections.abc import Mapping
-from math import ceil, log2
+from math import ceil, inf, log2
 from typing import Any
 
 from graphsvc.export import Conversions, Split
@@ -29,7 +29,8 @@ class Slow:
                 duplicate, kept = self.name(event["actor"]), self.name(event["object"])
                 if duplicate != kept:
                     self.into[duplicate] = kept
-        self.log = [event for event in log if self._counts(event)]
+        self.barrier = self._barriers(log)
+        self.log = [event for event in log if self._counts(event) and not self._refused(event)]
         self.named = sorted(
             {
                 self.name(event[end])
@@ -54,6 +55,37 @@ class Slow:
             or declared.self_loops
             or self.name(event["actor"]) != self.name(event["object"])
         )
+
+    def _barriers(self, log: list[dict[str, Any]]) -> dict[Name, float]:
+        """By who ever opted out: the first opt-in after the last opt-out, or never."""
+        said = defaultdict(list)
+        for event in log:
+            if event["event_name"] in ("opt_out", "opt_in"):
+                said[self.name(event["actor"])].append((event["event_time"], event["event_name"]))
+        found = {}
+        for who, words in said.items():
+            outs = [time for time, word in words if word == "opt_out"]
+            if outs:
+                after = [time for time, word in words if word == "opt_in" and time > max(outs)]
+                found[who] = min(after, default=inf)
+        return found
+
+    def _refused(self, event: dict[str, Any]) -> bool:
+        """Of an offsite event: whether the person has opted out since."""
+        declared = self.schema.events.get(event["event_name"])
+        if declared is None or declared.source != "offsite":
+            return False
+        ends = (self.name(event["actor"]), self.name(event["object"]))
+        return any(event["event_time"] < self.barrier.get(end, 0) for end in ends)
+
+    def _is_seen(self, person: Name, time: int) -> bool:
+        """Whether a conversion of theirs from then on would be in the log."""
+        agreed = any(
+            event["event_name"] == "opt_in" or event.get("consent")
+            for event in self.log
+            if self.name(event["actor"]) == person
+        )
+        return agreed and time >= self.barrier.get(person, 0)
 
     def ends(self, event: dict[str, Any]) -> tuple[Name, Name]:
         head, tail = self.name(event["actor"]), self.name(event["object"])
@@ -150,10 +182,12 @@ class Slow:
         return sorted(rows)
 
     def _bought(self, exposure: dict[str, Any], window: int, led: list[Any]) -> int:
-        """Whether one of its clicks led to a conversion; -1 if that is not over."""
+        """Whether one of its clicks led to a conversion; -1 if that is not over, or not seen."""
         counted = Conversions()
         time, ends = exposure["event_time"], self.ends(exposure)
         if not counted.named(self.schema) or time > self.observed - window - counted.seconds:
+            return -1
+        if not self._is_seen(ends[0], time):
             return -1
         return int(any(at == ends and time <= when <= time + window for when, at in led))
 

@@ -17,7 +17,7 @@ from ranking.examples import build_examples
 from ranking.fairsmooth.config import FairSmoothConfig
 from ranking.fairsmooth.ranker import check_groups, fair_ranker
 from ranking.fairsmooth.served import head_reads, through
-from ranking.model import raw_scores
+from ranking.model import head_scores
 from ranking.train import train
 
 QUICK = RankerConfig(
@@ -70,7 +70,7 @@ def test_what_the_last_layer_reads_makes_the_logits(trained, examples):
     features, offset = head_reads(trained.model, batch, 0)
     assert (features[:, -1] == 1).all()
     found = offset + features @ last_layer(trained)
-    np.testing.assert_allclose(found, raw_scores(trained.model, batch), atol=1e-4)
+    np.testing.assert_allclose(found, head_scores(trained.model, batch)[:, 0], atol=1e-4)
 
 
 def test_scores_are_means_over_noise_on_the_last_layer(fair, examples):

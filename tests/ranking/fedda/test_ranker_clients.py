@@ -45,7 +45,7 @@ def ranker(leaning, config=QUICK):
     return trained.model, Taught(batch, targets, torch.ones_like(targets), client)
 
 
-@pytest.mark.parametrize("arm", ["none", "attention", "attention_vectors"])
+@pytest.mark.parametrize("arm", ["none", "frozen", "attention_blank"])
 def test_all_clients_at_once_as_one_after_the_other(leaning, arm):
     model, taught = ranker(leaning, dataclasses.replace(QUICK, arm=arm))
     clients = RankerClients(model, taught, StepDials(block=7))

@@ -5,7 +5,6 @@ import pytest
 from ranking.config import CROSSINGS, SHARES, CrossingConfig
 from ranking.errors import BudgetUnreachable
 from ranking.interactions.budget import at_budget, dense_cost, nearest
-from ranking.interactions.registry import FAMILIES
 
 D, HIDDEN = 32, 16
 BASE = dense_cost(D, CrossingConfig(kind="dcn_v2", layers=3), HIDDEN).matrix
@@ -13,7 +12,7 @@ BASE = dense_cost(D, CrossingConfig(kind="dcn_v2", layers=3), HIDDEN).matrix
 
 def every_size(config):
     """All there are, tried one by one."""
-    axis = FAMILIES[config.kind].axis
+    axis = CROSSINGS[config.kind]
     if axis == "layers":
         return [dataclasses.replace(config, layers=n) for n in range(1, 65)]
     return [
@@ -30,7 +29,7 @@ def test_no_size_is_nearer_than_the_one_that_was_found(kind, times):
     assert abs(found.cost.matrix - flops) == min(gaps)
     assert found.cost == dense_cost(D, found.config, HIDDEN)
     assert found.reached == found.cost.matrix / flops
-    axis = FAMILIES[kind].axis
+    axis = CROSSINGS[kind]
     assert dataclasses.replace(found.config, **{axis: getattr(config, axis)}) == config
 
 
