@@ -85,9 +85,11 @@ def _conversions(work: Export, labelled: Acts, led: _Led | None) -> NDArray[np.i
         return found
     window = round(work.schema.label.window_minutes * 60)
     over = labelled["time"] <= work.at.as_of - window - work.conversion_seconds
-    over &= led.since[labelled["head"]] <= labelled["time"]
-    over &= led.since[labelled["tail"]] <= labelled["time"]
-    asked = np.flatnonzero((labelled["event"] == EXPOSURE) & (labelled["label"] == 1) & over)
+    clicked = (labelled["event"] == EXPOSURE) & (labelled["label"] == 1) & over
+    since = np.maximum(led.since[labelled["head"]], led.since[labelled["tail"]])
+    seen = since <= labelled["time"]
+    work.unseen += int((clicked & ~seen).sum())
+    asked = np.flatnonzero(clicked & seen)
     head, tail = (labelled[name][asked].astype(np.int64) for name in ("head", "tail"))
     found[asked] = led.clicks.within(Deeds(head, tail, labelled["time"][asked]), window)
     return found

@@ -36,7 +36,8 @@ from ranking.formats import (
     weights_of,
 )
 from ranking.idtables.placement import Placement
-from ranking.model import ModelShape, RankerModel, corrected_scores
+from ranking.interactions.budget import crossing_metrics
+from ranking.model import ModelShape, RankerModel, corrected_scores, row_width
 from ranking.reasons import FieldChanges, field_changes, led_to, without_kge
 from ranking.scored import CTCVR, Scored, heads_of
 from ranking.spec import FeatureSpec
@@ -82,6 +83,11 @@ class TrainedRanker(NamedTuple):
     def calibration(self) -> Calibration:
         """That of the first head."""
         return self.calibrations[self.config.heads.names[0]]
+
+    @property
+    def crossing_metrics(self) -> dict[str, float]:
+        """What the crossing layers cost, and as a multiple of the budget, where there is one."""
+        return crossing_metrics(row_width(self.shape, self.config), self.config)
 
     def scored(
         self, heads: EntityStates, tails: EntityStates, exposures: ExposureStates | None = None

@@ -22,8 +22,9 @@ from ranking.errors import NotEnoughRows, TrainingDiverged
 from ranking.examples import Examples, LabelledRows, of_head
 from ranking.features import Encoder, FeatureBatch
 from ranking.idtables.placement import Placement, rank_by_frequency
+from ranking.interactions.budget import sized
 from ranking.metrics import log_loss, weighted_auc
-from ranking.model import ModelShape, RankerModel, corrected_scores, head_scores
+from ranking.model import ModelShape, RankerModel, corrected_scores, head_scores, row_width
 from ranking.optimizer import RankerOptimizer, make_optimizer
 from ranking.sampling import kept_rows
 from ranking.spec import FeatureSpec, SideRows, learn_spec
@@ -78,11 +79,11 @@ def train(examples: Examples, config: RankerConfig) -> Generator[Progress, None,
     taught = rows if len(used) == len(rows.labels) else rows.take(used)
     batch, valid = (_encoded(encoder, part) for part in (taught, examples.rows[Span.VALID]))
     shape = _shape(encoder, head_ids, tail_ids, examples)
+    config = replace(config, crossing=sized(row_width(shape, config), config))
     model = _fresh(shape, config, examples, encoder)
     _begin(model, (head_ids, tail_ids), rows)
     model.learn_match_scale(batch)
-    optimizer = make_optimizer(model, config)
-    task = _task(taught, config)
+    optimizer, task = make_optimizer(model, config), _task(taught, config)
     trace: list[Progress] = []
     best_loss, best_epoch, best_weights = float("inf"), 0, _copy(model)
     for epoch in range(1, config.training.epochs + 1):
@@ -115,7 +116,7 @@ def train(examples: Examples, config: RankerConfig) -> Generator[Progress, None,
         head_ids=head_ids,
         tail_ids=tail_ids,
         calibrations=_calibrated(model, encoder, examples.rows[Span.CALIBRATE], config),
-        config=replace(config, crossing=model.crossing),
+        config=config,
         relations=examples.maps.names,
         others=examples.maps.other_names if model.arm.attends else (),
         trace=tuple(progress._asdict() for progress in trace),

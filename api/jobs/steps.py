@@ -198,7 +198,7 @@ def rank(
         metrics={
             **{name: best[name] for name in ("valid_auc", "valid_loss")},
             **errors,
-            "crossing_flops": trained.model.crossing_flops,
+            **trained.crossing_metrics,
         },
         beside=beside,
     )

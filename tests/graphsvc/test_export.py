@@ -185,21 +185,26 @@ def without_consent(log: list[dict[str, Any]], *users: str) -> list[dict[str, An
 
 def test_no_conversion_is_known_of_who_never_agreed(database: Database, tmp_path: Path) -> None:
     post(database, without_consent(hand_made_log(), "u2"))
-    found = conversions_of(seal(database, tmp_path, Split(shares=SHARES)))
+    sealed = seal(database, tmp_path, Split(shares=SHARES))
+    found = conversions_of(sealed)
     assert (found["a1", 0], found["a1", 14], found["a1", 22]) == (0, 1, -1)
+    assert sealed.interaction.unseen == 1
 
 
+@pytest.mark.parametrize(("later", "known"), [(0, 0), (1, -1)])
 @pytest.mark.parametrize("agrees", ["an opt-in", "an onsite event", "an offsite event"])
-def test_any_word_of_consent_makes_conversions_known(
-    database: Database, tmp_path: Path, agrees: str
+def test_any_word_of_consent_makes_what_follows_known(
+    database: Database, tmp_path: Path, agrees: str, later: int, known: int
 ) -> None:
+    """Not what was clicked before: a purchase would have been refused."""
+    time = START + 22 * DAY + later
     said = {
-        "an opt-in": consent_said("opt_in", START + 25 * DAY, "u2"),
-        "an onsite event": raw("save", START, "u2", "a2"),
-        "an offsite event": raw("page_visit", START + 23 * DAY, "u2", "p9"),
+        "an opt-in": consent_said("opt_in", time, "u2"),
+        "an onsite event": raw("save", time, "u2", "a2"),
+        "an offsite event": raw("page_visit", time, "u2", "p9"),
     }
     post(database, [*without_consent(hand_made_log(), "u2"), said[agrees]])
-    assert conversions_of(seal(database, tmp_path, Split(shares=SHARES)))["a1", 22] == 0
+    assert conversions_of(seal(database, tmp_path, Split(shares=SHARES)))["a1", 22] == known
 
 
 def test_conversions_of_who_opted_out_are_unknown_up_to_the_barrier(

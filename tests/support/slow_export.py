@@ -78,14 +78,24 @@ class Slow:
         ends = (self.name(event["actor"]), self.name(event["object"]))
         return any(event["event_time"] < self.barrier.get(end, 0) for end in ends)
 
-    def _is_seen(self, person: Name, time: int) -> bool:
+    def _is_seen(self, end: Name, time: int) -> bool:
         """Whether a conversion of theirs from then on would be in the log."""
-        agreed = any(
-            event["event_name"] == "opt_in" or event.get("consent")
+        if not self.schema.entities[end[0]].person:
+            return True
+        words = [
+            event["event_time"]
             for event in self.log
-            if self.name(event["actor"]) == person
-        )
-        return agreed and time >= self.barrier.get(person, 0)
+            if event["event_name"] == "opt_in" or event.get("consent")
+            if end in self._agreeing(event)
+        ]
+        return bool(words) and time >= max(min(words), self.barrier.get(end, 0))
+
+    def _agreeing(self, event: dict[str, Any]) -> list[Name]:
+        """Whose word an event is: the actor's, of an offsite one that of both ends."""
+        ends = [event["actor"]]
+        if event["action_source"] == "offsite" and event.get("object"):
+            ends.append(event["object"])
+        return [self.name(end) for end in ends]
 
     def ends(self, event: dict[str, Any]) -> tuple[Name, Name]:
         head, tail = self.name(event["actor"]), self.name(event["object"])
@@ -187,7 +197,7 @@ class Slow:
         time, ends = exposure["event_time"], self.ends(exposure)
         if not counted.named(self.schema) or time > self.observed - window - counted.seconds:
             return -1
-        if not self._is_seen(ends[0], time):
+        if not all(self._is_seen(end, time) for end in ends):
             return -1
         return int(any(at == ends and time <= when <= time + window for when, at in led))
 
