@@ -13,6 +13,7 @@ from dbos import DBOS
 
 from api.jobs import steps
 from api.jobs.check import check as check_leaks
+from api.jobs.check import unseen
 from api.jobs.embedding import embed
 from api.jobs.gate import Candidate, gate, promote_judged
 from api.jobs.job import MOST_RECOVERIES
@@ -44,7 +45,9 @@ def register(shop: Workshop, jobs: JobQueue) -> Callable[[dict[str, Any]], dict[
                 shop, sealed, allowed=request.allow_leaks, tick=tick, heads=heads
             ),
         )
-        begun = {"moment": moment, "snapshot": sealed, "leaks": leaks}
+        begun: dict[str, Any] = {"moment": moment, "snapshot": sealed, "leaks": leaks}
+        if "cvr" in heads:
+            begun["unseen"] = unseen(shop, sealed)
         if request.refresh:
             return begun | refresh(walk, request, sealed, moment["live"])
         bundle = walk.step(

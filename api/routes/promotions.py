@@ -25,7 +25,7 @@ class ByHand(BaseModel):
         default=None,
         min_length=1,
         max_length=500,
-        pattern=r"^[^\x00]+$",
+        pattern=r"^[^\x00]*[^\x00\s][^\x00]*$",
         description="Why. It may only be left out where the gate let this ranker and bundle pass "
         "over what is live now.",
         examples=["the new schema has no champion to compare with"],
