@@ -170,7 +170,10 @@ def test_what_is_younger_than_its_windows_is_not_known(
 
 def consent_said(name: str, time: int, actor: str) -> dict[str, Any]:
     """An opt-out or an opt-in."""
-    event = raw("click", time, actor, "") | {"event_name": name, "event_id": f"{name}-{time}"}
+    event = raw("click", time, actor, "") | {
+        "event_name": name,
+        "event_id": f"{name}-{time}-{actor}",
+    }
     return event | {"action_source": "onsite", "object": None, "consent": None}
 
 
@@ -382,10 +385,10 @@ def _logs(draw: st.DrawFn) -> list[dict[str, Any]]:
         | ({"consent": agrees} if ADS.events[name].source == "onsite" else {})
         for number, (name, time, actor, target, agrees) in enumerate(drawn)
     ]
-    for (name, time), actor in draw(st.lists(st.tuples(_SAID, person), max_size=2)):
-        at = draw(st.integers(0, len(log)))
-        log.insert(at, consent_said(name, START + time, f"x{actor}"))
-    return log
+    # First: what an opt-out has taken does not come back, whatever is said later.
+    said = draw(st.lists(st.tuples(_SAID, person), max_size=2))
+    words = [consent_said(name, START + time, f"x{actor}") for (name, time), actor in said]
+    return [*words, *log]
 
 
 @given(log=_logs(), protocol=st.sampled_from(PROTOCOLS), cut=st.integers(0, 8))
