@@ -73,7 +73,9 @@ ArmName = Literal[
 _ARMS = len(get_args(ArmName))
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 EventName = Annotated[str, Field(pattern=NAME.pattern)]
-Reason = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00]*[^\x00\s][^\x00]*$")]
+#: Why somebody overrules the gate, in words that say something.
+REASON = r"^[^\x00]*[^\x00\s][^\x00]*$"
+Reason = Annotated[str, Field(min_length=1, max_length=500, pattern=REASON)]
 _MOST_CONVERSIONS = 100
 _DAY_SECONDS = 86_400
 
