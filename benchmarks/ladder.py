@@ -113,7 +113,7 @@ What `attention` is was decided late: with rows of zero it had been seen behind 
   by a ranker with that head alone. On MovieLens a click is a rating of 4 or 5, and a conversion one
   of 5. In a market it is a checkout within 7 days, of the latest click on an ad of that product;
   clicks of who has not agreed to offsite events, or took it back, are left out, as in the service.
-  A market is posted when it is over: what is bought behind its end is missing from its last week.
+  Of clicks of a market's last week no conversion is known: it ends while they are open.
 - Dials: {TRIALS} sets for every arm, the same ones, chosen by log loss on valid with a seed of its
   own. Then each seed has a bundle of its own, which all arms share.
 - `auc_lift`: AUC above that of `none` with the same seed; the t interval is over seeds.
