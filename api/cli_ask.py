@@ -117,7 +117,9 @@ def score(
     ] = None,
     position: Annotated[
         int | None,
-        typer.Option(min=0, help="The place in what is shown, from 0; by default the ranker's."),
+        typer.Option(
+            min=0, max=999, help="The place in what is shown, from 0; by default the ranker's."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

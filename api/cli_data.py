@@ -180,6 +180,8 @@ def simulate(
 
     if events is None and days is None:
         raise Invalid("one of --events and --days should be given, or both")
+    if days == 0:
+        raise Invalid("--days should be above 0, received 0")
     world = world_of(seed, null or [], dial or [])
     for target in (to, *beside(to).values()):
         if why := unfit(target, []):

@@ -182,7 +182,10 @@ def retrain(  # noqa: PLR0913  (an option for each field of the request)
     split: Annotated[str, typer.Option(help="global_time or per_user_time")] = "global_time",
     shares: SharesOption = None,
     arms: Annotated[
-        str | None, typer.Option(help="Rankers to train; by default none,frozen,attention")
+        str | None,
+        typer.Option(
+            help="Rankers to train; by default none,frozen,attention (in rounds attention_blank)"
+        ),
     ] = None,
     ranker: RankerOption = None,
     pretraining: PretrainingOption = None,

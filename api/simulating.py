@@ -42,9 +42,11 @@ def world_of(seed: int, nulls: Sequence[str], dials: Sequence[str]) -> World:
     known = [field.name for field in fields(World) if field.name != "seed"]
     for dial in dials:
         name, sign, value = dial.partition("=")
-        if not sign or name not in known:
-            hint = meant(name, known)
-            raise Invalid(f"--set should be NAME=VALUE, received {dial!r}{hint}")
+        if not sign:
+            raise Invalid(f"--set should be NAME=VALUE, received {dial!r}")
+        if name not in known:
+            hint = meant(name, known) or ", and docs/simulator.md says where they are"
+            raise Invalid(f"--set should name a dial of the world, received {name!r}{hint}")
         try:
             said[name] = orjson.loads(value)
         except orjson.JSONDecodeError as error:

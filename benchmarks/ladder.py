@@ -5,11 +5,15 @@
 
 MovieLens-100k comes as for `graphsvc demo`: fetched once, or from `--data FOLDER`. A world is a
 folder with `events.jsonl`; with a schema per task beside it any log is one: see
-`benchmarks/ladder_worlds.py`. One in which all purchases can be seen is made, in one line, by
+`benchmarks/ladder_worlds.py`. Those of the page, `market`, in which all purchases can be seen, and
+`market-consent`, are made, each in one line, by
 
-    graphsvc simulate --to FOLDER/events.jsonl --days 60 --set consent=1.0 --set opt_outs=0.0
-        --set people=2000 --set ads=1000 --set products=500 --set advertisers=50
-        --set campaigns=100 --set categories=20 --set pages_per_day=2000
+    graphsvc simulate --to market/events.jsonl --seed 1 --set consent=1.0 --set opt_outs=0.0
+        --days 60 --set people=1200 --set ads=600 --set products=300 --set advertisers=30
+        --set campaigns=60 --set categories=20 --set pages_per_day=1200
+    graphsvc simulate --to market-consent/events.jsonl --seed 2
+        --days 60 --set people=1200 --set ads=600 --set products=300 --set advertisers=30
+        --set campaigns=60 --set categories=20 --set pages_per_day=1200
 """
 
 import argparse
@@ -109,6 +113,7 @@ What `attention` is was decided late: with rows of zero it had been seen behind 
   by a ranker with that head alone. On MovieLens a click is a rating of 4 or 5, and a conversion one
   of 5. In a market it is a checkout within 7 days, of the latest click on an ad of that product;
   clicks of who has not agreed to offsite events, or took it back, are left out, as in the service.
+  Of clicks of a market's last week no conversion is known: it ends while they are open.
 - Dials: {TRIALS} sets for every arm, the same ones, chosen by log loss on valid with a seed of its
   own. Then each seed has a bundle of its own, which all arms share.
 - `auc_lift`: AUC above that of `none` with the same seed; the t interval is over seeds.

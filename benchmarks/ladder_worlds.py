@@ -50,10 +50,11 @@ _RULES = Rules(backfill=True)
 #: Why an offsite event of somebody who has not agreed is not taken.
 _WITHHELD = ("consent_required", "opted_out")
 #: A click is converted by a checkout up to so many days after it: of the latest click on an ad of
-#: that product. Who has not agreed to offsite events counts as not converted.
+#: that product.
 BOUGHT, DAYS = "checkout", 7.0
-#: A rating of this is a conversion where ratings of 4 and 5 are what was shown.
-_LOVED = 5.0
+#: A rating of this is a conversion where ratings of 4 and 5 are what was shown; it comes in the
+#: second of its click, so no more than a minute at the log's end is not known.
+_LOVED, _AT_ONCE = 5.0, 1 / 1440
 
 Event = Mapping[str, Any]
 
@@ -82,6 +83,10 @@ class Source(Protocol):
     def ends_early(self) -> bool:
         """Whether the log ends while clicks are still to be converted: they have no label then."""
 
+    @property
+    def days(self) -> float:
+        """So many days after a click a conversion still belongs to it."""
+
     def events(self, task: str) -> Iterator[Event]:
         """The events, in the order in which they are to be posted."""
 
@@ -98,11 +103,13 @@ class MovieLens:
     name: str = "movielens"
     tasks: tuple[str, ...] = TASKS
     ends_early: bool = False
+    days: float = _AT_ONCE
 
     def key(self, task: str) -> Any:
+        window = [self.days] if task == "cvr" else []
         if self.folder is None:  # what would be fetched, which a listing does not do
-            return [self.name, task]
-        return [grid.digest_of([self.folder / name for name in FILES]), task]
+            return [self.name, task, *window]
+        return [grid.digest_of([self.folder / name for name in FILES]), task, *window]
 
     def schema(self, task: str) -> Schema:
         film = load_schema("film")
@@ -139,6 +146,7 @@ class Folder:
 
     path: Path
     ends_early: bool = True
+    days: float = DAYS
 
     @property
     def name(self) -> str:
@@ -152,7 +160,7 @@ class Folder:
     def key(self, task: str) -> Any:
         files = [self.path / "events.jsonl", self._file(task)]
         there = [file for file in files if file.is_file()]
-        return [self.name, task, len(there), grid.digest_of(there), DAYS]
+        return [self.name, task, len(there), grid.digest_of(there), self.days]
 
     def schema(self, task: str) -> Schema:
         if self._file(task).is_file():
@@ -185,8 +193,10 @@ class World:
     shop: Workshop
     split: str
     dials: Mapping[str, float]
-    #: Events that count as conversions; without any the schema's label is the task.
+    #: Events that count as conversions, and for how many days after a click; without any the
+    #: schema's label is the task.
     counted: tuple[str, ...]
+    days: float
     #: name -> digest of what is sealed already; also in a file, for the next time.
     made: dict[str, str]
     file: Path
@@ -203,7 +213,7 @@ class World:
         def take() -> str:
             asked: dict[str, Any] = {"split": self.split, "shares": shares}
             if self.counted:
-                asked |= {"conversions": self.counted, "conversion_days": DAYS}
+                asked |= {"conversions": self.counted, "conversion_days": self.days}
             request = RetrainRequest.model_validate(asked)
             digest = steps.snapshot(self.shop, request, _silent)
             refuse_leaks(find_leaks(open_snapshot(self.shop.store, digest)))
@@ -265,7 +275,7 @@ def open_world(
     named = grid.named("made", split, dict(dials))
     file = folder / told / f"{named}.json"
     made = json.loads(file.read_text()) if file.exists() else {}
-    return World(shop, split, dials, source.counted(task), made, file)
+    return World(shop, split, dials, source.counted(task), source.days, made, file)
 
 
 def _write(shop: Workshop, source: Source, task: str) -> None:

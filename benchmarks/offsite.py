@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from graphsvc.errors import GraphError
 from graphsvc.simulate import NULLS, auc_of
 from graphsvc.snapshot import Span
 from kge.errors import KgeError
+from ranking.config import RankerConfig
 from ranking.errors import RankingError
 from ranking.examples import of_head
 from ranking.intervals import Judged
@@ -106,16 +108,17 @@ def cells(options: argparse.Namespace) -> dict[str, grid.Measure]:
     """Every cell by its name."""
     made: dict[str, grid.Measure] = {}
     dials = {name: getattr(options, name) for name in ("days", "threads", "dim", "epochs")}
+    ranker = asdict(RankerConfig())
     settings = [("default", size) for size in SIZES] + [(null, OF_NULLS) for null in NULLS]
     for seed in range(1, options.seeds + 1):
         for kind, size in settings:
             world = str(world_of(kind, size, seed))
-            name = grid.named(f"{kind}-{size}-{seed}", world, dials, WINDOW)
+            name = grid.named(f"{kind}-{size}-{seed}", world, dials, WINDOW, ranker)
             made[name] = partial(_market, options, kind, size, seed)
     if options.retailrocket:
         data = offsite_shop.digest(options.retailrocket)
         for seed in range(1, options.shop_seeds + 1):
-            name = grid.named(f"retailrocket-{seed}", data, dials, offsite_shop.SHARES)
+            name = grid.named(f"retailrocket-{seed}", data, dials, offsite_shop.SHARES, ranker)
             made[name] = partial(_shop, options, seed)
     return made
 

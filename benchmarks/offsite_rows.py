@@ -38,9 +38,9 @@ same people, so there it is the mean of theirs, and none is gained by drawing mo
 
 What must vanish in a null has `vanished` where it is not ahead, and the upper ends of both
 intervals lie below {SHARE:.0%} of the lower ends of those of the default of the same size, which is
-ahead: of what is there, at most that much is left. `still there` where it is ahead; else `not
-decided`: too little data shows nothing. Each line is decided by itself: of many, one in twenty may
-be ahead by chance in one interval, few in both.
+ahead: of what is there, at most that much is left. (The share is ours, set before the runs.)
+`still there` where it is ahead; else `not decided`: too little data shows nothing. Each line is
+decided by itself: of many, one in twenty may be ahead by chance in one interval, few in both.
 """
 
 

@@ -196,12 +196,13 @@ def by_world(file: Path, rows: Sequence[Row]) -> None:
     models = list(dict.fromkeys(row.model for row in means))
     for number, model in enumerate(models):
         own = [row for row in means if row.model == model]
-        places = [splits.index(row.split) + 0.12 * (number - len(models) / 2) for row in own]
+        places = [splits.index(row.split) + 0.12 * (number - (len(models) - 1) / 2) for row in own]
         values = [row.value for row in own]
         below = [row.value - (row.value if row.lo is None else row.lo) for row in own]
         above = [(row.value if row.hi is None else row.hi) - row.value for row in own]
         axes.errorbar(places, values, yerr=[below, above], fmt="o", markersize=4, label=model)
-    axes.set_xticks(range(len(splits)), splits)
+    axes.axhline(0, color="gray", linewidth=1, linestyle=":")
+    axes.set_xticks(range(len(splits)), [split.replace("/", "\n") for split in splits])
     axes.set_ylabel(means[0].metric)
     finish(file, figure, axes)
 

@@ -11,7 +11,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -104,7 +104,8 @@ def cells(options: argparse.Namespace) -> dict[str, grid.Measure]:
     for seed in range(1, options.seeds + 1):
         for kind in KINDS:
             world = str(market_of(kind, options.size, seed))
-            name = grid.named(f"{kind}-{seed}", world, options.days, options.threads, _EMBEDDING)
+            dials = (options.days, options.threads, _EMBEDDING, asdict(RankerConfig()))
+            name = grid.named(f"{kind}-{seed}", world, *dials)
             made[name] = partial(_cell, options, kind, seed)
     return made
 

@@ -24,25 +24,25 @@ Numbers = NDArray[np.int64]
 def known_since(work: Export) -> Numbers:
     """[rows] the first second from which somebody's offsite events are kept; `NEVER`: none are.
 
-    People agree by an opt-in, or by an event that says so (`consent: true`): of others nothing
-    offsite is taken, whatever they do. Of who took it back nothing is left from before a barrier,
-    and so it is for a snapshot of an earlier moment, too. It is 0 for rows that are no people.
+    People agree by an opt-in, or by an event that says so (`consent: true`); before the first such
+    word nothing offsite is taken, whatever they do. Of who opted out nothing is left from before a
+    barrier, and so it is for a snapshot of an earlier moment, too. Of several ids that became one,
+    the first word is all of theirs. It is 0 for rows that are no people.
     """
     log, known = events.c, entities.c
     since = np.zeros(int(work.row_of.max(initial=-1)) + 1, dtype=np.int64)
     people = [kind.name for kind in work.schema.entities.values() if kind.person]
     for rows, _ in _rows(work, select(known.key, literal(0)).where(known.type.in_(people))):
         since[rows] = NEVER
-    said = log.consent.is_(True)
-    logged = log.seq <= work.seq
-    agreed = select(log.actor, literal(0)).where(or_(said, log.event_name == OPT_IN), logged)
+    first, logged, said = func.min(log.event_time), log.seq <= work.seq, log.consent.is_(True)
+    agreed = select(log.actor, first).where(or_(said, log.event_name == OPT_IN), logged)
     # An offsite event that was taken is one that both of its ends agreed to.
-    both = select(log.object, literal(0)).where(
+    both = select(log.object, first).where(
         said, log.action_source == "offsite", log.object.is_not(None), logged
     )
-    for query in (agreed, both):
-        for rows, _ in _rows(work, query.distinct()):
-            since[rows] = 0
+    for query in (agreed.group_by(log.actor), both.group_by(log.object)):
+        for rows, time in _rows(work, query):
+            np.minimum.at(since, rows, time)
     canonical = func.coalesce(known.merged_into, known.key)
     barred = select(known.key, consents.c.barrier).join(consents, consents.c.entity == canonical)
     for rows, barrier in _rows(work, barred.where(consents.c.barrier > 0)):

@@ -194,7 +194,7 @@ def _row(answer: Answer) -> dict[str, Any]:
         "index": answer.index,
         "ranker": answer.ranker,
         "items": json.dumps(items, ensure_ascii=False, separators=(",", ":")),
-        "order": answer.order,
+        "ordered_by": answer.order,
         "position": answer.position,
     }
 
@@ -211,7 +211,7 @@ def _answer(row: Any) -> Answer:
         index=found["index"],
         ranker=found["ranker"],
         items=[Item(*item) for item in json.loads(found["items"])],
-        order=found["order"],
+        order=found["ordered_by"],
         position=found["position"],
     )
 

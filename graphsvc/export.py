@@ -158,6 +158,7 @@ def _layout(work: Export, split: Split, types: list[TypeRange]) -> Layout:
             negative=label.negative,
             conversions=work.conversions,
             conversion_seconds=work.conversion_seconds,
+            unseen=work.unseen,
         ),
         attributes={name: dict(kind.attributes) for name, kind in schema.entities.items()},
         watermark={"seq": work.seq, "as_of": work.cuts.as_of, "observed": work.at.as_of},

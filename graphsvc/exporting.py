@@ -38,6 +38,8 @@ class Export:
     #: Events that count as conversions, and for how long after a click.
     conversions: tuple[str, ...] = ()
     conversion_seconds: int = 0
+    #: Clicked exposures of which a conversion would not have been seen.
+    unseen: int = 0
     #: The relations of structure by which items lead to what those are on, and their edges.
     tying: frozenset[str] = frozenset()
     ties: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = field(default_factory=list)

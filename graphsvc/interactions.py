@@ -17,6 +17,7 @@ from graphsvc.columns import columns_of
 from graphsvc.conversions import Deeds, Led, Ties, converted
 from graphsvc.errors import NotEnoughData
 from graphsvc.exporting import Export
+from graphsvc.hearing import heard_until
 from graphsvc.labels import ACT, END, EXPOSURE, NEGATIVE, OUTCOME, UNKNOWN, Acts, Labeler, acts
 from graphsvc.snapshot import Span
 from graphsvc.tables import events
@@ -29,6 +30,8 @@ class _Led(NamedTuple):
     clicks: Led
     #: [rows] from when on one would be in the log.
     since: NDArray[np.int64]
+    #: Up to when one would be.
+    until: int
 
 
 def write_interactions(work: Export) -> None:
@@ -84,10 +87,12 @@ def _conversions(work: Export, labelled: Acts, led: _Led | None) -> NDArray[np.i
     if led is None:
         return found
     window = round(work.schema.label.window_minutes * 60)
-    over = labelled["time"] <= work.at.as_of - window - work.conversion_seconds
-    over &= led.since[labelled["head"]] <= labelled["time"]
-    over &= led.since[labelled["tail"]] <= labelled["time"]
-    asked = np.flatnonzero((labelled["event"] == EXPOSURE) & (labelled["label"] == 1) & over)
+    over = labelled["time"] <= led.until - window - work.conversion_seconds
+    clicked = (labelled["event"] == EXPOSURE) & (labelled["label"] == 1) & over
+    since = np.maximum(led.since[labelled["head"]], led.since[labelled["tail"]])
+    seen = since <= labelled["time"]
+    work.unseen += int((clicked & ~seen).sum())
+    asked = np.flatnonzero(clicked & seen)
     head, tail = (labelled[name][asked].astype(np.int64) for name in ("head", "tail"))
     found[asked] = led.clicks.within(Deeds(head, tail, labelled["time"][asked]), window)
     return found
@@ -105,7 +110,8 @@ def _led(work: Export) -> _Led | None:
     item, target = np.concatenate([np.empty((2, 0), np.int64), *pairs], axis=1)
     order = np.argsort(item, kind="stable")
     owed = converted(clicks, deeds, Ties(item[order], target[order]), work.conversion_seconds)
-    return _Led(Led(clicks.take(owed), either_way=either_way), _since(work))
+    until = heard_until(work, work.conversions)
+    return _Led(Led(clicks.take(owed), either_way=either_way), _since(work), until)
 
 
 def _since(work: Export) -> NDArray[np.int64]:

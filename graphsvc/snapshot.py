@@ -82,6 +82,9 @@ class InteractionInfo:
     conversions: tuple[str, ...] = ()
     #: So long after a click one counts, in seconds.
     conversion_seconds: int = 0
+    #: Clicked exposures whose windows are over, and of which nobody could have seen a conversion:
+    #: their people had not agreed to offsite events yet, or took it back.
+    unseen: int = 0
 
     def __post_init__(self) -> None:
         # JSON has no tuples.

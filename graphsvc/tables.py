@@ -220,7 +220,7 @@ answers = Table(
     #: JSON [[candidate id, score], ...] in the order of the answer.
     Column("items", Text, nullable=False),
     #: What they are ordered by: ctr | cvr | ctcvr; unknown of answers of before.
-    Column("order", String(8)),
+    Column("ordered_by", String(8)),
     #: The place that scores are for; empty where the ranker did not mind.
     Column("position", Integer),
     Index(None, "asked_at"),

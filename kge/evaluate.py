@@ -187,7 +187,7 @@ class _Counting:
         self.equal = np.ones(len(asked.tail), np.int64)
 
     def run(self) -> tuple[Int[np.ndarray, "q"], Int[np.ndarray, "q"]]:
-        own = np.empty(len(self.asked.tail))
+        own = np.zeros(len(self.asked.tail))
         if len(self.ranges) > 1:
             # The own score has to be known before the first range is counted.
             for scores, block, first in self._scored(only_own=True):

@@ -19,7 +19,8 @@ from ranking.examples import Examples, LabelledRows, of_head
 from ranking.features import Encoder, FeatureBatch
 from ranking.idtables.known import begin_with
 from ranking.idtables.placement import Placement
-from ranking.model import ModelShape, RankerModel
+from ranking.interactions.budget import sized
+from ranking.model import ModelShape, RankerModel, row_width
 from ranking.pretraining.reader import FacetReader, check_sides
 from ranking.sampling import kept_rows
 from ranking.spec import FeatureSpec, SideRows, learn_spec
@@ -55,6 +56,7 @@ def begin(examples: Examples, config: RankerConfig, *, tables: Tables | None = N
     taught = _taught(examples.rows[Span.TRAIN], config)
     batch, valid = (encoded(encoder, part) for part in (taught, examples.rows[Span.VALID]))
     shape = _shape(encoder, tables, examples)
+    config = replace(config, crossing=sized(row_width(shape, config), config))
     model = _fresh(shape, config, examples, encoder)
     _begin_rows(model, examples, tables)
     model.learn_match_scale(batch)

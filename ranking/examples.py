@@ -179,8 +179,9 @@ def of_head(examples: Examples, head: str) -> Examples:
             raise NotEnoughRows(
                 f"the {span.name} span should hold clicked rows with and without conversion for "
                 f"the head {head}, received {len(known)} clicked rows with "
-                f"{int((target == 1).sum())} conversions ({waiting} more are younger than the "
-                "window of conversions, or nothing counts as one)"
+                f"{int((target == 1).sum())} conversions (of {waiting} more nobody knows: they are "
+                "younger than the window of conversions, their people have not agreed to offsite "
+                "events, or nothing counts as a conversion)"
             )
         rows[span] = part.take(known)._replace(labels=target[known])
     return examples._replace(rows=rows)

@@ -147,10 +147,13 @@ def _log_loss(
 def _ece(
     judged: Judged, probabilities: Float64[np.ndarray, "n"], draws: _Draws
 ) -> Float64[np.ndarray, "b"]:
-    part = tenth_of(probabilities, draws.stands_for)
-    gaps = probabilities - (judged.labels == 1)
-    each = [np.abs(draws.mean_of(np.where(part == n, gaps, 0.0))) for n in range(TENTHS)]
-    found: Float64[np.ndarray, "b"] = np.sum(each, axis=0)
+    user, stands_for, weights = draws
+    users = weights.shape[1]
+    part = user * TENTHS + tenth_of(probabilities, stands_for)
+    gaps = stands_for * (probabilities - (judged.labels == 1))
+    gap_ut = np.bincount(part, gaps, minlength=users * TENTHS).reshape(users, TENTHS)
+    rows_b = weights @ np.bincount(user, stands_for, minlength=users)
+    found: Float64[np.ndarray, "b"] = np.abs(weights @ gap_ut).sum(axis=1) / rows_b
     return found
 
 

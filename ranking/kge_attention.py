@@ -21,7 +21,7 @@ class KgeAttention(nn.Module):
 
     K_j = W_K LN(z_j),  V_j = W_V LN(z_j)
     q_i = W_Q LN([row_i ; context])
-    y_i = row_i + sigmoid(g_i) * MHA(q_i, K, V),  g_i = -2 at start
+    y_i = row_i + sigmoid(g_i) * MHA(q_i, K, V),  g_i = `gate` at start
 
     Implements the idea of the attention-based KGE fine-tuning of TransRA (arXiv 2508.02609).
     Differs from the paper: its details were not at hand; tokens, query, gate and the frozen sides

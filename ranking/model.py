@@ -17,7 +17,6 @@ from ranking.features import PADDING, FeatureBatch
 from ranking.heads import Experts, Tower
 from ranking.idtables.served import sent
 from ranking.idtables.table import IdTable, RowTable
-from ranking.interactions.budget import dense_cost, sized
 from ranking.interactions.registry import crossing_stack, out_width
 from ranking.kge_attention import KgeAttention
 from ranking.kge_tokens import KgeTokens, begun_at, id_rows
@@ -59,6 +58,16 @@ class ModelShape:
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def row_width(shape: ModelShape, config: RankerConfig) -> int:
+    """D, how many numbers enter the crossing layers."""
+    arm = ARMS[config.arm]
+    row = shape.vector if arm.begins else config.ids.dim
+    embedded = shape.categories + shape.lists + shape.exposure_fields
+    width = 2 * (row + shape.facets) + shape.dense + embedded * config.attribute_dim
+    width += shape.relations if config.match and arm.reads_kge else 0
+    return width + (2 * shape.vector if arm.fields else 0)
 
 
 class Parts(NamedTuple):
@@ -104,18 +113,13 @@ class RankerModel(nn.Module):
             "tail_projections", torch.from_numpy(maps.tail_projections), persistent=False
         )
         self.register_buffer("translations", torch.from_numpy(maps.translations), persistent=False)
-        width = 2 * row + shape.dense
-        width += (shape.categories + shape.lists) * config.attribute_dim
         self.facets = shape.facets
-        width += 2 * shape.facets
+        width = row_width(shape, config)
         if self.match:
-            width += shape.relations
             self.match_mean: Tensor
             self.match_deviation: Tensor
             self.register_buffer("match_mean", torch.zeros(shape.relations))
             self.register_buffer("match_deviation", torch.ones(shape.relations))
-        if self.arm.fields:
-            width += 2 * shape.vector
         if self.arm.attends:
             rows = (shape.head_rows, shape.tail_rows)
             self.tokens = KgeTokens(self.arm, maps, rows, shape.around)
@@ -127,21 +131,17 @@ class RankerModel(nn.Module):
         self.exposure_codes: RowTable | None = None
         self.exposure_bias: RowTable | None = None
         if shape.exposure_fields:
-            width += shape.exposure_fields * config.attribute_dim
             self.exposure_codes = _table(shape.exposure_codes, config.attribute_dim, std=0.1)
             self.exposure_bias = _table(shape.exposure_codes, len(heads), std=0.0)
         self.norm = nn.LayerNorm(width)
-        self.crossing = sized(width, config)
-        #: FLOPs of matrix products per row of a crossing stack and the tower above it.
-        self.crossing_flops = dense_cost(width, self.crossing, config.hidden).matrix
         self.experts = Experts(
-            lambda: crossing_stack(width, self.crossing),
+            lambda: crossing_stack(width, config.crossing),
             width=width,
             stacks=config.heads.stacks,
             heads=len(heads),
         )
         self.dropout = nn.Dropout(config.dropout)
-        out = out_width(width, self.crossing)
+        out = out_width(width, config.crossing)
         self.towers = nn.ModuleList(
             Tower(out, config.hidden, config.dropout, starts_at=float(head == "ctr"))
             for head in heads

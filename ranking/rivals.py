@@ -1,8 +1,8 @@
 """The counting rivals that a ranker has to beat, with the information that the ranker has.
 
-Takes labelled rows, gives their scores; never sees a count from a row's own second or later.
-Conversions are counted in TRAIN alone. Smoothing strengths are chosen on VALID from
-`SMOOTHING_GRID`, scores are Platt-scaled on CALIBRATE, where rankers are calibrated too.
+Takes labelled rows, gives their scores. Clicks are counted strictly before each row's second;
+conversions in TRAIN, whose labels rankers have as well. Smoothing strengths are chosen on VALID
+from `SMOOTHING_GRID`, scores are Platt-scaled on CALIBRATE, where rankers are calibrated too.
 """
 
 from dataclasses import replace

@@ -5,7 +5,6 @@ a clock, writes a file or looks at TEST. Learns on TRAIN, stops on VALID, calibr
 """
 
 from collections.abc import Generator, Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -109,7 +108,7 @@ def ended(begun: Begun, examples: Examples, trace: tuple[Mapping[str, Any], ...]
         head_ids=begun.tables.heads,
         tail_ids=begun.tables.tails,
         calibrations=_calibrated(model, encoder, examples.rows[Span.CALIBRATE], config),
-        config=replace(config, crossing=model.crossing),
+        config=config,
         relations=examples.maps.names,
         others=examples.maps.other_names if model.arm.attends else (),
         trace=trace,

@@ -11,7 +11,8 @@ from ranking.calibration import Calibration
 from ranking.config import RankerConfig
 from ranking.features import Encoder, FeatureBatch
 from ranking.idtables.placement import Placement
-from ranking.model import ModelShape, RankerModel, corrected_scores
+from ranking.interactions.budget import crossing_metrics
+from ranking.model import ModelShape, RankerModel, corrected_scores, row_width
 from ranking.pretraining.reader import NO_TABLES, FacetReader
 from ranking.scored import Scored
 from ranking.spec import FeatureSpec
@@ -51,6 +52,11 @@ class TrainedRanker(NamedTuple):
     def calibration(self) -> Calibration:
         """That of the first head."""
         return self.calibrations[self.config.heads.names[0]]
+
+    @property
+    def crossing_metrics(self) -> dict[str, float]:
+        """What the crossing layers cost, and as a multiple of the budget, where there is one."""
+        return crossing_metrics(row_width(self.shape, self.config), self.config)
 
     def scored(
         self, heads: EntityStates, tails: EntityStates, exposures: ExposureStates | None = None

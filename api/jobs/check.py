@@ -25,12 +25,19 @@ def check(
     opened = open_snapshot(shop.store, snapshot)
     leaks = find_leaks(opened)
     total = sum(leak.leaked for leak in leaks)
-    tick(1, 1, f"{total} leaked edges")
+    missing = opened.interaction.unseen if "cvr" in heads else 0
+    left_out = f", {missing} clicks without consent left out of cvr" if missing else ""
+    tick(1, 1, f"{total} leaked edges{left_out}")
     if not allowed:
         refuse_leaks(leaks)
     if "cvr" in heads:
         _refuse_without_conversions(opened)
     return [{**asdict(leak), "share": leak.share} for leak in leaks]
+
+
+def unseen(shop: Workshop, snapshot: str) -> int:
+    """Clicks that rankers of conversions leave out: nobody could have seen a conversion."""
+    return open_snapshot(shop.store, snapshot, verify=False).interaction.unseen
 
 
 def _refuse_without_conversions(snapshot: Snapshot) -> None:
@@ -40,8 +47,14 @@ def _refuse_without_conversions(snapshot: Snapshot) -> None:
         told = ", ".join(
             f"{span.name} {found[span, 1]} of {found[span].sum()}" for span in list(Span)[1:]
         )
+        missing = snapshot.interaction.unseen
+        left_out = (
+            f" ({missing} clicks more are of people who had not agreed to offsite events, as far "
+            "as the log says; where they had, post consent: true with onsite events, too)"
+        )
         raise NotEnoughData(
             "rankers of conversions need clicks that led to one, and clicks that did not, in each "
-            f"span behind graph; of the clicks whose windows are over, those that did are {told}: "
-            "post more events, or choose shorter conversion_days, other shares, or the head ctr"
+            f"span behind graph; of the clicks whose windows are over, those that did are {told}"
+            f"{left_out if missing else ''}: post more events, or choose shorter conversion_days, "
+            "other shares, or the head ctr"
         )

@@ -155,8 +155,11 @@ class RankerChoice(BaseModel):
             "sharing": (not both and self.sharing == "mmoe", "mmoe is for the heads ctr_cvr"),
             "experts": (config.heads.sharing != "mmoe", "they are of the sharing mmoe"),
             "cvr_weight": (not both, "it is for the heads ctr_cvr"),
-            "rank_share": (grows != "rank_share", f"{kind} has no low rank"),
-            "hidden_share": (grows != "hidden_share", f"{kind} has no hidden numbers"),
+            "rank_share": (grows != "rank_share", f"{kind} is not made larger by a rank"),
+            "hidden_share": (
+                grows != "hidden_share",
+                f"{kind} is not made larger by hidden numbers",
+            ),
             "negatives_kept": (
                 "ctr" not in config.heads.names,
                 "rows of cvr are clicks, of which all are learned from",
@@ -166,7 +169,7 @@ class RankerChoice(BaseModel):
             if getattr(self, name) is not None and is_idle:
                 return name, why
         if sized and getattr(self, grows) is not None:
-            return grows, f"the budget says how large {kind} is"
+            return grows, f"the budget ({config.budget:g}) says how large {kind} is, 0 lifts it"
         return None
 
     def over(self, config: RankerConfig) -> RankerConfig:

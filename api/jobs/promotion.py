@@ -67,6 +67,7 @@ def promote_by_hand(
         champion = (present.ranker, present.bundle) if present else None
         decided = decisions.latest(connection, (ranker, chosen), champion)
     passed = decided is not None and decided.decision == PASSED
+    reason = (reason or "").strip() or None
     if reason is None and not passed and champion != (ranker, chosen):
         raise _reason_needed(field, decided)
     default = "it passed the gate" if passed else "live already"

@@ -5,6 +5,7 @@ inputs are kept.
 """
 
 import json
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal, get_args
 
@@ -22,7 +23,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from api.jobs.choices import PretrainingChoice, RankerChoice
-from api.jobs.training import TrainingChoice, refuse_arms
+from api.jobs.training import BLANK_ARMS, TrainingChoice, in_rounds, refuse_arms
 from graphsvc.events import LATEST_TIME
 from graphsvc.export import Conversions, Split
 from graphsvc.ids import DIGEST, NAME
@@ -74,7 +75,9 @@ ArmName = Literal[
 _ARMS = len(get_args(ArmName))
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 EventName = Annotated[str, Field(pattern=NAME.pattern)]
-Reason = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00]+$")]
+#: Why somebody overrules the gate, in words that say something.
+REASON = r"^[^\x00]*[^\x00\s][^\x00]*$"
+Reason = Annotated[str, Field(min_length=1, max_length=500, pattern=REASON)]
 _MOST_CONVERSIONS = 100
 _DAY_SECONDS = 86_400
 
@@ -101,7 +104,7 @@ class RetrainRequest(BaseModel):
         "fields (`frozen`), as what ID rows begin at (`initial`), both, by attention over frozen "
         "tokens (`attention`), or with vectors, maps or all of these trained, or the sides "
         "swapped. The best on the valid span is the candidate, which the gate compares with "
-        "what is live.",
+        "what is live. By default with `training.federated`: none, frozen and attention_blank.",
     )
     ranker: RankerChoice | None = Field(
         default=None,
@@ -196,6 +199,14 @@ class RetrainRequest(BaseModel):
     def counted(self) -> Conversions:
         """What counts as a conversion, and for how long."""
         return Conversions(events=self.conversions, days=self.conversion_days)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _arms_of_rounds(cls, told: Any) -> Any:
+        """Where nobody says which arms, those that rounds can train."""
+        if not isinstance(told, Mapping) or "arms" in told or told.get("refresh"):
+            return told
+        return {**told, "arms": BLANK_ARMS} if in_rounds(told.get("training")) else told
 
     @model_validator(mode="after")
     def _check(self) -> "RetrainRequest":

@@ -13,6 +13,7 @@ from dbos import DBOS
 
 from api.jobs import steps
 from api.jobs.check import check as check_leaks
+from api.jobs.check import unseen
 from api.jobs.embedding import embed
 from api.jobs.gate import Candidate, gate, promote_judged
 from api.jobs.job import MOST_RECOVERIES
@@ -39,7 +40,9 @@ def register(shop: Workshop, jobs: JobQueue) -> Callable[[dict[str, Any]], dict[
             "snapshot", lambda tick: steps.snapshot(shop, request, tick, job, at=moment)
         )
         leaks = walk.step("check", _check(shop, request, sealed))
-        begun = {"moment": moment, "snapshot": sealed, "leaks": leaks}
+        begun: dict[str, Any] = {"moment": moment, "snapshot": sealed, "leaks": leaks}
+        if "cvr" in _heads(shop, request):
+            begun["unseen"] = unseen(shop, sealed)
         if request.refresh:
             return begun | refresh(walk, request, sealed, moment["live"])
         bundle = walk.step(
@@ -90,9 +93,14 @@ def register(shop: Workshop, jobs: JobQueue) -> Callable[[dict[str, Any]], dict[
     return retrain
 
 
+def _heads(shop: Workshop, request: RetrainRequest) -> tuple[str, ...]:
+    """What the rankers are to answer; a refresh trains none."""
+    return () if request.refresh else request.dials(shop.settings.ranker).heads.names
+
+
 def _check(shop: Workshop, request: RetrainRequest, snapshot: str) -> Callable[[Tick], Any]:
     """The step that looks for leaks, in what the rankers are to answer."""
-    heads = () if request.refresh else request.dials(shop.settings.ranker).heads.names
+    heads = _heads(shop, request)
     return lambda tick: check_leaks(
         shop, snapshot, allowed=request.allow_leaks, tick=tick, heads=heads
     )

@@ -84,7 +84,7 @@ def teach(
     beside = judged(trained, examples)
     errors = {f"{head}_ece": found["ece"] for head, found in beside.reliability.items()}
     metrics = {name: kept[name] for name in ("valid_auc", "valid_loss")} | errors
-    metrics["crossing_flops"] = trained.model.crossing_flops
+    metrics |= trained.crossing_metrics
     for part in parts.values():
         metrics |= part.metrics
     if parts:

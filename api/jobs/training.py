@@ -55,6 +55,8 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 
 #: Where groups are averaged.
 BEHIND, INSIDE = "behind", "inside"
+#: Arms that are trained where nobody says which: rows of all of them begin at 0.
+BLANK_ARMS = ("none", "frozen", "attention_blank")
 #: Whose edges the embedding is trained on.
 ALL_EDGES, ITEM_ONLY = "all", "item_only"
 _WHY_NOT_INSIDE = (
@@ -289,6 +291,12 @@ class TrainingChoice(BaseModel):
     def item_only(self) -> bool:
         """Whether the embedding is to be trained without edges of heads."""
         return self.federated is not None and self.federated.kge == ITEM_ONLY
+
+
+def in_rounds(training: Any) -> bool:
+    """Whether rounds are asked for, by a choice or by what it is still to be read from."""
+    told = training.model_dump() if isinstance(training, TrainingChoice) else training
+    return isinstance(told, Mapping) and told.get("federated") is not None
 
 
 def refuse_arms(arms: Sequence[str], training: TrainingChoice | None) -> None:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.auth import KeyOf
 from api.deps import ServicesOf
 from api.jobs.promotion import promote_by_hand
+from api.jobs.requests import REASON
 from api.routes import cursors
 from graphsvc import ledger
 from graphsvc.ids import DIGEST
@@ -25,7 +26,7 @@ class ByHand(BaseModel):
         default=None,
         min_length=1,
         max_length=500,
-        pattern=r"^[^\x00]+$",
+        pattern=REASON,
         description="Why. It may only be left out where the gate let this ranker and bundle pass "
         "over what is live now.",
         examples=["the new schema has no champion to compare with"],

@@ -18,7 +18,7 @@ depends_on = None
 def upgrade() -> None:
     if op.get_bind().dialect.name == "postgresql":
         op.execute("SET LOCAL lock_timeout = '5s'")
-    op.add_column("answers", sa.Column("order", sa.String(length=8), nullable=True))
+    op.add_column("answers", sa.Column("ordered_by", sa.String(length=8), nullable=True))
     op.add_column("answers", sa.Column("position", sa.Integer(), nullable=True))
 
 
@@ -27,4 +27,4 @@ def downgrade() -> None:
         op.execute("SET LOCAL lock_timeout = '5s'")
     with op.batch_alter_table("answers") as table:
         table.drop_column("position")
-        table.drop_column("order")
+        table.drop_column("ordered_by")

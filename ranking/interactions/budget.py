@@ -17,6 +17,8 @@ from ranking.interactions.registry import crossing_cost, out_width
 UNIT = CrossingConfig(kind="dcn_v2", layers=3, rank_share=0.125)
 #: Most layers that are tried where layers are the axis.
 _MOST_LAYERS = 64
+#: So near to a budget, as a share of it, is as asked.
+_NEAR = 0.05
 
 
 class Sized(NamedTuple):
@@ -31,12 +33,34 @@ class Sized(NamedTuple):
 def sized(width: int, config: RankerConfig) -> CrossingConfig:
     """The crossing dials as large as the ranker's budget says; as they are where it has none.
 
-    Of a family that cannot cost so much, the nearest.
+    Where no size of the family comes near with so many layers, it is the nearest number of them
+    with which one does; where none does at all, what comes nearest.
     """
     if not config.budget:
         return config.crossing
     flops = round(config.budget * dense_cost(width, UNIT, config.hidden).matrix)
-    return nearest(width, config.crossing, flops, hidden=config.hidden).config
+    begin = config.crossing.layers
+    every = []
+    for layers in sorted(range(1, _MOST_LAYERS + 1), key=lambda n: (abs(n - begin), n)):
+        crossing = replace(config.crossing, layers=layers)
+        found = nearest(width, crossing, flops, hidden=config.hidden)
+        if abs(found.reached - 1) <= _NEAR:
+            return found.config
+        every.append(found)
+    return min(every, key=lambda one: abs(one.reached - 1)).config
+
+
+def crossing_metrics(width: int, config: RankerConfig) -> dict[str, float]:
+    """What is sealed of the cost: `crossing_flops`, and `budget_reached` where there is a budget.
+
+    FLOPs of matrix products per row, of one stack and one tower; reached: as a share of the budget.
+    """
+    flops = dense_cost(width, config.crossing, config.hidden).matrix
+    told = {"crossing_flops": float(flops)}
+    if config.budget:
+        told["budget_reached"] = flops / dense_cost(width, UNIT, config.hidden).matrix
+        told["budget_reached"] /= config.budget
+    return told
 
 
 def dense_cost(width: int, config: CrossingConfig, hidden: int) -> Cost:
@@ -70,7 +94,7 @@ def nearest(width: int, config: CrossingConfig, flops: int, *, hidden: int) -> S
 
 
 def at_budget(
-    width: int, config: CrossingConfig, flops: int, *, hidden: int, tolerance: float = 0.05
+    width: int, config: CrossingConfig, flops: int, *, hidden: int, tolerance: float = _NEAR
 ) -> Sized:
     """`nearest`, where it is within `tolerance` of the budget.
 

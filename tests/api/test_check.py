@@ -138,6 +138,9 @@ def test_rankers_of_conversions_are_told_before_anything_is_trained(shop: Worksh
         | {"action_source": "offsite"}
         for n in range(0, 20, 4)
     ]
+    log.append(
+        event("buy", "last", "user/9", "item/9", event_time=NOW) | {"action_source": "offsite"}
+    )
     post_world(shop.database, log, now=NOW, schema=_stored(shop.database))
     sealed = steps.snapshot(shop, RetrainRequest(conversion_days=1), _silent)
     with pytest.raises(NotEnoughData, match=r"TRAIN 0 of 1, VALID 1 of 1, CALIBRATE 0 of 1, TEST"):
@@ -146,3 +149,12 @@ def test_rankers_of_conversions_are_told_before_anything_is_trained(shop: Worksh
     young = steps.snapshot(shop, RetrainRequest(conversion_days=30), _silent)
     with pytest.raises(NotEnoughData, match="TRAIN 0 of 0"):
         check(shop, young, allowed=False, tick=_silent, heads=("cvr",))
+
+
+def test_clicks_without_consent_are_counted_before_anything_is_trained(shop: Workshop) -> None:
+    """Nobody has ever agreed, so of no click a purchase could have been seen."""
+    sealed = steps.snapshot(shop, RetrainRequest(conversion_days=1), _silent)
+    unseen = open_snapshot(shop.store, sealed).interaction.unseen
+    assert unseen > 0
+    with pytest.raises(NotEnoughData, match=f"{unseen} clicks more are of people who had not"):
+        check(shop, sealed, allowed=False, tick=_silent, heads=("cvr",))

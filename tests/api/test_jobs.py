@@ -211,7 +211,7 @@ def test_a_choice_says_what_it_should_be_in_the_rankers_own_words(http, problem)
 def test_a_choice_that_would_do_nothing_is_refused(http, problem) -> None:
     body = {"ranker": {"crossing": "wukong", "rank_share": 0.5}}
     refused = problem(http.post("/v1/retrains", json=body), 422)
-    expected = "absent: wukong has no low rank"
+    expected = "absent: wukong is not made larger by a rank"
     assert refused["detail"] == f"ranker.rank_share should be {expected}, received 0.5"
     told = {"field": "body.ranker.rank_share", "value": 0.5, "expected": expected}
     assert refused["errors"] == [told]

@@ -1,6 +1,6 @@
 """An opt-out leaves the score that the explanation had called `without_offsite`, to 1e-6."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from time import time
 from typing import Any
@@ -67,7 +67,12 @@ def log() -> list[dict[str, Any]]:
 class Shop:
     """A trained service without a server: what is live, and who answers."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        events: Sequence[dict[str, Any]] | None = None,
+        arms: Sequence[str] = ("attention", "both"),
+    ) -> None:
         with pytest.MonkeyPatch.context() as patch:
             dials = {
                 **SMALL,
@@ -82,8 +87,8 @@ class Shop:
         prepare(settings)
         self.work: Workshop = open_workshop(settings)
         self.schema = self.work.schema
-        self.post(log())
-        self.bundle, self.rankers = self.retrain("attention", "both")
+        self.post(list(events or log()))
+        self.bundle, self.rankers = self.retrain(*arms)
         self.answerer = Answerer(self.work.database, self.schema, 200)
 
     def post(self, events: list[dict[str, Any]]) -> None:
@@ -172,6 +177,32 @@ def test_after_a_refresh_and_a_retrain_an_opt_out_is_still_what_is_explained(sho
             assert abs(one.score - folded[id_].score) > 1e-7, "placed by training again"
         others = shop.scores(trio, "u9", explain=True).values()
         assert max(abs(one.score - one.why.without_offsite) for one in others) > 1e-4
+
+
+def test_what_is_learned_after_an_opt_out_is_as_if_nothing_offsite_had_been(
+    tmp_path: Path,
+) -> None:
+    """Vectors and scores are those of a shop that never heard of it."""
+    user, found = "u7", []
+    out = {
+        "event_id": "out",
+        "event_name": "opt_out",
+        "event_time": NOW - 10,
+        "action_source": "onsite",
+        "actor": {"type": "user", "id": user},
+    }
+    onsite = [
+        one for one in log() if one["actor"]["id"] != user or one["action_source"] != "offsite"
+    ]
+    for number, events in enumerate(([*log(), out], [*onsite, out])):
+        shop = Shop(tmp_path / str(number), events, arms=("attention",))
+        trio = shop.live("attention")
+        row = int(trio.bundle.rows("user", [user])[0])
+        scores = {id_: one.score for id_, one in shop.scores(trio, user).items()}
+        found.append((trio.bundle.vectors[row].tolist(), scores))
+        shop.work.database.dispose()
+    assert found[0][0] == pytest.approx(found[1][0], abs=1e-6)
+    assert found[0][1] == pytest.approx(found[1][1], abs=1e-6)
 
 
 def test_somebody_whom_training_never_saw_takes_it_too(shop: Shop) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
+from api.errors import Invalid
 from api.jobs.gate import Candidate, gate
+from api.jobs.promotion import promote_by_hand
 from api.jobs.steps import Workshop, open_workshop
 from ranking.gating import GateConfig
 
@@ -39,7 +41,7 @@ def post(http: httpx.Client, ranker: str, **more: Any) -> httpx.Response:
     return http.post("/v1/promotions", json={"ranker": ranker, **more})
 
 
-def test_what_the_gate_was_never_asked_needs_a_reason(http, trained, problem) -> None:
+def test_what_the_gate_was_never_asked_needs_a_reason(http, trained, problem, shop) -> None:
     # With the other's bundle the gate has never seen it, whatever else was asked before.
     before = http.get("/health/ready").json()["generation"]
     refused = problem(post(http, trained.rankers[1], bundle=trained.bundles[0]), 422)
@@ -49,6 +51,17 @@ def test_what_the_gate_was_never_asked_needs_a_reason(http, trained, problem) ->
         "body.reason should say why this is promoted, since the gate has not compared it with "
         "what is live"
     )
+    for blank in ("", "  "):
+        problem(post(http, trained.rankers[1], bundle=trained.bundles[0], reason=blank), 422)
+        with pytest.raises(Invalid, match="--reason should say why"):
+            promote_by_hand(
+                shop.database,
+                trained.rankers[1],
+                reason=blank,
+                by="test",
+                bundle=trained.bundles[0],
+                field="--reason",
+            )
     assert http.get("/health/ready").json()["generation"] == before
 
 

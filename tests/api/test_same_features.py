@@ -124,7 +124,7 @@ def trained(settings: Settings, serving: Any) -> dict[str, str]:
         http.headers["Authorization"] = f"Bearer {key}"
         post_all(http, events())
     shop = open_workshop(settings)
-    sealed = steps.snapshot(shop, RetrainRequest(conversion_days=1), _silent)
+    sealed = steps.snapshot(shop, RetrainRequest(conversion_days=1 / 96), _silent)
     bundle = embed(shop, sealed, seed=0, tick=_silent)
     made = {"snapshot": sealed, "bundle": bundle, "index": steps.index(shop, bundle, _silent)}
     made["ranker"] = steps.rank(

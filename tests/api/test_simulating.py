@@ -50,7 +50,7 @@ def test_the_truth_is_beside_the_events_and_never_in_them(tmp_path: Path) -> Non
     assert truth["user"].to_pylist() == [event["actor"]["id"] for event in shown]
     assert truth["ad"].to_pylist() == [event["object"]["id"] for event in shown]
     known = {"event_id", "event_name", "event_time", "action_source", "actor", "object"}
-    assert {key for event in shown for key in event} == known | {"position"}
+    assert {key for event in shown for key in event} == known | {"position", "consent"}
     assert orjson.loads(truth.schema.metadata[b"graphsvc.world"])["people"] == 100
 
 
@@ -60,7 +60,9 @@ def test_dials_and_nulls_are_said_by_name() -> None:
     assert (world.kge_informative, world.interactions) == (False, True)
     with pytest.raises(Invalid, match=r"--null should be one of offsite, interactions, kge"):
         world_of(0, ["nothing"], [])
-    with pytest.raises(Invalid, match="--set should be NAME=VALUE"):
+    with pytest.raises(Invalid, match=r"--set should be NAME=VALUE, received 'people'$"):
+        world_of(0, [], ["people"])
+    with pytest.raises(Invalid, match=r"should name a dial of the world, .*did you mean people"):
         world_of(0, [], ["peeple=3"])
     with pytest.raises(Invalid, match="--set people should be a number"):
         world_of(0, [], ["people=many"])

@@ -133,9 +133,14 @@ def conversions_of(snapshot: Snapshot) -> dict[tuple[str, int], int]:
     }
 
 
+def heard_log(days: float = 40) -> list[dict[str, Any]]:
+    """The same, and somebody else's visit by which the log of offsite events ends."""
+    return [*hand_made_log(), raw("page_visit", START + round(days * DAY), "u9", "p9")]
+
+
 def test_conversions_by_hand(database: Database, tmp_path: Path) -> None:
     """Only clicked exposures have one: a1 of days 0 and 14 (u1), of day 22 (u2)."""
-    log = hand_made_log()  # u1 checks p1 out on day 14, a second behind the second click on a1
+    log = heard_log()  # u1 checks p1 out on day 14, a second behind the second click on a1
     post(database, log)
     sealed = seal(database, tmp_path, Split(shares=SHARES))
     assert sealed.interaction.conversions == ("sign_up", "add_to_cart", "checkout")
@@ -155,7 +160,7 @@ def test_what_is_younger_than_its_windows_is_not_known(
     database: Database, tmp_path: Path, missing: int, known: int
 ) -> None:
     """The exposure of day 22 may be clicked for 30 minutes, and that count for 9 days."""
-    post(database, hand_made_log())
+    post(database, heard_log())
     with database.reading() as connection:
         snapshot = export_snapshot(
             connection,
@@ -163,14 +168,42 @@ def test_what_is_younger_than_its_windows_is_not_known(
             ADS,
             Split(shares=SHARES),
             conversions=Conversions(days=9),
-            at=Moment(12, START + 31 * DAY + 1800 - missing),
+            at=Moment(13, START + 31 * DAY + 1800 - missing),
         )
     assert conversions_of(snapshot)["a1", 22] == known
 
 
+@pytest.mark.parametrize("missing", [0, 1])
+@pytest.mark.parametrize("ends_first", ["onsite", "offsite"])
+@pytest.mark.parametrize("counted", ["long_click", "checkout", "long_click checkout"])
+def test_windows_close_where_the_log_of_their_source_ends(
+    database: Database, tmp_path: Path, counted: str, ends_first: str, missing: int
+) -> None:
+    """All arrived years after. The other source goes on for a month."""
+    over = START + 29 * DAY + 1800  # the window of the exposure of day 22
+    end = {"onsite": over + 30 * DAY, "offsite": over + 30 * DAY, ends_first: over - missing}
+    log = [*hand_made_log()[:-1], raw("impression", START + 29 * DAY, "u1", "a2")]
+    log += [raw("save", end["onsite"], "u9", "a9"), raw("page_visit", end["offsite"], "u9", "p9")]
+    post(database, log)
+    names = tuple(counted.split())
+    with database.reading() as connection:
+        snapshot = export_snapshot(
+            connection,
+            ArtifactStore(tmp_path),
+            ADS,
+            Split(shares=SHARES),
+            conversions=Conversions(events=names),
+        )
+    waits = missing and ends_first in {ADS.events[name].source for name in names}
+    assert conversions_of(snapshot)["a1", 22] == (-1 if waits else 0)
+
+
 def consent_said(name: str, time: int, actor: str) -> dict[str, Any]:
     """An opt-out or an opt-in."""
-    event = raw("click", time, actor, "") | {"event_name": name, "event_id": f"{name}-{time}"}
+    event = raw("click", time, actor, "") | {
+        "event_name": name,
+        "event_id": f"{name}-{time}-{actor}",
+    }
     return event | {"action_source": "onsite", "object": None, "consent": None}
 
 
@@ -184,29 +217,34 @@ def without_consent(log: list[dict[str, Any]], *users: str) -> list[dict[str, An
 
 
 def test_no_conversion_is_known_of_who_never_agreed(database: Database, tmp_path: Path) -> None:
-    post(database, without_consent(hand_made_log(), "u2"))
-    found = conversions_of(seal(database, tmp_path, Split(shares=SHARES)))
+    post(database, without_consent(heard_log(), "u2"))
+    sealed = seal(database, tmp_path, Split(shares=SHARES))
+    found = conversions_of(sealed)
     assert (found["a1", 0], found["a1", 14], found["a1", 22]) == (0, 1, -1)
+    assert sealed.interaction.unseen == 1
 
 
+@pytest.mark.parametrize(("later", "known"), [(0, 0), (1, -1)])
 @pytest.mark.parametrize("agrees", ["an opt-in", "an onsite event", "an offsite event"])
-def test_any_word_of_consent_makes_conversions_known(
-    database: Database, tmp_path: Path, agrees: str
+def test_any_word_of_consent_makes_what_follows_known(
+    database: Database, tmp_path: Path, agrees: str, later: int, known: int
 ) -> None:
+    """Not what was clicked before: a purchase would have been refused."""
+    time = START + 22 * DAY + later
     said = {
-        "an opt-in": consent_said("opt_in", START + 25 * DAY, "u2"),
-        "an onsite event": raw("save", START, "u2", "a2"),
-        "an offsite event": raw("page_visit", START + 23 * DAY, "u2", "p9"),
+        "an opt-in": consent_said("opt_in", time, "u2"),
+        "an onsite event": raw("save", time, "u2", "a2"),
+        "an offsite event": raw("page_visit", time, "u2", "p9"),
     }
-    post(database, [*without_consent(hand_made_log(), "u2"), said[agrees]])
-    assert conversions_of(seal(database, tmp_path, Split(shares=SHARES)))["a1", 22] == 0
+    post(database, [*without_consent(heard_log(), "u2"), said[agrees]])
+    assert conversions_of(seal(database, tmp_path, Split(shares=SHARES)))["a1", 22] == known
 
 
 def test_conversions_of_who_opted_out_are_unknown_up_to_the_barrier(
     database: Database, tmp_path: Path
 ) -> None:
     """What was bought before it is gone; what is clicked after agreeing again counts."""
-    log = hand_made_log()
+    log = heard_log()
     post(database, log)
     known = seal(database, tmp_path, Split(shares=SHARES))
     seq = known.watermark["seq"]
@@ -228,7 +266,7 @@ def test_conversions_of_who_opted_out_are_unknown_up_to_the_barrier(
 def test_conversions_that_need_no_consent_are_known_of_all(
     database: Database, tmp_path: Path
 ) -> None:
-    post(database, without_consent(hand_made_log(), "u1", "u2"))
+    post(database, without_consent(heard_log(), "u1", "u2"))
     with database.reading() as connection:
         snapshot = export_snapshot(
             connection,
@@ -377,10 +415,10 @@ def _logs(draw: st.DrawFn) -> list[dict[str, Any]]:
         | ({"consent": agrees} if ADS.events[name].source == "onsite" else {})
         for number, (name, time, actor, target, agrees) in enumerate(drawn)
     ]
-    for (name, time), actor in draw(st.lists(st.tuples(_SAID, person), max_size=2)):
-        at = draw(st.integers(0, len(log)))
-        log.insert(at, consent_said(name, START + time, f"x{actor}"))
-    return log
+    # First: what an opt-out has taken does not come back, whatever is said later.
+    said = draw(st.lists(st.tuples(_SAID, person), max_size=2))
+    words = [consent_said(name, START + time, f"x{actor}") for (name, time), actor in said]
+    return [*words, *log]
 
 
 @given(log=_logs(), protocol=st.sampled_from(PROTOCOLS), cut=st.integers(0, 8))

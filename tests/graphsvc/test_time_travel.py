@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from moments import WORLD, post_world, streams
+from moments import WORLD, post_world, stream, streams, streams_with_words
 from semantics import DAY, NOW, event
 from slow_export import Slow, named_interactions, named_triples, names_of
 from sqlalchemy import delete, select, update
@@ -117,6 +117,38 @@ def test_what_was_sealed_then_is_rebuilt_later(
             assert again.digest == digest
         found.append([digest for digest, _ in then.values()])
     assert found[0] == found[1]
+
+
+@given(log=streams_with_words(), protocol=PROTOCOLS)
+@_SETTINGS
+def test_what_people_say_of_offsite_events_is_heard_of_all_their_ids(
+    both_databases: tuple[Database, Database],
+    tmp_path: Path,
+    log: list[dict[str, Any]],
+    protocol: Any,
+) -> None:
+    """With merges, relations without a direction, and people at either end."""
+    split, digests = Split(protocol=protocol), []
+    for number, database in enumerate(both_databases):
+        empty(database)
+        accepted = post_world(database, log, now=NOW)
+        sealed = seal(database, tmp_path / f"{number}", split)
+        if sealed:
+            check_against_the_slow_one(sealed, accepted, split, observed_by(database))
+        digests.append(sealed and sealed.digest)
+    assert digests[0] == digests[1]
+
+
+def test_random_streams_have_conversions_that_are_known(database: Database, tmp_path: Path) -> None:
+    """Else what is compared with the slow one would say nothing of them."""
+    found = {-1: 0, 0: 0, 1: 0}
+    for number in range(40):
+        empty(database)
+        post_world(database, stream(number, 110), now=NOW)
+        sealed = seal(database, tmp_path / str(number), Split(protocol="global_time"))
+        for row in named_interactions(sealed) if sealed else []:
+            found[row[6]] += row[7] == 1
+    assert min(found.values()) > 2, found
 
 
 def observed_by(database: Database) -> int:

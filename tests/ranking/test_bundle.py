@@ -95,29 +95,39 @@ def test_training_and_serving_give_the_same_logit(leaning, examples, seal, arm):
     )
 
 
-def test_a_budget_makes_families_cost_the_same(leaning, examples, seal):
-    """What came of it is sealed with the rest, and the ranker opens as it was."""
+@pytest.mark.parametrize("budget", [1.0, 8.0])
+def test_a_budget_makes_families_cost_the_same(leaning, examples, seal, budget):
+    """With more layers where one layer cannot. What came of it is sealed, and opens as it was."""
     dials = TrainingConfig(epochs=1)
-    costs = {}
-    for kind in ("ml_dcn", "dcn_v2", "wukong", "mlp"):
-        crossing = CrossingConfig(kind=kind, layers=4)
+    reached = {}
+    for kind in ("ml_dcn", "dcn_v2", "wukong", "mask_net_parallel"):
+        crossing = CrossingConfig(kind=kind, layers=2)
         config = dataclasses.replace(
-            SMALL, arm="none", crossing=crossing, budget=3.0, training=dials
+            SMALL, arm="none", crossing=crossing, budget=budget, training=dials
         )
         trained = run(train(examples, config))
+        told = trained.crossing_metrics
+        reached[kind] = told["budget_reached"]
         width = trained.model.norm.normalized_shape[0]
-        costs[kind] = trained.model.crossing_flops / dense_cost(width, UNIT, SMALL.hidden).matrix
+        unit = dense_cost(width, UNIT, SMALL.hidden).matrix
+        assert told["crossing_flops"] == pytest.approx(budget * unit * reached[kind])
         sealed = seal(trained)
         kept = config_of(sealed.artifact.payload, sealed.artifact.dials)
-        assert kept.budget == 3.0
-        assert kept.crossing == trained.model.crossing != crossing
+        assert kept == trained.config
+        assert (kept.budget, kept.crossing.kind) == (budget, kind)
         rows = examples.rows[Span.TEST]
         opened = open_ranker(leaning.store, sealed.digest, leaning.bundle)
         np.testing.assert_array_equal(
             opened.logits(rows.heads, rows.tails),
             trained.scored(rows.heads, rows.tails).logits[:, 0],
         )
-    assert costs == {kind: pytest.approx(3.0, rel=0.05) for kind in costs}
+    assert reached == {kind: pytest.approx(1.0, abs=0.05) for kind in reached}
+
+
+def test_without_a_budget_the_dials_say_how_large(examples):
+    trained = run(train(examples, SMALL))
+    assert trained.config == SMALL
+    assert set(trained.crossing_metrics) == {"crossing_flops"}
 
 
 def test_the_manifest_says_what_it_is(leaning, ranker):

@@ -203,6 +203,7 @@ def test_a_span_without_conversions_is_too_little_for_their_head(world):
     events.sort(key=lambda e: e[3])
     here = world(events, users=1, films=1, known_users=1, known_films=1)
     with pytest.raises(
-        NotEnoughRows, match=r"CALIBRATE span .* received 1 clicked rows with 0 .* \(2 more are"
+        NotEnoughRows,
+        match=r"CALIBRATE span .* received 1 clicked rows with 0 .* \(of 2 more nobody",
     ):
         of_head(build_examples(here.snapshot, here.bundle), "cvr")

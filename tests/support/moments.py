@@ -22,7 +22,7 @@ WORLD = parse_schema(
 )
 
 _SHOWN = ["shown"] * 8 + ["click"] * 4 + ["hide"]
-_OTHER = ["buy", "told", "part_of", "part_of", "friend", "friend"]
+_OTHER = [*["buy"] * 4, "told", "part_of", "part_of", "friend", "friend"]
 _NAMES = [*_SHOWN, *_OTHER, *["retract"] * 5, *["set_attributes"] * 3, "retire", "restore", "merge"]
 
 
@@ -32,12 +32,36 @@ def streams(draw: st.DrawFn) -> list[dict[str, Any]]:
 
     A seed is drawn and not each value: so there are always enough exposures to be cut.
     """
-    dice = Random(draw(st.integers(0, 2**32)))  # replayable: hypothesis prints what it drew
-    return [_event(n, dice.choice(_NAMES), dice) for n in range(draw(st.integers(60, 110)))]
+    seed = draw(st.integers(0, 2**32))  # replayable: hypothesis prints what it drew
+    return stream(seed, draw(st.integers(60, 110)))
+
+
+def stream(seed: int, size: int) -> list[dict[str, Any]]:
+    """One of them."""
+    dice = Random(seed)
+    return [_event(n, dice.choice(_NAMES), dice) for n in range(size)]
+
+
+@st.composite
+def streams_with_words(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """The same, behind what one person says of offsite events.
+
+    All of it comes first, so that it holds for every event, whatever ids become that person's. What
+    an opt-out has taken does not come back, so later words would depend on when they came.
+    """
+    dice = Random(draw(st.integers(0, 2**32)))
+    user, words = dice.randrange(4), []
+    for n in range(dice.randrange(1, 5)):
+        name, ago = dice.choice(["opt_out", "opt_in"]), dice.randrange(20 * 86_400)
+        word = event(name, f"w{n}", f"user/{user}", event_time=NOW - ago)
+        words.append(word | {"action_source": "onsite"})
+    return [*words, *draw(streams())]
 
 
 def _event(n: int, name: str, dice: Random) -> dict[str, Any]:
-    ago = dice.choice([600 * dice.randrange(13), dice.randrange(40 * 86_400)])
+    # Two busy times, of which the second is so long past that all its windows are over.
+    ago = 600 * dice.randrange(13) + dice.choice([0, 0, 9 * 86_400])
+    ago = dice.choice([ago, dice.randrange(40 * 86_400)])
     a, b, which = dice.randrange(4), dice.randrange(4), dice.randrange(4)
     more: dict[str, Any] = {"event_time": NOW - ago}
     if name == "retract":
@@ -45,6 +69,8 @@ def _event(n: int, name: str, dice: Random) -> dict[str, Any]:
     kind = more.get("relation", name)
     if name == "hide":
         more["action_source"] = "onsite"
+    if name in _SHOWN and not dice.randrange(3):
+        more["consent"] = True
     if name == "shown" and which:
         more |= {"position": b, "sampling_rate": [0.5, 0.25, 1.0][which - 1]}
     if name == "set_attributes":

@@ -4,7 +4,7 @@ Entities go by their names (type, id); every rule is one obvious loop over all e
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import ceil, inf, log2
 from typing import Any
 
@@ -30,7 +30,8 @@ class Slow:
                 if duplicate != kept:
                     self.into[duplicate] = kept
         self.barrier = self._barriers(log)
-        self.log = [event for event in log if self._counts(event) and not self._refused(event)]
+        self.heard = [event for event in log if not self._refused(event)]
+        self.log = [event for event in self.heard if self._counts(event)]
         self.named = sorted(
             {
                 self.name(event[end])
@@ -78,14 +79,24 @@ class Slow:
         ends = (self.name(event["actor"]), self.name(event["object"]))
         return any(event["event_time"] < self.barrier.get(end, 0) for end in ends)
 
-    def _is_seen(self, person: Name, time: int) -> bool:
+    def _is_seen(self, end: Name, time: int) -> bool:
         """Whether a conversion of theirs from then on would be in the log."""
-        agreed = any(
-            event["event_name"] == "opt_in" or event.get("consent")
+        if not self.schema.entities[end[0]].person:
+            return True
+        words = [
+            event["event_time"]
             for event in self.log
-            if self.name(event["actor"]) == person
-        )
-        return agreed and time >= self.barrier.get(person, 0)
+            if event["event_name"] == "opt_in" or event.get("consent")
+            if end in self._agreeing(event)
+        ]
+        return bool(words) and time >= max(min(words), self.barrier.get(end, 0))
+
+    def _agreeing(self, event: dict[str, Any]) -> list[Name]:
+        """Whose word an event is: the actor's, of an offsite one that of both ends."""
+        ends = [event["actor"]]
+        if event["action_source"] == "offsite" and event.get("object"):
+            ends.append(event["object"])
+        return [self.name(end) for end in ends]
 
     def ends(self, event: dict[str, Any]) -> tuple[Name, Name]:
         head, tail = self.name(event["actor"]), self.name(event["object"])
@@ -185,11 +196,24 @@ class Slow:
         """Whether one of its clicks led to a conversion; -1 if that is not over, or not seen."""
         counted = Conversions()
         time, ends = exposure["event_time"], self.ends(exposure)
-        if not counted.named(self.schema) or time > self.observed - window - counted.seconds:
+        names = counted.named(self.schema)
+        if not names or time > self._heard_until(names) - window - counted.seconds:
             return -1
-        if not self._is_seen(ends[0], time):
+        if not all(self._is_seen(end, time) for end in ends):
             return -1
         return int(any(at == ends and time <= when <= time + window for when, at in led))
+
+    def _heard_until(self, names: Iterable[str]) -> int:
+        """Where the first of their sources ends, but no later than the last event arrived."""
+        ends = [self.observed]
+        for source in {self.schema.events[name].source for name in names}:
+            of_it = [event for event in self.heard if self._source(event) == source]
+            ends += [max(event["event_time"] for event in of_it)] if of_it else []
+        return min(ends)
+
+    def _source(self, event: dict[str, Any]) -> str | None:
+        declared = self.schema.events.get(event["event_name"])
+        return declared.source if declared else None
 
     def _led(self) -> list[tuple[int, tuple[Name, Name]]]:
         """(time, ends) of the clicks that a conversion belongs to."""
