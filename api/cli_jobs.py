@@ -40,6 +40,12 @@ TrainingOption = Annotated[
     str | None,
     typer.Option(help='How rankers are trained, as JSON: {"federated": {"clients": "head"}}'),
 ]
+ArmsOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Rankers to train; by default none,frozen,attention (in rounds attention_blank)."
+    ),
+]
 SharesOption = Annotated[
     str | None,
     typer.Option(
@@ -181,12 +187,7 @@ def retrain(  # noqa: PLR0913  (an option for each field of the request)
     *,
     split: Annotated[str, typer.Option(help="global_time or per_user_time")] = "global_time",
     shares: SharesOption = None,
-    arms: Annotated[
-        str | None,
-        typer.Option(
-            help="Rankers to train; by default none,frozen,attention (in rounds attention_blank)"
-        ),
-    ] = None,
+    arms: ArmsOption = None,
     ranker: RankerOption = None,
     pretraining: PretrainingOption = None,
     training: TrainingOption = None,
