@@ -135,7 +135,12 @@ def score(
         del item["why"]
         if scored.why:
             item["why"] = _because(scored.why)
-    table = ("scores", ("id", "score", "known", *(["why"] if explain else [])))
+    # A ranker of one head says all in the score.
+    heads = tuple(found.items[0].probabilities) if found.items else ()
+    more = (*(heads if len(heads) > 1 else ()), "known", *(["why"] if explain else []))
+    if not as_json:  # which has them under their own name
+        items = [item | item["probabilities"] for item in items]
+    table = ("scores", ("id", "score", *more))
     out(
         Output(
             {

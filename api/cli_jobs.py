@@ -238,7 +238,9 @@ def retrain(  # noqa: PLR0913  (an option for each field of the request)
     moments.refuse_conversions(database, request, settings.ranker)
     moments.refuse_training(database, request)
     with closing(JobQueue(settings.jobs_url, database)) as queue:
-        out(Output(asdict(queue.enqueue(JobName.RETRAIN, request))), as_json=as_json)
+        asked_for = asdict(queue.enqueue(JobName.RETRAIN, request))
+    note = f"a worker does it (`graphsvc up` runs one); how far: `graphsvc jobs {asked_for['job']}`"
+    out(Output(asked_for, note=note), as_json=as_json)
 
 
 @jobs_app.command()

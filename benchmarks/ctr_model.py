@@ -48,6 +48,8 @@ class CtrDials:
     patience: int = 2
     #: Looks at VALID per epoch.
     looks: int = 1
+    #: Of matrix products while training, as of the service's rankers: float32 or bfloat16.
+    precision: str = "float32"
     #: As other programs have it: no LN and no dropout of x_0, tiny embeddings, Xavier's matrices.
     plain: bool = False
 
@@ -105,12 +107,14 @@ def train(clicks: Clicks, dials: CtrDials, seed: int) -> Trained:
     every = max(1, -(-len(rows) // (dials.batch * dials.looks)))
     random = np.random.default_rng(seed)
     kept, looks = Trained(copy.deepcopy(model), -1.0, 0.0, 0, 0), 0
+    half = dials.precision == "bfloat16"
     for step, batch in enumerate(_batches(rows, dials, random), 1):
         model.train()
         optimizer.zero_grad(set_to_none=True)
         target = torch.from_numpy(clicks.label[batch].astype(np.float32))
-        loss = nn.functional.binary_cross_entropy_with_logits(model(_codes(clicks, batch)), target)
-        loss.backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            logits = model(_codes(clicks, batch))
+        nn.functional.binary_cross_entropy_with_logits(logits.float(), target).backward()
         optimizer.step()
         if step % every == 0:
             looks += 1

@@ -39,6 +39,7 @@ VARIANTS: Mapping[str, Sequence[tuple[str, str, Any]]] = {
     "mask-rate-.3": (("training", "mask_rate", 0.3),),
     "mask-rate-3": (("training", "mask_rate", 3.0),),
     "mask-rate-10": (("training", "mask_rate", 10.0),),
+    "half-precision": (("training", "precision", "bfloat16"),),
 }
 
 

@@ -308,6 +308,7 @@ def test_a_retrain_may_be_asked_all_that_it_may_over_rest(run, trained) -> None:
     plain = orjson.loads(run("retrain", "--seed", "12", "--no-promote", "--json")[1])["job"]
     same = {"seed": 12, "promote": False}
     assert trained.http.post("/v1/retrains", json=same).json()["job"] == plain
+    assert f"graphsvc jobs {plain}" in run("retrain", "--seed", "12", "--no-promote")[1]
     warm = orjson.loads(run("retrain", "--refresh", "--json")[1])["job"]
     assert trained.http.post("/v1/retrains", json={"refresh": True}).json()["job"] == warm
 

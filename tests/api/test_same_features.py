@@ -193,6 +193,8 @@ def test_a_training_batch_has_the_same_logits_over_http(
         said = json.loads(CliRunner().invoke(app, [*asked, "--json"]).stdout)
         assert (said["order"], said["position"]) == ("ctcvr", place)
         assert said["scores"][0]["score"] == pytest.approx(item["score"])
+        shown = CliRunner().invoke(app, asked).stdout
+        assert all(f"{said['scores'][0]['probabilities'][head]:.4g}" in shown for head in found)
     assert len(rows.labels) == USERS
     assert states == {"learned", "cold"}, "those who came late are folded in"
     for number, (head, values) in enumerate(found.items()):

@@ -19,7 +19,7 @@ MAKE = [line for line in LINES if line.startswith("make ")]
 
 def test_every_line_is_covered_here() -> None:
     assert len(MAKE) == 3
-    assert len(CURL) == 3
+    assert len(CURL) == 4
     assert set(LINES) == {*MAKE, *CURL}
 
 
@@ -59,12 +59,12 @@ def test_the_curl_lines_do_what_they_say(tmp_path: Path) -> None:
             post_all(http, [_renamed(event, names) for event in planted_events()])
             wait_job(http, http.post("/v1/retrains", json={"arms": ["none"]}).json()["job"])
             eventually("live", lambda: http.get("/health/ready").json()["generation"], seconds=10)
-        posted, scored, asked = (_run(line, running.port, running.key) for line in CURL)
+        posted, scored, asked, listed = (_run(line, running.port, running.key) for line in CURL)
         assert posted["accepted"] == 1
         assert scored["state"] == "cold"
         assert {item["id"] for item in scored["scores"]} == {"172", "181", "1"}
-        with running.client() as http:
-            assert http.get(f"/v1/jobs/{asked['job']}").json()["name"] == "retrain"
+        [job] = listed["items"]
+        assert (job["id"], job["name"]) == (asked["job"], "retrain")
 
 
 def _renamed(event: dict, names: dict[str, str]) -> dict:
@@ -90,6 +90,7 @@ def _run(line: str, port: int, key: str) -> dict:
             body = next(arguments)
         else:
             url = word
-    answer = httpx.request("POST", url, headers=headers, content=body, timeout=60)
+    method = "GET" if body is None else "POST"
+    answer = httpx.request(method, url, headers=headers, content=body, timeout=60)
     assert answer.is_success, answer.text
     return answer.json()
