@@ -83,6 +83,7 @@ class Bench:
         """What every cell depends on: the data, and what all networks have alike."""
         base = asdict(self.base)
         del base["crossing"]  # every arm has its own
+        del base["precision"]  # another one is a change of `--why`, whose names say so
         return [self.key, base, self.options.threads]
 
     def name(self, what: str, arm: str, times: float, number: int) -> str:

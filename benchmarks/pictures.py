@@ -186,25 +186,43 @@ def learning(
     finish(file, figure, axes)
 
 
-def by_world(file: Path, rows: Sequence[Row]) -> None:
-    """A figure by what it is of, side by side for each world, with its interval."""
+def by_world(file: Path, rows: Sequence[Row], *, neutral: float = 0.0) -> None:
+    """A figure by what it is of, side by side for each world, with its interval.
+
+    Worlds of one task (`.../ctr`) share a plot and its scale. `neutral`: where nothing is known.
+    """
     means = [row for row in rows if row.seed == "all" and row.value == row.value]
     if not means:
         return
-    figure, axes = plt.subplots(figsize=(8.4, 3.6), layout="constrained")
     splits = list(dict.fromkeys(row.split for row in means))
     models = list(dict.fromkeys(row.model for row in means))
-    for number, model in enumerate(models):
-        own = [row for row in means if row.model == model]
-        places = [splits.index(row.split) + 0.12 * (number - (len(models) - 1) / 2) for row in own]
-        values = [row.value for row in own]
-        below = [row.value - (row.value if row.lo is None else row.lo) for row in own]
-        above = [(row.value if row.hi is None else row.hi) - row.value for row in own]
-        axes.errorbar(places, values, yerr=[below, above], fmt="o", markersize=4, label=model)
-    axes.axhline(0, color="gray", linewidth=1, linestyle=":")
-    axes.set_xticks(range(len(splits)), [split.replace("/", "\n") for split in splits])
-    axes.set_ylabel(means[0].metric)
-    finish(file, figure, axes)
+    tasks = list(dict.fromkeys(_task(split) for split in splits))
+    sizes = {"figsize": (2.2 + 6.2 * len(tasks) ** 0.7, 3.6), "layout": "constrained"}
+    figure, axes = plt.subplots(ncols=len(tasks), squeeze=False, **sizes)
+    for task, plot in zip(tasks, axes[0], strict=True):
+        worlds = [split for split in splits if _task(split) == task]
+        for number, model in enumerate(models):
+            own = [row for row in means if row.model == model and row.split in worlds]
+            aside = 0.12 * (number - (len(models) - 1) / 2)
+            places = [worlds.index(row.split) + aside for row in own]
+            ends = [
+                (row.value - low, high - row.value) for row in own for low, high in [_ends(row)]
+            ]
+            bars = np.transpose(ends) if ends else None
+            values = [row.value for row in own]
+            # One legend tells of all plots.
+            label = model if plot is axes[0, 0] else None
+            plot.errorbar(places, values, yerr=bars, fmt="o", markersize=4, label=label)
+        plot.axhline(neutral, color="gray", linewidth=1, linestyle=":")
+        plot.set_xticks(range(len(worlds)), [world.replace("/", "\n") for world in worlds])
+        plot.set_ylabel(means[0].metric)
+        plot.grid(visible=True, alpha=0.3)
+    finish(file, figure, axes[0, 0])
+
+
+def _task(split: str) -> str:
+    """What is asked, of a split that says so behind its world."""
+    return split.rpartition("/")[2] if "/" in split else ""
 
 
 def _ends(row: Row) -> tuple[float, float]:

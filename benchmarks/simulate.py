@@ -161,7 +161,11 @@ def write(found: Mapping[str, Mapping[str, Any]], options: argparse.Namespace) -
     rows = rows_of(found)
     dials = {name: getattr(options, name) for name in ("events", "runs", "seeds", "days")}
     dials |= {"worlds": {name: asdict(world) for name, world in {**SIZES, **worlds()}.items()}}
-    by_world(options.out / "bayes.png", [row for row in rows if row.metric == "auc_expected"])
+    by_world(
+        options.out / "bayes.png",
+        [row for row in rows if row.metric == "auc_expected"],
+        neutral=0.5,
+    )
     given = printed.given(arguments(), options)
     publish(options.out, rows, found, dials, About("simulate", _TITLE, _WORDS, "of", given, AIMS))
 
