@@ -32,6 +32,9 @@ RankerOption = Annotated[
     str | None,
     typer.Option(help='Dials of the rankers as JSON: {"heads": "ctr_cvr", "epochs": 4}'),
 ]
+ArmsOption = Annotated[
+    str | None, typer.Option(help="Rankers to train; by default none,frozen,attention.")
+]
 SharesOption = Annotated[
     str | None,
     typer.Option(
@@ -161,9 +164,7 @@ def retrain(  # noqa: PLR0913  (an option for each field of the request)
     *,
     split: Annotated[str, typer.Option(help="global_time or per_user_time")] = "global_time",
     shares: SharesOption = None,
-    arms: Annotated[
-        str | None, typer.Option(help="Rankers to train; by default none,frozen,attention")
-    ] = None,
+    arms: ArmsOption = None,
     ranker: RankerOption = None,
     conversions: ConversionsOption = None,
     conversion_days: DaysOption = None,
