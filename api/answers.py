@@ -179,10 +179,16 @@ class Answerer:
         if row >= 0 and refused <= watermark:
             vector = trio.bundle.vectors[row]
             return Located(holds, vector, row, "learned", 0, nameless=bool(refused))
-        return self._by_outcomes(trio, connection, holds, onsite=bool(refused))
+        return self._by_outcomes(trio, connection, named, holds, onsite=bool(refused))
 
     def _by_outcomes(
-        self, trio: Trio, connection: Connection, holds: EntityId, *, onsite: bool
+        self,
+        trio: Trio,
+        connection: Connection,
+        named: tail.Named | None,
+        holds: EntityId,
+        *,
+        onsite: bool,
     ) -> Located:
         """Where a ranker finds somebody without the vector that training gave them, if any.
 
@@ -190,7 +196,6 @@ class Answerer:
         """
         if holds.type not in trio.bundle.types:
             return replace(_nowhere(trio, holds, ALL), nameless=onsite)
-        named = tail.named(connection, holds)
         found = self._fold_edges(connection, named, scoring=True) if named else []
         if onsite:
             found = onsite_edges(self.schema, found)
@@ -206,7 +211,7 @@ class Answerer:
         named = tail.named(connection, located.entity)
         if named and named.out:
             return located
-        return self._by_outcomes(trio, connection, located.entity, onsite=True)
+        return self._by_outcomes(trio, connection, named, located.entity, onsite=True)
 
     def learned(self, trio: Trio, entity: EntityId, row: int, facet: str = ALL) -> Located:
         """Where a trained entity is for searches: it may have changed since.

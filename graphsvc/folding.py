@@ -10,10 +10,11 @@ relation would move if an event had them solved from the newest of all.
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import exp2, isinf, log2
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func, literal, select, union_all
+from sqlalchemy import BigInteger, Connection, bindparam, func, literal, select, union_all
 from sqlalchemy.sql import Select
 
 from graphsvc.ids import EntityId
@@ -28,6 +29,8 @@ _LOOKED_AT = 20
 #: Edges that are counted of a relation and direction. What goes by degree goes by its doublings,
 #: and a hub is solved again with each of its events. Our design.
 _MOST_COUNTED = 20_000
+#: Statements that are kept: one for each type and use, of a few schemas.
+_STATEMENTS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +64,14 @@ def fold_edges(
     alone, where the entity is the head. An entity with more than 20 * `limit` edges of one relation
     and direction has its most recent among that many.
     """
-    terms = list(_terms(schema, type_, key, as_of, limit, outward))
+    terms = tuple(_terms(schema, type_, limit, outward))
     if not terms:
         return []
-    both = union_all(*terms).subquery()
-    rows = connection.execute(
-        select(both, entities.c.type, entities.c.id)
-        .join(entities, entities.c.key == both.c.other)
-        .order_by(both.c.last_time.desc(), both.c.inverse, both.c.relation, both.c.other)
-    )
+    starts = {
+        f"start_{n}": _window_start(schema.events[term.relation], as_of)
+        for n, term in enumerate(terms)
+    }
+    rows = connection.execute(_statement(terms), {"key": key, **starts})
     return [
         FoldEdge(
             relation=row.relation,
@@ -127,44 +129,61 @@ def weight_at(schema: Schema, relation: str, decayed: float, age: int) -> float:
     return declared.weight * log2(1.0 + decayed * exp2(-max(age, 0) * decay_rate(declared)))
 
 
-def _terms(
-    schema: Schema, type_: str, key: int, as_of: int, limit: int, outward: str | None
-) -> Iterator[Select[Any]]:
-    """One bounded query per relation and direction that the entity's type can have."""
+class _Term(NamedTuple):
+    """Edges of a relation in one direction: so many are looked at, the most recent few given."""
+
+    relation: str
+    inverse: bool
+    most: int
+    kept: int
+
+
+def _terms(schema: Schema, type_: str, limit: int, outward: str | None) -> Iterator[_Term]:
+    """One for each relation and direction that the entity's type can have."""
     for relation in schema.relations:
         if outward is not None and relation.name != outward:
             continue
-        start, most = _window_start(relation, as_of), limit * _LOOKED_AT
+        most = limit * _LOOKED_AT
         if relation.head == type_:
             kept = most if relation.source == "structure" else limit
-            yield _term(relation.name, key, start, (most, kept), inverse=False)
+            yield _Term(relation.name, inverse=False, most=most, kept=kept)
         if relation.tail == type_ and outward is None:
-            yield _term(relation.name, key, start, (most, limit), inverse=True)
+            yield _Term(relation.name, inverse=True, most=most, kept=limit)
 
 
-def _term(
-    relation: str, key: int, start: int, among: tuple[int, int], *, inverse: bool
-) -> Select[Any]:
-    """So many are looked at, and the most recent so many of these are given."""
+@lru_cache(maxsize=_STATEMENTS)
+def _statement(terms: tuple[_Term, ...]) -> Select[Any]:
+    """All of them at once, of the entity `key` since `start_0`, `start_1` ...
+
+    A score of somebody new asks this, and to put the query together takes longer than its answer.
+    """
+    both = union_all(*(_edges(term, n) for n, term in enumerate(terms))).subquery()
+    found = select(both, entities.c.type, entities.c.id)
+    found = found.join(entities, entities.c.key == both.c.other)
+    return found.order_by(both.c.last_time.desc(), both.c.inverse, both.c.relation, both.c.other)
+
+
+def _edges(term: _Term, number: int) -> Select[Any]:
     table = edges.c
-    own, other = (table.tail, table.head) if inverse else (table.head, table.tail)
-    most, kept = among
+    own, other = (table.tail, table.head) if term.inverse else (table.head, table.tail)
+    start = bindparam(f"start_{number}", type_=BigInteger)
     looked_at = (
         select(
-            literal(int(inverse)).label("inverse"),
+            literal(int(term.inverse)).label("inverse"),
             table.relation,
             other.label("other"),
             table.count.label("n"),
             table.decayed,
             table.last_time,
         )
-        .where(own == key, table.relation == relation, table.last_time >= start)
+        .where(own == bindparam("key", type_=BigInteger))
+        .where(table.relation == term.relation, table.last_time >= start)
         .order_by(other.desc())  # the order of the index, newcomers first
-        .limit(most)
+        .limit(term.most)
         .subquery()
     )
     recent = (looked_at.c.last_time.desc(), looked_at.c.other)
-    return select(select(looked_at).order_by(*recent).limit(kept).subquery())
+    return select(select(looked_at).order_by(*recent).limit(term.kept).subquery())
 
 
 def _window_start(relation: EventType, as_of: int) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 from sqlalchemy import Connection, func, literal, select, tuple_, union_all
 from sqlalchemy.sql import Select
@@ -154,7 +155,7 @@ def states(
     ordered = [by_id.get(id_, nothing) for id_ in ids]
     return EntityRows(
         attributes={
-            name: [None if row[n] is None else json.loads(row[n]) for row in ordered]
+            name: [None if row[n] is None else orjson.loads(row[n]) for row in ordered]
             for n, name in enumerate(attributes, start=1)
         },
         counters={

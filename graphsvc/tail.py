@@ -6,9 +6,10 @@ at, the projections say what holds: rows that an opt-out took from the log are m
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func, or_, select, union_all
+from sqlalchemy import Connection, bindparam, func, or_, select, union_all
 from sqlalchemy.sql import Select
 
 from graphsvc.builtin import MERGE, OPT_OUT, RETIRE
@@ -207,18 +208,24 @@ def named(connection: Connection, entity: EntityId) -> Named | None:
     """The entity that an id stands for now; None if no event has named it."""
     if not (is_storable(entity.type) and is_storable(entity.id)):
         return None
-    asked, holds = entities.alias("asked"), entities.alias("holds")
-    row = connection.execute(
-        select(holds.c.key, holds.c.type, holds.c.id, holds.c.retired, consents.c.state)
-        .select_from(asked)
-        .join(holds, holds.c.key == func.coalesce(asked.c.merged_into, asked.c.key))
-        .outerjoin(consents, consents.c.entity == holds.c.key)
-        .where(asked.c.type == entity.type, asked.c.id == entity.id)
-    ).one_or_none()
+    row = connection.execute(_named(), {"type": entity.type, "id": entity.id}).one_or_none()
     if row is None:
         return None
     holding = EntityId(row[1], row[2])
     return Named(row[0], holding, bool(row[3]), spoke=row[4] is not None, out=row[4] == "out")
+
+
+@cache
+def _named() -> Select[Any]:
+    """Every score asks this: it is put together once."""
+    asked, holds = entities.alias("asked"), entities.alias("holds")
+    return (
+        select(holds.c.key, holds.c.type, holds.c.id, holds.c.retired, consents.c.state)
+        .select_from(asked)
+        .join(holds, holds.c.key == func.coalesce(asked.c.merged_into, asked.c.key))
+        .outerjoin(consents, consents.c.entity == holds.c.key)
+        .where(asked.c.type == bindparam("type"), asked.c.id == bindparam("id"))
+    )
 
 
 def unfit(

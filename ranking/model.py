@@ -263,7 +263,8 @@ def _normalized(x_Bd: Float[Tensor, "B d"]) -> Float[Tensor, "B d"]:
 
 def head_scores(model: RankerModel, batch: FeatureBatch) -> Float64[np.ndarray, "n h"]:
     """Logits of a batch by every head, before any correction and calibration; dropout is off."""
-    model.eval()
+    if model.training:  # to tell every part of it takes longer than some of them
+        model.eval()
     count = len(batch.dense)
     with torch.inference_mode():
         parts = [
