@@ -1,0 +1,80 @@
+"""benchmarks/score.py: percentiles by hand, a small service asked alone and by several at once."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from planted import planted_events
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+
+import ladder_worlds
+import score
+
+from ranking.config import RankerConfig
+
+
+@dataclass(frozen=True)
+class Planted(ladder_worlds.MovieLens):
+    """People click what is of their genre."""
+
+    def events(self, task):
+        assert task == "ctr"
+        return iter(planted_events())
+
+
+def test_percentiles_by_hand() -> None:
+    seconds = [n / 1000 for n in range(101)]
+    assert score.percentiles(seconds) == {"p50_ms": pytest.approx(50), "p99_ms": pytest.approx(99)}
+
+
+def test_tables_are_large_and_all_else_is_by_default() -> None:
+    dials = score.ranker_dials("int8")
+    assert dials.ids.buckets >= 1_000_000
+    assert dials.crossing == RankerConfig().crossing
+    assert dials.training == RankerConfig().training
+
+
+def test_turns_become_a_mean_with_an_interval(tmp_path: Path) -> None:
+    """Two turns, 2 and 4 ms: 3, and t of one degree of freedom is 12.706 standard errors of 1."""
+    same = {"p99_ms": 9.0, "server_peak_mib": 5.0}
+    found = {f"alone-trained-100-{n}-x": {"p50_ms": 2.0 * n, **same} for n in (1, 2)}
+    crowd = {"answers_per_second": 7.0, "p50_ms": 1.0, "p99_ms": 2.0}
+    rows = score.result_rows(found | {"loaded-trained-4-x": crowd, "loaded-int8-4-x": crowd})
+    told = {(row.metric, row.split): row for row in rows}
+    row = told["score_p50_ms", "trained/100 candidates"]
+    assert (row.value, row.model) == (3.0, "100")
+    assert row.hi == pytest.approx(3 + 12.706, abs=1e-3)
+    assert told["answers_per_second", "int8/4 clients"].value == 7.0
+    score.draw(tmp_path / "picture.png", rows)
+    assert (tmp_path / "picture.png").stat().st_size > 1_000
+
+
+def test_a_small_service_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(score, "MovieLens", Planted)
+    monkeypatch.setattr(score, "PRECISIONS", ("int8",))
+    for name, value in {"CALLS": 30, "WARM": 5, "SECONDS": 0.5, "BUCKETS": 4096}.items():
+        monkeypatch.setattr(score, name, value)
+    monkeypatch.setattr(score, "CANDIDATES", (5, 10))
+    monkeypatch.setattr(score, "CLIENTS", (2,))
+    monkeypatch.setenv("GRAPHSVC_TRANSRA__EPOCHS", "2")
+    given = ["score.py", "--out", str(tmp_path / "out"), "--work", str(tmp_path / "work")]
+    monkeypatch.setattr(sys, "argv", [*given, "--turns", "2"])
+    score.main()
+    report = json.loads((tmp_path / "out" / "score.json").read_text())
+    told = {(row["metric"], row["split"]): row["value"] for row in report["rows"]}
+    assert 0.0 < told["test_auc", "int8"] <= 1.0
+    assert told["tokens", "int8"] > 2
+    assert told["layers", "int8"] == RankerConfig().crossing.layers
+    # Two tables of 4,096 hashed rows and some, as wide as the vectors: a byte a number, and more.
+    assert told["table_mib", "int8"] > 2 * 4096 * 32 / 2**20
+    for count in (5, 10):
+        alone = f"int8/{count} candidates"
+        assert told["forward_p50_ms", alone] > 0
+        assert told["score_p50_ms", alone] <= told["score_p99_ms", alone]
+    assert told["answers_per_second", "int8/2 clients"] > 0
+    page = (tmp_path / "out" / "README.md").read_text()
+    assert "saturation.png" in page
+    assert (tmp_path / "out" / "saturation.png").exists()
