@@ -116,6 +116,7 @@ What `attention` is was decided late: with rows of zero it had been seen behind 
   Of clicks of a market's last week no conversion is known: it ends while they are open.
 - Dials: {TRIALS} sets for every arm, the same ones, chosen by log loss on valid with a seed of its
   own. Then each seed has a bundle of its own, which all arms share.
+- `seeds` of a row: how many were run, which may be fewer than `--seeds` says.
 - `auc_lift`: AUC above that of `none` with the same seed; the t interval is over seeds.
   `auc_lift_by_user`: the same with a bootstrap over users. `history=`: rows of those with so many
   outcomes before.

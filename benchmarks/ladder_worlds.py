@@ -53,7 +53,7 @@ _WITHHELD = ("consent_required", "opted_out")
 #: that product.
 BOUGHT, DAYS = "checkout", 7.0
 #: A rating of this is a conversion where ratings of 4 and 5 are what was shown; it comes in the
-#: second of its click, so no more than a minute at the log's end is not known.
+#: second of its click, so no more than a click's window and a minute at the log's end is not known.
 _LOVED, _AT_ONCE = 5.0, 1 / 1440
 
 Event = Mapping[str, Any]

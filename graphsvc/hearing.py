@@ -15,14 +15,16 @@ def heard_until(work: Export, names: Iterable[str]) -> int:
     """The second up to which events of these names would be in the log, had they happened.
 
     That is the last event of their source (onsite, offsite), and of several sources the one that
-    ends first: a log may be posted long after it happened, and a feed may lag behind the others.
-    It is never later than the moment that the export is of; a source that never said anything
-    sets no end.
+    ends first: a log may be posted long after it happened, and a feed may lag behind the others. It
+    is never later than the moment that the export is of, and 0 where a source has said nothing.
+    All events of a source are taken to come by one feed: that of a rare event is not to be told
+    from nothing having happened.
     """
     log, schema = events.c, work.schema
     until = work.at.as_of
     for source in {schema.events[name].source for name in names}:
-        # One name at a time: each is one step into the index of (event_name, event_time).
+        # One name at a time: each is a step into the index of (event_name, event_time), and for a
+        # moment that is past a walk over what has come since.
         last = [
             work.connection.scalar(
                 select(func.max(log.event_time)).where(
@@ -32,5 +34,5 @@ def heard_until(work: Export, names: Iterable[str]) -> int:
             for event in schema.events.values()
             if event.source == source
         ]
-        until = min(until, max((time for time in last if time is not None), default=until))
+        until = min(until, max((time for time in last if time is not None), default=0))
     return until

@@ -78,21 +78,21 @@ def write_interactions(work: Export) -> None:
 def _conversions(work: Export, labelled: Acts, led: _Led | None) -> NDArray[np.int8]:
     """Of exposures that were clicked: whether that led to a conversion, as far as it is known.
 
-    It is not before the window of the last click that may belong to it is over, nor where a
-    conversion would have been kept from the log, whatever is there: to keep only the quick ones
-    would teach that the new is good, and to call the unseen ones 0 that who does not agree never
-    buys.
+    It is not before the window of the last click that may belong to it is over, by the clock and
+    by the log, nor where a conversion would have been kept from the log, whatever is there: to keep
+    only the quick ones would teach that the new is good, and to call the unseen ones 0 that who
+    does not agree never buys.
     """
     found = np.full(len(labelled), UNKNOWN, dtype=np.int8)
     if led is None:
         return found
     window = round(work.schema.label.window_minutes * 60)
-    over = labelled["time"] <= led.until - window - work.conversion_seconds
-    clicked = (labelled["event"] == EXPOSURE) & (labelled["label"] == 1) & over
+    clicked = (labelled["event"] == EXPOSURE) & (labelled["label"] == 1)
+    ends = labelled["time"] + window + work.conversion_seconds
     since = np.maximum(led.since[labelled["head"]], led.since[labelled["tail"]])
     seen = since <= labelled["time"]
-    work.unseen += int((clicked & ~seen).sum())
-    asked = np.flatnonzero(clicked & seen)
+    work.unseen += int((clicked & (ends <= work.at.as_of) & ~seen).sum())
+    asked = np.flatnonzero(clicked & (ends <= led.until) & seen)
     head, tail = (labelled[name][asked].astype(np.int64) for name in ("head", "tail"))
     found[asked] = led.clicks.within(Deeds(head, tail, labelled["time"][asked]), window)
     return found
@@ -110,7 +110,8 @@ def _led(work: Export) -> _Led | None:
     item, target = np.concatenate([np.empty((2, 0), np.int64), *pairs], axis=1)
     order = np.argsort(item, kind="stable")
     owed = converted(clicks, deeds, Ties(item[order], target[order]), work.conversion_seconds)
-    until = heard_until(work, work.conversions)
+    # Another click would take the conversion away from this one.
+    until = heard_until(work, [outcome, *work.conversions])
     return _Led(Led(clicks.take(owed), either_way=either_way), _since(work), until)
 
 

@@ -55,6 +55,7 @@ def _refuse_without_conversions(snapshot: Snapshot) -> None:
         raise NotEnoughData(
             "rankers of conversions need clicks that led to one, and clicks that did not, in each "
             f"span behind graph; of the clicks whose windows are over, those that did are {told}"
-            f"{left_out if missing else ''}: post more events, or choose shorter conversion_days, "
-            "other shares, or the head ctr"
+            f"{left_out if missing else ''}; a window is over where both clicks and conversions "
+            "have come from behind it: post more events, or choose shorter conversion_days, other "
+            "shares, or the head ctr"
         )

@@ -138,8 +138,9 @@ def test_rankers_of_conversions_are_told_before_anything_is_trained(shop: Worksh
         | {"action_source": "offsite"}
         for n in range(0, 20, 4)
     ]
+    log.append(event("click", "last", "user/9", "item/9", event_time=NOW))
     log.append(
-        event("buy", "last", "user/9", "item/9", event_time=NOW) | {"action_source": "offsite"}
+        event("buy", "latest", "user/9", "item/9", event_time=NOW) | {"action_source": "offsite"}
     )
     post_world(shop.database, log, now=NOW, schema=_stored(shop.database))
     sealed = steps.snapshot(shop, RetrainRequest(conversion_days=1), _silent)

@@ -128,6 +128,7 @@ def test_what_was_made_of_purchases_is_found(database: Database, tmp_path: Path)
             log.append(done("checkout", n, time + 10, "u", f"p{ad}"))
     log += [done("bought_by", n, start, f"p{n}", "u") for n in (2, 4)]
     log.append(done("page_visit", 0, start + 9 * DAY, "somebody else", "p0"))
+    log.append(done("save", 0, start + 9 * DAY, "somebody else", "a0"))
     counts = found(seal(database, tmp_path, SHOP, log))
     assert counts["bought_by"] == (1, 2)
     # Of the purchases at 0, 4 and 8 the last one is later than the cut.

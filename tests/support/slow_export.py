@@ -197,7 +197,8 @@ class Slow:
         counted = Conversions()
         time, ends = exposure["event_time"], self.ends(exposure)
         names = counted.named(self.schema)
-        if not names or time > self._heard_until(names) - window - counted.seconds:
+        until = self._heard_until([self.schema.label.outcome, *names])
+        if not names or time > until - window - counted.seconds:
             return -1
         if not all(self._is_seen(end, time) for end in ends):
             return -1
@@ -208,7 +209,7 @@ class Slow:
         ends = [self.observed]
         for source in {self.schema.events[name].source for name in names}:
             of_it = [event for event in self.heard if self._source(event) == source]
-            ends += [max(event["event_time"] for event in of_it)] if of_it else []
+            ends.append(max((event["event_time"] for event in of_it), default=0))
         return min(ends)
 
     def _source(self, event: dict[str, Any]) -> str | None:
