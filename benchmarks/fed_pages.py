@@ -32,6 +32,8 @@ AIMS = (
 #: What a race that was never won counts in a ratio, as a multiple of its length: for FedDA, surely
 #: a loss; for a rival, the least that it can have been.
 _LOST, _AT_LEAST = 10, 1
+#: What is left of the way to an optimum is drawn down to here.
+_NEARLY = 1e-6
 #: Rate, momentum, local steps, local rounds, and rounds after them, of the runs that show the bias.
 BIAS_DIALS = {
     "rate": 0.1,
@@ -74,7 +76,7 @@ with rounds of one full gradient per client, at {end_rate:g} times the rate.
 
 ![Distance to the optimum by rounds](bias.png)
 
-![Gap to the least loss by rounds, and accuracy](race.png)
+![What is left of the way to the optimum by rounds, and accuracy](race.png)
 """
 
 
@@ -280,7 +282,10 @@ def _bias_picture(file: Path, cells: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _race_picture(file: Path, cells: Sequence[Mapping[str, Any]]) -> None:
-    """What is reached, round by round: mean over seeds; the best eight of each set."""
+    """What is reached, round by round: mean over seeds; the best eight of each set.
+
+    Of a set with a known optimum, what is left of the way there, in logarithms.
+    """
     names = list(dict.fromkeys(cell["set"] for cell in cells))
     if not names:
         return
@@ -293,11 +298,16 @@ def _race_picture(file: Path, cells: Sequence[Mapping[str, Any]]) -> None:
         for cell in own[:8]:
             runs = [[one["reached"] for one in race["curve"]] for race in cell["races"].values()]
             length = min(len(run) for run in runs)
-            axes.plot(np.mean([run[:length] for run in runs], axis=0), label=cell["arm"])
+            reached = np.mean([run[:length] for run in runs], axis=0)
+            left = np.clip(1 - reached, _NEARLY, None)
+            axes.plot(left if name == "convex" else reached, label=cell["arm"])
         axes.set_title(name, fontsize="small")
-        axes.set_ylabel("reached")
+        if name == "convex":
+            axes.set_yscale("log")
+        axes.set_ylabel("left of the way" if name == "convex" else "reached")
         axes.grid(visible=True, alpha=0.3)
-        axes.legend(frameon=False, fontsize="x-small", loc="lower right", ncols=2)
+        place = "upper right" if name == "convex" else "lower right"
+        axes.legend(frameon=False, fontsize="x-small", loc=place, ncols=2)
     panels[-1, 0].set_xlabel("rounds")
     drawn.savefig(file, dpi=130)
     plt.close(drawn)
