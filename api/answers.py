@@ -4,7 +4,7 @@ Takes entity ids, gives vectors and scores; a whole answer uses one trio. Who is
 `api/asking.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import time
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api.errors import Invalid
+from api.led_to import Lying
 from api.live import Following, Live, Trio
 from api.onsite import onsite_edges, onsite_states
 from api.opening import open_database
@@ -29,7 +30,7 @@ from graphsvc.folding import FoldEdge, fold_edges
 from graphsvc.graph import EntityRows
 from graphsvc.ids import EntityId
 from graphsvc.schema import Schema
-from kge.bundle import ALL
+from kge.bundle import ALL, Bundle
 from ranking.bundle import Around, EntityStates, alike, mean_vectors
 
 #: Edges that are read of all candidates of a question, of what they lead to: 50 of each of 1000.
@@ -276,19 +277,23 @@ class Answerer:
 
     def _around(self, trio: Trio, connection: Connection, rows: EntityRows) -> dict[str, Around]:
         """Where what candidates lead to lies, by type, as far as the ranker reads it."""
-        bundle, leads = trio.bundle, trio.ranker.leads(trio.bundle)
-        if not leads:
+        leads = trio.ranker.leads(trio.bundle)
+        types = tuple(dict.fromkeys(leads.values()))
+        if not types:
             return {}
-        keys, inverse = np.unique(rows.keys, return_inverse=True)
-        place = inverse.reshape(-1).astype(np.int64)
-        edges = graph.led_to(connection, keys[keys > 0].tolist(), list(leads), most=_MOST_LED_TO)
-        found: dict[str, Around] = {}
-        for type_ in dict.fromkeys(leads.values()):
-            own = [(key, other.id) for key, other in edges if other.type == type_]
-            owner = np.searchsorted(keys, np.array([key for key, _ in own], dtype=np.int64))
-            others = bundle.rows(type_, [id_ for _, id_ in own])
-            found[type_] = mean_vectors(bundle, owner, others, len(keys)).take(place)
-        return found
+        keys = rows.keys.tolist()
+        kept, version = trio.tail.led_to.get(keys)
+        missing = sorted({key for key in keys if key > 0 and key not in kept})
+        if missing:
+            read = _lying(trio.bundle, connection, missing, leads)
+            trio.tail.led_to.put(read, version)
+            kept |= read
+        blank = np.zeros((len(types), trio.bundle.dim), np.float32)
+        nothing = Lying(blank, np.zeros(len(types), bool))
+        found = [kept.get(key, nothing) for key in keys]
+        vectors = np.stack([one.vectors for one in found])
+        known = np.stack([one.known for one in found])
+        return {type_: Around(vectors[:, n], known[:, n]) for n, type_ in enumerate(types)}
 
     def _rows(
         self, connection: Connection, type_: str, ids: Sequence[str], attributes: Sequence[str]
@@ -345,3 +350,19 @@ def open_answerer(settings: Settings) -> tuple[Answerer, Trio]:
     )
     live.refresh()
     return Answerer(database, schema, settings.foldin_edges), live.trio()
+
+
+def _lying(
+    bundle: Bundle, connection: Connection, keys: Sequence[int], leads: Mapping[str, str]
+) -> dict[int, Lying]:
+    """Where what some entities lead to lies, by the types of `leads`, read from the graph."""
+    edges = graph.led_to(connection, keys, list(leads), most=_MOST_LED_TO)
+    places, found = np.array(keys, dtype=np.int64), []
+    for type_ in dict.fromkeys(leads.values()):
+        own = [(key, other.id) for key, other in edges if other.type == type_]
+        owner = np.searchsorted(places, np.array([key for key, _ in own], dtype=np.int64))
+        others = bundle.rows(type_, [id_ for _, id_ in own])
+        found.append(mean_vectors(bundle, owner, others, len(keys)))
+    vectors = np.stack([around.vectors for around in found], axis=1)
+    known = np.stack([around.known for around in found], axis=1)
+    return {key: Lying(vectors[n].copy(), known[n].copy()) for n, key in enumerate(keys)}

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from time import monotonic, time
 
+from api.led_to import LedTo
 from api.overlay import Overlay, Place
 from api.solving import Solver
 from api.waiting import Turn, Waiting
@@ -46,6 +47,8 @@ class Tail:
     watermark: int
     #: Most recent edges of each relation and direction that a fold-in takes.
     most_edges: int
+    #: What answers keep of where candidates lead to.
+    led_to: LedTo = field(default_factory=LedTo)
     #: The end of the graph's span: of what people did, the bundle knows the events up to this
     #: second. 0, the safe side, if nobody can say.
     graph_end: int = 0
@@ -68,6 +71,8 @@ class Tail:
     _changing: frozenset[str] = field(init=False)
     #: Those of which the bundle may know a part only, up to the watermark.
     _spanned: frozenset[str] = field(init=False)
+    #: Those that change where something leads to.
+    _leading: frozenset[str] = field(init=False)
     _wanted: deque[int] = field(default_factory=lambda: deque(maxlen=_MOST_WANTED))
 
     def __post_init__(self) -> None:
@@ -76,6 +81,7 @@ class Tail:
         self._changing = frozenset(names | {RETRACT, MERGE} if names else ())
         timeless = {r.name for r in bundle.relations if r.source == "structure"}
         self._spanned = self._changing - timeless - {MERGE}
+        self._leading = frozenset(timeless | {RETRACT})
         self._waiting = Waiting(most_changed=self.overlay.bound)
 
     def start(self) -> None:
@@ -123,6 +129,7 @@ class Tail:
             touched[row.actor] = None
             if row.object is not None:
                 touched[row.object] = None
+        self._forget(rows)
         opted_out, leaning = self._withdrawn(connection, rows)
         touched = dict.fromkeys(leaning) | touched
         changed = [*leaning, *self._changed(rows)]
@@ -131,6 +138,18 @@ class Tail:
         # Rows behind the last one may have been taken out: nobody will find them any more.
         self.done = rows[-1].seq if full else max(self.done, reached)
         return full
+
+    def _forget(self, rows: Sequence[Change]) -> None:
+        """Let answers read again where entities lead to whose own edges may have changed.
+
+        Of ids that became one, the edges of others lead elsewhere now.
+        """
+        if any(row.event_name == MERGE for row in rows):
+            self.led_to.forget(None)
+            return
+        own = [row for row in rows if row.event_name in self._leading]
+        if own:
+            self.led_to.forget({key for row in own for key in (row.actor, row.object) if key})
 
     def _changed(self, rows: Iterable[Change]) -> list[int]:
         """The actors of rows that change edges of theirs, in order; others keep their vector."""

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import grid
 import printed
 from aims import Aim
-from crowd import ask, at_once
+from callers import ask, at_once
 from ladder_worlds import MovieLens, open_world
 from matplotlib import pyplot as plt
 from pictures import finish

@@ -254,6 +254,37 @@ def test_serving_leads_where_training_led(shop: Shop) -> None:
         np.testing.assert_allclose(found.vectors, tails.around[type_].vectors, atol=1e-6)
 
 
+def test_serving_leads_elsewhere_once_an_edge_was_followed(shop: Shop) -> None:
+    """Ad 0 leads to product 0, and for a while to product 1 as well: the mean of both."""
+    trio, product = shop.live("attention"), 0
+    of = trio.bundle.rows("product", ["p0", "p1"])
+    first, both = trio.bundle.vectors[of[0]], trio.bundle.vectors[of].mean(axis=0)
+
+    def lying() -> np.ndarray:
+        with shop.work.database.reading() as connection:
+            rows = shop.answerer._rows(connection, "ad", ["a0", "nobody", "a0"], ())
+            found = shop.answerer._around(trio, connection, rows)["product"]
+        assert found.known.tolist() == [True, False, True]
+        np.testing.assert_array_equal(found.vectors[0], found.vectors[2])
+        return found.vectors[product]
+
+    def follow() -> None:
+        while trio.tail.step():
+            pass
+
+    follow()
+    np.testing.assert_allclose(lying(), first, atol=1e-6)
+    said = event("ad_of_product", 1000, NOW, "a0", "p1")
+    shop.post([said])
+    np.testing.assert_allclose(lying(), first, atol=1e-6, err_msg="kept until it is followed")
+    follow()
+    np.testing.assert_allclose(lying(), both, atol=1e-6)
+    back = {"event_id": "back", "event_name": "retract", "relation": "ad_of_product"}
+    shop.post([said | back | {"event_time": NOW + 1}])
+    follow()
+    np.testing.assert_allclose(lying(), first, atol=1e-6)
+
+
 def test_edges_and_counters_of_offsite_events_are_left_out() -> None:
     """Where the outcome itself is offsite, nothing of it is left."""
     product = EntityId("product", "p1")
