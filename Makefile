@@ -45,7 +45,7 @@ check: setup ## Form, types, and who may import whom
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: check ## The checks and all tests but the slow ones; some 15 minutes on 2 cores
+test: check ## The checks and all tests but the slow ones; some 11 minutes on 2 cores
 	$(PYTEST) -m "not slow" $(TESTS)
 
 slow: setup ## The slow tests: larger sizes, the other database, more ways to be killed; some 6 minutes
