@@ -9,9 +9,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
-from differences import interval
 from facets_arms import ARMS, BY_FREQUENCY, name_of
-from ladder_rows import Gap, Run, Runs, gap, runs_of
+from ladder_rows import Gap, Run, Runs, gap, gap_rows, runs_of, spread
 from pages import figure, table
 
 from graphsvc.report import Row
@@ -94,7 +93,7 @@ def rows_of(runs: Runs) -> list[Row]:
         for arm in (one for one in ARMS if one in arms):
             by_seed = arms[arm]
             first = next(iter(by_seed.values()))
-            rows += _spread(("bytes", "bytes", world, arm), _told(by_seed, "bytes"))
+            rows += spread(("bytes", "bytes", world, arm), _told(by_seed, "bytes"))
             for name in first.draws:
                 if "/" in name and not (arm in BY_FREQUENCY and name.startswith(FIRST)):
                     continue
@@ -104,44 +103,17 @@ def rows_of(runs: Runs) -> list[Row]:
                     for seed, run in by_seed.items()
                     if name in run.draws
                 }
-                rows += _spread(("auc", "share", where, arm), values)
+                rows += spread(("auc", "share", where, arm), values)
                 if arm != BASE and BASE in arms:
                     found = gap(by_seed, arms[BASE], name)
-                    rows += _gap_rows("auc_lift", where, f"{arm} - {BASE}", found)
+                    rows += gap_rows("auc_lift", where, f"{arm} - {BASE}", found)
             found = gap(by_seed, by_seed, SECOND, FIRST)
-            rows += _gap_rows("auc_second_epoch", world, f"{arm}, 2 epochs - 1", found)
+            rows += gap_rows("auc_second_epoch", world, f"{arm}, 2 epochs - 1", found)
     return rows
 
 
 def _told(by_seed: Mapping[int, Run], metric: str) -> dict[int, float]:
     return {seed: float(run.told[metric]) for seed, run in by_seed.items()}
-
-
-def _spread(named: tuple[str, str, str, str], values: Mapping[int, float]) -> Iterator[Row]:
-    """A row per seed, and their mean with its t interval."""
-    metric, unit, split, model = named
-    same = {"metric": metric, "unit": unit, "split": split, "model": model}
-    for seed, value in sorted(values.items()):
-        yield Row(value=value, seed=seed, **same)
-    mean, low, high = interval(list(values.values()))
-    yield Row(value=mean, lo=low, hi=high, seed="all", **same)
-
-
-def _gap_rows(metric: str, where: str, model: str, found: Gap | None) -> Iterator[Row]:
-    if found is None:
-        return
-    ends = {"": found.by_seed or (None, None), "_by_user": found.by_user}
-    for suffix, (low, high) in ends.items():
-        yield Row(
-            metric=f"{metric}{suffix}",
-            value=found.value,
-            lo=low,
-            hi=high,
-            unit="share",
-            split=where,
-            model=model,
-            seed="all",
-        )
 
 
 def section(runs: Runs) -> str:

@@ -115,7 +115,7 @@ def rows_of(runs: Runs) -> list[Row]:
             if arm != BASE and BASE in arms:
                 for name in _slices(by_seed):
                     found = gap(by_seed, arms[BASE], name)
-                    rows += _gap_rows("auc_lift", f"{where}{name[3:]}", f"{arm} - {BASE}", found)
+                    rows += gap_rows("auc_lift", f"{where}{name[3:]}", f"{arm} - {BASE}", found)
         # Ours is to be ahead of these alone: the swaps are variants of ours.
         for rival in LADDER:
             if rival != OURS and OURS in arms and rival in arms:
@@ -128,9 +128,9 @@ def _of_arm(where: str, arm: str, by_seed: Mapping[int, Run]) -> list[Row]:
     rows: list[Row] = []
     for metric, unit in (("auc", "share"), ("logloss", "nats"), ("parameters", "count")):
         values = {seed: float(run.told[metric]) for seed, run in by_seed.items()}
-        rows += _spread((metric, unit, where, arm), values)
+        rows += spread((metric, unit, where, arm), values)
     refreshed = gap(by_seed, by_seed, NEW, OLD)
-    rows += _gap_rows("auc_refreshed_change", where, f"{arm}, T2 - T0", refreshed)
+    rows += gap_rows("auc_refreshed_change", where, f"{arm}, T2 - T0", refreshed)
     return rows
 
 
@@ -140,7 +140,7 @@ def _slices(by_seed: Mapping[int, Run]) -> list[str]:
     return [name for name in first.draws if name.partition("/")[0] == OLD]
 
 
-def _spread(named: tuple[str, str, str, str], values: Mapping[int, float]) -> Iterator[Row]:
+def spread(named: tuple[str, str, str, str], values: Mapping[int, float]) -> Iterator[Row]:
     """A row per seed, and their mean with its t interval."""
     metric, unit, split, model = named
     same = {"metric": metric, "unit": unit, "split": split, "model": model}
@@ -150,7 +150,8 @@ def _spread(named: tuple[str, str, str, str], values: Mapping[int, float]) -> It
     yield Row(value=mean, lo=low, hi=high, seed="all", **same)
 
 
-def _gap_rows(metric: str, where: str, model: str, found: Gap | None) -> Iterator[Row]:
+def gap_rows(metric: str, where: str, model: str, found: Gap | None) -> Iterator[Row]:
+    """A gap twice: with its t interval over seeds, and with the bootstrap over users."""
     if found is None:
         return
     ends = {"": found.by_seed or (None, None), "_by_user": found.by_user}
