@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from faceted import table_over
+from loops import finish
 from scipy.special import expit
 
 from graphsvc.errors import ArtifactMissing
@@ -29,15 +30,6 @@ QUICK = RankerConfig(
     training=TrainingConfig(epochs=4, batch=64, learning_rate=1e-2),
 )
 FAIR = FairSmoothConfig(scale=0.2, proximity=0.05, rounds=2)
-
-
-def finish(generator):
-    seen = []
-    while True:
-        try:
-            seen.append(next(generator))
-        except StopIteration as stop:
-            return seen, stop.value
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from faceted import table_over
+from loops import finish
 
 from graphsvc.snapshot import Span
 from ranking.bundle import seal_ranker
@@ -33,15 +34,6 @@ ROUNDS = FederatedConfig(
     method=MethodConfig(optimizer="adam", rate=0.01, floor=0.01),
     rounds=RoundsConfig(rounds=10, steps=4, warm_rounds=1, end_rounds=2),
 )
-
-
-def finish(loop):
-    seen = []
-    while True:
-        try:
-            seen.append(next(loop))
-        except StopIteration as ended:
-            return seen, ended.value
 
 
 @pytest.fixture

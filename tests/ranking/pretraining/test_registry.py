@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from faceted import agreement, camps
+from loops import finish
 
 from ranking.errors import ConfigError, FacetUnavailable
 from ranking.examples import KgeMaps
@@ -17,15 +18,6 @@ from ranking.pretraining.translation import KgeVectors
 def config_of(*facets, **dials) -> PretrainingConfig:
     small = {"dim": 4, "batch": 32, "random_negatives": 8, "epochs": 15.0, "sketch_width": 1 << 8}
     return PretrainingConfig(facets=facets, **(small | dials))
-
-
-def finish(training):
-    trace = []
-    try:
-        while True:
-            trace.append(next(training))
-    except StopIteration as done:
-        return trace, done.value
 
 
 def kge_of(graph) -> KgeVectors:
