@@ -3,6 +3,8 @@
 Takes a table and a batch, gives a loss; never moves anything.
 """
 
+from abc import ABC, abstractmethod
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -14,11 +16,12 @@ from ranking.pretraining.softmax import Temperature, contrast
 # Dimensions: N entities, D numbers of a vector.
 
 
-class Objective(nn.Module):
+class Objective(nn.Module, ABC):
     """One facet's loss on a table of N rows, and how its vectors are read off the table."""
 
+    @abstractmethod
     def forward(self, table: RowTable, batch: Batch) -> Float[Tensor, ""]:
-        raise NotImplementedError
+        """The loss of a batch of pairs."""
 
     def read(self, rows: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
         """The vectors that a table's rows stand for: the rows themselves, unless told otherwise."""
