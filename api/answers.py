@@ -4,23 +4,24 @@ Takes entity ids, gives vectors and scores; a whole answer uses one trio. Who is
 `api/asking.py`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from time import time
 
 import numpy as np
 from numpy.typing import NDArray
 
+from api.candidates import Described, woven
 from api.errors import Invalid
-from api.led_to import Lying
 from api.live import Following, Live, Trio
+from api.lying import lying_at
 from api.onsite import onsite_edges, onsite_states
 from api.opening import open_database
 from api.overlay import Folded
 from api.placing import tiers_of
 from api.questions import Located, State
 from api.reasons import Reason, check_explained, reasons
-from api.scoring import Scored, Scores, sort_out
+from api.scoring import Scores, listed, sort_out
 from api.settings import Settings
 from graphsvc import graph, tail, versions
 from graphsvc.artifact import ArtifactStore
@@ -30,11 +31,13 @@ from graphsvc.folding import FoldEdge, fold_edges
 from graphsvc.graph import EntityRows
 from graphsvc.ids import EntityId
 from graphsvc.schema import Schema
-from kge.bundle import ALL, Bundle
+from kge.bundle import ALL
 from ranking.bundle import Around, EntityStates, alike, mean_vectors
 
 #: Edges that are read of all candidates of a question, of what they lead to: 50 of each of 1000.
 _MOST_LED_TO = 50_000
+#: Rows of the log that are looked through for who has changed since the answer before.
+_MOST_TOUCHED = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,53 +76,67 @@ class Answerer:
             if explain:
                 onsite = self._without_offsite(trio, connection, located)
             head_rows = self._rows(connection, who.type, [who.id], ranker.head_attributes)
-            rows = self._rows(connection, ranker.tail_type, candidates, ranker.tail_attributes)
-            around = self._around(trio, connection, rows)
-        kept, left_out = sort_out(candidates, rows)
-        places, folded = self._candidates(trio, candidates, rows)
-        whole = self._tails(trio, candidates, rows, places, folded)
-        tails = replace(whole, around=around).take(kept)
+            described = self._described(trio, connection, candidates)
+            states = self._tails(trio, connection, candidates) if explain else None
+        kept, left_out = sort_out(candidates, described)
+        lying = lying_at(trio, candidates, described.places, described.keys)
+        tails = described.side.lying(lying.vectors, lying.known)
         heads = self._head(located, head_rows)
         shown = alike(1, position=place, time=int(time()))
-        scored = ranker.scored(heads, tails, shown)
+        scored = ranker.scored_sides(
+            ranker.encoder.side(0, heads), tails if not left_out else tails.take(kept), shown
+        )
         why: Sequence[Reason | None] = [None] * len(kept)
-        if onsite is not None:
+        if onsite is not None and states is not None:
             without = self._head(onsite, head_rows)
-            why = reasons(ranker, heads, without, tails, exposures=shown, order=order)
-        values = scored.by(order)
-        items = []
-        for row in scored.best_first(order).tolist():
-            n = int(kept[row])
-            one = folded[n]
-            items.append(
-                Scored(
-                    id=candidates[n],
-                    score=float(values[row]),
-                    known=bool(places[n] >= 0),
-                    probabilities={name: float(p[row]) for name, p in scored.probabilities.items()},
-                    cold=one is not None,
-                    edges=one.edges if one else 0,
-                    why=why[row],
-                )
-            )
-        told = place if ranker.reads_position else None
-        return Scores(head=located, items=items, left_out=left_out, order=order, position=told)
+            why = reasons(ranker, heads, without, states.take(kept), exposures=shown, order=order)
+        return Scores(
+            head=located,
+            items=listed([candidates[n] for n in kept], scored, order, lying.take(kept), why),
+            left_out=left_out,
+            order=order,
+            position=place if ranker.reads_position else None,
+        )
 
-    def _tails(
-        self,
-        trio: Trio,
-        candidates: Sequence[str],
-        rows: EntityRows,
-        places: NDArray[np.int32],
-        folded: Sequence[Folded | None],
-    ) -> EntityStates:
+    def _described(
+        self, trio: Trio, connection: Connection, candidates: Sequence[str]
+    ) -> Described:
+        """Candidates as the graph has them now; read are those of whom it is not known any more."""
+        held, version = trio.candidates, self.schema.version
+        touched = tail.touched(connection, after=held.seq, most=_MOST_TOUCHED)
+        kept, missing = held.take(candidates, touched, version)
+        if kept is not None and not len(missing):
+            return kept
+        ids = list(dict.fromkeys(candidates[n] for n in missing))
+        read = self._read(trio, connection, ids)
+        held.put(ids, read, touched, version)
+        number = {id_: n for n, id_ in enumerate(ids)}
+        own = np.array([number[candidates[n]] for n in missing], dtype=np.int64)
+        return read.take(own) if kept is None else woven(kept, read.take(own), missing)
+
+    def _read(self, trio: Trio, connection: Connection, ids: Sequence[str]) -> Described:
+        """The same, read from the graph."""
+        ranker = trio.ranker
+        rows = self._rows(connection, ranker.tail_type, ids, ranker.tail_attributes)
+        nowhere = np.zeros((len(ids), trio.bundle.dim), dtype=np.float32)
+        states = self._states(ids, rows, vectors=nowhere, known=np.zeros(len(ids), dtype=bool))
+        around = self._around(trio, connection, rows)
+        return Described(
+            keys=rows.keys,
+            retired=rows.retired,
+            merged_into=rows.merged_into,
+            places=trio.bundle.rows(ranker.tail_type, ids),
+            side=ranker.encoder.side(1, replace(states, around=around)),
+        )
+
+    def _tails(self, trio: Trio, connection: Connection, candidates: Sequence[str]) -> EntityStates:
         """The states of all candidates, with the bundle's vectors or those folded in."""
-        known = (places >= 0) | np.array([f is not None for f in folded], dtype=bool)
-        vectors = trio.bundle.vectors[np.where(places >= 0, places, 0)] * (places >= 0)[:, None]
-        for n, one in enumerate(folded):
-            if one is not None:
-                vectors[n] = one.vector
-        return self._states(candidates, rows, vectors=vectors, known=known)
+        ranker = trio.ranker
+        rows = self._rows(connection, ranker.tail_type, candidates, ranker.tail_attributes)
+        places = trio.bundle.rows(ranker.tail_type, candidates)
+        lying = lying_at(trio, candidates, places, rows.keys)
+        states = self._states(candidates, rows, vectors=lying.vectors, known=lying.known)
+        return replace(states, around=self._around(trio, connection, rows))
 
     def _head(self, located: Located, rows: EntityRows) -> EntityStates:
         """The state of who is asked about; of one who is without a name, what is known onsite."""
@@ -255,45 +272,18 @@ class Answerer:
         trio.heads.put(entity, stamp, folded)
         return folded
 
-    def _candidates(
-        self, trio: Trio, ids: Sequence[str], rows: EntityRows
-    ) -> tuple[NDArray[np.int32], list[Folded | None]]:
-        """Rows of the bundle, -1 where it has none that may be used, and what the overlay has."""
-        type_ = trio.ranker.tail_type
-        places = trio.bundle.rows(type_, ids)
-        hidden = trio.overlay.hidden(type_)
-        if hidden is not None:
-            inside = np.flatnonzero(places >= 0)
-            start = trio.bundle.types[type_].start
-            places[inside[hidden[places[inside] - start]]] = -1
-        folded: list[Folded | None] = [None] * len(ids)
-        missing = []
-        for n in np.flatnonzero(places < 0).tolist():
-            folded[n] = trio.overlay.get(EntityId(type_, ids[n]))
-            if folded[n] is None and rows.found[n]:
-                missing.append(int(rows.keys[n]))
-        trio.tail.want(missing)
-        return places, folded
-
     def _around(self, trio: Trio, connection: Connection, rows: EntityRows) -> dict[str, Around]:
         """Where what candidates lead to lies, by type, as far as the ranker reads it."""
         leads = trio.ranker.leads(trio.bundle)
-        types = tuple(dict.fromkeys(leads.values()))
-        if not types:
-            return {}
-        keys = rows.keys.tolist()
-        kept, version = trio.tail.led_to.get(keys)
-        missing = sorted({key for key in keys if key > 0 and key not in kept})
-        if missing:
-            read = _lying(trio.bundle, connection, missing, leads)
-            trio.tail.led_to.put(read, version)
-            kept |= read
-        blank = np.zeros((len(types), trio.bundle.dim), np.float32)
-        nothing = Lying(blank, np.zeros(len(types), bool))
-        found = [kept.get(key, nothing) for key in keys]
-        vectors = np.stack([one.vectors for one in found])
-        known = np.stack([one.known for one in found])
-        return {type_: Around(vectors[:, n], known[:, n]) for n, type_ in enumerate(types)}
+        edges = graph.led_to(connection, rows.keys.tolist(), list(leads), most=_MOST_LED_TO)
+        keys, place = np.unique(rows.keys, return_inverse=True)
+        found: dict[str, Around] = {}
+        for type_ in dict.fromkeys(leads.values()):
+            own = [(key, other.id) for key, other in edges if other.type == type_]
+            owner = np.searchsorted(keys, np.array([key for key, _ in own], dtype=np.int64))
+            others = trio.bundle.rows(type_, [id_ for _, id_ in own])
+            found[type_] = mean_vectors(trio.bundle, owner, others, len(keys)).take(place)
+        return found
 
     def _rows(
         self, connection: Connection, type_: str, ids: Sequence[str], attributes: Sequence[str]
@@ -350,19 +340,3 @@ def open_answerer(settings: Settings) -> tuple[Answerer, Trio]:
     )
     live.refresh()
     return Answerer(database, schema, settings.foldin_edges), live.trio()
-
-
-def _lying(
-    bundle: Bundle, connection: Connection, keys: Sequence[int], leads: Mapping[str, str]
-) -> dict[int, Lying]:
-    """Where what some entities lead to lies, by the types of `leads`, read from the graph."""
-    edges = graph.led_to(connection, keys, list(leads), most=_MOST_LED_TO)
-    places, found = np.array(keys, dtype=np.int64), []
-    for type_ in dict.fromkeys(leads.values()):
-        own = [(key, other.id) for key, other in edges if other.type == type_]
-        owner = np.searchsorted(places, np.array([key for key, _ in own], dtype=np.int64))
-        others = bundle.rows(type_, [id_ for _, id_ in own])
-        found.append(mean_vectors(bundle, owner, others, len(keys)))
-    vectors = np.stack([around.vectors for around in found], axis=1)
-    known = np.stack([around.known for around in found], axis=1)
-    return {key: Lying(vectors[n].copy(), known[n].copy()) for n, key in enumerate(keys)}

@@ -19,6 +19,7 @@ from api.gathering import Gathering
 from api.housekeeping import Housekeeping
 from api.idempotency import Idempotent
 from api.jobs.queue import JobQueue
+from api.known_keys import KnownKeys
 from api.live import Following, Live
 from api.queries import KnownQuery
 from api.routes import KEYED, OPEN, KeyNeeded, bulk
@@ -100,6 +101,7 @@ def _lifespan(
         app.state.services = Services(
             settings=settings,
             database=database,
+            known_keys=KnownKeys(database),
             gathering=Gathering(database),
             schemas=schemas,
             store=store,

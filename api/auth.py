@@ -6,19 +6,19 @@ Takes the header `Authorization: Bearer <key>` (or `X-API-Key`), lets the reques
 
 from typing import Annotated
 
+from anyio import to_thread
 from fastapi import Depends, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
 
 from api.deps import ServicesOf
 from api.errors import Unauthorized
-from graphsvc import keys
 
 _bearer = HTTPBearer(auto_error=False, description="The API key as a bearer token.")
 _header = APIKeyHeader(name="X-API-Key", auto_error=False, description="The API key.")
 
 
-def require_key(
+async def require_key(
     services: ServicesOf,
     bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None,
     header: Annotated[str | None, Security(_header)] = None,
@@ -27,8 +27,9 @@ def require_key(
     presented = bearer.credentials if bearer else header
     if not presented:
         raise Unauthorized
-    with services.database.reading() as connection:
-        key_id = keys.verify(connection, presented)
+    key_id = services.known_keys.recall(presented)
+    if key_id is None:
+        key_id = await to_thread.run_sync(services.known_keys.verify, presented)
     if key_id is None:
         raise Unauthorized("the key is not valid; `graphsvc key create` makes a new one")
     return key_id

@@ -40,7 +40,7 @@ def key_list(*, as_json: AsJson = False) -> None:
 def key_revoke(
     key_id: Annotated[str, typer.Argument(metavar="ID")], *, as_json: AsJson = False
 ) -> None:
-    """Make a key worthless from now on."""
+    """Make a key worthless, in running servers within a second."""
     with open_database().transaction() as connection:
         keys.revoke(connection, key_id)
     out(Output({"revoked": key_id}), as_json=as_json)

@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from api.answer_log import AnswerLog
 from api.gathering import Gathering
 from api.jobs.queue import JobQueue
+from api.known_keys import KnownKeys
 from api.live import Live
 from api.schemas import Schemas
 from api.settings import Settings
@@ -26,6 +27,7 @@ class Services:
 
     settings: Settings
     database: Database
+    known_keys: KnownKeys
     gathering: Gathering
     schemas: Schemas
     store: ArtifactStore

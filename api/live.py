@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
 
+from api.candidates import Candidates
 from api.columns import Columns
 from api.errors import NotLiveYet
 from api.overlay import Overlay, Remembered
@@ -70,6 +71,8 @@ class Trio:
     tail: Tail
     #: Vectors of heads that were asked about.
     heads: Remembered
+    #: Candidates as the ranker reads them.
+    candidates: Candidates
     #: The last row of the log that the ranker's snapshot saw; 0, the safe side, if nobody can say.
     ranker_watermark: int = 0
 
@@ -207,6 +210,7 @@ class Live:
             overlay=overlay,
             tail=tail,
             heads=Remembered(self.following.overlay_entities),
+            candidates=Candidates(),
             ranker_watermark=self._seen(ranker.snapshot_digest)[0],
         )
 

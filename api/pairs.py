@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from api.answers import Answerer
 from api.live import Trio
+from api.lying import lying_at
 from api.onsite import onsite_states
 from api.questions import Located
 from api.scoring import sort_out
@@ -93,8 +94,9 @@ class Lookup(Answerer):
         with self.database.reading() as connection:
             rows = self._rows(connection, ranker.tail_type, ids, ranker.tail_attributes)
             around = self._around(trio, connection, rows)
-        places, folded = self._candidates(trio, ids, rows)
-        states = self._tails(trio, ids, rows, places, folded)
+        places = trio.bundle.rows(ranker.tail_type, ids)
+        lying = lying_at(trio, ids, places, rows.keys)
+        states = self._states(ids, rows, vectors=lying.vectors, known=lying.known)
         reasons: list[str | None] = [None] * len(ids)
         kept, _ = sort_out(ids, rows)
         for n in set(range(len(ids))).difference(kept.tolist()):

@@ -6,14 +6,15 @@ looks anything up.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from api.lying import Lying
 from api.questions import Located
 from api.reasons import Reason
-from graphsvc.graph import EntityRows
+from ranking.bundle import Scored as RankerScores
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,9 +57,42 @@ class Scores:
     position: int | None
 
 
-def sort_out(
-    candidates: Sequence[str], rows: EntityRows
-) -> tuple[NDArray[np.int64], list[LeftOut]]:
+class Standing(Protocol):
+    """What is known of candidates: who is retired, and who is part of another one by now."""
+
+    @property
+    def retired(self) -> NDArray[np.bool_]: ...
+
+    @property
+    def merged_into(self) -> Sequence[str | None]: ...
+
+
+def listed(
+    ids: Sequence[str],
+    scored: RankerScores,
+    order: str,
+    lying: Lying,
+    why: Sequence[Reason | None],
+) -> list[Scored]:
+    """Candidates with their probabilities, best first."""
+    values, learned = scored.by(order).tolist(), lying.learned.tolist()
+    cold, edges = (lying.known & ~lying.learned).tolist(), lying.edges.tolist()
+    columns = {name: column.tolist() for name, column in scored.probabilities.items()}
+    return [
+        Scored(
+            id=ids[n],
+            score=values[n],
+            known=learned[n],
+            probabilities={name: column[n] for name, column in columns.items()},
+            cold=cold[n],
+            edges=edges[n],
+            why=why[n],
+        )
+        for n in scored.best_first(order).tolist()
+    ]
+
+
+def sort_out(candidates: Sequence[str], rows: Standing) -> tuple[NDArray[np.int64], list[LeftOut]]:
     """Places of the candidates that are scored, and the others with the reason."""
     kept, left_out = [], []
     for n, id_ in enumerate(candidates):

@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from time import monotonic, time
 
-from api.led_to import LedTo
 from api.overlay import Overlay, Place
 from api.solving import Solver
 from api.waiting import Turn, Waiting
@@ -31,6 +30,8 @@ _STEP_SECONDS = 0.05
 _MOST_WAITING = 10_000
 #: Candidates of answers that were found to be missing; more are forgotten.
 _MOST_WANTED = 2_000
+#: Entities that are known to have nothing to be solved from.
+_MOST_IN_VAIN = 100_000
 #: Behind every (time, row) of the log.
 _AT_THE_END = (2**63 - 1, 2**63 - 1)
 
@@ -47,8 +48,6 @@ class Tail:
     watermark: int
     #: Most recent edges of each relation and direction that a fold-in takes.
     most_edges: int
-    #: What answers keep of where candidates lead to.
-    led_to: LedTo = field(default_factory=LedTo)
     #: The end of the graph's span: of what people did, the bundle knows the events up to this
     #: second. 0, the safe side, if nobody can say.
     graph_end: int = 0
@@ -71,9 +70,9 @@ class Tail:
     _changing: frozenset[str] = field(init=False)
     #: Those of which the bundle may know a part only, up to the watermark.
     _spanned: frozenset[str] = field(init=False)
-    #: Those that change where something leads to.
-    _leading: frozenset[str] = field(init=False)
     _wanted: deque[int] = field(default_factory=lambda: deque(maxlen=_MOST_WANTED))
+    #: Those without an edge to anything that the bundle holds: to ask for them helps nobody.
+    _in_vain: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         bundle = self.solver.bundle
@@ -81,7 +80,6 @@ class Tail:
         self._changing = frozenset(names | {RETRACT, MERGE} if names else ())
         timeless = {r.name for r in bundle.relations if r.source == "structure"}
         self._spanned = self._changing - timeless - {MERGE}
-        self._leading = frozenset(timeless | {RETRACT})
         self._waiting = Waiting(most_changed=self.overlay.bound)
 
     def start(self) -> None:
@@ -102,7 +100,7 @@ class Tail:
 
     def want(self, keys: Iterable[int]) -> None:
         """Ask for entities that an answer found missing; they are there a step later."""
-        self._wanted.extend(keys)
+        self._wanted.extend(key for key in keys if key not in self._in_vain)
 
     def step(self) -> bool:
         """Do a piece of what there is to do. True if more is waiting."""
@@ -129,27 +127,16 @@ class Tail:
             touched[row.actor] = None
             if row.object is not None:
                 touched[row.object] = None
-        self._forget(rows)
         opted_out, leaning = self._withdrawn(connection, rows)
         touched = dict.fromkeys(leaning) | touched
         changed = [*leaning, *self._changed(rows)]
+        if len(self._in_vain) > _MOST_IN_VAIN or any(row.event_name == MERGE for row in rows):
+            self._in_vain.clear()  # the edges of others lead elsewhere where ids became one
         self._settle(connection, touched, opted_out=opted_out, changed=changed)
         full = len(rows) == _ROWS
         # Rows behind the last one may have been taken out: nobody will find them any more.
         self.done = rows[-1].seq if full else max(self.done, reached)
         return full
-
-    def _forget(self, rows: Sequence[Change]) -> None:
-        """Let answers read again where entities lead to whose own edges may have changed.
-
-        Of ids that became one, the edges of others lead elsewhere now.
-        """
-        if any(row.event_name == MERGE for row in rows):
-            self.led_to.forget(None)
-            return
-        own = [row for row in rows if row.event_name in self._leading]
-        if own:
-            self.led_to.forget({key for row in own for key in (row.actor, row.object) if key})
 
     def _changed(self, rows: Iterable[Change]) -> list[int]:
         """The actors of rows that change edges of theirs, in order; others keep their vector."""
@@ -288,7 +275,9 @@ class Tail:
             for entity, folded, edges in zip(some, solved, found, strict=True):
                 if not folded.edges:
                     self.overlay.drop(entity.name)
+                    self._in_vain.add(entity.key)
                     continue
+                self._in_vain.discard(entity.key)
                 self.overlay.put(
                     entity.name,
                     replace(folded, leans_on=_ends_of(edges, offsite)),

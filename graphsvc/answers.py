@@ -4,13 +4,13 @@ Takes answers, gives them back by request; never says what became of them (see `
 Bounded by age and by number, as long as somebody calls `prune` now and then.
 """
 
-import json
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, NamedTuple
 
+import orjson
 from sqlalchemy import Connection, delete, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import Select
@@ -193,7 +193,7 @@ def _row(answer: Answer) -> dict[str, Any]:
         "bundle": answer.bundle,
         "index": answer.index,
         "ranker": answer.ranker,
-        "items": json.dumps(items, ensure_ascii=False, separators=(",", ":")),
+        "items": orjson.dumps(items).decode(),
         "ordered_by": answer.order,
         "position": answer.position,
     }
@@ -210,7 +210,7 @@ def _answer(row: Any) -> Answer:
         bundle=found["bundle"],
         index=found["index"],
         ranker=found["ranker"],
-        items=[Item(*item) for item in json.loads(found["items"])],
+        items=[Item(*item) for item in orjson.loads(found["items"])],
         order=found["ordered_by"],
         position=found["position"],
     )

@@ -12,12 +12,14 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, bindparam, func, or_, select, union_all
 from sqlalchemy.sql import Select
 
-from graphsvc.builtin import MERGE, OPT_OUT, RETIRE
+from graphsvc.builtin import BUILT_IN, MERGE, OPT_OUT, RETIRE, SET_ATTRIBUTES
 from graphsvc.bulk import fetch, rows_among
 from graphsvc.ids import EntityId, is_storable
-from graphsvc.logread import aliases
+from graphsvc.logread import aliases, canonical
 from graphsvc.tables import consents, entities, events, sequences
 
+#: Events that change more than what they name.
+_CHANGING_OTHERS = BUILT_IN - {SET_ATTRIBUTES}
 #: Also of keys in a statement, each as two of SQLite's 32,766 variables.
 _BLOCK = 10_000
 
@@ -30,6 +32,17 @@ class Change(NamedTuple):
     actor: int
     object: int | None
     event_time: int
+
+
+class Touched(NamedTuple):
+    """Whom some rows of the log name, up to row `seq`.
+
+    `keys`: those that hold now. None: there are too many, or rows that change others as well: who
+    opts out, is merged or takes something back changes what is said of whom they acted on.
+    """
+
+    seq: int
+    keys: frozenset[int] | None
 
 
 class Entity(NamedTuple):
@@ -120,6 +133,25 @@ def unrest(connection: Connection, *, after: int) -> bool:
     if connection.dialect.name == "postgresql":
         query = query.replace("?", "%s")
     return bool(fetch(connection, query, (after, RETIRE, MERGE, OPT_OUT)))
+
+
+def touched(connection: Connection, *, after: int, most: int) -> Touched:
+    """Whom the rows behind `after` name, as far as there are no more than `most`.
+
+    What is known of anybody else as of `after` holds as of `seq`, too.
+    """
+    query = "SELECT seq, event_name, actor, object FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
+    if connection.dialect.name == "postgresql":
+        query = query.replace("?", "%s")
+    rows = fetch(connection, query, (after, most + 1))
+    if not rows:
+        return Touched(after, frozenset())
+    if len(rows) > most:
+        return Touched(max(rows[-1][0], reached(connection)), None)
+    if any(name in _CHANGING_OTHERS for _, name, *_ in rows):
+        return Touched(rows[-1][0], None)
+    named_so = {key for row in rows for key in row[2:] if key is not None}
+    return Touched(rows[-1][0], frozenset(canonical(connection, named_so).values()))
 
 
 def entities_of(connection: Connection, keys: Collection[int]) -> dict[int, Entity]:

@@ -28,7 +28,7 @@ from ranking.calibration import Calibration
 from ranking.config import RankerConfig
 from ranking.errors import FacetUnavailable, FrameMismatch, HeadMissing
 from ranking.examples import KgeMaps, kge_maps
-from ranking.features import Encoder
+from ranking.features import Encoder, FeatureBatch, Side
 from ranking.formats import (
     RANKER_FORMAT,
     calibrations_of,
@@ -63,6 +63,7 @@ __all__ = [
     "FieldChanges",
     "Ranker",
     "Scored",
+    "Side",
     "Tiers",
     "TrainedRanker",
     "alike",
@@ -198,7 +199,13 @@ class Ranker:
         Without exposures all tails stand in the served place, at no hour in particular. Raises
         `StatesMismatch`.
         """
-        batch = self.encoder.encode(heads, tails, exposures)
+        return self._scored(self.encoder.encode(heads, tails, exposures))
+
+    def scored_sides(self, head: Side, tail: Side, exposures: ExposureStates) -> Scored:
+        """`scored` of what the encoder has made of heads and tails. Raises `StatesMismatch`."""
+        return self._scored(self.encoder.together(head, tail, exposures))
+
+    def _scored(self, batch: FeatureBatch) -> Scored:
         return scored_by(self.model, batch, self.config, self.calibrations, self.smoothing)
 
     def score(

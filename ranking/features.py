@@ -8,12 +8,12 @@ Codes of a category or list element: 0 missing, 1 unknown, 2.. the vocabulary; a
 one embedding table, each shifted to its own range. Row 0 of that table pads short lists.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Bool, Float32, Float64, Int64
 from torch import Tensor
 
 from ranking.columns import Coded, coded, unset
@@ -72,7 +72,12 @@ class FeatureBatch(NamedTuple):
         return FeatureBatch(self.head_rows, self.tail_rows, *moved)
 
 
-class _Side(NamedTuple):
+class Side(NamedTuple):
+    """n heads, or n tails, as numbers: each follows from its own state alone.
+
+    Of heads `around` has no type.
+    """
+
     rows: Int64[np.ndarray, "n 2"]
     categories: Int64[np.ndarray, "n c"]
     lists: Int64[np.ndarray, "n l w"]
@@ -81,7 +86,17 @@ class _Side(NamedTuple):
     vector: Float32[np.ndarray, "n d"]
     known: Float32[np.ndarray, "n"]
     named: Float32[np.ndarray, "n"]
-    facets: Float32[np.ndarray, "n w"]
+    facets: Float32[np.ndarray, "n p"]
+    around: Float32[np.ndarray, "n a d"]
+    around_known: Float32[np.ndarray, "n a"]
+
+    def take(self, rows: Int64[np.ndarray, "m"]) -> "Side":
+        """Those at some rows, in that order."""
+        return Side(*(column[rows] for column in self))
+
+    def lying(self, vectors: Float32[np.ndarray, "n d"], known: Bool[np.ndarray, "n"]) -> "Side":
+        """The same at other vectors, as far as these are known."""
+        return self._replace(vector=_where_known(vectors, known), known=known.astype(np.float32))
 
 
 class Encoder:
@@ -128,18 +143,24 @@ class Encoder:
         """
         if exposures is None:
             exposures = alike(1, position=self.spec.exposure.served)
-        for name, count in (("heads", len(heads)), ("exposures", len(exposures))):
-            if count not in (1, len(tails)):
+        return self.together(self.side(0, heads), self.side(1, tails), exposures)
+
+    def together(self, head: Side, tail: Side, exposures: ExposureStates) -> FeatureBatch:
+        """Features of pairs of what `side` gave; of heads and exposures one, or as many as tails.
+
+        Raises `StatesMismatch`.
+        """
+        count = len(tail.rows)
+        for name, number in (("heads", len(head.rows)), ("exposures", len(exposures))):
+            if number not in (1, count):
                 raise StatesMismatch(
-                    f"{name} should be 1 or {len(tails)} as the tails are, received {count}"
+                    f"{name} should be 1 or {count} as the tails are, received {number}"
                 )
-        head, tail = self._encode_side(0, heads), self._encode_side(1, tails)
-        if len(heads) != len(tails):
-            head = _Side(*(np.repeat(column, len(tails), axis=0) for column in head))
+        if len(head.rows) != count:
+            head = head.take(np.zeros(count, dtype=np.int64))
         shown = self._exposures(exposures)
-        if len(exposures) != len(tails):
-            shown = np.repeat(shown, len(tails), axis=0)
-        around, around_known = self._around(tails)
+        if len(exposures) != count:
+            shown = np.repeat(shown, count, axis=0)
         columns = (
             head.rows,
             tail.rows,
@@ -151,14 +172,15 @@ class Encoder:
             tail.vector,
             np.stack([head.known, tail.known], axis=1),
             np.stack([head.named, tail.named], axis=1),
-            around,
-            around_known,
+            tail.around,
+            tail.around_known,
             shown,
             np.stack([head.facets, tail.facets], axis=1),
         )
         return FeatureBatch(*(torch.from_numpy(np.ascontiguousarray(c)) for c in columns))
 
-    def _encode_side(self, number: int, states: EntityStates) -> _Side:
+    def side(self, number: int, states: EntityStates) -> Side:
+        """Heads (0) or tails (1) as numbers."""
         side = (self.spec.head, self.spec.tail)[number]
         count, width = len(states), self.spec.list_width
         given = states.attributes
@@ -172,29 +194,31 @@ class Encoder:
             *(_number(column[name], scale) for name, scale in side.numbers.items()),
             _counters(states, side, rate),
         ]
-        known = states.known.astype(np.float32)
-        return _Side(
+        around, around_known = self._around(states, self.spec.around if number else ())
+        return Side(
             rows=self._placements[number].rows(states.ids),
             categories=_stack(categories, (count, 0)),
             lists=_stack(lists, (count, 0, width)),
             dense=np.concatenate(dense, axis=1).astype(np.float32),
             rate=rate.astype(np.float32),
-            vector=np.where(states.known[:, None], states.vectors, np.float32(0)),
-            known=known,
+            vector=_where_known(states.vectors, states.known),
+            known=states.known.astype(np.float32),
             named=_named(states),
             facets=self.facets.vectors(number, states.ids),
+            around=around,
+            around_known=around_known,
         )
 
     def _around(
-        self, tails: EntityStates
+        self, states: EntityStates, types: Sequence[str]
     ) -> tuple[Float32[np.ndarray, "n a d"], Float32[np.ndarray, "n a"]]:
-        """Mean vectors by the types that the spec knows, and which of them are known."""
-        count, types = len(tails), self.spec.around
-        vectors = np.zeros((count, len(types), tails.vectors.shape[1]), dtype=np.float32)
+        """Mean vectors by type, and which of them are known."""
+        count = len(states)
+        vectors = np.zeros((count, len(types), states.vectors.shape[1]), dtype=np.float32)
         known = np.zeros((count, len(types)), dtype=np.float32)
         for place, type_ in enumerate(types):
-            if (found := tails.around.get(type_)) is not None:
-                vectors[:, place] = np.where(found.known[:, None], found.vectors, np.float32(0))
+            if (found := states.around.get(type_)) is not None:
+                vectors[:, place] = _where_known(found.vectors, found.known)
                 known[:, place] = found.known
         return vectors, known
 
@@ -226,6 +250,13 @@ class Encoder:
                 found = [first + _code(codes, element) for element in value[:width]]
                 padded[place, : len(found)] = found
         return padded[column.codes]
+
+
+def _where_known(
+    vectors: Float32[np.ndarray, "n d"], known: Bool[np.ndarray, "n"]
+) -> Float32[np.ndarray, "n d"]:
+    """Vectors, zero where there is none."""
+    return np.where(known[:, None], vectors, np.float32(0))
 
 
 def _named(states: EntityStates) -> Float32[np.ndarray, "n"]:

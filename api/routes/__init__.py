@@ -26,8 +26,10 @@ from api.routes import (
 
 #: Open to anyone who can connect: whether the server is up. It tells nothing else.
 OPEN: tuple[APIRouter, ...] = (health.router,)
-#: Everything else needs a key.
+#: Everything else needs a key. What is asked most often stands first: routes are tried in order.
 KEYED: tuple[APIRouter, ...] = (
+    scores.router,
+    recommendations.router,
     events.router,
     bulk.router,
     # Before the entity itself, whose id may hold slashes.
@@ -37,8 +39,6 @@ KEYED: tuple[APIRouter, ...] = (
     entities.router,
     graph.router,
     schema.router,
-    scores.router,
-    recommendations.router,
     answers.router,
     retrains.router,
     jobs.router,

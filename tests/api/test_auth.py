@@ -4,12 +4,13 @@ import logging
 import re
 import subprocess
 import sys
-from time import time
+from time import sleep, time
 
 import httpx
 import pytest
 
 from api.app import create_app
+from api.known_keys import SECONDS, KnownKeys
 from api.settings import Settings
 from graphsvc import keys
 from graphsvc.db import Database
@@ -55,7 +56,24 @@ def test_a_revoked_key_is_worthless(trained, problem) -> None:
         with database.transaction() as connection:
             listed = {info.name: info.id for info in keys.list_keys(connection)}
             keys.revoke(connection, listed["short-lived"])
+        sleep(SECONDS)
         problem(http.get("/v1/graph", headers=headers), 401)
+    database.dispose()
+
+
+def test_a_key_is_believed_for_a_second_and_a_wrong_one_never(trained) -> None:
+    database, now = Database(trained.settings.graph_url), [100.0]
+    known = KnownKeys(database, clock=lambda: now[0])
+    assert known.recall(trained.key) is None
+    key_id = known.verify(trained.key)
+    assert key_id
+    assert known.verify(trained.key + "0") is None
+    now[0] += SECONDS - 0.01
+    assert known.recall(trained.key) == key_id
+    assert known.recall(trained.key + "0") is None
+    assert trained.key not in repr(known)
+    now[0] += 0.02
+    assert known.recall(trained.key) is None
     database.dispose()
 
 

@@ -1,5 +1,6 @@
 """Following the log: what it brings, in bounded steps, and again from a new bundle's watermark."""
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from api.jobs.steps import open_workshop
 from api.live import Following, Live
 from api.overlay import Overlay
 from api.settings import Settings
+from api.tail import Tail
 from api.waiting import Turn
 from graphsvc import ledger
 from graphsvc import tail as log
@@ -179,6 +181,33 @@ def test_what_an_answer_misses_is_solved_again(trained) -> None:
         trio.tail.want([log.named(connection, missed).key])
     settle(live)
     assert missed in trio.overlay
+    live.database.dispose()
+
+
+def test_what_has_no_edge_is_not_asked_for_again_until_it_has_one(trained) -> None:
+    live = opened(trained)
+    post(trained, "lonely", range(900, 901))  # by somebody whom the bundle does not know
+    settle(live)
+    trio, lonely = live.trio(), EntityId("film", "lonely")
+    with live.database.reading() as connection:
+        key = log.named(connection, lonely).key
+    solved = Counter()
+
+    def counting(connection, chosen, turn, work=trio.tail._solve_some) -> None:
+        solved.update(entity.key for entity in chosen)
+        work(connection, chosen, turn)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Tail, "_solve_some", lambda _self, *given: counting(*given))
+        for _ in range(3):
+            trio.tail.want([key])
+            settle(live)
+        assert solved[key] == 0
+        assert lonely not in trio.overlay
+        post(trained, "lonely", range(3))
+        settle(live)
+        assert solved[key] == 1
+    assert lonely in trio.overlay
     live.database.dispose()
 
 
