@@ -4,7 +4,8 @@
 
 A table stands between `<!-- KIND SPLIT -->` and `<!-- end -->`; what is between is replaced, all
 other words stay. Kinds: `retrieval`, `ranking`, `differences` (of AUC) and `slices`, whose split is
-the beginning of those of the slices, e.g. `global_time/test/history=`. `made` is the run itself.
+the beginning of those of the slices, e.g. `global_time/test/history=`. `made` is the run itself,
+`hybrid` what ID tables and upper model of the promoted ranker take.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from api.demo.show import gpu_line
 from graphsvc.report import Row, rows_of
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "demo.md"
@@ -33,10 +35,11 @@ _METRICS = {
 def filled(page: str, report: Mapping[str, Any]) -> str:
     """The page with every table made anew. Raises `SystemExit` for a place without figures."""
     rows = rows_of(report)
+    whole = {"made": lambda told: made(told["header"]), "hybrid": hybrid}
 
     def fill(place: re.Match[str]) -> str:
         kind, split = place.groups()
-        inside = made(report["header"]) if kind == "made" else table(kind, split, rows)
+        inside = whole[kind](report) if kind in whole else table(kind, split, rows)
         head = place.group().partition("\n")[0]
         return f"{head}\n{inside}\n<!-- end -->"
 
@@ -49,6 +52,40 @@ def made(header: Mapping[str, Any]) -> str:
     return (
         f"One run of `make demo` at commit `{header['commit']}`, seed 0, on {machine['cores']} "
         f"cores\n({machine['processor']}, {machine['memory_gib']} GiB), Python {machine['python']}."
+    )
+
+
+def hybrid(report: Mapping[str, Any]) -> str:
+    """Bytes and tier of each part, then what an answer spends on which."""
+    words = report.get("hybrid")
+    if words is None:
+        raise SystemExit("the report has no figures of hybrid")
+    own = [row for row in rows_of(report) if row.split == "demo"]
+    value = {(row.metric, row.model): row.value for row in own}
+    lines = [["part", "rows", "as trained", "as served", "tier"], ["---"] * 5]
+    for part in words["tables"]:
+        name = part["name"]
+        held = [
+            f"{value[f'id_table_{how}_bytes', name]:,.0f} bytes, {part[how]}"
+            for how in ("trained", "served")
+        ]
+        lines.append([name, f"{value['id_table_rows', name]:,.0f}", *held, part["tier"]])
+    upper = f"{value['upper_model_bytes', 'upper_model']:,.0f} bytes"
+    lines.append(["upper model", "", upper, upper, words["upper"]["tier"]])
+    return "\n".join([*(_line(cells) for cells in lines), "", _times(value, words)])
+
+
+def _times(value: Mapping[tuple[str, str], float], words: Mapping[str, Any]) -> str:
+    """In a sentence, and whether any of it was on a GPU in another."""
+    [many] = {model for metric, model in value if metric == "hybrid_answer_p50_ms"}
+    answer, lookups, upper = (
+        value[f"hybrid_{part}_p50_ms", many] for part in ("answer", "lookups", "upper")
+    )
+    gpu = gpu_line(words)
+    return (
+        f"An answer of {many} candidates takes {answer:.1f} ms without HTTP, of which lookups are\n"
+        f"{lookups:.2f} ms and the upper model {upper:.2f} ms (each a median of its own).\n"
+        f"{gpu[0].upper()}{gpu[1:]}."
     )
 
 

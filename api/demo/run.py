@@ -61,9 +61,16 @@ def run(folder: Path | None, report: Path, *, as_json: bool) -> None:
         for job in jobs:
             rows += rows_of(session.client.report(job["result"]["report"]))
         session.client.wait_generation(_promoted(jobs[-1])["generation"])
-        rows += _latencies(session, events)
+        asked = _questions(events)
+        rows += _latencies(session, events, asked)
         near = _near(session, events)
         rows += _memory(session)
+    # Here, since what it needs is no part of the memory that a client takes.
+    from api.demo import hybrid
+
+    announce("ID rows and the upper model, in this process")
+    found = hybrid.measure(session.settings, asked)
+    rows += found.rows
     with progress_bars(quiet=as_json) as progress:
         headline = jobs[0]["result"]["snapshot"]
         rows += arms.measure(session.settings, headline, FOLDER / "arms", progress)
@@ -77,6 +84,7 @@ def run(folder: Path | None, report: Path, *, as_json: bool) -> None:
         **as_report(rows, header(dials)),
         "neighbors": near,
         "promoted": {"arm": promoted, **chosen["promoted"]},
+        "hybrid": found.words,
     }
     report.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
     show(document, report, as_json=as_json)
@@ -187,16 +195,32 @@ def _follow(session: Session, job_id: str, protocol: str) -> Mapping[str, Any]:
         time.sleep(_POLL_SECONDS)
 
 
-def _latencies(session: Session, events: Sequence[Mapping[str, Any]]) -> list[Row]:
+def _clicked(events: Sequence[Mapping[str, Any]], end: str) -> list[str]:
+    """Whoever is at one end of a click, in the order of their first."""
+    return list(dict.fromkeys(e[end]["id"] for e in events if e["event_name"] == "click"))
+
+
+def _questions(events: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
+    """A user and candidates for each call that is timed."""
+    users, films = _clicked(events, "actor"), _clicked(events, "object")
+    firsts = [call % (len(films) - _CANDIDATES) for call in range(_CALLS)]
+    return [
+        (users[call % len(users)], films[first : first + _CANDIDATES])
+        for call, first in enumerate(firsts)
+    ]
+
+
+def _latencies(
+    session: Session,
+    events: Sequence[Mapping[str, Any]],
+    asked: Sequence[tuple[str, Sequence[str]]],
+) -> list[Row]:
     """Time single calls, one after the other, as one client sees them."""
-    users = list(dict.fromkeys(e["actor"]["id"] for e in events if e["event_name"] == "click"))
-    films = list(dict.fromkeys(e["object"]["id"] for e in events if e["event_name"] == "click"))
-    task = session.progress.add_task("latency", total=2 * _CALLS, note="over HTTP")
+    films = _clicked(events, "object")
+    task = session.progress.add_task("latency", total=2 * len(asked), note="over HTTP")
     near, scored = [], []
-    for call in range(_CALLS):
-        film, user = films[call % len(films)], users[call % len(users)]
-        first = call % (len(films) - _CANDIDATES)
-        candidates = films[first : first + _CANDIDATES]
+    for call, (user, candidates) in enumerate(asked):
+        film = films[call % len(films)]
         near.append(_timed(lambda film=film: session.client.neighbors("film", film, 10)))
         scored.append(_timed(lambda u=user, c=candidates: session.client.score(u, c)))
         session.progress.update(task, advance=2)

@@ -56,6 +56,8 @@ def show(document: Mapping[str, Any], path: Path, *, as_json: bool) -> None:
     for sentence in _service(rows):
         console.print(f"  {sentence}")
     console.print(f"  promoted: ranker_{document['promoted']['arm']}, the best on valid")
+    for sentence in hybrid_lines(document["hybrid"]):
+        console.print(f"  {sentence}")
     near = document["neighbors"]
     console.print(f"  nearest to {near['of']}: {'; '.join(near['items'])}")
     console.print(f"\nEvery figure is in {path}. `make up-demo` serves what was trained here.")
@@ -75,6 +77,25 @@ def _service(rows: Sequence[Row]) -> Iterable[str]:
         else:
             each = ", ".join(f"{row.model} {_number(row.value)}" for row in found)
             yield f"{metric}: {each} {found[0].unit}"
+
+
+def hybrid_lines(words: Mapping[str, Any]) -> Iterable[str]:
+    """Which tier holds what of the promoted ranker, in which precision."""
+    for table in words["tables"]:
+        yield (
+            f"{table['name']}: trained in {table['trained']}, served in {table['served']} "
+            f"from the {table['tier']} tier"
+        )
+    upper = words["upper"]
+    yield f"upper_model: in the {upper['tier']} tier, on {upper['device']}; {words['reason']}"
+    yield gpu_line(words)
+
+
+def gpu_line(words: Mapping[str, Any]) -> str:
+    """Whether anything of the hybrid path ran on a GPU."""
+    if not words["gpu"]:
+        return "nothing of this was ever run on a GPU: here is none, or none that may be used"
+    return f"a GPU is there ({words['gpu']}); the upper model ran on {words['upper']['device']}"
 
 
 def _table(rows: Sequence[Row], split: str, metrics: Sequence[str], title: str) -> Table:

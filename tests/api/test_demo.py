@@ -64,11 +64,28 @@ def test_what_is_printed_is_what_the_rows_say(capsys: pytest.CaptureFixture[str]
             model="graphsvc",
             unit="events/s",
         ),
+        *(
+            Row(metric="id_table_served_bytes", value=size, split="demo", model=name, unit="bytes")
+            for name, size in (("head_table", 400.0), ("tail_table", 80.0))
+        ),
     ]
     header = {"machine": {}, "commit": "abc", "dials": {}}
     near = {"of": "Star Wars", "items": ["Empire Strikes Back"]}
     promoted = {"arm": "frozen", "ranker": "0" * 64, "generation": 1}
-    document = {**as_report(rows, header), "neighbors": near, "promoted": promoted}
+    hybrid = {
+        "tables": [
+            {"name": "head_table", "trained": "float32", "served": "int8", "tier": "cpu"},
+        ],
+        "upper": {"tier": "cpu", "device": "cpu"},
+        "reason": "there is no device",
+        "gpu": "",
+    }
+    document = {
+        **as_report(rows, header),
+        "neighbors": near,
+        "promoted": promoted,
+        "hybrid": hybrid,
+    }
     show(document, Path("report.json"), as_json=False)
     shown = " ".join(capsys.readouterr().out.split())
     assert "0.7800 [0.7700, 0.7900]" in shown
@@ -81,4 +98,7 @@ def test_what_is_printed_is_what_the_rows_say(capsys: pytest.CaptureFixture[str]
     assert re.search(r"degree 0 .* degree 5\+ .*hits@10 │ both +│ 0\.1200 +│ 0\.3400", shown)
     assert "both: the refresh kept the frame" in shown
     assert "promoted: ranker_frozen" in shown
+    assert "head_table: trained in float32, served in int8 from the cpu tier" in shown
+    assert "id_table_served_bytes: head_table 400, tail_table 80 bytes" in shown
+    assert "nothing of this was ever run on a GPU" in shown
     assert "nearest to Star Wars: Empire Strikes Back" in shown

@@ -52,8 +52,38 @@ def test_tables_are_replaced_and_words_stay(demo_page):
     assert demo_page.filled(found, REPORT) == found
 
 
+def test_the_hybrid_path_is_a_table_and_a_sentence(demo_page):
+    def row(metric, value, model):
+        return Row(metric=metric, value=value, unit="1", split="demo", model=model)
+
+    rows = [
+        row("score_p50_ms", 9.0, "100"),
+        row("id_table_rows", 1500, "head_table"),
+        row("id_table_trained_bytes", 192_000, "head_table"),
+        row("id_table_served_bytes", 60_000, "head_table"),
+        row("upper_model_bytes", 1_000_000, "upper_model"),
+        row("hybrid_lookups_p50_ms", 0.125, "100"),
+        row("hybrid_upper_p50_ms", 0.75, "100"),
+        row("hybrid_answer_p50_ms", 3.0, "100"),
+    ]
+    held = {"name": "head_table", "trained": "float32", "served": "int8", "tier": "cpu"}
+    words = {"tables": [held], "upper": {"tier": "device", "device": "cuda"}, "gpu": "cuda"}
+    found = demo_page.filled(page("hybrid"), as_report(rows, REPORT["header"]) | {"hybrid": words})
+    assert "| head_table | 1,500 | 192,000 bytes, float32 | 60,000 bytes, int8 | cpu |" in found
+    assert "| upper model |  | 1,000,000 bytes | 1,000,000 bytes | device |" in found
+    assert "100 candidates takes 3.0 ms without HTTP" in found
+    assert "0.12 ms and the upper model 0.75 ms" in found
+    assert "A GPU is there (cuda); the upper model ran on cuda." in found
+    assert "old" not in found
+
+
 @pytest.mark.parametrize(
-    ("place", "says"), [("table a/test", "retrieval, ranking"), ("ranking b/test", "no figures")]
+    ("place", "says"),
+    [
+        ("table a/test", "retrieval, ranking"),
+        ("ranking b/test", "no figures"),
+        ("hybrid", "no figures"),
+    ],
 )
 def test_a_place_that_cannot_be_filled_is_named(demo_page, place: str, says: str):
     with pytest.raises(SystemExit, match=says):
@@ -65,4 +95,5 @@ def test_the_page_has_its_places(demo_page):
     kinds = [place.group(1) for place in demo_page._PLACE.finditer(text)]
     assert kinds.count("retrieval") == 3, "two protocols and the arms"
     assert kinds.count("slices") == 2
+    assert kinds.count("hybrid") == 1
     assert text.count("<!-- end -->") == len(kinds)
