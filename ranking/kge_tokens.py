@@ -70,11 +70,20 @@ class KgeTokens(nn.Module):
         return tokens_BTZ, torch.cat([head_B1, tail_B1, projected_BR, around_BA], dim=1)
 
     def _sought(self, head_Bd: Float[Tensor, "B d"]) -> Float[Tensor, "B R k"]:
-        """M_r e + r of every relation: one matrix product each, never a matrix per row."""
+        """M_r e + r of every relation."""
         maps_Rkd, shift_Rk = self.projections, self.translations
         if self.map_shift is not None and self.translation_shift is not None:
             maps_Rkd, shift_Rk = maps_Rkd + self.map_shift, shift_Rk + self.translation_shift
-        return torch.einsum("bd,rkd->brk", head_Bd, maps_Rkd) + shift_Rk
+        return mapped_by(maps_Rkd, head_Bd) + shift_Rk
+
+
+def mapped_by(
+    maps_Rkd: Float[Tensor, "R k d"], vectors_Bd: Float[Tensor, "B d"]
+) -> Float[Tensor, "B R k"]:
+    """M_r e of every relation: one matrix product for all of them, never a matrix per row."""
+    relations, projected, _ = maps_Rkd.shape
+    found = nn.functional.linear(vectors_Bd, maps_Rkd.flatten(0, 1))
+    return found.unflatten(1, (relations, projected))
 
 
 def begun_at(vectors: Float[Tensor, "*rows d"], scale: float) -> Float[Tensor, "*rows d"]:
@@ -101,4 +110,5 @@ def id_rows(
 
 
 def _padded(x_BTZ: Float[Tensor, "B T Z"], width: int) -> Float[Tensor, "B T Y"]:
-    return nn.functional.pad(x_BTZ, (0, width - x_BTZ.shape[2]))
+    missing = width - x_BTZ.shape[2]
+    return nn.functional.pad(x_BTZ, (0, missing)) if missing else x_BTZ

@@ -19,7 +19,7 @@ from ranking.idtables.served import sent
 from ranking.idtables.table import IdTable, RowTable
 from ranking.interactions.registry import crossing_stack, out_width
 from ranking.kge_attention import KgeAttention
-from ranking.kge_tokens import KgeTokens, begun_at, id_rows
+from ranking.kge_tokens import KgeTokens, begun_at, id_rows, mapped_by
 from ranking.sampling import corrected
 
 # Single-letter dimensions: B rows, D width of x_0, F dense numbers, d vector, k projected vector,
@@ -166,14 +166,13 @@ class RankerModel(nn.Module):
         ]
         if self.facets:
             fields.append((batch.facets * shown_B2[:, :, None]).flatten(1))
-        sought_BRk = self._project(batch.head_vector) + self.translations
         if self.arm.fields:
             fields += [_normalized(batch.head_vector), _normalized(batch.tail_vector)]
         if self.arm.attends:
             context = torch.relu(self.context(batch.dense))
             rows_B2E, weights = self.attention(rows_B2E, context, *self.tokens(batch, shown_B2))
         if self.match:
-            fields.append(self._match(batch, sought_BRk))
+            fields.append(self._match(batch))
         if self.exposure_codes is not None:
             fields.append(self.exposure_codes(batch.exposures).flatten(1))
         x_BD = self.dropout(self.norm(torch.cat([rows_B2E.flatten(1), *fields], dim=1)))
@@ -202,7 +201,7 @@ class RankerModel(nn.Module):
         """Mean and deviation of the bundle's scores over TRAIN rows with both vectors known."""
         both = batch.known.prod(dim=1) > 0
         if self.match and len(self.translations) and int(both.sum()) > 1:
-            raw_BR = self._raw_match(batch, self._project(batch.head_vector) + self.translations)
+            raw_BR = self._raw_match(batch)
             self.match_mean.copy_(raw_BR[both].mean(dim=0))
             self.match_deviation.copy_(raw_BR[both].std(dim=0).clamp(min=1e-6))
 
@@ -229,26 +228,16 @@ class RankerModel(nn.Module):
         count = filled.sum(dim=2, keepdim=True).clamp(min=1.0)
         return torch.einsum("blwc,blw->blc", self.codes(lists), filled / count)
 
-    def _project(self, vectors: Float[Tensor, "B d"]) -> Float[Tensor, "B R k"]:
-        """M_r e of every relation: one matrix product each, never a matrix per row."""
-        return torch.einsum("bd,rkd->brk", vectors, self.projections)
-
-    def _project_tails(self, vectors: Float[Tensor, "B d"]) -> Float[Tensor, "B R k"]:
-        return torch.einsum("bd,rkd->brk", vectors, self.tail_projections)
-
-    def _match(
-        self, batch: FeatureBatch, sought_BRk: Float[Tensor, "B R k"]
-    ) -> Float[Tensor, "B R"]:
+    def _match(self, batch: FeatureBatch) -> Float[Tensor, "B R"]:
         """Scores of the bundle, scaled; 0 where a vector is unknown."""
-        raw_BR = self._raw_match(batch, sought_BRk)
-        score_BR = (raw_BR - self.match_mean) / self.match_deviation
+        score_BR = (self._raw_match(batch) - self.match_mean) / self.match_deviation
         return score_BR * batch.known.prod(dim=1, keepdim=True)
 
-    def _raw_match(
-        self, batch: FeatureBatch, sought_BRk: Float[Tensor, "B R k"]
-    ) -> Float[Tensor, "B R"]:
+    def _raw_match(self, batch: FeatureBatch) -> Float[Tensor, "B R"]:
         """-||M_r e_head + r - M_r e_tail||^2 of each relation."""
-        return -(sought_BRk - self._project_tails(batch.tail_vector)).square().sum(dim=2)
+        sought_BRk = mapped_by(self.projections, batch.head_vector) + self.translations
+        tails_BRk = mapped_by(self.tail_projections, batch.tail_vector)
+        return -(sought_BRk - tails_BRk).square().sum(dim=2)
 
 
 def _table(codes: int, dim: int, *, std: float) -> RowTable:
