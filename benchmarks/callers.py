@@ -1,13 +1,14 @@
 """Many clients of a server at once, each of which asks again as soon as it has its answer.
 
 Takes a server and bodies of requests, gives how long each answer took; never counts the calls by
-which connections and caches come to be.
+which connections and caches come to be. Beside them somebody may post events at a steady rate.
 """
 
+import itertools
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 
 from served import Server
@@ -25,6 +26,30 @@ def ask(connection: HTTPConnection, running: Server, path: str, body: bytes) -> 
     if answer.status != 200:
         raise SystemExit(f"{answer.status}: {told[:500].decode(errors='replace')}")
     return time.perf_counter() - start
+
+
+@contextmanager
+def posting(running: Server, bodies: Sequence[bytes], *, every: float) -> Iterator[list[float]]:
+    """Post a body of events every so many seconds until the block ends; gives what each took."""
+    spent: list[float] = []
+    ended = threading.Event()
+
+    def work() -> None:
+        with closing(running.connect()) as connection:
+            for body in itertools.cycle(bodies):
+                if ended.wait(every):
+                    return
+                spent.append(ask(connection, running, "/v1/events", body))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield spent
+    finally:
+        ended.set()
+        thread.join()
+    if not spent:
+        raise SystemExit("no events were posted: the block ended before the first were due")
 
 
 def at_once(

@@ -24,25 +24,24 @@ sys.path.insert(0, str(Path(__file__).parent))
 import grid
 import printed
 from aims import Aim
-from callers import ask, at_once
+from callers import ask, at_once, posting
 from ladder_worlds import MovieLens, open_world
-from matplotlib import pyplot as plt
-from pictures import finish
 from publish import About, publish
+from score_forwards import installed, measured
+from score_rows import Asked, draw, result_rows
 from served import server
 
 from api.jobs import steps
 from api.jobs.promotion import promote
 from api.jobs.steps import Workshop
 from api.settings import read_settings
-from graphsvc.report import Row
 from graphsvc.report import rows_of as report_rows
 from graphsvc.snapshot import Span, open_snapshot
 from kge.bundle import open_bundle
 from ranking.bundle import Ranker, open_ranker
 from ranking.config import RankerConfig
+from ranking.features import FeatureBatch
 from ranking.idtables.served import SealedRows
-from ranking.intervals import t_interval
 from ranking.model import ModelShape, row_width
 
 #: The arm that the demo's page tells of, and what its ID rows are held in.
@@ -54,6 +53,10 @@ CANDIDATES = (100, 500)
 #: One client: calls that count, and those before.
 CALLS, WARM = 1_000, 200
 #: Many at once: how many, asking for 100 candidates each, by how many server processes.
+#: Events of a body, seconds between two bodies, and bodies before they begin anew.
+EVENTS, EVERY, MOST_POSTED = 10, 0.1, 1_000
+#: Turns of each form of the network, in one process.
+FORWARD_TURNS = 7
 CLIENTS, PROCESSES, SECONDS = (1, 2, 4, 8, 16, 32), 2, 10.0
 AIMS = (
     Aim("score_p50_ms", at_most=4.0, where=".*100 candidates"),
@@ -71,6 +74,13 @@ are folded in from what they did. Candidates are any films.
 - `score_p50_ms`, `score_p99_ms`: one client that waits for each answer, {CALLS:,} calls, another
   server for each turn; the t interval is over turns. `forward_p50_ms`: encoding and network alone,
   of the same candidates, in a process without a server.
+- `network_p50_ms`: of that the network alone, its rows looked up before, in each form it can have:
+  as training has it (eager), exported by PyTorch, and in ONNX Runtime, where that is installed
+  (`benchmarks/score_forwards.py` says how); one thread, turn by turn in one process. `by_eager`:
+  the same by the eager one of the same turn. `logit_difference`: how far its logits are from those
+  of training's form, at most. `seconds_to_make`: what it takes to make one.
+- `while events come`: the same for {CANDIDATES[0]} candidates, while somebody posts {EVENTS}
+  impressions of any users and films every {EVERY:g} s: what an event names is read anew.
 - `answers_per_second`, `loaded_p50_ms`, `loaded_p99_ms`: so many clients at once, each of which
   asks for 100 candidates as soon as it has its answer, for {SECONDS:g} s; {PROCESSES} server
   processes. Clients and servers share the machine's cores.
@@ -114,18 +124,40 @@ def cells(options: argparse.Namespace) -> dict[str, grid.Measure]:
     for precision in PRECISIONS:
         told = asdict(ranker_dials(precision))
         made[grid.named(f"ranker-{precision}", told)] = partial(_ranker, options, precision)
+    for count in CANDIDATES:
+        told = asdict(ranker_dials(PRECISIONS[0]))
+        name = grid.named(f"forwards-{count}", told, FORWARD_TURNS, installed())
+        made[name] = partial(_forwards, options, count)
     for turn in range(1, options.turns + 1):
         for precision in PRECISIONS:
             told = asdict(ranker_dials(precision))
             for count in CANDIDATES:
                 name = grid.named(f"alone-{precision}-{count}-{turn}", told, CALLS, WARM)
                 made[name] = partial(_alone, options, precision, count, turn)
+        told = asdict(ranker_dials(PRECISIONS[-1]))
+        name = grid.named(f"fed-{PRECISIONS[-1]}-{turn}", told, CALLS, WARM, EVENTS, EVERY)
+        made[name] = partial(_fed, options, PRECISIONS[-1], turn)
     for precision in PRECISIONS:
         told = asdict(ranker_dials(precision))
         for clients in CLIENTS:
             name = grid.named(f"loaded-{precision}-{clients}", told, PROCESSES, SECONDS)
             made[name] = partial(_loaded, options, precision, clients)
     return made
+
+
+def _forwards(options: argparse.Namespace, count: int) -> Mapping[str, Any]:
+    """The network above the tables in each form, of one head beside so many candidates."""
+    made = _made(options, PRECISIONS[0])
+    ranker = made.opened()
+    torch.set_num_threads(1)
+    return {"forms": measured(ranker, _batch(made, ranker, count), FORWARD_TURNS)}
+
+
+def _batch(made: Made, ranker: Ranker, count: int) -> FeatureBatch:
+    """One head of TEST beside so many tails of it, encoded."""
+    rows = made.shop.examples(made.digests["snapshot"], made.digests["bundle"]).rows[Span.TEST]
+    heads, shown = rows.heads.take(np.arange(1)), rows.exposures.take(np.arange(1))
+    return ranker.encoder.encode(heads, rows.tails.take(np.arange(count)), shown)
 
 
 def _made(options: argparse.Namespace, precision: str) -> Made:
@@ -166,7 +198,7 @@ def _ranker(options: argparse.Namespace, precision: str) -> Mapping[str, Any]:
         spent = [_timed(work) for _ in range(WARM + CALLS)]
         forward[str(count)] = percentiles(spent[WARM:])["p50_ms"]
     with torch.inference_mode():
-        weights = ranker.model.parts(ranker.encoder.encode(heads, tails, shown)).weights
+        weights = ranker.model.parts(_batch(made, ranker, 1)).weights
     shape, config = ModelShape(**ranker.artifact.payload["shape"]), ranker.config
     return {
         "test_auc": [auc.value, auc.lo, auc.hi],
@@ -190,6 +222,50 @@ def _alone(options: argparse.Namespace, precision: str, count: int, turn: int) -
     return {**percentiles(spent[WARM:]), "server_peak_mib": peak}
 
 
+def _fed(options: argparse.Namespace, precision: str, turn: int) -> Mapping[str, Any]:
+    """The same while events about users and films come in."""
+    made = _made(options, precision)
+    asked, said = _bodies(made, CANDIDATES[0], seed=turn), _events(made, seed=turn)
+    with (
+        server(made.folder, "") as running,
+        closing(running.connect()) as connection,
+        posting(running, said, every=EVERY) as posted,
+    ):
+        spent = [ask(connection, running, PATH, body) for body in asked]
+    return {**percentiles(spent[WARM:]), "events": len(posted) * EVENTS}
+
+
+def _events(made: Made, *, seed: int) -> list[bytes]:
+    """Bodies of impressions of any films, each its own: what they are about is read anew."""
+    users, films = _names(made)
+    draw, now = np.random.default_rng(seed), int(time.time())
+    bodies = []
+    for body in range(MOST_POSTED):
+        events = [
+            {
+                "event_id": f"score-{now}-{seed}-{body}-{n}",
+                "event_name": "impression",
+                "event_time": now,
+                "action_source": "onsite",
+                "actor": {"type": "user", "id": users[int(draw.integers(len(users)))]},
+                "object": {"type": "film", "id": films[int(draw.integers(len(films)))]},
+            }
+            for n in range(EVENTS)
+        ]
+        bodies.append(orjson.dumps({"events": events}))
+    return bodies
+
+
+def _names(made: Made) -> tuple[list[str], list[str]]:
+    """The ids of all users, and of all films."""
+    snapshot = open_snapshot(made.shop.store, made.digests["snapshot"], verify=False)
+    types = snapshot.types
+    users, films = (
+        snapshot.ids[types[name].start : types[name].stop].tolist() for name in ("user", "film")
+    )
+    return users, films
+
+
 def _loaded(options: argparse.Namespace, precision: str, clients: int) -> Mapping[str, Any]:
     """Many clients at once."""
     made = _made(options, precision)
@@ -201,11 +277,7 @@ def _loaded(options: argparse.Namespace, precision: str, clients: int) -> Mappin
 
 def _bodies(made: Made, count: int, *, seed: int) -> list[bytes]:
     """Requests of all users in turn, with candidates drawn by chance."""
-    snapshot = open_snapshot(made.shop.store, made.digests["snapshot"], verify=False)
-    types = snapshot.types
-    users, films = (
-        snapshot.ids[types[name].start : types[name].stop].tolist() for name in ("user", "film")
-    )
+    users, films = _names(made)
     draw = np.random.default_rng(seed)
     first = int(draw.integers(len(users)))
     return [
@@ -231,97 +303,6 @@ def _timed(work: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def result_rows(found: Mapping[str, Mapping[str, Any]]) -> list[Row]:
-    """The figures of all cells; those of turns as their mean with a t interval."""
-    made: list[Row] = []
-    for precision in PRECISIONS:
-        told = next((c for n, c in found.items() if n.startswith(f"ranker-{precision}-")), None)
-        if told is not None:
-            made += _of_ranker(precision, told)
-        for count in CANDIDATES:
-            turns = [c for n, c in found.items() if n.startswith(f"alone-{precision}-{count}-")]
-            made += _of_turns(precision, count, turns)
-        for clients in CLIENTS:
-            for name, cell in found.items():
-                if name.startswith(f"loaded-{precision}-{clients}-"):
-                    made += _of_crowd(precision, clients, cell)
-    return made
-
-
-def _of_ranker(precision: str, told: Mapping[str, Any]) -> list[Row]:
-    auc, low, high = told["test_auc"]
-    where = {"split": precision, "model": ARM}
-    sizes = {"x_0": "numbers", "layers": "layers", "tokens": "tokens", "table_mib": "MiB"}
-    return [
-        Row(metric="test_auc", value=auc, unit="share", lo=low, hi=high, **where),
-        *(Row(metric=name, value=told[name], unit=unit, **where) for name, unit in sizes.items()),
-        *(
-            Row(
-                metric="forward_p50_ms",
-                value=value,
-                unit="ms",
-                split=f"{precision}/{count} candidates",
-                model=count,
-            )
-            for count, value in told["forward_p50_ms"].items()
-        ),
-    ]
-
-
-def _of_turns(precision: str, count: int, turns: Sequence[Mapping[str, Any]]) -> list[Row]:
-    if not turns:
-        return []
-    figures = {"p50_ms": "score_p50_ms", "p99_ms": "score_p99_ms", "server_peak_mib": "server_peak"}
-    where = {"split": f"{precision}/{count} candidates", "model": str(count), "seed": "all"}
-    made = []
-    for name, metric in figures.items():
-        value, low, high = t_interval([turn[name] for turn in turns])
-        unit = "MiB" if name.endswith("mib") else "ms"
-        made.append(Row(metric=metric, value=value, unit=unit, lo=low, hi=high, **where))
-    return made
-
-
-def _of_crowd(precision: str, clients: int, cell: Mapping[str, float]) -> list[Row]:
-    where = {"split": f"{precision}/{clients} clients", "model": str(CANDIDATES[0])}
-    units = {"answers_per_second": "answers/s", "p50_ms": "ms", "p99_ms": "ms"}
-    names = {"p50_ms": "loaded_p50_ms", "p99_ms": "loaded_p99_ms"}
-    return [
-        Row(metric=names.get(name, name), value=cell[name], unit=unit, **where)
-        for name, unit in units.items()
-    ]
-
-
-def draw(file: Path, rows: Sequence[Row]) -> None:
-    """Answers per second and waiting, by clients at once."""
-    crowds = [row for row in rows if row.split.endswith(" clients")]
-    if not crowds:
-        return
-    figure, (left, right) = plt.subplots(ncols=2, figsize=(9.6, 3.6), layout="constrained")
-    for precision in PRECISIONS:
-        own = {
-            metric: sorted(
-                (int(row.split.split("/")[1].split()[0]), row.value)
-                for row in crowds
-                if row.metric == metric and row.split.startswith(f"{precision}/")
-            )
-            for metric in ("answers_per_second", "loaded_p50_ms", "loaded_p99_ms")
-        }
-        if not own["answers_per_second"]:
-            continue
-        [line] = left.plot(*zip(*own["answers_per_second"], strict=True), "o-", label=precision)
-        color = line.get_color()
-        right.plot(*zip(*own["loaded_p50_ms"], strict=True), "o-", color=color)
-        right.plot(*zip(*own["loaded_p99_ms"], strict=True), "s:", color=color)
-    for axes, says in ((left, "answers per second"), (right, "ms: p50 (line), p99 (dotted)")):
-        axes.set_xscale("log", base=2)
-        axes.set_xticks(CLIENTS, [str(clients) for clients in CLIENTS])
-        axes.set_xlabel("clients at once")
-        axes.set_ylabel(says)
-        axes.set_ylim(bottom=0)
-        axes.grid(visible=True, alpha=0.3)
-    finish(file, figure, left)
-
-
 def _tables(ranker: Ranker) -> list[SealedRows]:
     return [table.rows for table in (ranker.model.head_table, ranker.model.tail_table)]
 
@@ -333,8 +314,9 @@ def _silent(_done: int, _total: int, _note: str) -> None:
 def main() -> None:
     options = parser().parse_args()
     found = grid.run(cells(options), options)
-    rows = result_rows(found)
-    draw(options.out / "saturation.png", rows)
+    asked = Asked(ARM, PRECISIONS, CANDIDATES, CLIENTS)
+    rows = result_rows(found, asked)
+    draw(options.out / "saturation.png", rows, asked)
     dials = {"turns": options.turns, "processes": PROCESSES, "seconds": SECONDS, "calls": CALLS}
     given = printed.given(parser(), options)
     about = About("score", _TITLE, _WORDS.strip(), "candidates", given, AIMS)

@@ -12,6 +12,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 import ladder_worlds
 import score
+import score_rows
+from score_forwards import installed
 
 from ranking.config import RankerConfig
 
@@ -42,20 +44,23 @@ def test_turns_become_a_mean_with_an_interval(tmp_path: Path) -> None:
     same = {"p99_ms": 9.0, "server_peak_mib": 5.0}
     found = {f"alone-trained-100-{n}-x": {"p50_ms": 2.0 * n, **same} for n in (1, 2)}
     crowd = {"answers_per_second": 7.0, "p50_ms": 1.0, "p99_ms": 2.0}
-    rows = score.result_rows(found | {"loaded-trained-4-x": crowd, "loaded-int8-4-x": crowd})
+    found |= {"loaded-trained-4-x": crowd, "loaded-int8-4-x": crowd}
+    asked = score_rows.Asked("attention", ("trained", "int8"), (100,), (4,))
+    rows = score_rows.result_rows(found, asked)
     told = {(row.metric, row.split): row for row in rows}
     row = told["score_p50_ms", "trained/100 candidates"]
     assert (row.value, row.model) == (3.0, "100")
     assert row.hi == pytest.approx(3 + 12.706, abs=1e-3)
     assert told["answers_per_second", "int8/4 clients"].value == 7.0
-    score.draw(tmp_path / "picture.png", rows)
+    score_rows.draw(tmp_path / "picture.png", rows, asked)
     assert (tmp_path / "picture.png").stat().st_size > 1_000
 
 
 def test_a_small_service_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(score, "MovieLens", Planted)
     monkeypatch.setattr(score, "PRECISIONS", ("int8",))
-    for name, value in {"CALLS": 30, "WARM": 5, "SECONDS": 0.5, "BUCKETS": 4096}.items():
+    small = {"CALLS": 30, "WARM": 5, "SECONDS": 0.5, "BUCKETS": 4096, "EVERY": 0.02}
+    for name, value in {**small, "FORWARD_TURNS": 2}.items():
         monkeypatch.setattr(score, name, value)
     monkeypatch.setattr(score, "CANDIDATES", (5, 10))
     monkeypatch.setattr(score, "CLIENTS", (2,))
@@ -74,6 +79,17 @@ def test_a_small_service_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyP
         alone = f"int8/{count} candidates"
         assert told["forward_p50_ms", alone] > 0
         assert told["score_p50_ms", alone] <= told["score_p99_ms", alone]
+    forms = {
+        (row["metric"], row["model"]): row["value"]
+        for row in report["rows"]
+        if row["split"] == "network alone/10 candidates"
+    }
+    assert forms["by_eager", "eager"] == 1.0
+    assert forms["network_p50_ms", "torch.export"] > 0
+    assert {form for metric, form in forms if metric == "logit_difference"} == set(installed())
+    for form in installed():
+        assert forms["logit_difference", form] < 1e-5
+    assert told["score_p50_ms", "int8/while events come"] > 0
     assert told["answers_per_second", "int8/2 clients"] > 0
     page = (tmp_path / "out" / "README.md").read_text()
     assert "saturation.png" in page
