@@ -107,7 +107,7 @@ def _onnx(upper: Upper, given: Sequence[Tensor]) -> Forward:
 
     names = list(FeatureBatch._fields)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of the exporter, about itself
+        warnings.simplefilter("ignore")  # of the exporter, about itself
         file = Path(folder) / "upper.onnx"
         torch.onnx.export(
             upper,
