@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,31 +25,23 @@ import grid
 import printed
 from aims import Aim
 from callers import ask, at_once
-from ladder_worlds import MovieLens, open_world
 from matplotlib import pyplot as plt
 from pictures import finish
 from publish import About, publish
+from scoring_service import ARM, BUCKETS, Made, ranker_dials, service_of
 from served import server
 
-from api.jobs import steps
-from api.jobs.promotion import promote
-from api.jobs.steps import Workshop
-from api.settings import read_settings
 from graphsvc.report import Row
 from graphsvc.report import rows_of as report_rows
-from graphsvc.snapshot import Span, open_snapshot
-from kge.bundle import open_bundle
-from ranking.bundle import Ranker, open_ranker
-from ranking.config import RankerConfig
+from graphsvc.snapshot import Span
+from ranking.bundle import Ranker
 from ranking.idtables.served import SealedRows
 from ranking.intervals import t_interval
 from ranking.model import ModelShape, row_width
 
-#: The arm that the demo's page tells of, and what its ID rows are held in.
-ARM, PRECISIONS = "attention", ("trained", "int8")
+#: What its ID rows are held in.
+PRECISIONS = ("trained", "int8")
 PATH = "/v1/score"
-#: Hashed rows of each side: with them a table has a million rows, of which none is in a cache.
-BUCKETS = 1 << 20
 CANDIDATES = (100, 500)
 #: One client: calls that count, and those before.
 CALLS, WARM = 1_000, 200
@@ -81,31 +73,12 @@ are folded in from what they did. Candidates are any films.
 """
 
 
-@dataclass(frozen=True)
-class Made:
-    """A service in a folder, with a live ranker."""
-
-    folder: Path
-    shop: Workshop
-    digests: Mapping[str, str]
-
-    def opened(self) -> Ranker:
-        bundle = open_bundle(self.shop.store, self.digests["bundle"])
-        return open_ranker(self.shop.store, self.digests["ranker"], bundle)
-
-
 def parser() -> argparse.ArgumentParser:
     made = grid.arguments(__doc__.splitlines()[0], "docs/benchmarks/score")
     made.add_argument("--data", type=Path, help="folder of the five ml-100k files")
     made.add_argument("--work", type=Path, default=Path("build/score"), help="kept between runs")
     made.add_argument("--turns", type=int, default=5)
     return made
-
-
-def ranker_dials(precision: str) -> RankerConfig:
-    """The default ranker with large tables."""
-    ids = replace(RankerConfig().ids, buckets=BUCKETS, served=precision)
-    return replace(RankerConfig(), ids=ids)
 
 
 def cells(options: argparse.Namespace) -> dict[str, grid.Measure]:
@@ -128,28 +101,9 @@ def cells(options: argparse.Namespace) -> dict[str, grid.Measure]:
     return made
 
 
-def _made(options: argparse.Namespace, precision: str) -> Made:
-    """The service of a precision, trained at the first call and found again at later ones."""
-    source = MovieLens(options.data, read_settings().cache_dir)
-    folder = options.work / precision
-    world = open_world(source, "ctr", folder, split="global_time", threads=2, dials={})
-    settings = world.shop.settings.model_copy(update={"ranker": ranker_dials(precision)})
-    shop = replace(world.shop, settings=settings)
-    kept = world.file.parent / "live.json"
-    if not kept.exists():
-        sealed, bundle = world.snapshot(), world.bundle(0).digest
-        index = steps.index(shop, bundle, _silent)
-        ranker = steps.rank(shop, (sealed, bundle), arm=ARM, seed=0, tick=_silent)
-        report = steps.judge(shop, (sealed, bundle), {ARM: ranker}, seed=0, tick=_silent)
-        promote(shop.database, ranker, reason="measured")
-        found = {"snapshot": sealed, "bundle": bundle, "index": index, "ranker": ranker}
-        kept.write_bytes(orjson.dumps({**found, "report": report}))
-    return Made(world.file.parent, shop, orjson.loads(kept.read_bytes()))
-
-
 def _ranker(options: argparse.Namespace, precision: str) -> Mapping[str, Any]:
     """How good it is, how large, and how long encoding and network alone take."""
-    made = _made(options, precision)
+    made = service_of(options.data, options.work, precision)
     ranker, store = made.opened(), made.shop.store
     [auc] = [
         row
@@ -182,7 +136,7 @@ def _ranker(options: argparse.Namespace, precision: str) -> Mapping[str, Any]:
 
 def _alone(options: argparse.Namespace, precision: str, count: int, turn: int) -> Mapping[str, Any]:
     """One client that waits for each of its answers."""
-    made = _made(options, precision)
+    made = service_of(options.data, options.work, precision)
     bodies = _bodies(made, count, seed=turn)
     with server(made.folder, "") as running, closing(running.connect()) as connection:
         spent = [ask(connection, running, PATH, body) for body in bodies]
@@ -192,7 +146,7 @@ def _alone(options: argparse.Namespace, precision: str, count: int, turn: int) -
 
 def _loaded(options: argparse.Namespace, precision: str, clients: int) -> Mapping[str, Any]:
     """Many clients at once."""
-    made = _made(options, precision)
+    made = service_of(options.data, options.work, precision)
     bodies = _bodies(made, CANDIDATES[0], seed=clients)
     with server(made.folder, "", GRAPHSVC_PROCESSES=str(PROCESSES)) as running:
         spent = at_once(running, PATH, bodies, clients=clients, seconds=SECONDS)
@@ -201,11 +155,7 @@ def _loaded(options: argparse.Namespace, precision: str, clients: int) -> Mappin
 
 def _bodies(made: Made, count: int, *, seed: int) -> list[bytes]:
     """Requests of all users in turn, with candidates drawn by chance."""
-    snapshot = open_snapshot(made.shop.store, made.digests["snapshot"], verify=False)
-    types = snapshot.types
-    users, films = (
-        snapshot.ids[types[name].start : types[name].stop].tolist() for name in ("user", "film")
-    )
+    users, films = made.ids("user"), made.ids("film")
     draw = np.random.default_rng(seed)
     first = int(draw.integers(len(users)))
     return [
@@ -324,10 +274,6 @@ def draw(file: Path, rows: Sequence[Row]) -> None:
 
 def _tables(ranker: Ranker) -> list[SealedRows]:
     return [table.rows for table in (ranker.model.head_table, ranker.model.tail_table)]
-
-
-def _silent(_done: int, _total: int, _note: str) -> None:
-    return None
 
 
 def main() -> None:
