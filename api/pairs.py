@@ -109,11 +109,13 @@ class Lookup(Answerer):
         return LookedUp(states, [None if one else "head retired" for one in found])
 
     def candidates(self, trio: Trio, ids: Sequence[str]) -> LookedUp:
-        """Those that heads may act on; one that has no vector yet is solved for first."""
+        """Those that heads may act on; one that has no vector yet is solved for first.
+
+        Nobody else is waited for: a server solves for all that training has not seen, in time.
+        """
         found, missing = self._looked_up(trio, ids)
         if missing:
-            trio.tail.step()
-            while not trio.tail.calm:
+            while trio.tail.wanting:
                 trio.tail.step()
             found, _ = self._looked_up(trio, ids)
         return found

@@ -138,3 +138,20 @@ def test_each_entity_is_looked_up_once(
     monkeypatch.setattr(module, "_MOST_HELD", 2)
     scored(pairs, ["u2"], ["d3"])
     assert asked == ["u2", "u4", "u6", "u2"]
+
+
+def test_who_is_missing_is_waited_for(opened: Any) -> None:
+    """Until they have a vector, or nothing to be solved from."""
+    trio, database = opened
+    fresh = EntityId("film", "fresh")
+    trio.overlay.drop(fresh)
+    found = Lookup(database, FILM, 200).candidates(trio, ["d3", "fresh", "who?"])
+    assert found.states.known.tolist() == [True, True, False]
+    folded = trio.overlay.get(fresh)
+    assert folded is not None
+    np.testing.assert_array_equal(found.states.vectors[1], folded.vector)
+    assert not trio.tail.wanting
+    trio.tail.want([1])
+    assert trio.tail.wanting
+    trio.tail.step()
+    assert not trio.tail.wanting
