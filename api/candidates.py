@@ -64,7 +64,7 @@ def woven(kept: Described, read: Described, places: NDArray[np.int64]) -> Descri
         retired=np.concatenate([kept.retired, read.retired]),
         merged_into=[*kept.merged_into, *read.merged_into],
         places=np.concatenate([kept.places, read.places]),
-        side=Side(*(np.concatenate(pair) for pair in zip(kept.side, read.side, strict=True))),
+        side=kept.side.joined(read.side),
     )
     return both.take(order)
 

@@ -3,6 +3,7 @@
 Takes ids, prints what a server would answer; never changes anything.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
@@ -169,20 +170,29 @@ def score_file(
         int | None,
         typer.Option(min=0, max=999, help="The place that probabilities are for."),
     ] = None,
+    cores: Annotated[
+        int | None,
+        typer.Option("--threads", min=1, max=256, help="By default one for each core."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Score pairs in a Parquet file, by the live ranker; what ended early goes on."""
+    from api import threads
     from api.answers import open_answerer
     from api.pairs import Lookup, Pairs
     from api.scorefile import Columns, run_of
     from api.scorefile import score_file as score_all
 
+    threads.cap(1)  # in each worker
     answerer, trio = open_answerer(read_settings())
     run = run_of(file, Columns(head, candidate), position=position, versions=trio.versions)
     lookup = Lookup(answerer.database, answerer.schema, answerer.foldin_edges)
-    pairs = Pairs(lookup, trio, position=position)
     began = monotonic()
-    with Ticker("score", quiet=as_json) as ticker:
+    with (
+        ThreadPoolExecutor(cores or threads.available()) as workers,
+        Ticker("score", quiet=as_json) as ticker,
+    ):
+        pairs = Pairs(lookup, trio, workers, position=position)
         done = score_all(file, to, run, pairs.score, ticker.tick)
     seconds = monotonic() - began
     told = {"folder": str(to), **asdict(done), "seconds": round(seconds, 3)}

@@ -1,13 +1,16 @@
 """Many pairs of heads and candidates, each answered as `POST /v1/score` would.
 
-Takes columns of ids, gives columns of probabilities; looks an entity up once, however many pairs
-name it, and never writes.
+Takes columns of ids, gives columns of probabilities; looks an entity up and encodes it once,
+however many pairs name it, and never writes. Pairs are computed by threads beside whoever asks, who
+may read on, and look up the next ones, meanwhile.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from functools import partial
 from time import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,15 +24,33 @@ from api.scoring import sort_out
 from graphsvc import tail
 from graphsvc.db import Connection
 from graphsvc.errors import EntityRetired
+from graphsvc.folding import FoldEdge
 from graphsvc.graph import EntityRows
 from graphsvc.ids import EntityId
-from ranking.bundle import Around, EntityStates, alike
+from ranking.bundle import EntityStates, Side, alike
 
 #: Entities that are looked up at once: as many candidates as a request may name, whose edges to
 #: what they lead to are bounded together.
 _PAGE = 1000
 #: Entities of a side that are remembered; with more, all are looked up anew. Some 0.3 GiB.
 _MOST_HELD = 200_000
+#: Why a pair has no score, by number; None: it has one.
+REASONS = (None, "id missing", "head retired", "retired", "merged")
+_ID_MISSING = REASONS.index("id missing")
+
+
+class Ids(NamedTuple):
+    """A column of n ids: each once, and which of them a row has, -1 where it has none."""
+
+    names: Sequence[str]
+    codes: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, column: Sequence[str | None]) -> "Ids":
+        """A plain column; an empty id is none."""
+        number = {id_: n for n, id_ in enumerate(dict.fromkeys(filter(None, column)))}
+        codes = [number[id_] if id_ else -1 for id_ in column]
+        return cls(list(number), np.array(codes, dtype=np.int64))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,8 +59,17 @@ class PairScores:
 
     #: ctr and cvr, as far as the ranker answers them: float64 [n], NaN where there is no answer.
     probabilities: Mapping[str, NDArray[np.float64]]
-    #: Why there is none; None where there is one.
-    reasons: list[str | None]
+    #: int8 [n], the number among `REASONS` of why there is none.
+    why: NDArray[np.int8]
+
+    @property
+    def reasons(self) -> list[str | None]:
+        """Why there is none; None where there is one."""
+        return [REASONS[number] for number in self.why.tolist()]
+
+
+#: Waits for an answer that is under way.
+Answering = Callable[[], PairScores]
 
 
 class LookedUp(NamedTuple):
@@ -79,11 +109,13 @@ class Lookup(Answerer):
         return LookedUp(states, [None if one else "head retired" for one in found])
 
     def candidates(self, trio: Trio, ids: Sequence[str]) -> LookedUp:
-        """Those that heads may act on; one that has no vector yet is solved for first."""
+        """Those that heads may act on; one that has no vector yet is solved for first.
+
+        Nobody else is waited for: a server solves for all that training has not seen, in time.
+        """
         found, missing = self._looked_up(trio, ids)
         if missing:
-            trio.tail.step()
-            while not trio.tail.calm:
+            while trio.tail.wanting:
                 trio.tail.step()
             found, _ = self._looked_up(trio, ids)
         return found
@@ -109,7 +141,8 @@ class Lookup(Answerer):
     ) -> list[Located | None]:
         """Where a ranker finds heads, as `locate` says; None for those who are retired.
 
-        Whom training knows and who has not opted out since is found without a query of their own.
+        Whom training knows and who has not opted out since is found without a query of their own;
+        vectors of those whom it does not know are solved for together.
         """
         type_ = trio.ranker.head_type
         places = trio.bundle.rows(type_, ids)
@@ -117,135 +150,141 @@ class Lookup(Answerer):
         keys = rows.keys[rows.keys > 0].tolist()
         gone = tail.opted_out_since(connection, since, keys=keys)
         found: list[Located | None] = []
+        cold: list[int] = []
         for n, (id_, row) in enumerate(zip(ids, places.tolist(), strict=True)):
-            entity, stays = (
-                EntityId(type_, id_),
-                rows.merged_into[n] is None and not rows.retired[n],
-            )
-            if row >= 0 and rows.found[n] and stays and int(rows.keys[n]) not in gone:
+            entity = EntityId(type_, id_)
+            stays = rows.merged_into[n] is None and not rows.retired[n]
+            same = stays and int(rows.keys[n]) not in gone
+            if same and row >= 0 and rows.found[n]:
                 found.append(Located(entity, trio.bundle.vectors[row], row, "learned", 0))
-                continue
-            try:
-                found.append(self.locate(trio, connection, entity, scoring=True))
-            except EntityRetired:
+            elif same and row < 0 and type_ in trio.bundle.types:
+                cold.append(n)
                 found.append(None)
+            else:
+                try:
+                    found.append(self.locate(trio, connection, entity, scoring=True))
+                except EntityRetired:
+                    found.append(None)
+        names = [EntityId(type_, ids[n]) for n in cold]
+        solved = self._solved(trio, connection, names, rows.keys[cold].tolist())
+        for n, one in zip(cold, solved, strict=True):
+            found[n] = one
         return found
 
-
-class _Entity(NamedTuple):
-    """One that was looked up."""
-
-    id: str
-    vector: NDArray[np.float32]
-    known: bool
-    attributes: tuple[Any, ...]
-    exposures: int
-    outcomes: int
-    nameless: bool
-    #: Of each type that it leads to: where that lies, and whether it is known.
-    around: tuple[tuple[NDArray[np.float32], bool], ...]
-    reason: str | None
-
-
-class _Side:
-    """Heads, or candidates: what was looked up is remembered."""
-
-    def __init__(self, look_up: Callable[[Sequence[str]], LookedUp]) -> None:
-        self._look_up = look_up
-        self._held: dict[str, _Entity] = {}
-        #: Names of attributes, and types that entities lead to; the same for all of them.
-        self._names: list[str] = []
-        self._types: list[str] = []
-
-    def of(self, ids: Sequence[str]) -> list[_Entity]:
-        """Entities, each id once."""
-        if len(self._held) > _MOST_HELD:
-            self._held.clear()
-        new = [id_ for id_ in ids if id_ not in self._held]
-        for first in range(0, len(new), _PAGE):
-            some = new[first : first + _PAGE]
-            self._held.update(zip(some, self._entities(self._look_up(some)), strict=True))
-        return [self._held[id_] for id_ in ids]
-
-    def together(self, entities: Sequence[_Entity]) -> EntityStates:
-        """The states of some of them, in that order."""
-        around = {
-            type_: Around(
-                np.stack([one.around[n][0] for one in entities]),
-                np.array([one.around[n][1] for one in entities], dtype=bool),
-            )
-            for n, type_ in enumerate(self._types)
-        }
-        return EntityStates(
-            ids=np.array([one.id for one in entities], dtype=object),
-            vectors=np.stack([one.vector for one in entities]),
-            known=np.array([one.known for one in entities], dtype=bool),
-            attributes={
-                name: [one.attributes[n] for one in entities] for n, name in enumerate(self._names)
-            },
-            exposures=np.array([one.exposures for one in entities], dtype=np.int64),
-            outcomes=np.array([one.outcomes for one in entities], dtype=np.int64),
-            nameless=np.array([one.nameless for one in entities], dtype=bool),
-            around=around,
-        )
-
-    def _entities(self, found: LookedUp) -> list[_Entity]:
-        states, count = found.states, len(found.states)
-        self._names, self._types = list(states.attributes), list(states.around)
-        columns = [states.attributes[name] for name in self._names]
-        around = [states.around[type_] for type_ in self._types]
-        nameless = np.zeros(count, bool) if states.nameless is None else states.nameless
+    def _solved(
+        self, trio: Trio, connection: Connection, names: Sequence[EntityId], keys: Sequence[int]
+    ) -> list[Located]:
+        """Heads that training does not know, from their present outcomes; key 0: without any."""
+        edges: list[list[FoldEdge]] = []
+        for name, key in zip(names, keys, strict=True):
+            one = tail.Named(key, name, retired=False, spoke=False, out=False)
+            edges.append(self._fold_edges(connection, one, scoring=True) if key else [])
+        if not edges:
+            return []
+        folded = trio.solver.solve(trio.ranker.head_type, edges, each_counts=True)
         return [
-            _Entity(
-                id=states.ids[n],
-                vector=states.vectors[n],
-                known=bool(states.known[n]),
-                attributes=tuple(column[n] for column in columns),
-                exposures=int(states.exposures[n]),
-                outcomes=int(states.outcomes[n]),
-                nameless=bool(nameless[n]),
-                around=tuple((one.vectors[n], bool(one.known[n])) for one in around),
-                reason=found.reasons[n],
-            )
-            for n in range(count)
+            Located(name, one.vector, -1, "cold" if one.edges else "unknown", one.edges)
+            for name, one in zip(names, folded, strict=True)
         ]
 
 
-class Pairs:
-    """Scores of pairs by one trio; entities are as they were when they were first named."""
+class _Side:
+    """Heads, or candidates: what was looked up is remembered, as features."""
 
-    def __init__(self, lookup: Lookup, trio: Trio, *, position: int | None = None) -> None:
+    def __init__(
+        self,
+        look_up: Callable[[Sequence[str]], LookedUp],
+        encode: Callable[[EntityStates], Side],
+    ) -> None:
+        self._look_up, self._encode = look_up, encode
+        self._row_of: dict[str, int] = {}
+        self._encoded: Side | None = None
+        self._why = np.zeros(0, dtype=np.int8)
+
+    def of(self, ids: Sequence[str]) -> "_Found":
+        """Entities, each id once."""
+        if len(self._row_of) > _MOST_HELD:
+            self._row_of, self._encoded, self._why = {}, None, np.zeros(0, dtype=np.int8)
+        new = [id_ for id_ in ids if id_ not in self._row_of]
+        pages = [self._look_up(new[first : first + _PAGE]) for first in range(0, len(new), _PAGE)]
+        if pages:
+            parts = [self._encode(page.states) for page in pages]
+            first, *more = parts if self._encoded is None else [self._encoded, *parts]
+            self._encoded = first.joined(*more)
+            reasons = [REASONS.index(reason) for page in pages for reason in page.reasons]
+            self._why = np.concatenate([self._why, np.array(reasons, dtype=np.int8)])
+            self._row_of.update(zip(new, range(len(self._row_of), len(self._why)), strict=True))
+        rows = np.fromiter(map(self._row_of.__getitem__, ids), np.int64, count=len(ids))
+        return _Found(self._encoded, rows, self._why[rows])
+
+
+class _Found(NamedTuple):
+    """Entities of one side: all that are remembered, and which rows and reasons some have."""
+
+    encoded: Side | None
+    rows: NDArray[np.int64]
+    why: NDArray[np.int8]
+
+
+class Pairs:
+    """Scores of pairs by one trio; entities are as they were when they were first named.
+
+    `workers` compute; torch should use one thread in each of them.
+    """
+
+    def __init__(
+        self, lookup: Lookup, trio: Trio, workers: Executor, *, position: int | None = None
+    ) -> None:
         self._ranker = trio.ranker
         self._place = trio.ranker.served_position if position is None else position
-        self._heads = _Side(lambda ids: lookup.heads(trio, ids))
-        self._candidates = _Side(lambda ids: lookup.candidates(trio, ids))
+        self._workers = workers
+        side = trio.ranker.encoder.side
+        self._heads = _Side(lambda ids: lookup.heads(trio, ids), partial(side, 0))
+        self._candidates = _Side(lambda ids: lookup.candidates(trio, ids), partial(side, 1))
 
-    def score(self, heads: Sequence[str | None], candidates: Sequence[str | None]) -> PairScores:
-        """Probabilities of pairs; of one without an id on either side there is none."""
-        reasons: list[str | None] = ["id missing"] * len(heads)
-        names = [n for n, pair in enumerate(zip(heads, candidates, strict=True)) if all(pair)]
-        head, head_codes = _numbered([str(heads[n]) for n in names])
-        tail_, tail_codes = _numbered([str(candidates[n]) for n in names])
-        own, others = self._heads.of(head), self._candidates.of(tail_)
-        scored = []
-        for place, n in enumerate(names):
-            reasons[n] = own[head_codes[place]].reason or others[tail_codes[place]].reason
-            if reasons[n] is None:
-                scored.append(place)
-        told = {name: np.full(len(heads), np.nan) for name in self._ranker.head_names}
-        if scored:
-            rows, kept = np.array(names, dtype=np.int64)[scored], np.array(scored, dtype=np.int64)
-            answer = self._ranker.scored(
-                self._heads.together(own).take(head_codes[kept]),
-                self._candidates.together(others).take(tail_codes[kept]),
-                alike(len(kept), position=self._place, time=int(time())),
-            )
-            for name, probabilities in answer.probabilities.items():
-                told[name][rows] = probabilities
-        return PairScores(probabilities=told, reasons=reasons)
+    def score(self, heads: Ids, candidates: Ids) -> Answering:
+        """Look entities up and begin: what gives probabilities of pairs once they are there.
 
+        Of a pair without an id on either side there is none.
+        """
+        own, others = self._heads.of(heads.names), self._candidates.of(candidates.names)
+        named = np.flatnonzero((heads.codes >= 0) & (candidates.codes >= 0))
+        head, tail_ = heads.codes[named], candidates.codes[named]
+        why = np.full(len(heads.codes), _ID_MISSING, dtype=np.int8)
+        why[named] = np.where(own.why[head], own.why[head], others.why[tail_])
+        scored = why[named] == 0
+        rows = named[scored]
+        pairs = (own.rows[head[scored]], others.rows[tail_[scored]])
+        found = self._begun(own.encoded, others.encoded, pairs)
 
-def _numbered(ids: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
-    """Each id once, in the order of their first rows, and the number of each row's."""
-    number = {id_: n for n, id_ in enumerate(dict.fromkeys(ids))}
-    return list(number), np.array([number[id_] for id_ in ids], dtype=np.int64)
+        def answer() -> PairScores:
+            told = {name: np.full(len(why), np.nan) for name in self._ranker.head_names}
+            for (start, stop), probabilities in found():
+                for name, column in probabilities.items():
+                    told[name][rows[start:stop]] = column
+            return PairScores(probabilities=told, why=why)
+
+        return answer
+
+    def _begun(
+        self,
+        heads: Side | None,
+        tails: Side | None,
+        pairs: tuple[NDArray[np.int64], NDArray[np.int64]],
+    ) -> Callable[[], list[tuple[tuple[int, int], Mapping[str, NDArray[np.float64]]]]]:
+        """Let the workers compute; what waits for them and gives probabilities by place."""
+        count = len(pairs[0])
+        if heads is None or tails is None or not count:
+            return list
+        shown, (first, second) = alike(1, position=self._place, time=int(time())), pairs
+
+        def work(start: int, stop: int) -> Mapping[str, NDArray[np.float64]]:
+            own, others = heads.take(first[start:stop]), tails.take(second[start:stop])
+            return self._ranker.scored_sides(own, others, shown).probabilities
+
+        size = self._ranker.at_once or count
+        places = [(start, min(start + size, count)) for start in range(0, count, size)]
+        futures = [self._workers.submit(work, *place) for place in places]
+        return lambda: [
+            (place, future.result()) for place, future in zip(places, futures, strict=True)
+        ]

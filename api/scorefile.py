@@ -1,6 +1,7 @@
 """A Parquet file of pairs into a folder of Parquet files with their scores, part by part.
 
-Takes a file, gives parts that are whole as soon as they have their name; holds one part at a time.
+Takes a file, gives parts that are whole as soon as they have their name; holds two at a time, the
+one that is computed and the next one, which is read and looked up meanwhile.
 A run that ended early goes on behind its last part, with the same versions or not at all.
 
     part-000000.parquet    the columns of ids, a probability per head, and why there is none
@@ -8,16 +9,18 @@ A run that ended early goes on behind its last part, with the same versions or n
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from api.errors import FileUnreadable, Invalid
-from api.pairs import PairScores
+from api.pairs import REASONS, Answering, Ids, PairScores
 
 #: Rows of a part: some tenths of a second each.
 PART_ROWS = 1 << 16
@@ -27,7 +30,7 @@ _UNFINISHED = ".unfinished"
 _OURS = ("ctr", "cvr", "reason")
 #: How many rows are done, of how many, and a note.
 Tick = Callable[[int, int, str], None]
-Score = Callable[[Sequence[str | None], Sequence[str | None]], PairScores]
+Score = Callable[[Ids, Ids], Answering]
 
 
 class Columns(NamedTuple):
@@ -108,14 +111,38 @@ def score_file(file: Path, folder: Path, run: Run, score: Score, tick: Tick) -> 
     resumed = min(there * run.part_rows, run.rows)
     tick(resumed, run.rows, f"{there} of {parts} parts were there" if there else "")
     done = resumed
-    for number, block in enumerate(_blocks(file, run, skipped=resumed), start=there):
-        heads, candidates = (_ids(file, block, name) for name in run.columns)
-        _write(folder / _name(number), block, score(heads, candidates))
+    for number, block, found in _answered(file, run, score, skipped=resumed):
+        _write(folder / _name(there + number), block, found)
         done += block.num_rows
         tick(done, run.rows, "")
     if done != run.rows:
         raise FileUnreadable(f"{file} should have {run.rows} rows, received {done}")
     return Done(rows=run.rows, resumed=resumed, unscored=_unscored(folder, parts), parts=parts)
+
+
+def _answered(
+    file: Path, run: Run, score: Score, *, skipped: int
+) -> Iterator[tuple[int, pa.Table, PairScores]]:
+    """Parts with their scores, in order; while one is computed, the next is read and looked up.
+
+    A part that was begun is given also where the next one cannot be.
+    """
+    begun: tuple[pa.Table, Answering] | None = None
+    given = 0
+    try:
+        for block in _blocks(file, run, skipped=skipped):
+            heads, candidates = (_ids(file, block, name) for name in run.columns)
+            answering = score(heads, candidates)
+            if begun is not None:
+                yield given, begun[0], begun[1]()
+                given += 1
+            begun = (block, answering)
+    except (Exception, KeyboardInterrupt):
+        if begun is not None:
+            yield given, begun[0], begun[1]()
+        raise
+    if begun is not None:
+        yield given, begun[0], begun[1]()
 
 
 def _begun(folder: Path, run: Run, parts: int) -> int:
@@ -190,12 +217,17 @@ def _parts(batches: Iterator[pa.RecordBatch], size: int, left: int) -> Iterator[
         yield pa.Table.from_batches(held)
 
 
-def _ids(file: Path, block: pa.Table, name: str) -> list[str | None]:
+def _ids(file: Path, block: pa.Table, name: str) -> Ids:
+    """A column of ids; an empty one is none."""
+    column = block.column(name).cast(pa.large_string())
+    column = pc.if_else(pc.equal(column, ""), None, column)
+    coded = column.combine_chunks().dictionary_encode()
     try:
-        ids: list[str | None] = block.column(name).to_pylist()
+        names: list[str] = coded.dictionary.to_pylist()
     except UnicodeDecodeError as error:
         raise _unreadable(file, error) from error
-    return ids
+    codes = pc.fill_null(coded.indices, -1).to_numpy(zero_copy_only=False)
+    return Ids(names, codes.astype(np.int64))
 
 
 def _write(part: Path, block: pa.Table, found: PairScores) -> None:
@@ -203,7 +235,8 @@ def _write(part: Path, block: pa.Table, found: PairScores) -> None:
     table = block
     for head, probabilities in found.probabilities.items():
         table = table.append_column(head, pa.array(probabilities, from_pandas=True))
-    table = table.append_column("reason", pa.array(found.reasons, type=pa.string()))
+    why = pa.DictionaryArray.from_arrays(found.why, pa.array(REASONS, type=pa.string()))
+    table = table.append_column("reason", why.cast(pa.string()))
     unfinished = part.with_name(f"{part.name}{_UNFINISHED}")
     try:
         pq.write_table(table, unfinished, compression="zstd")

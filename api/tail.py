@@ -102,6 +102,11 @@ class Tail:
         """Ask for entities that an answer found missing; they are there a step later."""
         self._wanted.extend(key for key in keys if key not in self._in_vain)
 
+    @property
+    def wanting(self) -> bool:
+        """Whether somebody waits that an answer found missing, or that the log has just named."""
+        return bool(self._wanted) or self._waiting.count(Turn.NEW, Turn.AGAIN) > 0
+
     def step(self) -> bool:
         """Do a piece of what there is to do. True if more is waiting."""
         with self.database.reading() as connection:

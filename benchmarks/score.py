@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,30 +25,22 @@ import grid
 import printed
 from aims import Aim
 from callers import ask, at_once, posting
-from ladder_worlds import MovieLens, open_world
 from publish import About, publish
 from score_forwards import installed, measured
 from score_rows import Asked, draw, result_rows
+from scoring_service import ARM, BUCKETS, Made, ranker_dials, service_of
 from served import server
 
-from api.jobs import steps
-from api.jobs.promotion import promote
-from api.jobs.steps import Workshop
-from api.settings import read_settings
 from graphsvc.report import rows_of as report_rows
-from graphsvc.snapshot import Span, open_snapshot
-from kge.bundle import open_bundle
-from ranking.bundle import Ranker, open_ranker
-from ranking.config import RankerConfig
+from graphsvc.snapshot import Span
+from ranking.bundle import Ranker
 from ranking.features import FeatureBatch
 from ranking.idtables.served import SealedRows
 from ranking.model import ModelShape, row_width
 
-#: The arm that the demo's page tells of, and what its ID rows are held in.
-ARM, PRECISIONS = "attention", ("trained", "int8")
+#: What its ID rows are held in.
+PRECISIONS = ("trained", "int8")
 PATH = "/v1/score"
-#: Hashed rows of each side: with them a table has a million rows, of which none is in a cache.
-BUCKETS = 1 << 20
 CANDIDATES = (100, 500)
 #: One client: calls that count, and those before.
 CALLS, WARM = 1_000, 200
@@ -91,31 +83,12 @@ are folded in from what they did. Candidates are any films.
 """
 
 
-@dataclass(frozen=True)
-class Made:
-    """A service in a folder, with a live ranker."""
-
-    folder: Path
-    shop: Workshop
-    digests: Mapping[str, str]
-
-    def opened(self) -> Ranker:
-        bundle = open_bundle(self.shop.store, self.digests["bundle"])
-        return open_ranker(self.shop.store, self.digests["ranker"], bundle)
-
-
 def parser() -> argparse.ArgumentParser:
     made = grid.arguments(__doc__.splitlines()[0], "docs/benchmarks/score")
     made.add_argument("--data", type=Path, help="folder of the five ml-100k files")
     made.add_argument("--work", type=Path, default=Path("build/score"), help="kept between runs")
     made.add_argument("--turns", type=int, default=5)
     return made
-
-
-def ranker_dials(precision: str) -> RankerConfig:
-    """The default ranker with large tables."""
-    ids = replace(RankerConfig().ids, buckets=BUCKETS, served=precision)
-    return replace(RankerConfig(), ids=ids)
 
 
 def cells(options: argparse.Namespace) -> dict[str, grid.Measure]:
@@ -147,7 +120,7 @@ def cells(options: argparse.Namespace) -> dict[str, grid.Measure]:
 
 def _forwards(options: argparse.Namespace, count: int) -> Mapping[str, Any]:
     """The network above the tables in each form, of one head beside so many candidates."""
-    made = _made(options, PRECISIONS[0])
+    made = service_of(options.data, options.work, PRECISIONS[0])
     ranker = made.opened()
     torch.set_num_threads(1)
     return {"forms": measured(ranker, _batch(made, ranker, count), FORWARD_TURNS)}
@@ -160,28 +133,9 @@ def _batch(made: Made, ranker: Ranker, count: int) -> FeatureBatch:
     return ranker.encoder.encode(heads, rows.tails.take(np.arange(count)), shown)
 
 
-def _made(options: argparse.Namespace, precision: str) -> Made:
-    """The service of a precision, trained at the first call and found again at later ones."""
-    source = MovieLens(options.data, read_settings().cache_dir)
-    folder = options.work / precision
-    world = open_world(source, "ctr", folder, split="global_time", threads=2, dials={})
-    settings = world.shop.settings.model_copy(update={"ranker": ranker_dials(precision)})
-    shop = replace(world.shop, settings=settings)
-    kept = world.file.parent / "live.json"
-    if not kept.exists():
-        sealed, bundle = world.snapshot(), world.bundle(0).digest
-        index = steps.index(shop, bundle, _silent)
-        ranker = steps.rank(shop, (sealed, bundle), arm=ARM, seed=0, tick=_silent)
-        report = steps.judge(shop, (sealed, bundle), {ARM: ranker}, seed=0, tick=_silent)
-        promote(shop.database, ranker, reason="measured")
-        found = {"snapshot": sealed, "bundle": bundle, "index": index, "ranker": ranker}
-        kept.write_bytes(orjson.dumps({**found, "report": report}))
-    return Made(world.file.parent, shop, orjson.loads(kept.read_bytes()))
-
-
 def _ranker(options: argparse.Namespace, precision: str) -> Mapping[str, Any]:
     """How good it is, how large, and how long encoding and network alone take."""
-    made = _made(options, precision)
+    made = service_of(options.data, options.work, precision)
     ranker, store = made.opened(), made.shop.store
     [auc] = [
         row
@@ -214,7 +168,7 @@ def _ranker(options: argparse.Namespace, precision: str) -> Mapping[str, Any]:
 
 def _alone(options: argparse.Namespace, precision: str, count: int, turn: int) -> Mapping[str, Any]:
     """One client that waits for each of its answers."""
-    made = _made(options, precision)
+    made = service_of(options.data, options.work, precision)
     bodies = _bodies(made, count, seed=turn)
     with server(made.folder, "") as running, closing(running.connect()) as connection:
         spent = [ask(connection, running, PATH, body) for body in bodies]
@@ -224,7 +178,7 @@ def _alone(options: argparse.Namespace, precision: str, count: int, turn: int) -
 
 def _fed(options: argparse.Namespace, precision: str, turn: int) -> Mapping[str, Any]:
     """The same while events about users and films come in."""
-    made = _made(options, precision)
+    made = service_of(options.data, options.work, precision)
     asked, said = _bodies(made, CANDIDATES[0], seed=turn), _events(made, seed=turn)
     with (
         server(made.folder, "") as running,
@@ -237,7 +191,7 @@ def _fed(options: argparse.Namespace, precision: str, turn: int) -> Mapping[str,
 
 def _events(made: Made, *, seed: int) -> list[bytes]:
     """Bodies of impressions of any films, each its own: what they are about is read anew."""
-    users, films = _names(made)
+    users, films = made.ids("user"), made.ids("film")
     draw, now = np.random.default_rng(seed), int(time.time())
     bodies = []
     for body in range(MOST_POSTED):
@@ -256,19 +210,9 @@ def _events(made: Made, *, seed: int) -> list[bytes]:
     return bodies
 
 
-def _names(made: Made) -> tuple[list[str], list[str]]:
-    """The ids of all users, and of all films."""
-    snapshot = open_snapshot(made.shop.store, made.digests["snapshot"], verify=False)
-    types = snapshot.types
-    users, films = (
-        snapshot.ids[types[name].start : types[name].stop].tolist() for name in ("user", "film")
-    )
-    return users, films
-
-
 def _loaded(options: argparse.Namespace, precision: str, clients: int) -> Mapping[str, Any]:
     """Many clients at once."""
-    made = _made(options, precision)
+    made = service_of(options.data, options.work, precision)
     bodies = _bodies(made, CANDIDATES[0], seed=clients)
     with server(made.folder, "", GRAPHSVC_PROCESSES=str(PROCESSES)) as running:
         spent = at_once(running, PATH, bodies, clients=clients, seconds=SECONDS)
@@ -277,7 +221,7 @@ def _loaded(options: argparse.Namespace, precision: str, clients: int) -> Mappin
 
 def _bodies(made: Made, count: int, *, seed: int) -> list[bytes]:
     """Requests of all users in turn, with candidates drawn by chance."""
-    users, films = _names(made)
+    users, films = made.ids("user"), made.ids("film")
     draw = np.random.default_rng(seed)
     first = int(draw.integers(len(users)))
     return [
@@ -305,10 +249,6 @@ def _timed(work: Callable[[], Any]) -> float:
 
 def _tables(ranker: Ranker) -> list[SealedRows]:
     return [table.rows for table in (ranker.model.head_table, ranker.model.tail_table)]
-
-
-def _silent(_done: int, _total: int, _note: str) -> None:
-    return None
 
 
 def main() -> None:

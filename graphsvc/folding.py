@@ -74,14 +74,14 @@ def fold_edges(
     rows = connection.execute(_statement(terms), {"key": key, **starts})
     return [
         FoldEdge(
-            relation=row.relation,
-            other=EntityId(row.type, row.id),
-            inverse=bool(row.inverse),
-            weight=weight_at(schema, row.relation, row.decayed, as_of - row.last_time),
-            count=row.n,
-            key=row.other,
+            relation=relation,
+            other=EntityId(type_of, id_),
+            inverse=bool(inverse),
+            weight=weight_at(schema, relation, decayed, as_of - last_time),
+            count=count,
+            key=other,
         )
-        for row in rows
+        for inverse, relation, other, count, decayed, last_time, type_of, id_ in rows
     ]
 
 

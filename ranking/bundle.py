@@ -27,18 +27,19 @@ from ranking.around import leads, mean_vectors
 from ranking.calibration import Calibration
 from ranking.config import RankerConfig
 from ranking.errors import FacetUnavailable, FrameMismatch, HeadMissing
-from ranking.examples import KgeMaps, kge_maps
+from ranking.examples import kge_maps
 from ranking.features import Encoder, FeatureBatch, Side
 from ranking.formats import (
     RANKER_FORMAT,
     calibrations_of,
     check_format,
+    check_relations,
     config_of,
     others_of,
 )
 from ranking.idtables.placement import Placement
 from ranking.idtables.tiers import CPU_ALONE, TierPlan, Tiers
-from ranking.model import ModelShape, RankerModel
+from ranking.model import SCORE_BATCH, ModelShape, RankerModel
 from ranking.placing import as_sealed, needs, placed, sealed_weights
 from ranking.pretraining.reader import FacetReader
 from ranking.pretraining.tables import open_table
@@ -205,6 +206,15 @@ class Ranker:
         """`scored` of what the encoder has made of heads and tails. Raises `StatesMismatch`."""
         return self._scored(self.encoder.together(head, tail, exposures))
 
+    @property
+    def at_once(self) -> int | None:
+        """How many pairs it is best asked about at once; None: however many there are.
+
+        What is gathered of so many is still in the processor's cache when the network reads it. A
+        GPU computes some while others are gathered, if it is asked about all of them.
+        """
+        return SCORE_BATCH if self.model.norm.weight.device.type == "cpu" else None
+
     def _scored(self, batch: FeatureBatch) -> Scored:
         return scored_by(self.model, batch, self.config, self.calibrations, self.smoothing)
 
@@ -348,7 +358,7 @@ def open_ranker(
     maps = kge_maps(
         bundle, spec.head.type, spec.tail.type, payload.get("relations"), others_of(payload)
     )
-    _check_relations(digest, payload, bundle, maps)
+    check_relations(digest, payload, bundle, maps)
     config = config_of(payload, artifact.dials)
     smoothing = payload.get("smoothing", {})
     # Smoothed scores read towers one by one, on the CPU.
@@ -381,20 +391,3 @@ def certificate_of(artifact: Artifact) -> dict[str, Any]:
     """
     told: dict[str, Any] = json.loads(artifact.file(_CERTIFICATE).read_text(encoding="utf-8"))
     return told
-
-
-def _check_relations(
-    digest: str, payload: Mapping[str, Any], bundle: Bundle, maps: KgeMaps
-) -> None:
-    """Refuse a bundle that lacks a relation which the ranker reads."""
-    head, tail = (payload["spec"][side]["type"] for side in ("head", "tail"))
-    told = (
-        (f"relations from {head} to {tail}", payload["shape"]["relations"], maps.names),
-        (f"other relations from {head}", len(others_of(payload)), maps.other_names),
-    )
-    for reads, number, found in told:
-        if len(found) != number:
-            raise FrameMismatch(
-                f"ranker {digest} reads {number} {reads}, received bundle {bundle.digest} with "
-                f"{', '.join(found) or 'none'} of them"
-            )

@@ -92,7 +92,11 @@ class Side(NamedTuple):
 
     def take(self, rows: Int64[np.ndarray, "m"]) -> "Side":
         """Those at some rows, in that order."""
-        return Side(*(column[rows] for column in self))
+        return Side(*(np.take(column, rows, axis=0) for column in self))
+
+    def joined(self, *more: "Side") -> "Side":
+        """These, and more of the same side behind them."""
+        return Side(*(np.concatenate(columns) for columns in zip(self, *more, strict=True)))
 
     def lying(self, vectors: Float32[np.ndarray, "n d"], known: Bool[np.ndarray, "n"]) -> "Side":
         """The same at other vectors, as far as these are known."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from kge.bundle import Bundle
 from ranking.calibration import Calibration, Platt, calibration_of
 from ranking.config import (
     ARMS,
@@ -20,7 +21,8 @@ from ranking.config import (
     RankerConfig,
     TrainingConfig,
 )
-from ranking.errors import RankerFormat
+from ranking.errors import FrameMismatch, RankerFormat
+from ranking.examples import KgeMaps
 
 #: Layout of the payload and files.
 RANKER_FORMAT = 3
@@ -104,3 +106,18 @@ def calibrations_of(payload: Mapping[str, Any]) -> dict[str, Calibration]:
 def others_of(payload: Mapping[str, Any]) -> tuple[str, ...]:
     """The other relations from the head type that have a token."""
     return tuple(payload.get("others", ()))
+
+
+def check_relations(digest: str, payload: Mapping[str, Any], bundle: Bundle, maps: KgeMaps) -> None:
+    """Raise `FrameMismatch` for a bundle that lacks a relation which the ranker reads."""
+    head, tail = (payload["spec"][side]["type"] for side in ("head", "tail"))
+    told = (
+        (f"relations from {head} to {tail}", payload["shape"]["relations"], maps.names),
+        (f"other relations from {head}", len(others_of(payload)), maps.other_names),
+    )
+    for reads, number, found in told:
+        if len(found) != number:
+            raise FrameMismatch(
+                f"ranker {digest} reads {number} {reads}, received bundle {bundle.digest} with "
+                f"{', '.join(found) or 'none'} of them"
+            )

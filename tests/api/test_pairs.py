@@ -1,6 +1,7 @@
 """Many pairs at once have the very answers of single requests."""
 
 from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from itertools import product
 from typing import Any
 
@@ -11,7 +12,7 @@ from planted import START, click
 from api import pairs as module
 from api.answers import Answerer
 from api.live import Live
-from api.pairs import Lookup, Pairs
+from api.pairs import Ids, Lookup, Pairs, PairScores
 from graphsvc.artifact import ArtifactStore
 from graphsvc.db import Database
 from graphsvc.ids import EntityId
@@ -60,16 +61,26 @@ def opened(trained) -> Iterator[Any]:
     database.dispose()
 
 
+@pytest.fixture
+def workers() -> Iterator[Executor]:
+    with ThreadPoolExecutor(2) as pool:
+        yield pool
+
+
+def scored(pairs: Pairs, heads: list[str | None], candidates: list[str | None]) -> PairScores:
+    return pairs.score(Ids.of(heads), Ids.of(candidates))()
+
+
 @pytest.mark.parametrize("page", [1000, 3])
 def test_pairs_are_answered_as_requests_are(
-    opened: Any, monkeypatch: pytest.MonkeyPatch, page: int
+    opened: Any, workers: Executor, monkeypatch: pytest.MonkeyPatch, page: int
 ) -> None:
     monkeypatch.setattr(module, "_PAGE", page)
     trio, database = opened
     asked = list(product(HEADS, CANDIDATES))
     heads, candidates = (list(column) for column in zip(*asked, strict=True))
-    pairs = Pairs(Lookup(database, FILM, 200), trio)
-    found = pairs.score(heads, candidates)
+    pairs = Pairs(Lookup(database, FILM, 200), trio, workers)
+    found = scored(pairs, heads, candidates)
     assert set(found.probabilities) == {"ctr"}
     answerer = Answerer(database, FILM, 200)
     by_pair = dict(
@@ -91,24 +102,26 @@ def test_pairs_are_answered_as_requests_are(
     first = [by_pair[head, "d3"][0] for head in ("u2", "u59", "newcomer", "nobody")]
     assert len({round(float(value), 5) for value in first}) == 4
     # The same again, now that everybody is remembered, and in another order.
-    again = pairs.score(heads[::-1], candidates[::-1])
+    again = scored(pairs, heads[::-1], candidates[::-1])
     np.testing.assert_allclose(
         again.probabilities["ctr"][::-1], found.probabilities["ctr"], atol=1e-6, rtol=0
     )
     assert again.reasons[::-1] == found.reasons
 
 
-def test_a_pair_without_an_id_has_no_score(opened: Any) -> None:
+def test_a_pair_without_an_id_has_no_score(opened: Any, workers: Executor) -> None:
     trio, database = opened
-    pairs = Pairs(Lookup(database, FILM, 200), trio)
-    found = pairs.score(["u2", None, "u2", ""], ["d3", "d3", None, "d3"])
+    pairs = Pairs(Lookup(database, FILM, 200), trio, workers)
+    found = scored(pairs, ["u2", None, "u2", ""], ["d3", "d3", None, "d3"])
     assert found.reasons == [None, *["id missing"] * 3]
     assert np.isnan(found.probabilities["ctr"][1:]).all()
-    assert pairs.score([None], ["d3"]).reasons == ["id missing"]
-    assert pairs.score([], []).reasons == []
+    assert scored(pairs, [None], ["d3"]).reasons == ["id missing"]
+    assert scored(pairs, [], []).reasons == []
 
 
-def test_each_entity_is_looked_up_once(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_entity_is_looked_up_once(
+    opened: Any, workers: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Until more are remembered than may be."""
     trio, database = opened
     asked: list[str] = []
@@ -118,10 +131,27 @@ def test_each_entity_is_looked_up_once(opened: Any, monkeypatch: pytest.MonkeyPa
             asked.extend(ids)
             return super().heads(trio, ids)
 
-    pairs = Pairs(Watched(database, FILM, 200), trio)
-    pairs.score(["u2", "u4", "u2"], ["d3", "d3", "d4"])
-    pairs.score(["u4", "u6"], ["c3", "c3"])
+    pairs = Pairs(Watched(database, FILM, 200), trio, workers)
+    scored(pairs, ["u2", "u4", "u2"], ["d3", "d3", "d4"])
+    scored(pairs, ["u4", "u6"], ["c3", "c3"])
     assert asked == ["u2", "u4", "u6"]
     monkeypatch.setattr(module, "_MOST_HELD", 2)
-    pairs.score(["u2"], ["d3"])
+    scored(pairs, ["u2"], ["d3"])
     assert asked == ["u2", "u4", "u6", "u2"]
+
+
+def test_who_is_missing_is_waited_for(opened: Any) -> None:
+    """Until they have a vector, or nothing to be solved from."""
+    trio, database = opened
+    fresh = EntityId("film", "fresh")
+    trio.overlay.drop(fresh)
+    found = Lookup(database, FILM, 200).candidates(trio, ["d3", "fresh", "who?"])
+    assert found.states.known.tolist() == [True, True, False]
+    folded = trio.overlay.get(fresh)
+    assert folded is not None
+    np.testing.assert_array_equal(found.states.vectors[1], folded.vector)
+    assert not trio.tail.wanting
+    trio.tail.want([1])
+    assert trio.tail.wanting
+    trio.tail.step()
+    assert not trio.tail.wanting

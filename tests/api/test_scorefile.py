@@ -1,6 +1,6 @@
 """A file of pairs becomes parts: in its order, once each, and never of two runs."""
 
-from collections.abc import Sequence
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ import pytest
 
 from api import scorefile
 from api.errors import FileUnreadable, Invalid
-from api.pairs import PairScores
+from api.pairs import REASONS, Answering, Ids, PairScores
 from api.scorefile import Columns, Done, Run, run_of, score_file
 
 VERSIONS = {"bundle": "b", "index": "i", "ranker": "r"}
@@ -18,17 +18,22 @@ HEADS = ["u1", "u2", "u1", None, "u3", "u2", "u4"]
 TAILS = ["7", "5", "3", "2", "gone", "1", "9"]
 
 
-def score(heads: Sequence[str | None], candidates: Sequence[str | None]) -> PairScores:
+def ids_of(ids: Ids) -> list[str | None]:
+    return [None if code < 0 else ids.names[code] for code in ids.codes.tolist()]
+
+
+def score(heads: Ids, candidates: Ids) -> Answering:
     """A candidate's name is its probability in hundredths; one that is no number has none."""
     reasons = [
         "id missing" if head is None else None if str(name).isdigit() else "retired"
-        for head, name in zip(heads, candidates, strict=True)
+        for head, name in zip(ids_of(heads), ids_of(candidates), strict=True)
     ]
     told = [
         np.nan if why else int(str(name)) / 100
-        for why, name in zip(reasons, candidates, strict=True)
+        for why, name in zip(reasons, ids_of(candidates), strict=True)
     ]
-    return PairScores(probabilities={"ctr": np.array(told)}, reasons=reasons)
+    why = np.array([REASONS.index(reason) for reason in reasons], dtype=np.int8)
+    return lambda: PairScores(probabilities={"ctr": np.array(told)}, why=why)
 
 
 @pytest.fixture
@@ -79,10 +84,10 @@ def test_what_ended_early_goes_on_behind_its_last_part(
     """Rows of whole parts are not scored again, whatever row group they lie in."""
     calls: list[int] = []
 
-    def breaking(heads: Sequence[str | None], candidates: Sequence[str | None]) -> PairScores:
+    def breaking(heads: Ids, candidates: Ids) -> Answering:
         if len(calls) == whole:
             raise KeyboardInterrupt
-        calls.append(len(heads))
+        calls.append(len(heads.codes))
         return score(heads, candidates)
 
     to = tmp_path / "to"
@@ -92,8 +97,8 @@ def test_what_ended_early_goes_on_behind_its_last_part(
     (to / "part-000003.parquet.unfinished").write_bytes(b"half of it")
     seen: list[str | None] = []
 
-    def watching(heads: Sequence[str | None], candidates: Sequence[str | None]) -> PairScores:
-        seen.extend(candidates)
+    def watching(heads: Ids, candidates: Ids) -> Answering:
+        seen.extend(ids_of(candidates))
         return score(heads, candidates)
 
     done = score_file(file, to, described(file), watching, _silent)
@@ -102,10 +107,59 @@ def test_what_ended_early_goes_on_behind_its_last_part(
     assert scores_of(to) == EXPECTED
 
 
+def test_a_part_is_begun_before_the_one_in_front_of_it_is_waited_for(
+    file: Path, tmp_path: Path
+) -> None:
+    steps: list[str] = []
+
+    def watching(heads: Ids, candidates: Ids) -> Answering:
+        number = sum(step.startswith("begun") for step in steps)
+        steps.append(f"begun {number}")
+        answering = score(heads, candidates)
+
+        def answer() -> PairScores:
+            steps.append(f"asked {number}")
+            return answering()
+
+        return answer
+
+    score_file(file, tmp_path / "to", described(file), watching, _silent)
+    assert steps == [
+        *("begun 0", "begun 1", "asked 0", "begun 2", "asked 1", "begun 3", "asked 2", "asked 3"),
+    ]
+    assert scores_of(tmp_path / "to") == EXPECTED
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary("int8", "string")])
+def test_an_empty_id_is_none_and_kinds_of_text_are_alike(tmp_path: Path, kind: pa.DataType) -> None:
+    columns = {"head": ["u1", "", None, "u1"], "candidate": ["7", "5", "3", "2"]}
+    table = pa.table({name: pa.array(ids, pa.string()).cast(kind) for name, ids in columns.items()})
+    pq.write_table(table, tmp_path / "kinds.parquet")
+    run = described(tmp_path / "kinds.parquet")
+    score_file(tmp_path / "kinds.parquet", tmp_path / "to", run, score, _silent)
+    found = pq.read_table(tmp_path / "to" / "part-000000.parquet").to_pydict()
+    assert found == {
+        **columns,
+        "ctr": [0.07, None, None, 0.02],
+        "reason": [None, "id missing", "id missing", None],
+    }
+
+
+def test_a_part_that_was_begun_is_kept_where_the_next_cannot_be_read(tmp_path: Path) -> None:
+    """The second row group has an id that is no text in UTF-8."""
+    heads = pa.array([b"u1", b"u2", b"\xff", b"u4"], pa.binary()).view(pa.string())
+    table = pa.table({"head": heads, "candidate": ["7", "5", "3", "2"]})
+    pq.write_table(table, tmp_path / "broken.parquet", row_group_size=2)
+    run = dataclasses.replace(described(tmp_path / "broken.parquet"), part_rows=2)
+    with pytest.raises(FileUnreadable, match="cannot be read"):
+        score_file(tmp_path / "broken.parquet", tmp_path / "to", run, score, _silent)
+    assert [part.name for part in (tmp_path / "to").glob("part-*")] == ["part-000000.parquet"]
+
+
 def test_a_run_that_is_through_scores_nothing_again(file: Path, tmp_path: Path) -> None:
     score_file(file, tmp_path / "to", described(file), score, _silent)
 
-    def never(_heads: object, _candidates: object) -> PairScores:
+    def never(_heads: Ids, _candidates: Ids) -> Answering:
         raise AssertionError
 
     done = score_file(file, tmp_path / "to", described(file), never, _silent)

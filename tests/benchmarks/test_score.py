@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import ladder_worlds
 import score
 import score_rows
+import scoring_service
 from score_forwards import installed
 
 from ranking.config import RankerConfig
@@ -33,7 +34,7 @@ def test_percentiles_by_hand() -> None:
 
 
 def test_tables_are_large_and_all_else_is_by_default() -> None:
-    dials = score.ranker_dials("int8")
+    dials = scoring_service.ranker_dials("int8")
     assert dials.ids.buckets >= 1_000_000
     assert dials.crossing == RankerConfig().crossing
     assert dials.training == RankerConfig().training
@@ -57,9 +58,10 @@ def test_turns_become_a_mean_with_an_interval(tmp_path: Path) -> None:
 
 
 def test_a_small_service_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(score, "MovieLens", Planted)
+    monkeypatch.setattr(scoring_service, "MovieLens", Planted)
+    monkeypatch.setattr(scoring_service, "BUCKETS", 4096)
     monkeypatch.setattr(score, "PRECISIONS", ("int8",))
-    small = {"CALLS": 30, "WARM": 5, "SECONDS": 0.5, "BUCKETS": 4096, "EVERY": 0.02}
+    small = {"CALLS": 30, "WARM": 5, "SECONDS": 0.5, "EVERY": 0.02}
     for name, value in {**small, "FORWARD_TURNS": 2}.items():
         monkeypatch.setattr(score, name, value)
     monkeypatch.setattr(score, "CANDIDATES", (5, 10))

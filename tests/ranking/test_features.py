@@ -297,3 +297,22 @@ def test_a_spec_of_before_there_were_exposures_reads_none(spec):
     told = json.loads(json.dumps(spec.as_json()))
     del told["exposure"]
     assert FeatureSpec.of_json(told).exposure == ExposureSpec()
+
+
+def test_sides_that_were_encoded_before_give_the_very_features_of_their_pairs(encoder, states):
+    """In two pages each, as they come to be known, and gathered into pairs."""
+    heads, tails = states(list("abcde")), states(list("vwxyz"))
+    pages = [slice(0, 2), slice(2, 5)]
+    own, others = (
+        [encoder.side(number, side.take(np.arange(5)[page])) for page in pages]
+        for number, side in enumerate((heads, tails))
+    )
+    first, second = np.random.default_rng(0).integers(5, size=(2, 60))
+    found = encoder.together(
+        own[0].joined(own[1]).take(first), others[0].joined(others[1]).take(second), alike(1)
+    )
+    expected = encoder.encode(heads.take(first), tails.take(second), alike(60))
+    for name, column in found._asdict().items():
+        other = getattr(expected, name)
+        assert (column.dtype, column.shape) == (other.dtype, other.shape), name
+        assert torch.equal(column, other), name
