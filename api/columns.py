@@ -27,6 +27,8 @@ _MOST_COLUMNS = 64
 _MOST_ROWS = 20_000
 #: Values that nobody has any more are dropped with the column, when there are so many of them.
 _MOST_STALE = 100_000
+#: Up to so many values that pass are compared one by one.
+_FEW_VALUES = 8
 
 #: Which of some distinct values a condition asks for.
 Test = Callable[["Values"], NDArray[np.bool_]]
@@ -75,8 +77,14 @@ class Column:
         """Which rows of the type have a value that is asked for."""
         with self.lock:
             truth = np.append(test(self.values), False)  # the last one: those without a value
-            found: NDArray[np.bool_] = truth[self.codes]
-            return found
+            few = np.flatnonzero(truth)
+            if len(few) <= _FEW_VALUES:  # a look at all rows for each, which is quicker by far
+                found = np.zeros(len(self.codes), np.bool_)
+                for code in few.tolist():
+                    found |= self.codes == code
+                return found
+            # NumPy is several times as quick by numbers of its own width.
+            return np.asarray(truth[self.codes.astype(np.intp)])
 
     def passing_of(self, test: Test, ids: Sequence[str], places: NDArray[Any]) -> NDArray[np.bool_]:
         """The same of some ids; `places`: theirs among the type's rows, below 0 where none."""

@@ -56,6 +56,7 @@ class Passing:
     _ids: dict[tuple[str, bytes], frozenset[str]] = field(default_factory=dict)
     #: Those of the filters that were asked for last.
     _masks: OrderedDict[tuple[bytes, str], Mask] = field(default_factory=OrderedDict)
+    _keys: dict[EntityId, int] = field(default_factory=dict)
     #: Edges that conditions have read.
     _edges: int = 0
 
@@ -152,13 +153,9 @@ class Passing:
         of, relation = condition.of, condition.relation
         if of is None or relation is None:  # as the language has it, this cannot be
             return set()
-        try:
-            key = key_of(self.connection, EntityId(of.type, of.id))
-        except EntityMissing as error:
-            raise Invalid(f"of should be an entity that is known: {error}") from error
-        sides = {"out": (True,), "in": (False,), None: (True, False)}[condition.direction]
+        key = self._key(EntityId(of.type, of.id))
         found: set[str] = set()
-        for outward in sides:
+        for outward in self._sides(condition, of.type, type_):
             most = min(MOST_EDGES, MOST_EDGES_TOGETHER - self._edges)
             ends = filtering.joined(
                 self.connection, relation, key, type_=type_, outward=outward, most=most
@@ -177,6 +174,24 @@ class Passing:
                 )
             found.update(ends)
         return found
+
+    def _key(self, of: EntityId) -> int:
+        """The key of an entity that conditions name, of which several may name the same."""
+        if of not in self._keys:
+            try:
+                self._keys[of] = key_of(self.connection, of)
+            except EntityMissing as error:
+                raise Invalid(f"of should be an entity that is known: {error}") from error
+        return self._keys[of]
+
+    def _sides(self, condition: Condition, of: str, type_: str) -> list[bool]:
+        """Whether the edges asked about are the named entity's own, those it ends, or either.
+
+        Only as far as the relation can join the two types so.
+        """
+        sides = {"out": (True,), "in": (False,), None: (True, False)}[condition.direction]
+        ends = {(r.head, r.tail) for r in self.schema.relations if r.name == condition.relation}
+        return [out for out in sides if ((of, type_) if out else (type_, of)) in ends]
 
 
 def _test(condition: Condition) -> Test:

@@ -15,7 +15,7 @@ from api.filters import Condition, Filter
 from api.live import Trio
 from api.questions import Answered, Question
 from api.scoring import Scored, Scores
-from graphsvc import graph
+from graphsvc import filtering
 from graphsvc.events import EntityRef
 from graphsvc.ids import EntityId
 from graphsvc.schema import Schema
@@ -150,15 +150,10 @@ def _passing(schema: Schema, wish: Wish, tail_type: str) -> Filter | None:
 def _groups(
     answerer: Answerer, type_: str, ids: Sequence[str], relation: str
 ) -> dict[str, frozenset[EntityId]]:
-    """Candidate -> what it leads to now by a relation."""
+    """Candidate -> what it leads to now by a relation, if anything."""
     with answerer.database.reading() as connection:
-        rows = graph.states(connection, type_, ids, attributes=(), events=())
-        keys = [key for key in rows.keys.tolist() if key > 0]
-        edges = graph.led_to(connection, keys, [relation], most=_MOST_EDGES)
-    by_key: dict[int, set[EntityId]] = {}
-    for key, other in edges:
-        by_key.setdefault(key, set()).add(other)
-    return {
-        id_: frozenset(by_key.get(key, ()))
-        for id_, key in zip(ids, rows.keys.tolist(), strict=True)
-    }
+        edges = filtering.leads(connection, relation, type_=type_, ids=ids, most=_MOST_EDGES)
+    groups: dict[str, set[EntityId]] = {}
+    for id_, other in edges:
+        groups.setdefault(id_, set()).add(other)
+    return {id_: frozenset(own) for id_, own in groups.items()}

@@ -8,9 +8,9 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import Connection, select
 
 from graphsvc.builtin import MERGE, SET_ATTRIBUTES
-from graphsvc.bulk import rows_among
-from graphsvc.ids import is_storable
-from graphsvc.tables import attributes, edges, entities, events
+from graphsvc.bulk import fetch, rows_among
+from graphsvc.ids import EntityId, is_storable
+from graphsvc.tables import attributes, entities, events
 
 _NULL = "null"
 
@@ -64,14 +64,34 @@ def joined(
 
     `outward`: the entity is the head.
     """
-    own, other = (edges.c.head, edges.c.tail) if outward else (edges.c.tail, edges.c.head)
-    rows = connection.execute(
-        select(entities.c.id)
-        .join(edges, entities.c.key == other)
-        .where(own == key, edges.c.relation == relation, entities.c.type == type_)
-        .limit(most + 1)
-    ).all()
-    return None if len(rows) > most else [row.id for row in rows]
+    own, other = ("head", "tail") if outward else ("tail", "head")
+    query = (
+        f"SELECT e.id FROM edges d JOIN entities e ON e.key = d.{other} "  # noqa: S608  (our names)
+        f"WHERE d.{own} = ? AND d.relation = ? AND e.type = ? LIMIT {int(most) + 1}"
+    )
+    if connection.dialect.name == "postgresql":
+        query = query.replace("?", "%s")
+    rows = fetch(connection, query, (key, relation, type_))
+    return None if len(rows) > most else [row[0] for row in rows]
+
+
+def leads(
+    connection: Connection, relation: str, *, type_: str, ids: Sequence[str], most: int
+) -> list[tuple[str, EntityId]]:
+    """Where the edges of a relation lead that some ids of a type are the head of: (id, other end).
+
+    None from an entity to itself. At most `most` of all together.
+    """
+    query = (
+        "SELECT e.id, o.type, o.id FROM entities e "  # noqa: S608  (our names)
+        "JOIN edges d ON d.head = e.key AND d.tail <> d.head "
+        "JOIN entities o ON o.key = d.tail "
+        "WHERE d.relation = {value} AND e.type = {value} AND e.id {among} "
+        f"ORDER BY e.key, d.tail LIMIT {int(most)}"
+    )
+    askable = [id_ for id_ in ids if is_storable(id_)]
+    rows = rows_among(connection, query, askable, where=(relation, type_)) if askable else []
+    return [(id_, EntityId(kind, other)) for id_, kind, other in rows]
 
 
 def standing_for(connection: Connection, type_: str, ids: Sequence[str]) -> set[str]:

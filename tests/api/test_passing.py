@@ -16,7 +16,7 @@ from api import columns as columns_module
 from api import passing as passing_module
 from api.answers import Answerer
 from api.asking import ask, ask_one
-from api.columns import Columns
+from api.columns import Column, Columns, Values
 from api.errors import Invalid
 from api.filters import Filter
 from api.live import Live
@@ -374,6 +374,46 @@ def test_a_column_that_fell_far_behind_is_read_anew(trained, live, monkeypatch) 
         [first.values.decoded[code] for code in first.codes if code >= 0],
         [again.values.decoded[code] for code in again.codes if code >= 0],
     )
+
+
+@pytest.mark.parametrize("distinct", [1, 8, 9, 300])
+def test_a_column_passes_whoever_has_a_value_that_does(distinct: int) -> None:
+    """However many values pass: few of them are compared one by one, many are looked up."""
+    codes = np.random.default_rng(distinct).integers(-1, 2 * distinct, 1_000).astype(np.int32)
+    values = Values()
+    for n in range(2 * distinct):
+        values.code(str(n))
+    column = Column("film", "year", codes, {}, values, seq=0, loaded=0)
+    passing = column.passing(lambda held: held.numbers < distinct)
+    assert passing.tolist() == [0 <= code < distinct for code in codes.tolist()]
+
+
+def test_only_sides_that_a_relation_has_are_read(live, monkeypatch) -> None:
+    """Films are what users click: to ask for films that click a user, or either, is one query."""
+    sides: list[bool] = []
+    joined = passing_module.filtering.joined
+
+    def counted(*args: Any, **named: Any) -> Any:
+        sides.append(named["outward"])
+        return joined(*args, **named)
+
+    monkeypatch.setattr(passing_module.filtering, "joined", counted)
+    trio, of = live.trio(), {"type": "user", "id": "u0"}
+    with live.database.reading() as connection:
+        passing = Passing(connection, FILM, trio.bundle, trio.columns)
+        found = {
+            direction: passing.rows(
+                Filter.model_validate(
+                    {"must": [{"relation": "click", "of": of, "direction": direction}]}
+                ),
+                "film",
+            )
+            for direction in ("out", "in", None)
+        }
+    assert found["out"].any()
+    assert not found["in"].any()
+    np.testing.assert_array_equal(found["out"], found[None])
+    assert sides == [True, True]
 
 
 def test_columns_are_bounded(live, monkeypatch) -> None:

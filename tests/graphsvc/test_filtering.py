@@ -84,3 +84,30 @@ def test_who_is_joined_to_whom(database: Database) -> None:
         assert joined(a, outward=False, type_="user") == {"u", "v"}
         assert joined(a, outward=False) == set()
         assert joined(u, outward=True, most=1) is None
+
+
+def of_genre(film: str, genre: str) -> dict:
+    return {
+        "event_name": "genre",
+        "action_source": "structure",
+        "actor": {"type": "film", "id": film},
+        "object": {"type": "thing", "id": genre},
+    }
+
+
+def test_where_ids_lead_now(database: Database) -> None:
+    """Each under its own id, as the graph is now; the least keys first, and no more than asked."""
+    told = [("a", "drama"), ("a", "war"), ("b", "war"), ("c", "war")]
+    post(database, *(of_genre(*one) for one in told), clicked("u", "a"))
+    post(database, merged("c", "b"))
+    with database.reading() as connection:
+
+        def leads(*ids: str, relation: str = "genre", most: int = 9) -> list:
+            return filtering.leads(connection, relation, type_="film", ids=ids, most=most)
+
+        drama, war = EntityId("thing", "drama"), EntityId("thing", "war")
+        assert leads("b", "a", "ghost", "\0") == [("a", drama), ("a", war), ("b", war)]
+        assert leads("b", "a", most=1) == [("a", drama)]
+        assert leads("c") == []  # it is part of b
+        assert leads("a", relation="click") == []
+        assert leads() == []
