@@ -7,7 +7,7 @@ beside this file in `cli_*.py`. Exit codes: 0 done, 1 could not be done (the rea
 
 import logging
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
@@ -60,6 +60,7 @@ def serve() -> None:
     """Run the HTTP server alone."""
     import uvicorn
 
+    from api.listening import serve_by_several
     from api.processes import KEEP_ALIVE, check_port
     from api.setup import prepare
 
@@ -69,16 +70,19 @@ def serve() -> None:
     if key:
         sys.stdout.write(f"API key, shown this once: {key}\n")
         sys.stdout.flush()
-    uvicorn.run(
-        "api.app:from_environment",
-        factory=True,
-        host=settings.host,
-        port=settings.port,
-        workers=settings.processes,
-        timeout_keep_alive=KEEP_ALIVE,
-        log_level="warning",
-        access_log=False,  # paths hold ids of people
-    )
+    served: dict[str, Any] = {
+        "app": "api.app:from_environment",
+        "factory": True,
+        "host": settings.host,
+        "port": settings.port,
+        "timeout_keep_alive": KEEP_ALIVE,
+        "log_level": "warning",
+        "access_log": False,  # paths hold ids of people
+    }
+    if settings.processes > 1:
+        serve_by_several(uvicorn.Config(**served, workers=settings.processes))
+    else:
+        uvicorn.run(**served)
 
 
 @app.command()
