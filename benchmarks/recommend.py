@@ -277,6 +277,7 @@ def draw(file: Path, rows: Sequence[Row]) -> None:
             place = {"textcoords": "offset points", "xytext": (6, 6), "fontsize": "x-small"}
             axes.annotate(split.partition("=")[2], (time, row.value), **place)
     axes.axvline(AIMS[0].at_most, linestyle=":", color="gray", label="aim of the default")
+    axes.margins(x=0.1)
     axes.set_xlim(left=0)
     axes.set_ylim(0, 1.05)
     axes.set_xlabel("ms that one in a hundred plain requests takes longer than (p99), over HTTP")
