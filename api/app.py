@@ -6,6 +6,7 @@ Takes settings, gives a FastAPI app; holds no route of its own.
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
+from threading import BoundedSemaphore
 
 from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
@@ -33,6 +34,10 @@ _DESCRIPTION = (
     "Post events, ask for a retrain, get neighbors and scores. Errors are RFC 9457 problem "
     "documents. Every path under /v1 needs the API key as a bearer token."
 )
+
+#: Scores that a process computes at once. PostgreSQL answers from another process: meanwhile there
+#: is somebody to compute.
+_TURNS_SQLITE, _TURNS_POSTGRESQL = 1, 2
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -107,6 +112,7 @@ def _lifespan(
             store=store,
             live=live,
             answers=answers,
+            turns=BoundedSemaphore(_TURNS_POSTGRESQL if database.is_postgresql else _TURNS_SQLITE),
             jobs=jobs,
             telemetry=telemetry,
         )

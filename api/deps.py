@@ -3,6 +3,7 @@
 Takes settings, gives `Services`; never creates anything per request.
 """
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -33,6 +34,9 @@ class Services:
     store: ArtifactStore
     live: Live
     answers: AnswerLog
+    #: Who computes scores has a turn: Python computes one thing at a time, and threads that take it
+    #: from each other in the middle of an answer cost half of all answers (decision 72).
+    turns: AbstractContextManager[bool]
     jobs: JobQueue
     telemetry: Telemetry
 

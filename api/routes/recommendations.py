@@ -140,7 +140,8 @@ def post_recommend(
         position=body.position,
         cap=None if body.cap is None else Cap(relation=body.cap.relation, most=body.cap.most),
     )
-    found = recommend(answerer, trio, wish)
+    with services.turns:
+        found = recommend(answerer, trio, wish)
     scores, distances = found.scores, found.distances
     request_id = body.request_id or x_request_id or uuid4().hex
     services.answers.put(kept_answer(request_id, trio, head, scores))

@@ -171,14 +171,15 @@ def post_score(
     trio = services.live.trio()
     answerer = Answerer(services.database, services.schema, services.settings.foldin_edges)
     head = EntityId(body.head.type, body.head.id)
-    found = answerer.score(
-        trio,
-        head,
-        body.candidates,
-        order=body.order,
-        position=body.position,
-        explain=explain or body.explain,
-    )
+    with services.turns:
+        found = answerer.score(
+            trio,
+            head,
+            body.candidates,
+            order=body.order,
+            position=body.position,
+            explain=explain or body.explain,
+        )
     request_id = body.request_id or x_request_id or uuid4().hex
     services.answers.put(kept_answer(request_id, trio, head, found))
     answer = {

@@ -1,8 +1,14 @@
 """POST /v1/score: order, versions, and clear refusals."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event, Lock
+from typing import Any
+
 import httpx
 import pytest
 from planted import COMEDIES
+
+from api.answers import Answerer
 
 
 def ask(http: httpx.Client, user: str, candidates: list[str]) -> dict:
@@ -113,3 +119,34 @@ def test_an_order_that_the_ranker_does_not_have_is_refused(http: httpx.Client, p
     problem(http.post("/v1/score", json=body | {"order": "price"}), 422)
     problem(http.post("/v1/score", json=body | {"position": -1}), 422)
     assert http.post("/v1/score", json=body | {"position": 3}).status_code == 200
+
+
+def test_scores_are_computed_in_turns_and_nothing_else_waits(
+    trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many at once as there are turns, though all clients ask at once."""
+    turns = 2 if trained.settings.database_url else 1
+    computing, most, begun, go_on = 0, 0, Event(), Event()
+    lock = Lock()
+
+    def watched(self: Answerer, *given: Any, work: Any = Answerer.score, **more: Any) -> Any:
+        nonlocal computing, most
+        with lock:
+            computing += 1
+            most = max(most, computing)
+        begun.set()
+        assert go_on.wait(30)
+        try:
+            return work(self, *given, **more)
+        finally:
+            with lock:
+                computing -= 1
+
+    monkeypatch.setattr(Answerer, "score", watched)
+    with ThreadPoolExecutor(6) as clients:
+        asked = [clients.submit(ask, trained.http, f"u{n}", ["d1", "d2"]) for n in range(6)]
+        assert begun.wait(30)
+        assert trained.http.get("/v1/graph").status_code == 200
+        go_on.set()
+        assert all(one.result()["scores"] for one in asked)
+    assert 1 <= most <= turns
