@@ -68,10 +68,18 @@ def server(
     try:
         running = Server(port=port, key=key, process=process)
         _wait(running)
+        while _listeners(port) < int(environment.get("GRAPHSVC_PROCESSES", "1")):
+            time.sleep(0.05)  # the others are still beginning
         yield running
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)
+
+
+def _listeners(port: int) -> int:
+    """Sockets that listen on a port: one for each server process."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows)
 
 
 def _another_key(environment: Mapping[str, str]) -> str:
