@@ -1,6 +1,7 @@
 """The command line does what routes and jobs do, with exit codes and JSON."""
 
 from pathlib import Path
+from time import sleep
 
 import orjson
 import pyarrow as pa
@@ -15,6 +16,7 @@ from api.jobs.gate import Candidate, gate
 from api.jobs.requests import RetrainRequest
 from api.jobs.steps import open_workshop
 from api.jobs.training import FederatedChoice, TrainingChoice
+from api.known_keys import SECONDS
 
 #: The routes run on both databases; each command calls what they call.
 pytestmark = pytest.mark.parametrize("trained", ["sqlite"], indirect=True)
@@ -220,6 +222,7 @@ def test_a_key_is_made_and_revoked(run, trained) -> None:
         listed = orjson.loads(run("key", "list", "--json")[1])["keys"]
         key_id = next(k["id"] for k in listed if k["name"] == "from-cli")
         assert run("key", "revoke", key_id)[0] == 0
+        sleep(SECONDS)
         assert http.get("/v1/graph", headers={"X-API-Key": key}).status_code == 401
 
 

@@ -15,6 +15,7 @@ from planted import START, click
 from postgres_server import Postgres
 from running import Service, eventually, service
 
+from api.known_keys import SECONDS
 from graphsvc.db import Database, wait_for_writers
 from graphsvc.errors import DatabaseUnavailable
 
@@ -47,6 +48,7 @@ def test_postgresql_gone_and_back(own_postgres: Postgres, tmp_path: Path) -> Non
             own_postgres.crash()  # while events are being posted
             stop.set()
             posting.join(60)
+            time.sleep(SECONDS)  # for so long the key is believed without asking
             asked = 0
             for path, methods in paths.items():
                 for method in methods:
