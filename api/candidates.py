@@ -69,7 +69,7 @@ def woven(kept: Described, read: Described, places: NDArray[np.int64]) -> Descri
     return both.take(order)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Candidates:
     """The most recently used candidates as of one row of the log. Any thread may ask."""
 
@@ -129,7 +129,7 @@ class Candidates:
             fresh = [n for n in lasting.tolist() if ids[n] not in self._slots][: self.bound]
             if not fresh:
                 return
-            columns = (read.keys, read.places, *read.side)
+            columns: list[NDArray[Any]] = [read.keys, read.places, *read.side]
             self._make_room(len(fresh), columns)
             slots = [self._free.pop() for _ in fresh]
             for n, slot in zip(fresh, slots, strict=True):

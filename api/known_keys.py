@@ -25,7 +25,7 @@ class KnownKeys:
     database: Database
     clock: Callable[[], float] = monotonic
     #: Digest of what was presented -> id of its key, and until when that is believed.
-    _verified: dict[bytes, tuple[str, float]] = field(default_factory=dict)
+    _verified: dict[bytes, tuple[str, float]] = field(default_factory=dict, repr=False)
 
     def recall(self, presented: str) -> str | None:
         """The id of a key that was verified within the last second; asks nobody."""

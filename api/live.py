@@ -97,7 +97,7 @@ class Live:
     following: Following = Following()
     #: Told of each new generation; e.g. a gauge.
     on_swap: Callable[[int], None] = lambda _generation: None
-    _trio: Trio | None = None
+    _trio: Trio | None = field(default=None, repr=False)
     _refreshing: threading.Lock = field(default_factory=threading.Lock)
     _stop: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
