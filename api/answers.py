@@ -325,7 +325,11 @@ def _refused(connection: Connection, named: tail.Named | None, *, since: int) ->
 
 def open_answerer(settings: Settings) -> tuple[Answerer, Trio]:
     """An answerer and the trio that is live now, for the command line."""
-    database = open_database()
+    return answerer_of(settings, open_database())
+
+
+def answerer_of(settings: Settings, database: Database) -> tuple[Answerer, Trio]:
+    """The same on a database that is open, whatever the environment says."""
     with database.reading() as connection:
         schema = versions.current(connection)
     live = Live(

@@ -13,13 +13,10 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from api import garbage, threads
-from api.answers import Answerer
+from api.answers import Answerer, answerer_of
 from api.demo.client import ServiceFailed
-from api.live import Following, Live, Trio
-from api.placing import tiers_of
+from api.live import Trio
 from api.settings import Settings
-from graphsvc import versions
-from graphsvc.artifact import ArtifactStore
 from graphsvc.db import Database
 from graphsvc.ids import EntityId
 from graphsvc.report import Row
@@ -41,26 +38,12 @@ def measure(settings: Settings, asked: Sequence[tuple[str, Sequence[str]]]) -> H
     threads.cap(1)  # as servers do
     database = Database(settings.graph_url)
     try:
-        answerer, trio = _opened(settings, database)
+        answerer, trio = answerer_of(settings, database)
         garbage.settle()
         found = parts(trio.ranker)
         return Hybrid([*found.rows, *_times(answerer, trio, asked)], found.words)
     finally:
         database.dispose()
-
-
-def _opened(settings: Settings, database: Database) -> tuple[Answerer, Trio]:
-    """Of these settings, whatever the environment says: a demo's data lie in a folder of theirs."""
-    with database.reading() as connection:
-        schema = versions.current(connection)
-    live = Live(
-        database=database,
-        store=ArtifactStore(settings.artifacts_dir),
-        schema=lambda: schema,
-        following=Following(most_edges=settings.foldin_edges, tiers=tiers_of(settings.tiers)),
-    )
-    live.refresh()
-    return Answerer(database, schema, settings.foldin_edges), live.trio()
 
 
 def _times(answerer: Answerer, trio: Trio, asked: Sequence[tuple[str, Sequence[str]]]) -> list[Row]:
