@@ -340,6 +340,7 @@ def answerer_of(settings: Settings, database: Database) -> tuple[Answerer, Trio]
             overlay_entities=settings.overlay_entities,
             most_edges=settings.foldin_edges,
             tiers=tiers_of(settings.tiers),
+            exported=settings.forward == "onnx",
         ),
     )
     live.refresh()

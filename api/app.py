@@ -93,6 +93,7 @@ def _lifespan(
                 relation_bytes=settings.index.relation_mib << 20,
                 tail_seconds=settings.tail_seconds,
                 tiers=placing.tiers_of(settings.tiers),
+                exported=settings.forward == "onnx",
             ),
             on_swap=telemetry.generation.set,
         )

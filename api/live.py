@@ -52,6 +52,8 @@ class Following:
     tail_seconds: float = 0.1
     #: Where the parts of a ranker may lie, and how large they may be.
     tiers: Tiers = CPU_ALONE
+    #: Whether a ranker answers by its exported network, where it has one.
+    exported: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,9 +131,10 @@ class Live:
                 if ledger.generation(connection) == self.generation:
                     return False
                 live = ledger.live(connection)
+                forward = None if live is None else ledger.forward_of(connection, live.ranker)
             if live is None:
                 return False
-            self._trio = self._load(live)
+            self._trio = self._load(live, forward if self.following.exported else None)
             self.on_swap(live.generation)
             return True
 
@@ -169,10 +172,12 @@ class Live:
         hurried = trio is not None and trio.tail.step() and not trio.tail.calm
         return _BREATH_SECONDS if hurried else self.following.tail_seconds
 
-    def _load(self, live: ledger.Live) -> Trio:
+    def _load(self, live: ledger.Live, forward: str | None) -> Trio:
         bundle = open_bundle(self.store, live.bundle)
         index = open_index(self.store, live.index, bundle)
-        ranker = open_ranker(self.store, live.ranker, bundle, tiers=self.following.tiers)
+        ranker = open_ranker(
+            self.store, live.ranker, bundle, tiers=self.following.tiers, forward=forward
+        )
         tell(ranker)
         foldin = FoldIn(bundle, bundle.fold_in())
         # What is read or computed at first use is so before the swap, not in somebody's request.

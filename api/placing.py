@@ -29,9 +29,10 @@ def tiers_of(config: TierConfig) -> Tiers:
 
 
 def tell(ranker: Ranker) -> None:
-    """Print where the parts of a ranker lie that was loaded."""
+    """Print where the parts of a ranker lie that was loaded, and what computes its network."""
     for line in ranker.placement.lines if ranker.placement else ():
         _log.info("ranker %s: %s", ranker.digest[:8], line)
+    _log.info("ranker %s: its network is computed by %s", ranker.digest[:8], ranker.computed_by)
 
 
 def printed() -> None:

@@ -12,7 +12,7 @@ from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_origin, get_type_hints
 
 from pydantic import (
     ByteSize,
@@ -114,6 +114,9 @@ class Settings(BaseSettings):
     index: IndexConfig = IndexConfig()
     #: Dials of the rankers; the arm is chosen by the retrain request.
     ranker: RankerConfig = RankerConfig()
+    #: What computes the network of a ranker that answers from the CPU: `onnx` is ONNX Runtime, for
+    #: which a retrain exports its candidate's; `torch` is PyTorch, as in training.
+    forward: Literal["onnx", "torch"] = "onnx"
     #: Dials of the gate, which says whether a candidate may take the place of what is live.
     gate: GateConfig = GateConfig()
     #: What a server declares of the tiers that a ranker lies in.

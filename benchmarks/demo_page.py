@@ -84,7 +84,8 @@ def _times(value: Mapping[tuple[str, str], float], words: Mapping[str, Any]) -> 
     gpu = gpu_line(words)
     return (
         f"An answer of {many} candidates takes {answer:.1f} ms without HTTP, of which lookups are\n"
-        f"{lookups:.2f} ms and the upper model {upper:.2f} ms (each a median of its own).\n"
+        f"{lookups:.2f} ms and the upper model {upper:.2f} ms (each a median of its own; it is "
+        f"computed by {words['upper']['by']}).\n"
         f"{gpu[0].upper()}{gpu[1:]}."
     )
 

@@ -26,7 +26,7 @@ import printed
 from aims import Aim
 from callers import ask, at_once, posting
 from publish import About, publish
-from score_forwards import installed, measured
+from score_forwards import measured
 from score_rows import Asked, draw, result_rows
 from scoring_service import ARM, BUCKETS, Made, ranker_dials, service_of
 from served import server
@@ -67,8 +67,8 @@ are folded in from what they did. Candidates are any films.
   server for each turn; the t interval is over turns. `forward_p50_ms`: encoding and network alone,
   of the same candidates, in a process without a server.
 - `network_p50_ms`: of that the network alone, its rows looked up before, in each form it can have:
-  as training has it (eager), exported by PyTorch, and in ONNX Runtime, where that is installed
-  (`benchmarks/score_forwards.py` says how); one thread, turn by turn in one process. `by_eager`:
+  as training has it (eager), exported by PyTorch, and in ONNX Runtime, which is what servers
+  compute it with; one thread, turn by turn in one process. `by_eager`:
   the same by the eager one of the same turn. `logit_difference`: how far its logits are from those
   of training's form, at most. `seconds_to_make`: what it takes to make one.
 - `while events come`: the same for {CANDIDATES[0]} candidates, while somebody posts {EVENTS}
@@ -99,7 +99,7 @@ def cells(options: argparse.Namespace) -> dict[str, grid.Measure]:
         made[grid.named(f"ranker-{precision}", told)] = partial(_ranker, options, precision)
     for count in CANDIDATES:
         told = asdict(ranker_dials(PRECISIONS[0]))
-        name = grid.named(f"forwards-{count}", told, FORWARD_TURNS, installed())
+        name = grid.named(f"forwards-{count}", told, FORWARD_TURNS)
         made[name] = partial(_forwards, options, count)
     for turn in range(1, options.turns + 1):
         for precision in PRECISIONS:

@@ -1,147 +1,108 @@
 """The network above the ID tables by itself: as training has it, exported by PyTorch, and by ONNX.
 
-Takes a ranker and a batch whose rows are looked up already, gives how long each form takes; never
-measures encoding, lookups or HTTP. ONNX is not among what `make setup` installs; where it is
-missing the other forms are measured:
-
-    .venv/bin/pip install onnx==1.23.2 onnxscript==0.7.2 onnxruntime==1.32.0
+Takes a ranker and a batch, gives how long each form takes over the rows that its tables have of it;
+never measures encoding, lookups or HTTP.
 """
 
-import importlib.util
 import tempfile
 import time
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ranking.bundle import Ranker
+from ranking.exporting import exported
 from ranking.features import FeatureBatch
+from ranking.forward import FILE, Forward
+from ranking.model import LookedUp, RankerModel
+from ranking.ranker import Ranker
 
 #: Forms, each measured in every turn, one after the other.
 EAGER, EXPORTED, ONNX = "eager", "torch.export", "ONNX Runtime"
-_NEEDED = ("onnx", "onnxscript", "onnxruntime")
 _CALLS, _WARM = 300, 50
-#: Rows that an exported form may be asked for.
+#: Rows that a network that PyTorch exported may be asked for.
 _MOST_ROWS = 8192
-Forward = Callable[[], NDArray[np.float32]]
 
 
-def installed() -> list[str]:
-    """The forms that can be measured here."""
-    onnx = all(importlib.util.find_spec(name) is not None for name in _NEEDED)
-    return [EAGER, EXPORTED, ONNX] if onnx else [EAGER, EXPORTED]
+class _Given(NamedTuple):
+    """A batch, and what was looked up of it."""
+
+    batch: FeatureBatch
+    found: LookedUp
 
 
-class _Given(nn.Module):
-    """In the place of an ID table: its rows are looked up before."""
-
-    def forward(self, rows: Tensor) -> Tensor:
-        return rows
-
-
-class Upper(nn.Module):
-    """Columns of a batch, with vectors in place of numbers of rows, to logits."""
-
-    def __init__(self, ranker: Ranker) -> None:
-        super().__init__()
-        model = ranker.model
-        tables = {id(one): _Given() for one in (model.head_table, model.tail_table)}
-        self.network = deepcopy(model, tables)
-
-    def forward(self, *columns: Tensor) -> Tensor:
-        return self.network.parts(FeatureBatch(*columns)).logits
-
-
-def looked_up(ranker: Ranker, batch: FeatureBatch) -> FeatureBatch:
-    """A batch with vectors in place of numbers of rows."""
-    model = ranker.model
-    return batch._replace(
-        head_rows=model.head_table(batch.head_rows), tail_rows=model.tail_table(batch.tail_rows)
-    )
+Compute = Callable[[_Given], Tensor]
 
 
 def measured(ranker: Ranker, batch: FeatureBatch, turns: int) -> Mapping[str, Any]:
     """Form -> p50 of each turn in milliseconds, seconds to make it, and how far its logits are."""
     makes = {EAGER: _eager, EXPORTED: _exported, ONNX: _onnx}
     with torch.no_grad():  # tensors of inference mode cannot be exported
-        given = looked_up(ranker, batch)
-        forms, seconds = {}, {}
-        for name in installed():
+        given = _Given(batch, ranker.model.looked_up(batch))
+        forms: dict[str, Compute] = {}
+        seconds = {}
+        for name, make in makes.items():
             start = time.perf_counter()
-            forms[name] = makes[name](Upper(ranker).eval(), given)
+            forms[name] = make(ranker, given)
             seconds[name] = time.perf_counter() - start
     with torch.inference_mode():
-        expected = forms[EAGER]()
+        expected = forms[EAGER](given)
         spent: dict[str, list[float]] = {name: [] for name in forms}
         for turn in range(turns):
             for name in list(forms) if turn % 2 else list(forms)[::-1]:
-                spent[name].append(_p50(forms[name]))
+                spent[name].append(_p50(forms[name], given))
         return {
             name: {
                 "p50_ms": spent[name],
                 "seconds_to_make": seconds[name],
-                "logit_difference": float(np.abs(forms[name]() - expected).max()),
+                "logit_difference": float((forms[name](given) - expected).abs().max()),
             }
             for name in forms
         }
 
 
-def _eager(upper: Upper, given: Sequence[Tensor]) -> Forward:
-    return lambda: upper(*given).numpy()
+def _eager(ranker: Ranker, _given: _Given) -> Compute:
+    return lambda given: ranker.model.above(*given).logits
 
 
-def _exported(upper: Upper, given: Sequence[Tensor]) -> Forward:
-    module = torch.export.export(upper, tuple(given), dynamic_shapes=_dynamic(given)).module()
-    return lambda: module(*given).numpy()
+class _Upper(nn.Module):
+    """All columns of a batch and of what was looked up, to logits."""
+
+    def __init__(self, model: RankerModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *columns: Tensor) -> Tensor:
+        width = len(FeatureBatch._fields)
+        batch, found = FeatureBatch(*columns[:width]), LookedUp(*columns[width:])
+        return self.model.above(batch, found).logits
 
 
-def _onnx(upper: Upper, given: Sequence[Tensor]) -> Forward:
-    import onnxruntime
-
-    names = list(FeatureBatch._fields)
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter, about itself
-        file = Path(folder) / "upper.onnx"
-        torch.onnx.export(
-            upper,
-            tuple(given),
-            file,
-            input_names=names,
-            output_names=["logits"],
-            dynamo=True,
-            dynamic_shapes=_dynamic(given),
-            verbose=False,
-        )
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    read = {one.name for one in session.get_inputs()}
-    columns = dict(zip(names, given, strict=True))
-
-    def run() -> NDArray[np.float32]:
-        feed = {name: column.numpy() for name, column in columns.items() if name in read}
-        logits: NDArray[np.float32] = session.run(None, feed)[0]
-        return logits
-
-    return run
-
-
-def _dynamic(given: Sequence[Tensor]) -> dict[str, Any]:
+def _exported(ranker: Ranker, given: _Given) -> Compute:
     rows = torch.export.Dim("rows", min=2, max=_MOST_ROWS)
-    return {"columns": tuple({0: rows} for _ in given)}
+    columns = (*given.batch, *given.found)
+    free = {"columns": tuple({0: rows} for _ in columns)}
+    upper = _Upper(ranker.model).eval()
+    module = torch.export.export(upper, columns, dynamic_shapes=free).module()
+    return lambda given: module(*given.batch, *given.found)
 
 
-def _p50(work: Forward) -> float:
+def _onnx(ranker: Ranker, _given: _Given) -> Compute:
+    """As servers have it."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / FILE
+        file.write_bytes(exported(ranker))
+        network = Forward(file, ranker.model)
+    return lambda given: network(*given)
+
+
+def _p50(compute: Compute, given: _Given) -> float:
     spent = []
     for _ in range(_WARM + _CALLS):
         start = time.perf_counter()
-        work()
+        compute(given).numpy()
         spent.append(time.perf_counter() - start)
     return float(np.median(spent[_WARM:])) * 1e3

@@ -12,6 +12,7 @@ import orjson
 from ladder_worlds import MovieLens, open_world
 
 from api.jobs import steps
+from api.jobs.forward import export_candidate
 from api.jobs.promotion import promote
 from api.jobs.steps import Workshop
 from api.settings import read_settings
@@ -36,7 +37,8 @@ class Made:
 
     def opened(self) -> Ranker:
         bundle = open_bundle(self.shop.store, self.digests["bundle"])
-        return open_ranker(self.shop.store, self.digests["ranker"], bundle)
+        digests = self.digests
+        return open_ranker(self.shop.store, digests["ranker"], bundle, forward=digests["forward"])
 
     def ids(self, type_: str) -> list[str]:
         """All of a type that the snapshot holds."""
@@ -63,9 +65,12 @@ def service_of(data: Path | None, work: Path, precision: str) -> Made:
         sealed, bundle = world.snapshot(), world.bundle(0).digest
         index = steps.index(shop, bundle, _silent)
         ranker = steps.rank(shop, (sealed, bundle), arm=ARM, seed=0, tick=_silent)
+        decided = {"ranker": ranker, "bundle": bundle}
+        forward = export_candidate(shop, decided, "benchmark")(_silent)
         report = steps.judge(shop, (sealed, bundle), {ARM: ranker}, seed=0, tick=_silent)
         promote(shop.database, ranker, reason="measured")
         found = {"snapshot": sealed, "bundle": bundle, "index": index, "ranker": ranker}
+        found["forward"] = forward
         kept.write_bytes(orjson.dumps({**found, "report": report}))
     return Made(world.file.parent, shop, orjson.loads(kept.read_bytes()))
 

@@ -163,16 +163,15 @@ def trio_of(connection: Connection, ranker: str, bundle: str | None = None) -> t
         _of_kind(connection, bundle, "bundle")
     if bundle is None:
         raise PromotionRefused(f"ranker {ranker} names no bundle as its parent")
-    table = artifacts_table.c
-    candidates = connection.execute(
-        select(table.digest, table.parents)
-        .where(table.kind == "index")
-        .order_by(table.created_at.desc(), table.digest)
-    )
-    for digest, parents in candidates:
-        if json.loads(parents).get("bundle") == bundle:
-            return bundle, digest, ranker
-    raise PromotionRefused(f"bundle {bundle} of ranker {ranker} has no index yet; build one")
+    index = _newest_of(connection, "index", "bundle", bundle)
+    if index is None:
+        raise PromotionRefused(f"bundle {bundle} of ranker {ranker} has no index yet; build one")
+    return bundle, index, ranker
+
+
+def forward_of(connection: Connection, ranker: str) -> str | None:
+    """The exported network of a ranker, the newest of several; None where there is none."""
+    return _newest_of(connection, "forward", "ranker", ranker)
 
 
 def promote(
@@ -274,6 +273,20 @@ def promotion_page(
 def generation(connection: Connection) -> int:
     """How often something was promoted; servers poll this."""
     return connection.scalar(select(func.coalesce(func.max(promotions.c.generation), 0))) or 0
+
+
+def _newest_of(connection: Connection, kind: str, parent: str, digest: str) -> str | None:
+    """The newest artifact of a kind that has such a parent."""
+    table = artifacts_table.c
+    candidates = connection.execute(
+        select(table.digest, table.parents)
+        .where(table.kind == kind)
+        .order_by(table.created_at.desc(), table.digest)
+    )
+    for found, parents in candidates:
+        if json.loads(parents).get(parent) == digest:
+            return str(found)
+    return None
 
 
 def _of_kind(connection: Connection, digest: str, kind: str) -> ArtifactRow:

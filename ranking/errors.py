@@ -66,3 +66,7 @@ class CohortMismatch(RankingError):
 
 class GroupTooSmall(RankingError):
     """A group has too few rows for a classifier of its own; join it with another, or leave it."""
+
+
+class NotExportable(RankingError):
+    """A ranker's network cannot be exported, or would answer something else."""

@@ -49,18 +49,29 @@ class KgeTokens(nn.Module):
         self.register_parameter("map_shift", shifts[0])
         self.register_parameter("translation_shift", shifts[1])
 
+    def shifts(self, batch: FeatureBatch) -> Float[Tensor, "B 2 d"]:
+        """d_v of head and tail; without numbers where none is trained."""
+        if self.head_shift is None or self.tail_shift is None:
+            return batch.dense.new_zeros(len(batch.dense), 2, 0)
+        found = [self.head_shift(batch.head_rows), self.tail_shift(batch.tail_rows)]
+        return torch.stack(found, dim=1)
+
     def forward(
-        self, batch: FeatureBatch, shown_BN: Float[Tensor, "B N"]
+        self,
+        batch: FeatureBatch,
+        shifts_B2d: Float[Tensor, "B 2 d"],
+        shown_BN: Float[Tensor, "B N"],
     ) -> tuple[Float[Tensor, "B T Z"], Bool[Tensor, "B T"]]:
         """Tokens, padded to one width, and which are visible.
 
-        `shown`: 0 where nothing may be used that was learned about the id.
+        `shifts`: what `shifts` gave. `shown`: 0 where nothing may be used that was learned about
+        the id.
         """
         head_Bd, tail_Bd = batch.head_vector, batch.tail_vector
-        if self.head_shift is not None and self.tail_shift is not None:
+        if self.head_shift is not None:
             own_BN = shown_BN * batch.known
-            head_Bd = head_Bd + own_BN[:, :1] * self.head_shift(batch.head_rows)
-            tail_Bd = tail_Bd + own_BN[:, 1:] * self.tail_shift(batch.tail_rows)
+            head_Bd = head_Bd + own_BN[:, :1] * shifts_B2d[:, 0]
+            tail_Bd = tail_Bd + own_BN[:, 1:] * shifts_B2d[:, 1]
         sought_BRk = self._sought(head_Bd)
         parts = (head_Bd[:, None], tail_Bd[:, None], sought_BRk, batch.around)
         tokens_BTZ = torch.cat([_padded(part, self.width) for part in parts], dim=1)
@@ -94,7 +105,7 @@ def begun_at(vectors: Float[Tensor, "*rows d"], scale: float) -> Float[Tensor, "
 def id_rows(
     learned_BNE: Float[Tensor, "B N E"],
     begun_BNE: Float[Tensor, "B N E"],
-    own_BN: Bool[Tensor, "B N"],
+    own_BN: Float[Tensor, "B N"],
     shown_BN: Float[Tensor, "B N"],
 ) -> Float[Tensor, "B N E"]:
     """The rows of a table that begins at the KGE.
@@ -105,8 +116,8 @@ def id_rows(
 
     Our design.
     """
-    held_BN1 = own_BN[:, :, None].to(begun_BNE.dtype)
-    return begun_BNE + shown_BN[:, :, None] * (learned_BNE - held_BN1 * begun_BNE)
+    begins_BNE = own_BN[:, :, None] * begun_BNE
+    return begun_BNE + shown_BN[:, :, None] * (learned_BNE - begins_BNE)
 
 
 def _padded(x_BTZ: Float[Tensor, "B T Z"], width: int) -> Float[Tensor, "B T Y"]:

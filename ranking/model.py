@@ -28,6 +28,8 @@ from ranking.sampling import corrected
 
 #: Rows of one forward pass outside of training: bounds memory, changes no number.
 SCORE_BATCH = 4096
+#: Buffers that hold the bundle's maps, in whatever module.
+_MAPS = ("projections", "tail_projections", "translations")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +70,17 @@ def row_width(shape: ModelShape, config: RankerConfig) -> int:
     width = 2 * (row + shape.facets) + shape.dense + embedded * config.attribute_dim
     width += shape.relations if config.match and arm.reads_kge else 0
     return width + (2 * shape.vector if arm.fields else 0)
+
+
+class LookedUp(NamedTuple):
+    """What a network is given of ids alone: all that lies below it, in tables."""
+
+    #: ID rows of head and tail; without numbers where the arm has none.
+    rows: Float[Tensor, "B 2 E"]
+    #: 1 for an id whose row is its own.
+    own: Float[Tensor, "B 2"]
+    #: d_v of head and tail; without numbers where the arm trains none.
+    shifts: Float[Tensor, "B 2 d"]
 
 
 class Parts(NamedTuple):
@@ -153,11 +166,36 @@ class RankerModel(nn.Module):
     def parts(self, batch: FeatureBatch) -> Parts:
         """Logits, and the attention's weights as their explanation."""
         batch = batch.on(self.norm.weight.device)
+        return self.above(batch, self.looked_up(batch))
+
+    def maps(self) -> dict[str, Tensor]:
+        """Name -> buffer, of all that is the bundle's and not this network's own."""
+        named = self.named_buffers()
+        return {name: one for name, one in named if name.rpartition(".")[2] in _MAPS}
+
+    def looked_up(self, batch: FeatureBatch) -> LookedUp:
+        """What the tables have of a batch's ids, on the network's device."""
+        nothing = batch.dense.new_zeros(len(batch.dense), 2, 0)
+        rows, own, shifts = nothing, batch.known, nothing
+        if self.arm.rows:
+            learned = [self.head_table(batch.head_rows), self.tail_table(batch.tail_rows)]
+            rows = torch.stack(learned, dim=1)
+            if self.arm.begins:
+                # An id with a row of its own has it twice; hashed rows lie behind all of these.
+                first_B2 = torch.stack([batch.head_rows[:, 0], batch.tail_rows[:, 0]], dim=1)
+                own_B2 = (first_B2 < torch.tensor(self.own)).to(batch.known.dtype)
+                own = sent(own_B2, batch.known.device)
+        if self.arm.attends:
+            shifts = self.tokens.shifts(batch)
+        return LookedUp(rows, own, shifts)
+
+    def above(self, batch: FeatureBatch, found: LookedUp) -> Parts:
+        """The network over what was looked up; it reads no numbers of rows."""
         shown_B2 = batch.named
         if self.training:
             # Not rescaled: a row that is there should mean the same in training and in serving.
             shown_B2 = shown_B2 * (torch.rand(shown_B2.shape) >= self.id_dropout)
-        rows_B2E = self._rows(batch, shown_B2)
+        rows_B2E = self._rows(batch, found, shown_B2)
         weights = None
         fields = [
             self.codes(batch.categories).flatten(1),
@@ -170,7 +208,9 @@ class RankerModel(nn.Module):
             fields += [_normalized(batch.head_vector), _normalized(batch.tail_vector)]
         if self.arm.attends:
             context = torch.relu(self.context(batch.dense))
-            rows_B2E, weights = self.attention(rows_B2E, context, *self.tokens(batch, shown_B2))
+            rows_B2E, weights = self.attention(
+                rows_B2E, context, *self.tokens(batch, found.shifts, shown_B2)
+            )
         if self.match:
             fields.append(self._match(batch))
         if self.exposure_codes is not None:
@@ -205,22 +245,17 @@ class RankerModel(nn.Module):
             self.match_mean.copy_(raw_BR[both].mean(dim=0))
             self.match_deviation.copy_(raw_BR[both].std(dim=0).clamp(min=1e-6))
 
-    def _rows(self, batch: FeatureBatch, shown_B2: Float[Tensor, "B 2"]) -> Float[Tensor, "B 2 E"]:
+    def _rows(
+        self, batch: FeatureBatch, found: LookedUp, shown_B2: Float[Tensor, "B 2"]
+    ) -> Float[Tensor, "B 2 E"]:
         """ID rows of head and tail; of one that is not shown, what a stranger has."""
-        begun_B2E = None
-        if self.arm.begins:
-            vectors_B2d = torch.stack([batch.head_vector, batch.tail_vector], dim=1)
-            begun_B2E = begun_at(vectors_B2d, self.kge_scale)
-            if not self.arm.rows:
-                return begun_B2E
-        learned = [self.head_table(batch.head_rows), self.tail_table(batch.tail_rows)]
-        learned_B2E = torch.stack(learned, dim=1)
-        if begun_B2E is None:
-            return learned_B2E * shown_B2[:, :, None]
-        # An id with a row of its own has it twice; hashed rows lie behind all of these.
-        own = [batch.head_rows[:, 0] < self.own[0], batch.tail_rows[:, 0] < self.own[1]]
-        own_B2 = sent(torch.stack(own, dim=1), shown_B2.device)
-        return id_rows(learned_B2E, begun_B2E, own_B2, shown_B2)
+        if not self.arm.begins:
+            return found.rows * shown_B2[:, :, None]
+        vectors_B2d = torch.stack([batch.head_vector, batch.tail_vector], dim=1)
+        begun_B2E = begun_at(vectors_B2d, self.kge_scale)
+        if not self.arm.rows:
+            return begun_B2E
+        return id_rows(found.rows, begun_B2E, found.own, shown_B2)
 
     def _pooled(self, lists: Int64[Tensor, "B L W"]) -> Float[Tensor, "B L C"]:
         """The mean of each list's elements, zero for an empty one."""

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import numpy as np
+from jaxtyping import Float64
+
 from ranking.calibration import Calibration
 from ranking.config import RankerConfig
 from ranking.features import Encoder, FeatureBatch
@@ -78,7 +81,15 @@ def scored_by(
         from ranking.fairsmooth.served import smoothed_scored  # most rankers do without scipy
 
         return smoothed_scored(model, batch, config, calibrations, smoothing)
-    logits = corrected_scores(model, batch, config)
+    return calibrated(corrected_scores(model, batch, config), config, calibrations)
+
+
+def calibrated(
+    logits: Float64[np.ndarray, "n h"],
+    config: RankerConfig,
+    calibrations: Mapping[str, Calibration],
+) -> Scored:
+    """Corrected logits with what each head's calibration makes of its own."""
     probabilities = {
         name: calibrations[name].probabilities(own)
         for name, own in zip(config.heads.names, logits.T, strict=True)

@@ -8,6 +8,8 @@ import os
 
 # Before anything imports numpy: tests run beside each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Exporting a network takes seconds, and there are a hundred retrains: what is about it sets this.
+os.environ.setdefault("GRAPHSVC_FORWARD", "torch")
 
 import gc
 import shutil

@@ -87,7 +87,11 @@ def parts(ranker: Ranker) -> Hybrid:
     rows.append(_row("upper_model_bytes", placement.upper, "bytes", "upper_model"))
     words = {
         "tables": tables,
-        "upper": {"tier": placement.upper_tier, "device": placement.place},
+        "upper": {
+            "tier": placement.upper_tier,
+            "device": placement.place,
+            "by": ranker.computed_by,
+        },
         "reason": placement.reason,
         # What there is beside the CPU; "" where nothing is.
         "gpu": placement.tiers.device,
@@ -100,15 +104,11 @@ class Watched:
 
     def __init__(self) -> None:
         self.lookups = 0.0
-        self.forward = 0.0
-
-    @property
-    def upper(self) -> float:
-        """Of the forward pass but for lookups."""
-        return self.forward - self.lookups
+        #: Of the forward pass but for lookups.
+        self.upper = 0.0
 
     def clear(self) -> None:
-        self.lookups = self.forward = 0.0
+        self.lookups = self.upper = 0.0
 
 
 @contextmanager
@@ -121,16 +121,21 @@ def watched(ranker: Ranker) -> Iterator[Watched]:
     """
     seen = Watched()
     begun: list[float] = []
+    # An exported network begins behind the lookups; training's looks up by itself.
+    network: nn.Module = ranker.model if ranker.forward is None else ranker.forward
 
     def begin(*_: Any) -> None:
         begun.append(time.perf_counter())
 
     def looked_up(*_: Any) -> None:
-        seen.lookups += time.perf_counter() - begun.pop()
+        spent = time.perf_counter() - begun.pop()
+        seen.lookups += spent
+        if network is ranker.model:
+            seen.upper -= spent
 
     def computed(_module: nn.Module, _given: Any, logits: Any) -> None:
         logits.cpu()  # waits for a GPU, and is nothing on the CPU
-        seen.forward += time.perf_counter() - begun.pop()
+        seen.upper += time.perf_counter() - begun.pop()
 
     with ExitStack() as hooks:
         placement = ranker.placement
@@ -138,8 +143,8 @@ def watched(ranker: Ranker) -> Iterator[Watched]:
             module = ranker.model.get_submodule(table.name)
             hooks.enter_context(module.register_forward_pre_hook(begin))
             hooks.enter_context(module.register_forward_hook(looked_up))
-        hooks.enter_context(ranker.model.register_forward_pre_hook(begin))
-        hooks.enter_context(ranker.model.register_forward_hook(computed))
+        hooks.enter_context(network.register_forward_pre_hook(begin))
+        hooks.enter_context(network.register_forward_hook(computed))
         yield seen
 
 

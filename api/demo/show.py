@@ -87,7 +87,10 @@ def hybrid_lines(words: Mapping[str, Any]) -> Iterable[str]:
             f"from the {table['tier']} tier"
         )
     upper = words["upper"]
-    yield f"upper_model: in the {upper['tier']} tier, on {upper['device']}; {words['reason']}"
+    yield (
+        f"upper_model: in the {upper['tier']} tier, on {upper['device']}, "
+        f"by {upper['by']}; {words['reason']}"
+    )
     yield gpu_line(words)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from api.jobs import steps
 from api.jobs.embedding import embed
+from api.jobs.forward import export_candidate
 from api.jobs.gate import Candidate, gate
 from api.jobs.promotion import promote
 from api.jobs.requests import RetrainRequest
@@ -49,6 +50,8 @@ def refresh(
     # The live ranker with the new bundle, against itself with the one before.
     candidate = Candidate(snapshot, bundle, ranker)
     decided = walk.step("gate", lambda tick: gate(shop, candidate, tick=tick, job_id=job))
+    # It may be one of before networks were exported.
+    forward = walk.step("export", export_candidate(shop, decided, job))
     promoted = None
     why = request.why_promoted(decided["decision"])
     if why is not None:
@@ -63,6 +66,7 @@ def refresh(
         "index": built,
         "rankers": {arm: ranker},
         "report": report,
+        "forward": forward,
         "decision": decided,
         "promoted": promoted,
     }

@@ -172,7 +172,7 @@ class RetrainRequest(BaseModel):
         A job that goes on counts its finished steps against them, so a step that is added,
         moved or renamed here needs a higher `APPLICATION_VERSION` in `api/jobs/queue.py`.
         """
-        last = ("judge", "gate", "promote") if self.promote else ("judge", "gate")
+        last = ("judge", "gate", "export", *(("promote",) if self.promote else ()))
         first = ("moment", "snapshot", "check", "embed")
         if self.refresh:
             return (*first, "frame", "index", *last)

@@ -1,4 +1,4 @@
-"""The retrain: moment, snapshot, check, embed, index, (pretrain,) rank, judge, gate, promote.
+"""The retrain, from the moment it is of to the promotion; `RetrainRequest.steps` names its steps.
 
 Takes a retrain request, gives digests; holds no logic of its own. A refresh goes another way behind
 the check, see `refresh.py`. A worker that is killed goes on
@@ -15,6 +15,7 @@ from api.jobs import steps
 from api.jobs.check import check as check_leaks
 from api.jobs.check import unseen
 from api.jobs.embedding import embed
+from api.jobs.forward import export_candidate
 from api.jobs.gate import Candidate, gate, promote_judged
 from api.jobs.job import MOST_RECOVERIES
 from api.jobs.pretraining import pretrain
@@ -70,16 +71,6 @@ def register(shop: Workshop, jobs: JobQueue) -> Callable[[dict[str, Any]], dict[
                 shop, parents, rankers, seed=request.seed, tick=tick, job_id=job
             ),
         )
-        decided = walk.step(
-            "gate",
-            lambda tick: gate(
-                shop, _candidate(shop, sealed, bundle, rankers), tick=tick, job_id=job
-            ),
-        )
-        ended: dict[str, Any] = {"decision": decided, "promoted": None}
-        why = request.why_promoted(decided["decision"])
-        if why is not None:
-            ended = walk.step("promote", lambda _tick: promote_judged(shop, decided, job, why=why))
         return {
             **begun,
             "bundle": bundle,
@@ -87,7 +78,7 @@ def register(shop: Workshop, jobs: JobQueue) -> Callable[[dict[str, Any]], dict[
             **({"tables": tables} if tables else {}),
             "rankers": rankers,
             "report": report,
-            **ended,
+            **_ended(walk, request, lambda: _candidate(shop, sealed, bundle, rankers)),
         }
 
     return retrain
@@ -123,6 +114,20 @@ def _rank(
     """The step that trains an arm."""
     how = steps.How(arm, request.seed, request.ranker, request.training)
     return lambda tick: steps.rank_as(shop, parents, how, tick=tick, job_id=job)
+
+
+def _ended(
+    walk: Walk, request: RetrainRequest, candidate: Callable[[], Candidate]
+) -> dict[str, Any]:
+    """The steps behind the judge: what the gate says, the exported network, the promotion."""
+    shop, job = walk.shop, walk.job_id
+    decided = walk.step("gate", lambda tick: gate(shop, candidate(), tick=tick, job_id=job))
+    forward = walk.step("export", export_candidate(shop, decided, job))
+    ended: dict[str, Any] = {"decision": decided, "promoted": None}
+    why = request.why_promoted(decided["decision"])
+    if why is not None:
+        ended = walk.step("promote", lambda _tick: promote_judged(shop, decided, job, why=why))
+    return {"forward": forward, **ended}
 
 
 def _candidate(shop: Workshop, snapshot: str, bundle: str, rankers: dict[str, str]) -> Candidate:

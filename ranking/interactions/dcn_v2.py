@@ -97,7 +97,7 @@ class MixtureCrossing(FullCrossing):
 
     def weights(self, x_BD: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
         experts, rank, _ = self.inner.shape
-        z_BKR = torch.tanh(self.down(x_BD)).view(len(x_BD), experts, rank)
+        z_BKR = torch.tanh(self.down(x_BD)).unflatten(1, (experts, rank))
         z_KBR = torch.bmm(z_BKR.transpose(0, 1), self.inner.transpose(1, 2))
         z_BKR = torch.tanh(z_KBR).transpose(0, 1)
         gate_BK = torch.softmax(self.gate(x_BD), dim=1)

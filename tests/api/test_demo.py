@@ -76,7 +76,7 @@ def test_what_is_printed_is_what_the_rows_say(capsys: pytest.CaptureFixture[str]
         "tables": [
             {"name": "head_table", "trained": "float32", "served": "int8", "tier": "cpu"},
         ],
-        "upper": {"tier": "cpu", "device": "cpu"},
+        "upper": {"tier": "cpu", "device": "cpu", "by": "ONNX Runtime"},
         "reason": "there is no device",
         "gpu": "",
     }

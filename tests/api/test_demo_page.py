@@ -67,12 +67,14 @@ def test_the_hybrid_path_is_a_table_and_a_sentence(demo_page):
         row("hybrid_answer_p50_ms", 3.0, "100"),
     ]
     held = {"name": "head_table", "trained": "float32", "served": "int8", "tier": "cpu"}
-    words = {"tables": [held], "upper": {"tier": "device", "device": "cuda"}, "gpu": "cuda"}
+    upper = {"tier": "device", "device": "cuda", "by": "PyTorch"}
+    words = {"tables": [held], "upper": upper, "gpu": "cuda"}
     found = demo_page.filled(page("hybrid"), as_report(rows, REPORT["header"]) | {"hybrid": words})
     assert "| head_table | 1,500 | 192,000 bytes, float32 | 60,000 bytes, int8 | cpu |" in found
     assert "| upper model |  | 1,000,000 bytes | 1,000,000 bytes | device |" in found
     assert "100 candidates takes 3.0 ms without HTTP" in found
     assert "0.12 ms and the upper model 0.75 ms" in found
+    assert "it is computed by PyTorch)" in found
     assert "A GPU is there (cuda); the upper model ran on cuda." in found
     assert "old" not in found
 

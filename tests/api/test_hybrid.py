@@ -68,14 +68,16 @@ def test_rows_in_few_bits_and_tiers_are_told(trained) -> None:
     assert list(hybrid_lines(alone.words)) == [
         "head_table: trained in float32, served in int8 from the cpu tier",
         "tail_table: trained in float32, served in int8 from the cpu tier",
-        "upper_model: in the cpu tier, on cpu; there is no device",
+        "upper_model: in the cpu tier, on cpu, by PyTorch, as in training; there is no device",
         "nothing of this was ever run on a GPU: here is none, or none that may be used",
     ]
     # The host's memory in the part of a device.
     device = open_ranker(shop.store, digest, bundle, tiers=Tiers("cpu", device_bytes=1 << 30))
     lines = list(hybrid_lines(hybrid.parts(device).words))
     assert lines[0].endswith("served in int8 from the device tier")
-    assert lines[2].startswith("upper_model: in the device tier, on cpu; all is within")
+    assert lines[2].startswith(
+        "upper_model: in the device tier, on cpu, by PyTorch, as in training; all is within"
+    )
     assert lines[3] == "a GPU is there (cpu); the upper model ran on cpu"
 
 

@@ -47,7 +47,7 @@ def test_a_server_prints_where_a_ranker_lies(trained, caplog: pytest.LogCaptureF
     placement = live.trio().ranker.placement
     told = [record.getMessage().partition(": ")[2] for record in caplog.records]
     assert placement is not None
-    assert told == list(placement.lines)
+    assert told == [*placement.lines, "its network is computed by PyTorch, as in training"]
     assert placement.tables_tier == "device"
     database.dispose()
 

@@ -82,7 +82,7 @@ def test_a_retrain_has_the_step_where_it_is_asked_for() -> None:
         {"arms": ["none"], "promote": False, "pretraining": {"facets": ["gnn"]}}
     )
     before = ("moment", "snapshot", "check", "embed", "index")
-    assert asked.steps == (*before, "pretrain", "rank_none", "judge", "gate")
+    assert asked.steps == (*before, "pretrain", "rank_none", "judge", "gate", "export")
     assert "pretrain" not in RetrainRequest().steps
     with pytest.raises(ValidationError, match="pretraining should not be given with refresh"):
         RetrainRequest.model_validate({"refresh": True, "pretraining": {"facets": ["gnn"]}})

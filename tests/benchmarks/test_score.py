@@ -14,7 +14,7 @@ import ladder_worlds
 import score
 import score_rows
 import scoring_service
-from score_forwards import installed
+from score_forwards import EAGER, EXPORTED, ONNX
 
 from ranking.config import RankerConfig
 
@@ -67,6 +67,7 @@ def test_a_small_service_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(score, "CANDIDATES", (5, 10))
     monkeypatch.setattr(score, "CLIENTS", (2,))
     monkeypatch.setenv("GRAPHSVC_TRANSRA__EPOCHS", "2")
+    monkeypatch.setenv("GRAPHSVC_FORWARD", "onnx")
     given = ["score.py", "--out", str(tmp_path / "out"), "--work", str(tmp_path / "work")]
     monkeypatch.setattr(sys, "argv", [*given, "--turns", "2"])
     score.main()
@@ -88,8 +89,12 @@ def test_a_small_service_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyP
     }
     assert forms["by_eager", "eager"] == 1.0
     assert forms["network_p50_ms", "torch.export"] > 0
-    assert {form for metric, form in forms if metric == "logit_difference"} == set(installed())
-    for form in installed():
+    assert {form for metric, form in forms if metric == "logit_difference"} == {
+        EAGER,
+        EXPORTED,
+        ONNX,
+    }
+    for form in (EAGER, EXPORTED, ONNX):
         assert forms["logit_difference", form] < 1e-5
     assert told["score_p50_ms", "int8/while events come"] > 0
     assert told["answers_per_second", "int8/2 clients"] > 0

@@ -33,6 +33,7 @@ def test_the_withheld_edge_comes_first(database_url: str, tmp_path: Path) -> Non
                 "rank_frozen",
                 "judge",
                 "gate",
+                "export",
                 "promote",
             ]
             eventually(

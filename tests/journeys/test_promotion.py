@@ -49,7 +49,8 @@ class Seen(NamedTuple):
 def test_trios_are_swapped_whole_in_every_server(
     database_url: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    with service(tmp_path, database_url) as running, ExitStack() as stack:
+    exported = service(tmp_path, database_url, GRAPHSVC_FORWARD="onnx")
+    with exported as running, ExitStack() as stack:
         ports = (running.port, free_port())
         for port in ports:
             running.start("serve", name=f"serve-{port}", GRAPHSVC_PORT=str(port))
@@ -93,6 +94,8 @@ def _train(http: httpx.Client) -> dict[str, tuple[str, str, str]]:
         asked = http.post("/v1/retrains", json=wanted).json()
         result: Mapping[str, Any] = wait_job(http, asked["job"])["result"]
         ranker = result["rankers"]["frozen"]
+        network = http.get(f"/v1/artifacts/{result['forward']}").json()
+        assert (network["kind"], network["parents"]) == ("forward", {"ranker": ranker})
         trios[ranker] = (result["bundle"], result["index"], ranker)
     assert len(set(trios.values())) == 2, "two seeds, two lineages"
     held = [

@@ -48,8 +48,13 @@ def made(arm, maps):
     return KgeTokens(ARMS[arm], maps, (2, 2), AROUND)
 
 
+def frozen_tokens(maps, batch):
+    block = made("attention", maps)
+    return block(batch, block.shifts(batch), batch.named)
+
+
 def test_tokens_one_by_one(maps, batch):
-    tokens, visible = made("attention", maps)(batch, batch.named)
+    tokens, visible = frozen_tokens(maps, batch)
     assert tokens.shape == (BATCH, 2 + RELATIONS + AROUND, DIM)
     for b in range(BATCH):
         head = batch.head_vector[b].numpy()
@@ -72,8 +77,8 @@ def test_tokens_one_by_one(maps, batch):
 )
 def test_what_is_trained_begins_at_the_bundle(maps, batch, arm):
     block = made(arm, maps)
-    tokens, visible = block(batch, batch.named)
-    frozen = made("attention", maps)(batch, batch.named)
+    tokens, visible = block(batch, block.shifts(batch), batch.named)
+    frozen = frozen_tokens(maps, batch)
     assert_close(tokens, frozen[0])
     assert_close(visible, frozen[1])
     tokens.square().sum().backward()
@@ -90,14 +95,14 @@ def test_a_trained_vector_moves_its_own_token_and_what_is_sought(maps, batch):
     moved = torch.tensor([1.0, 0.0, 0.0, 0.0])
     with torch.no_grad():
         block.head_shift.weight[0] = moved
-    frozen, _ = made("attention", maps)(batch, batch.named)
-    tokens, _ = block(batch, batch.named)
+    frozen, _ = frozen_tokens(maps, batch)
+    tokens, _ = block(batch, block.shifts(batch), batch.named)
     assert_close(tokens[0, 0] - frozen[0, 0], moved)
     across = torch.tensor(maps.projections[1] @ moved.numpy())
     assert_close((tokens - frozen)[0, 3, :WIDTH], across)
     assert_close(tokens[1], frozen[1])
     hidden = torch.tensor([[0.0, 1.0]] * BATCH)
-    assert_close(block(batch, hidden)[0], frozen)
+    assert_close(block(batch, block.shifts(batch), hidden)[0], frozen)
 
 
 def test_rows_that_begin_at_the_kge_by_hand():
@@ -106,7 +111,7 @@ def test_rows_that_begin_at_the_kge_by_hand():
     assert_close(begun, torch.tensor([[-2.0, 2.0], [0.0, 0.0]]), atol=1e-4, rtol=0)
     learned = torch.tensor([[[5.0, 5.0], [5.0, 5.0]]])
     begun = torch.tensor([[[1.0, 1.0], [1.0, 1.0]]])
-    own = torch.tensor([[True, False]])
+    own = torch.tensor([[1.0, 0.0]])
     rows = id_rows(learned, begun, own, torch.ones(1, 2))
     # A row of its own is what was learned; a hashed one stands beside where it begins.
     assert rows.tolist() == [[[5.0, 5.0], [6.0, 6.0]]]

@@ -1,0 +1,64 @@
+"""The network of a sealed ranker as ONNX Runtime computes it, above what is looked up in tables.
+
+Takes batches and what a ranker's tables have of them, gives logits; never looks up a row, and
+never says how the network was exported (`exporting.py`).
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor, nn
+
+from ranking.features import FeatureBatch
+from ranking.model import SCORE_BATCH, LookedUp, RankerModel
+
+#: The one file of an artifact of kind `forward`.
+FILE = "forward.onnx"
+#: Columns that a network reads above its tables; numbers of rows lie below.
+COLUMNS = FeatureBatch._fields[2:]
+#: All that an exported network may be given, by name; maps follow, by the names of their buffers.
+GIVEN = (*COLUMNS, *(f"found_{name}" for name in LookedUp._fields))
+
+
+class Forward(nn.Module):
+    """One exported network with the maps of one bundle; any thread may ask it.
+
+    A module, as the network is that it stands for, so that both can be watched alike.
+    """
+
+    def __init__(self, file: Path, model: RankerModel) -> None:
+        super().__init__()
+        import onnxruntime  # who trains does without
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.inter_op_num_threads = 1
+        # Threads that wait should leave the cores to those who compute.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = onnxruntime.InferenceSession(
+            file, options, providers=["CPUExecutionProvider"]
+        )
+        self._read = {one.name for one in self._session.get_inputs()}
+        maps = {name: tensor.numpy() for name, tensor in model.maps().items()}
+        self._maps = {name: array for name, array in maps.items() if name in self._read}
+
+    def logits(self, model: RankerModel, batch: FeatureBatch) -> Float64[np.ndarray, "n h"]:
+        """As `model.head_scores` of the network that it was exported from, rows looked up there."""
+        parts = [torch.zeros(0, len(model.towers))]
+        for start in range(0, len(batch.dense), SCORE_BATCH):
+            some = FeatureBatch(*(column[start : start + SCORE_BATCH] for column in batch))
+            with torch.inference_mode():
+                found = model.looked_up(some)
+            parts.append(self(some, found))
+        return torch.cat(parts).double().numpy()
+
+    def forward(self, batch: FeatureBatch, found: LookedUp) -> Float[Tensor, "n h"]:
+        """Logits [n, h] over what was looked up."""
+        given = zip(GIVEN, (*batch[2:], *found), strict=True)
+        feed: dict[str, Any] = {
+            name: column.numpy() for name, column in given if name in self._read
+        }
+        return torch.from_numpy(self._session.run(None, feed | self._maps)[0])
