@@ -131,7 +131,7 @@ def score(
     found = answerer.score(
         trio, EntityId(type_, id_), candidates, order=order, position=position, explain=explain
     )
-    items = [asdict(item) for item in found.items]
+    items = [item._asdict() for item in found.items]
     for item, scored in zip(items, found.items, strict=True):
         del item["why"]
         if scored.why:

@@ -172,7 +172,7 @@ class Live:
         hurried = trio is not None and trio.tail.step() and not trio.tail.calm
         return _BREATH_SECONDS if hurried else self.following.tail_seconds
 
-    def _load(self, live: ledger.Live, forward: str | None) -> Trio:
+    def _load(self, live: ledger.Live, forward: str | None = None) -> Trio:
         bundle = open_bundle(self.store, live.bundle)
         index = open_index(self.store, live.index, bundle)
         ranker = open_ranker(

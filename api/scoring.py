@@ -6,7 +6,7 @@ looks anything up.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,7 @@ from api.reasons import Reason
 from ranking.bundle import Scored as RankerScores
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Scored:
+class Scored(NamedTuple):
     """A candidate, the probability that it is ordered by, and those of all heads.
 
     known: training saw the candidate. cold: it has a vector folded in from `edges` edges. why: if
@@ -75,20 +74,17 @@ def listed(
     why: Sequence[Reason | None],
 ) -> list[Scored]:
     """Candidates with their probabilities, best first."""
-    values, learned = scored.by(order).tolist(), lying.learned.tolist()
-    cold, edges = (lying.known & ~lying.learned).tolist(), lying.edges.tolist()
-    columns = {name: column.tolist() for name, column in scored.probabilities.items()}
+    best = scored.best_first(order)
+    names = list(scored.probabilities)
+    said = np.stack([scored.probabilities[name][best] for name in names], axis=1).tolist()
+    cold = lying.known & ~lying.learned
+    columns = (scored.by(order), lying.learned, cold, lying.edges)
+    values, learned, is_cold, edges = (column[best].tolist() for column in columns)
     return [
-        Scored(
-            id=ids[n],
-            score=values[n],
-            known=learned[n],
-            probabilities={name: column[n] for name, column in columns.items()},
-            cold=cold[n],
-            edges=edges[n],
-            why=why[n],
+        Scored(ids[n], value, known, dict(zip(names, own, strict=True)), cold_, count, why[n])
+        for n, value, known, own, cold_, count in zip(
+            best.tolist(), values, learned, said, is_cold, edges, strict=True
         )
-        for n in scored.best_first(order).tolist()
     ]
 
 

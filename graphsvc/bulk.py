@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from graphsvc.db import reported
 
 # As an array the values are looked up in the index one by one; as a subquery they would be joined.
-_AMONG_POSTGRESQL = "= ANY(ARRAY(SELECT json_array_elements_text(%s::json)))"
+_AMONG_POSTGRESQL = "= ANY(ARRAY(SELECT json_array_elements_text(?::json)))"
 #: Rows of a statement; times 20 columns that is well below SQLite's 32,766 variables.
 _PART_SIZES = (256, 32, 4, 1)
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
@@ -142,8 +142,8 @@ def rows_among(
     one of these before it takes a JSON array from `where`.
     """
     if connection.dialect.name == "postgresql":
-        numbers = "= ANY(ARRAY(SELECT json_array_elements_text(%s::json)::bigint))"
-        statement = query.format(among=_AMONG_POSTGRESQL, among_numbers=numbers, value="%s")
+        numbers = "= ANY(ARRAY(SELECT json_array_elements_text(?::json)::bigint))"
+        statement = query.format(among=_AMONG_POSTGRESQL, among_numbers=numbers, value="?")
     else:
         among = "IN (SELECT value FROM json_each(?))"
         statement = query.format(among=among, among_numbers=among, value="?")
@@ -151,7 +151,12 @@ def rows_among(
 
 
 def fetch(connection: Connection, statement: str, values: Any = ()) -> list[tuple[Any, ...]]:
-    """All rows of a statement as the driver has them: plain tuples, several times as fast."""
+    """All rows of a statement as the driver has them: plain tuples, several times as fast.
+
+    A value's place is written `?` for both databases.
+    """
+    if connection.dialect.name == "postgresql":
+        statement = statement.replace("?", "%s")
     cursor: Any = connection.exec_driver_sql(statement, values).cursor
     rows: list[tuple[Any, ...]] = cursor.fetchall()
     return rows

@@ -269,5 +269,7 @@ def _preparing_sqlite(patience: float) -> Callable[[DBAPIConnection, ConnectionP
 
 def _begin_sqlite(connection: Connection) -> None:
     writes: Any = connection.get_execution_options().get(_WRITES)
-    connection.exec_driver_sql(f"PRAGMA query_only = {0 if writes else 1}")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    # Without SQLAlchemy's bookkeeping: every score begins a transaction.
+    driver: Any = connection.connection.driver_connection
+    driver.execute(f"PRAGMA query_only = {0 if writes else 1}")
+    driver.execute("BEGIN IMMEDIATE" if writes else "BEGIN")

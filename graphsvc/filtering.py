@@ -69,8 +69,6 @@ def joined(
         f"SELECT e.id FROM edges d JOIN entities e ON e.key = d.{other} "  # noqa: S608  (our names)
         f"WHERE d.{own} = ? AND d.relation = ? AND e.type = ? LIMIT {int(most) + 1}"
     )
-    if connection.dialect.name == "postgresql":
-        query = query.replace("?", "%s")
     rows = fetch(connection, query, (key, relation, type_))
     return None if len(rows) > most else [row[0] for row in rows]
 

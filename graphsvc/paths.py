@@ -165,13 +165,12 @@ def _around(
     """The edges of some entities, by key."""
     asked = list(_asked(schema, types))
     found: dict[int, list[_Edge]] = defaultdict(list)
-    mark = "%s" if connection.dialect.name == "postgresql" else "?"
     for first in range(0, len(asked), _TERMS):
         some = asked[first : first + _TERMS]
         query = " UNION ALL ".join(
             f"SELECT * FROM (SELECT {own} AS own, {int(outward)} AS outward, relation, "  # noqa: S608
-            f"{other} AS other, decayed, last_time FROM edges WHERE {own} = {mark} "
-            f"AND relation = {mark} ORDER BY {other} DESC LIMIT {_LOOKED_AT}) AS t{n}"
+            f"{other} AS other, decayed, last_time FROM edges WHERE {own} = ? "
+            f"AND relation = ? ORDER BY {other} DESC LIMIT {_LOOKED_AT}) AS t{n}"
             for n, (own, other, outward, _, _) in enumerate(some)
         )
         values = tuple(value for *_, key, relation in some for value in (key, relation))

@@ -6,17 +6,16 @@ at, the projections say what holds: rows that an opt-out took from the log are m
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, func, or_, select, union_all
+from sqlalchemy import Connection, func, or_, select, union_all
 from sqlalchemy.sql import Select
 
 from graphsvc.builtin import BUILT_IN, MERGE, OPT_OUT, RETIRE, SET_ATTRIBUTES
 from graphsvc.bulk import fetch, rows_among
 from graphsvc.ids import EntityId, is_storable
 from graphsvc.logread import aliases, canonical
-from graphsvc.tables import consents, entities, events, sequences
+from graphsvc.tables import entities, events, sequences
 
 #: Events that change more than what they name.
 _CHANGING_OTHERS = BUILT_IN - {SET_ATTRIBUTES}
@@ -130,8 +129,6 @@ def changes_later(
 def unrest(connection: Connection, *, after: int) -> bool:
     """Whether a row behind `after` takes somebody out of answers, or takes their edges."""
     query = "SELECT 1 FROM events WHERE seq > ? AND event_name IN (?, ?, ?) LIMIT 1"
-    if connection.dialect.name == "postgresql":
-        query = query.replace("?", "%s")
     return bool(fetch(connection, query, (after, RETIRE, MERGE, OPT_OUT)))
 
 
@@ -141,8 +138,6 @@ def touched(connection: Connection, *, after: int, most: int) -> Touched:
     What is known of anybody else as of `after` holds as of `seq`, too.
     """
     query = "SELECT seq, event_name, actor, object FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
-    if connection.dialect.name == "postgresql":
-        query = query.replace("?", "%s")
     rows = fetch(connection, query, (after, most + 1))
     if not rows:
         return Touched(after, frozenset())
@@ -240,24 +235,17 @@ def named(connection: Connection, entity: EntityId) -> Named | None:
     """The entity that an id stands for now; None if no event has named it."""
     if not (is_storable(entity.type) and is_storable(entity.id)):
         return None
-    row = connection.execute(_named(), {"type": entity.type, "id": entity.id}).one_or_none()
-    if row is None:
+    query = (
+        "SELECT h.key, h.type, h.id, h.retired, c.state FROM entities a "
+        "JOIN entities h ON h.key = COALESCE(a.merged_into, a.key) "
+        "LEFT JOIN consents c ON c.entity = h.key WHERE a.type = ? AND a.id = ?"
+    )
+    rows = fetch(connection, query, (entity.type, entity.id))
+    if not rows:
         return None
+    row = rows[0]
     holding = EntityId(row[1], row[2])
     return Named(row[0], holding, bool(row[3]), spoke=row[4] is not None, out=row[4] == "out")
-
-
-@cache
-def _named() -> Select[Any]:
-    """Every score asks this: it is put together once."""
-    asked, holds = entities.alias("asked"), entities.alias("holds")
-    return (
-        select(holds.c.key, holds.c.type, holds.c.id, holds.c.retired, consents.c.state)
-        .select_from(asked)
-        .join(holds, holds.c.key == func.coalesce(asked.c.merged_into, asked.c.key))
-        .outerjoin(consents, consents.c.entity == holds.c.key)
-        .where(asked.c.type == bindparam("type"), asked.c.id == bindparam("id"))
-    )
 
 
 def unfit(

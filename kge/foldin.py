@@ -181,7 +181,7 @@ class FoldIn:
         right_nd: NDArray[np.float64],
     ) -> NDArray[np.float64]:
         if (pairs.side == pairs.side[0]).all():  # all systems share their eigenvectors
-            values_d, basis_dd = np.linalg.eigh(self._solids.gram[pairs.side[0]])
+            values_d, basis_dd = self._spectrum(int(pairs.side[0]))
             scale_nd = pairs.weight[:, None] * values_d + ridge_n[:, None]
             return np.asarray(((right_nd @ basis_dd) / scale_nd) @ basis_dd.T)
         found_nd = np.empty_like(right_nd)
@@ -194,6 +194,12 @@ class FoldIn:
             left.reshape(len(left), -1)[:, :: self.bundle.dim + 1] += ridge_n[rows, None]
             found_nd[rows] = np.linalg.solve(left, right_nd[rows, :, None])[:, :, 0]
         return found_nd
+
+    def _spectrum(self, side: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Eigenvalues and eigenvectors of a side's G, found once: one solve takes less."""
+        if side not in self._spectra:
+            self._spectra[side] = np.linalg.eigh(self._solids.gram[side])
+        return self._spectra[side]
 
     def _left(
         self, side: NDArray[np.int64], weight: NDArray[np.float64], first: NDArray[np.int64]
@@ -232,6 +238,10 @@ class FoldIn:
             prior = float(np.linalg.norm(self.bundle.prior(name)))
             found[name] = max(float(lengths.max()), prior) if stop > start else None
         return found
+
+    @cached_property
+    def _spectra(self) -> dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        return {}
 
     @cached_property
     def _solids(self) -> "_Solids":

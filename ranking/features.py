@@ -160,13 +160,14 @@ class Encoder:
                 raise StatesMismatch(
                     f"{name} should be 1 or {count} as the tails are, received {number}"
                 )
+        # Of one head its rows are not copied, so that tables see that it is one.
+        head_rows = torch.from_numpy(head.rows).expand(count, -1)
         if len(head.rows) != count:
             head = head.take(np.zeros(count, dtype=np.int64))
         shown = self._exposures(exposures)
         if len(exposures) != count:
             shown = np.repeat(shown, count, axis=0)
         columns = (
-            head.rows,
             tail.rows,
             np.concatenate([head.categories, tail.categories], axis=1),
             np.concatenate([head.lists, tail.lists], axis=1),
@@ -181,7 +182,8 @@ class Encoder:
             shown,
             np.stack([head.facets, tail.facets], axis=1),
         )
-        return FeatureBatch(*(torch.from_numpy(np.ascontiguousarray(c)) for c in columns))
+        made = (torch.from_numpy(np.ascontiguousarray(column)) for column in columns)
+        return FeatureBatch(head_rows, *made)
 
     def side(self, number: int, states: EntityStates) -> Side:
         """Heads (0) or tails (1) as numbers."""

@@ -47,9 +47,12 @@ class Forward(nn.Module):
 
     def logits(self, model: RankerModel, batch: FeatureBatch) -> Float64[np.ndarray, "n h"]:
         """As `model.head_scores` of the network that it was exported from, rows looked up there."""
+        count = len(batch.dense)
         parts = [torch.zeros(0, len(model.towers))]
-        for start in range(0, len(batch.dense), SCORE_BATCH):
-            some = FeatureBatch(*(column[start : start + SCORE_BATCH] for column in batch))
+        for start in range(0, count, SCORE_BATCH):
+            some = batch
+            if count > SCORE_BATCH:
+                some = FeatureBatch(*(column[start : start + SCORE_BATCH] for column in batch))
             with torch.inference_mode():
                 found = model.looked_up(some)
             parts.append(self(some, found))

@@ -58,23 +58,25 @@ class KgeAttention(nn.Module):
         """Refined rows, and weights that sum to 1 over tokens (to 0 where none is visible)."""
         tokens_BTZ = tokens_BTZ if self.trained else tokens_BTZ.detach()
         z_BTZ = _normalized(tokens_BTZ) * self.token_scale + self.token_shift
-        key_BHTA = self._split(self.key(z_BTZ))
-        value_BHTA = self._split(self.value(z_BTZ))
+        key_BTHA = self._split(self.key(z_BTZ))
+        value_BTHA = self._split(self.value(z_BTZ))
         context_BNC = context_BC[:, None, :].expand(-1, rows_BNE.shape[1], -1)
         q_BNX = _normalized(torch.cat([rows_BNE, context_BNC], dim=2))
-        query_BHNA = self._split(self.query(q_BNX * self.query_scale + self.query_shift))
-        logits_BHNT = query_BHNA @ key_BHTA.transpose(2, 3) / math.sqrt(key_BHTA.shape[3])
-        hidden_B11T = ~visible_BT[:, None, None, :]
+        query_BNHA = self._split(self.query(q_BNX * self.query_scale + self.query_shift))
+        # Two rows and some tokens: products number by number are quicker than so small matrices.
+        logits_BNTH = (query_BNHA[:, :, None] * key_BTHA[:, None]).sum(dim=4)
+        logits_BNTH = logits_BNTH / math.sqrt(key_BTHA.shape[3])
+        visible_B1T1 = visible_BT[:, None, :, None].to(logits_BNTH.dtype)
         # A finite floor: softmax over only -inf is NaN, and its gradient spoils every weight.
-        weights_BHNT = torch.softmax(logits_BHNT.masked_fill(hidden_B11T, -1e9), dim=3)
-        weights_BHNT = weights_BHNT.masked_fill(hidden_B11T, 0.0)
-        mixed_BNHA = (weights_BHNT @ value_BHTA).transpose(1, 2)
+        floored_BNTH = logits_BNTH + (visible_B1T1 - 1.0) * 1e9
+        weights_BNTH = torch.softmax(floored_BNTH, dim=2) * visible_B1T1
+        mixed_BNHA = (weights_BNTH[..., None] * value_BTHA[:, None]).sum(dim=2)
         attended_BNE = self.out(mixed_BNHA.flatten(2))
         refined_BNE = rows_BNE + torch.sigmoid(self.gate)[:, None] * attended_BNE
-        return refined_BNE, weights_BHNT.mean(dim=1)
+        return refined_BNE, weights_BNTH.mean(dim=3)
 
-    def _split(self, x_BTW: Float[Tensor, "B T W"]) -> Float[Tensor, "B H T A"]:
-        return x_BTW.unflatten(2, (self.heads, -1)).transpose(1, 2)
+    def _split(self, x_BTW: Float[Tensor, "B T W"]) -> Float[Tensor, "B T H A"]:
+        return x_BTW.unflatten(2, (self.heads, -1))
 
 
 def _normalized(x: Float[Tensor, "B T Z"]) -> Float[Tensor, "B T Z"]:

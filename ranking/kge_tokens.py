@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ranking.config import Arm
 from ranking.examples import KgeMaps
 from ranking.features import FeatureBatch
-from ranking.idtables.table import IdTable
+from ranking.idtables.table import IdTable, each_once
 
 # Single-letter dimensions: B rows, T tokens, Z token width, R relations, d vector, k projected
 # vector, N entities (head, tail), E row width.
@@ -53,7 +53,10 @@ class KgeTokens(nn.Module):
         """d_v of head and tail; without numbers where none is trained."""
         if self.head_shift is None or self.tail_shift is None:
             return batch.dense.new_zeros(len(batch.dense), 2, 0)
-        found = [self.head_shift(batch.head_rows), self.tail_shift(batch.tail_rows)]
+        found = [
+            each_once(self.head_shift, batch.head_rows),
+            each_once(self.tail_shift, batch.tail_rows),
+        ]
         return torch.stack(found, dim=1)
 
     def forward(

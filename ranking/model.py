@@ -16,7 +16,7 @@ from ranking.examples import KgeMaps
 from ranking.features import PADDING, FeatureBatch
 from ranking.heads import Experts, Tower
 from ranking.idtables.served import sent
-from ranking.idtables.table import IdTable, RowTable
+from ranking.idtables.table import IdTable, RowTable, each_once
 from ranking.interactions.registry import crossing_stack, out_width
 from ranking.kge_attention import KgeAttention
 from ranking.kge_tokens import KgeTokens, begun_at, id_rows, mapped_by
@@ -178,7 +178,10 @@ class RankerModel(nn.Module):
         nothing = batch.dense.new_zeros(len(batch.dense), 2, 0)
         rows, own, shifts = nothing, batch.known, nothing
         if self.arm.rows:
-            learned = [self.head_table(batch.head_rows), self.tail_table(batch.tail_rows)]
+            learned = [
+                each_once(self.head_table, batch.head_rows),
+                each_once(self.tail_table, batch.tail_rows),
+            ]
             rows = torch.stack(learned, dim=1)
             if self.arm.begins:
                 # An id with a row of its own has it twice; hashed rows lie behind all of these.
@@ -261,7 +264,7 @@ class RankerModel(nn.Module):
         """The mean of each list's elements, zero for an empty one."""
         filled = (lists != PADDING).to(torch.float32)
         count = filled.sum(dim=2, keepdim=True).clamp(min=1.0)
-        return torch.einsum("blwc,blw->blc", self.codes(lists), filled / count)
+        return (self.codes(lists) * (filled / count)[..., None]).sum(dim=2)
 
     def _match(self, batch: FeatureBatch) -> Float[Tensor, "B R"]:
         """Scores of the bundle, scaled; 0 where a vector is unknown."""

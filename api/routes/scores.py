@@ -199,15 +199,10 @@ def post_score(
 
 def _score(one: Scored) -> dict[str, Any]:
     """As `ScoreOut` says."""
-    return {
-        "id": one.id,
-        "score": one.score,
-        "probabilities": one.probabilities,
-        "known": one.known,
-        "cold": one.cold,
-        "edges": one.edges,
-        "why": None if one.why is None else _why(one.why).model_dump(),
-    }
+    told = one._asdict()
+    if one.why is not None:
+        told["why"] = _why(one.why).model_dump()
+    return told
 
 
 def _why(reason: Reason) -> WhyOut:

@@ -43,3 +43,12 @@ class IdTable(RowTable):
 
     def forward(self, rows: Int64[Tensor, "batch 2"]) -> Float[Tensor, "batch dim"]:
         return super().forward(rows).mean(dim=1)
+
+
+def each_once(table: IdTable, rows: Int64[Tensor, "batch 2"]) -> Float[Tensor, "batch dim"]:
+    """What a table has of a batch; of one id beside many others it is looked up once."""
+    if rows.stride(0) or not len(rows):
+        found: Tensor = table(rows)
+        return found
+    one: Tensor = table(rows[:1])
+    return one.expand(len(rows), -1)

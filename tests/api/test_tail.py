@@ -193,12 +193,13 @@ def test_what_has_no_edge_is_not_asked_for_again_until_it_has_one(trained) -> No
         key = log.named(connection, lonely).key
     solved = Counter()
 
-    def counting(connection, chosen, turn, work=trio.tail._solve_some) -> None:
-        solved.update(entity.key for entity in chosen)
-        work(connection, chosen, turn)
+    def counting(self, connection, chosen, turn, work=Tail._solve_some) -> None:
+        if self is trio.tail:  # the server follows the log as well
+            solved.update(entity.key for entity in chosen)
+        work(self, connection, chosen, turn)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Tail, "_solve_some", lambda _self, *given: counting(*given))
+        patch.setattr(Tail, "_solve_some", counting)
         for _ in range(3):
             trio.tail.want([key])
             settle(live)
