@@ -19,6 +19,7 @@ from recommend_world import Inventory
 
 from api.answers import Answerer
 from api.jobs import steps
+from api.jobs.forward import export_candidate
 from api.jobs.promotion import promote
 from api.jobs.steps import Workshop
 from api.live import Following, Live, Trio
@@ -102,6 +103,7 @@ def _trained(found: World) -> dict[str, str]:
     snapshot, bundle = found.snapshot(), found.bundle(0).digest
     index = steps.index(found.shop, bundle, _silent)
     ranker = steps.rank(found.shop, (snapshot, bundle), arm=ARM, seed=0, tick=_silent)
+    export_candidate(found.shop, {"ranker": ranker, "bundle": bundle}, "benchmark")(_silent)
     promote(found.shop.database, ranker, reason="measured")
     return {"snapshot": snapshot, "bundle": bundle, "index": index, "ranker": ranker}
 

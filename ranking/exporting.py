@@ -5,7 +5,10 @@ file, rows of ids and the bundle's maps are not: they are given at every call, s
 with all bundles that the ranker can read, and precision and place of its rows stay as they are.
 """
 
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -61,7 +64,7 @@ def exported(ranker: Ranker) -> bytes:
     free = [{0: rows} for _ in GIVEN] + [None for _ in maps]
     try:
         # Their warnings are about themselves, and a worker's reader can do nothing about them.
-        with torch.no_grad(), warnings.catch_warnings():
+        with torch.no_grad(), warnings.catch_warnings(), _quiet():
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 _Above(ranker.model, tuple(maps)).eval(),
@@ -85,6 +88,18 @@ def exported(ranker: Ranker) -> bytes:
         _forget_origin(function)
     written: bytes = made.SerializeToString(deterministic=True)
     return written
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's words on packages that it would know how to export."""
+    told = logging.getLogger("torch.onnx")
+    before = told.level
+    told.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        told.setLevel(before)
 
 
 class _Above(nn.Module):
