@@ -113,28 +113,22 @@ class Lookup(Answerer):
 
         Nobody else is waited for: a server solves for all that training has not seen, in time.
         """
-        found, missing = self._looked_up(trio, ids)
-        if missing:
-            while trio.tail.wanting:
-                trio.tail.step()
-            found, _ = self._looked_up(trio, ids)
-        return found
-
-    def _looked_up(self, trio: Trio, ids: Sequence[str]) -> tuple[LookedUp, bool]:
-        """Candidates, and whether one that is there has no vector."""
         ranker = trio.ranker
         with self.database.reading() as connection:
             rows = self._rows(connection, ranker.tail_type, ids, ranker.tail_attributes)
             around = self._around(trio, connection, rows)
         places = trio.bundle.rows(ranker.tail_type, ids)
+        kept, _ = sort_out(ids, rows)
         lying = lying_at(trio, ids, places, rows.keys)
+        if (rows.found[kept] & ~lying.known[kept]).any():
+            while trio.tail.wanting:
+                trio.tail.step()
+            lying = lying_at(trio, ids, places, rows.keys)
         states = self._states(ids, rows, vectors=lying.vectors, known=lying.known)
         reasons: list[str | None] = [None] * len(ids)
-        kept, _ = sort_out(ids, rows)
         for n in set(range(len(ids))).difference(kept.tolist()):
             reasons[n] = "retired" if rows.merged_into[n] is None else "merged"
-        missing = bool((rows.found[kept] & ~states.known[kept]).any())
-        return LookedUp(replace(states, around=around), reasons), missing
+        return LookedUp(replace(states, around=around), reasons)
 
     def _located(
         self, trio: Trio, connection: Connection, ids: Sequence[str], rows: EntityRows

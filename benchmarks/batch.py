@@ -58,9 +58,9 @@ but for {BUCKETS:,} hashed rows on either side. Each user in turn has {CANDIDATE
 chance, and again until there are enough; `shuffled` has the same pairs in any order. Those users
 and films whom training has not seen are folded in from what the log says of them.
 
-- `pairs_per_second` of `{_FORWARD}`: the network on the very pairs of the file, whose features are
-  in memory; ID rows are looked up, which is part of it. Of torch's threads within products and
-  batches side by side, the faster counts. `{_BOTH}`: with the features of pairs gathered from those
+- `pairs_per_second` of `{_FORWARD}`: the network as it is served, in ONNX Runtime, on the very
+  pairs of the file, whose features are in memory; ID rows are looked up, which is part of it. Of
+  all pairs in one call and batches side by side, the faster counts. `{_BOTH}`: with the features of pairs gathered from those
   of their entities. `{_FILE}`: by the seconds that the command tells, from the first row read to
   the last part written. In them each entity is looked up once, in the database. What went before
   and came after, loading Python, libraries, bundle, index and ranker, is `start_seconds`.

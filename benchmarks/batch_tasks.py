@@ -21,7 +21,8 @@ from api.scorefile import PART_ROWS
 from api.settings import read_settings
 from ranking.bundle import EntityStates, alike
 from ranking.features import FeatureBatch, Side
-from ranking.model import SCORE_BATCH, RankerModel, head_scores
+from ranking.model import SCORE_BATCH, head_scores
+from ranking.ranker import Ranker
 
 _PAGE = 1000
 
@@ -36,7 +37,7 @@ def bare(data: str, file: str, threads: int) -> dict[str, Any]:
     limits.cap(1)
     answerer, trio = open_answerer(read_settings())
     lookup = Lookup(answerer.database, answerer.schema, answerer.foldin_edges)
-    encoder, model = trio.ranker.encoder, trio.ranker.model
+    ranker, encoder = trio.ranker, trio.ranker.encoder
     table = pq.read_table(file)
     heads, tails = (Ids.of(table.column(name).to_pylist()) for name in ("head", "candidate"))
     own = _encoded(heads, lambda ids: lookup.heads(trio, ids), partial(encoder.side, 0))
@@ -58,8 +59,8 @@ def bare(data: str, file: str, threads: int) -> dict[str, Any]:
             began = time.perf_counter()
             batches = list(workers.map(features, places))
             spent["features"] += time.perf_counter() - began
-            spent["batches"] += _batches(model, batches, workers)
-            spent["products"] += _products(model, batches, threads)
+            spent["batches"] += _batches(ranker, batches, workers)
+            spent["products"] += _products(ranker, batches, threads)
     count = len(table)
     fastest = min(spent["batches"], spent["products"])
     return {
@@ -69,19 +70,27 @@ def bare(data: str, file: str, threads: int) -> dict[str, Any]:
     }
 
 
-def _batches(model: RankerModel, batches: Sequence[FeatureBatch], workers: Executor) -> float:
+def _network(ranker: Ranker, batch: FeatureBatch) -> None:
+    """As it answers: exported, where it is."""
+    if ranker.forward is None:
+        head_scores(ranker.model, batch)
+    else:
+        ranker.forward.logits(ranker.model, batch)
+
+
+def _batches(ranker: Ranker, batches: Sequence[FeatureBatch], workers: Executor) -> float:
     """The seconds of batches side by side."""
     began = time.perf_counter()
-    list(workers.map(lambda batch: head_scores(model, batch), batches))
+    list(workers.map(partial(_network, ranker), batches))
     return time.perf_counter() - began
 
 
-def _products(model: RankerModel, batches: Sequence[FeatureBatch], threads: int) -> float:
+def _products(ranker: Ranker, batches: Sequence[FeatureBatch], threads: int) -> float:
     """The seconds of all pairs in one call, with torch's own threads."""
     whole = FeatureBatch(*(torch.cat(columns) for columns in zip(*batches, strict=True)))
     torch.set_num_threads(threads)
     began = time.perf_counter()
-    head_scores(model, whole)
+    _network(ranker, whole)
     spent = time.perf_counter() - began
     torch.set_num_threads(1)
     return spent

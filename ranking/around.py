@@ -42,12 +42,15 @@ def mean_vectors(
     `place` are bundle rows, -1 for what the bundle does not hold: such edges say nothing. An owner
     without others is not known. Our design.
     """
-    held = place >= 0
+    held = np.flatnonzero(place >= 0)
+    held = held[np.argsort(owner[held], kind="stable")]
     owner, place = owner[held], place[held]
     sums, number = np.zeros((count, bundle.dim)), np.bincount(owner, minlength=count)
     for start in range(0, len(owner), _EDGES):
-        some = slice(start, start + _EDGES)
-        np.add.at(sums, owner[some], bundle.vectors[place[some]])
+        own = owner[start : start + _EDGES]
+        first = np.flatnonzero(np.diff(own, prepend=-1))
+        vectors = bundle.vectors[place[start : start + _EDGES]].astype(np.float64)
+        sums[own[first]] += np.add.reduceat(vectors, first, axis=0)
     means = sums / np.maximum(number, 1)[:, None]
     return Around(means.astype(np.float32), number > 0)
 
