@@ -4,7 +4,7 @@ Takes entity ids, gives vectors and scores; a whole answer uses one trio. Who is
 `api/asking.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import time
 
@@ -31,10 +31,10 @@ from graphsvc.folding import FoldEdge, fold_edges
 from graphsvc.graph import EntityRows
 from graphsvc.ids import EntityId
 from graphsvc.schema import Schema
-from kge.bundle import ALL
+from kge.bundle import ALL, Bundle
 from ranking.bundle import Around, EntityStates, alike, mean_vectors
 
-#: Edges that are read of all candidates of a question, of what they lead to: 50 of each of 1000.
+#: Edges that are read at once of candidates, of what they lead to.
 _MOST_LED_TO = 50_000
 #: Rows of the log that are looked through for who has changed since the answer before.
 _MOST_TOUCHED = 1_000
@@ -70,13 +70,15 @@ class Answerer:
             raise Invalid(f"head.type should be {ranker.head_type!r}, received {head.type!r}")
         if explain:
             check_explained(len(candidates))
+        # Before the moment of this answer: what others keep of a later one is not of it.
+        kept_up_to = trio.candidates.seq
         with self.database.reading() as connection:
             located = self.locate(trio, connection, head, scoring=True)
             onsite, who = None, located.entity
             if explain:
                 onsite = self._without_offsite(trio, connection, located)
             head_rows = self._rows(connection, who.type, [who.id], ranker.head_attributes)
-            described = self._described(trio, connection, candidates)
+            described = self._described(trio, connection, candidates, after=kept_up_to)
             states = self._tails(trio, connection, candidates) if explain else None
         kept, left_out = sort_out(candidates, described)
         lying = lying_at(trio, candidates, described.places, described.keys)
@@ -99,11 +101,14 @@ class Answerer:
         )
 
     def _described(
-        self, trio: Trio, connection: Connection, candidates: Sequence[str]
+        self, trio: Trio, connection: Connection, candidates: Sequence[str], *, after: int
     ) -> Described:
-        """Candidates as the graph has them now; read are those of whom it is not known any more."""
+        """Candidates as the graph has them now; read are those of whom it is not known any more.
+
+        `after`: the row that what is kept held up to before this moment began.
+        """
         held, version = trio.candidates, self.schema.version
-        touched = tail.touched(connection, after=held.seq, most=_MOST_TOUCHED)
+        touched = tail.touched(connection, after=after, most=_MOST_TOUCHED)
         kept, missing = held.take(candidates, touched, version)
         if kept is not None and not len(missing):
             return kept
@@ -275,15 +280,9 @@ class Answerer:
     def _around(self, trio: Trio, connection: Connection, rows: EntityRows) -> dict[str, Around]:
         """Where what candidates lead to lies, by type, as far as the ranker reads it."""
         leads = trio.ranker.leads(trio.bundle)
-        edges = graph.led_to(connection, rows.keys.tolist(), list(leads), most=_MOST_LED_TO)
         keys, place = np.unique(rows.keys, return_inverse=True)
-        found: dict[str, Around] = {}
-        for type_ in dict.fromkeys(leads.values()):
-            own = [(key, other.id) for key, other in edges if other.type == type_]
-            owner = np.searchsorted(keys, np.array([key for key, _ in own], dtype=np.int64))
-            others = trio.bundle.rows(type_, [id_ for _, id_ in own])
-            found[type_] = mean_vectors(trio.bundle, owner, others, len(keys)).take(place)
-        return found
+        found = _led_to(trio.bundle, connection, keys, leads)
+        return {type_: around.take(place) for type_, around in found.items()}
 
     def _rows(
         self, connection: Connection, type_: str, ids: Sequence[str], attributes: Sequence[str]
@@ -309,6 +308,28 @@ class Answerer:
             exposures=rows.counters[label.exposure],
             outcomes=rows.counters[label.outcome],
         )
+
+
+def _led_to(
+    bundle: Bundle, connection: Connection, keys: NDArray[np.int64], leads: Mapping[str, str]
+) -> dict[str, Around]:
+    """Where what some entities lead to lies, by type; `leads`: relation -> type.
+
+    Who leads to more than may be read together is read by itself, so that nobody's depends on
+    whom they are asked with; of one that leads to more than that, the first ones count.
+    """
+    edges = graph.led_to(connection, keys.tolist(), list(leads), most=_MOST_LED_TO + 1)
+    if len(edges) > _MOST_LED_TO and len(keys) > 1:
+        halves = np.array_split(keys, 2)
+        one, other = (_led_to(bundle, connection, half, leads) for half in halves)
+        return {type_: one[type_].joined(other[type_]) for type_ in one}
+    found: dict[str, Around] = {}
+    for type_ in dict.fromkeys(leads.values()):
+        own = [(key, end.id) for key, end in edges[:_MOST_LED_TO] if end.type == type_]
+        owner = np.searchsorted(keys, np.array([key for key, _ in own], dtype=np.int64))
+        others = bundle.rows(type_, [id_ for _, id_ in own])
+        found[type_] = mean_vectors(bundle, owner, others, len(keys))
+    return found
 
 
 def _nowhere(trio: Trio, entity: EntityId, facet: str) -> Located:

@@ -6,8 +6,8 @@ Takes settings, gives a FastAPI app; holds no route of its own.
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
-from threading import BoundedSemaphore
 
+from anyio import CapacityLimiter
 from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
@@ -38,6 +38,10 @@ _DESCRIPTION = (
 #: Scores that a process computes at once. PostgreSQL answers from another process: meanwhile there
 #: is somebody to compute.
 _TURNS_SQLITE, _TURNS_POSTGRESQL = 1, 2
+
+
+def _turns(database: Database) -> int:
+    return _TURNS_POSTGRESQL if database.is_postgresql else _TURNS_SQLITE
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -113,7 +117,7 @@ def _lifespan(
             store=store,
             live=live,
             answers=answers,
-            turns=BoundedSemaphore(_TURNS_POSTGRESQL if database.is_postgresql else _TURNS_SQLITE),
+            turns=CapacityLimiter(settings.scores_at_once or _turns(database)),
             jobs=jobs,
             telemetry=telemetry,
         )

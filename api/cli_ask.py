@@ -185,7 +185,9 @@ def score_file(
 
     threads.cap(1)  # in each worker
     answerer, trio = open_answerer(read_settings())
-    run = run_of(file, Columns(head, candidate), position=position, versions=trio.versions)
+    # What computes is part of it: the last digits of scores depend on that.
+    versions = {**trio.versions, "computed_by": trio.ranker.computed_by}
+    run = run_of(file, Columns(head, candidate), position=position, versions=versions)
     lookup = Lookup(answerer.database, answerer.schema, answerer.foldin_edges)
     began = monotonic()
     with (

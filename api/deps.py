@@ -3,10 +3,11 @@
 Takes settings, gives `Services`; never creates anything per request.
 """
 
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeVar
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Request
 
 from api.answer_log import AnswerLog
@@ -35,8 +36,9 @@ class Services:
     live: Live
     answers: AnswerLog
     #: Who computes scores has a turn: Python computes one thing at a time, and threads that take it
-    #: from each other in the middle of an answer cost half of all answers (decision 72).
-    turns: AbstractContextManager[bool]
+    #: from each other in the middle of an answer cost half of all answers (decision 72). Others
+    #: wait in the event loop, so that no thread waits that somebody else could use.
+    turns: CapacityLimiter
     jobs: JobQueue
     telemetry: Telemetry
 
@@ -58,6 +60,14 @@ async def services_of(request: Request) -> Services:
 async def body_of(request: Request) -> bytes:
     """The raw body; the app bounds its size."""
     return await request.body()
+
+
+Answer = TypeVar("Answer")
+
+
+async def in_turn(services: Services, work: Callable[[], Answer]) -> Answer:
+    """Compute in a thread, when it is this one's turn."""
+    return await to_thread.run_sync(work, limiter=services.turns)
 
 
 ServicesOf = Annotated[Services, Depends(services_of)]

@@ -38,9 +38,11 @@ class KnownKeys:
         with self.database.reading() as connection:
             key_id = keys.verify(connection, presented)
         if key_id is not None:
-            if len(self._verified) >= _MOST:
-                self._verified.clear()
-            self._verified[_digest(presented)] = key_id, until
+            now = self.clock()
+            held = {one: kept for one, kept in self._verified.items() if kept[1] > now}
+            held = held if len(held) < _MOST else {}
+            # Another one's may be lost, who is then verified again.
+            self._verified = held | {_digest(presented): (key_id, until)}
         return key_id
 
 

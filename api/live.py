@@ -29,6 +29,7 @@ from kge.completion import Completion
 from kge.foldin import NO_EDGES, FoldIn
 from kge.index import Index, open_index
 from ranking.bundle import CPU_ALONE, Ranker, Tiers, open_ranker
+from ranking.errors import ForwardUnusable
 
 _log = logging.getLogger("graphsvc.live")
 
@@ -131,7 +132,7 @@ class Live:
                 if ledger.generation(connection) == self.generation:
                     return False
                 live = ledger.live(connection)
-                forward = None if live is None else ledger.forward_of(connection, live.ranker)
+                forward = None if live is None else ledger.forward_of_live(connection, live)
             if live is None:
                 return False
             self._trio = self._load(live, forward if self.following.exported else None)
@@ -175,9 +176,7 @@ class Live:
     def _load(self, live: ledger.Live, forward: str | None = None) -> Trio:
         bundle = open_bundle(self.store, live.bundle)
         index = open_index(self.store, live.index, bundle)
-        ranker = open_ranker(
-            self.store, live.ranker, bundle, tiers=self.following.tiers, forward=forward
-        )
+        ranker = self._ranker(live, bundle, forward)
         tell(ranker)
         foldin = FoldIn(bundle, bundle.fold_in())
         # What is read or computed at first use is so before the swap, not in somebody's request.
@@ -218,6 +217,15 @@ class Live:
             candidates=Candidates(),
             ranker_watermark=self._seen(ranker.snapshot_digest)[0],
         )
+
+    def _ranker(self, live: ledger.Live, bundle: Bundle, forward: str | None) -> Ranker:
+        """The ranker, without its exported network where that cannot be read: it answers anyway."""
+        tiers = self.following.tiers
+        try:
+            return open_ranker(self.store, live.ranker, bundle, tiers=tiers, forward=forward)
+        except ForwardUnusable as error:
+            _log.warning("ranker %s answers as training has it: %s", live.ranker[:8], error)
+            return open_ranker(self.store, live.ranker, bundle, tiers=tiers)
 
     def _seen(self, digest: str) -> tuple[int, int]:
         """The last row of the log that a snapshot saw, and when its graph's span ends.

@@ -16,11 +16,12 @@ from api.live import Trio
 from api.questions import Answered, Question
 from api.scoring import Scored, Scores
 from graphsvc import filtering
+from graphsvc.db import Connection
 from graphsvc.events import EntityRef
 from graphsvc.ids import EntityId
 from graphsvc.schema import Schema
 
-#: Edges to groups that are read of all candidates together.
+#: Edges to groups that are read at once.
 _MOST_EDGES = 50_000
 
 
@@ -147,12 +148,28 @@ def _passing(schema: Schema, wish: Wish, tail_type: str) -> Filter | None:
     return Filter(must=[nested], must_not=acted_on)
 
 
+def _all_leads(
+    connection: Connection, relation: str, *, type_: str, ids: Sequence[str]
+) -> list[tuple[str, EntityId]]:
+    """Where all candidates lead, however many edges that are; of one alone as many as are read."""
+    most = _MOST_EDGES + 1
+    edges = filtering.leads(connection, relation, type_=type_, ids=ids, most=most)
+    if len(edges) < most or len(ids) == 1:
+        return edges
+    middle = len(ids) // 2
+    return [
+        edge
+        for half in (ids[:middle], ids[middle:])
+        for edge in _all_leads(connection, relation, type_=type_, ids=half)
+    ]
+
+
 def _groups(
     answerer: Answerer, type_: str, ids: Sequence[str], relation: str
 ) -> dict[str, frozenset[EntityId]]:
     """Candidate -> what it leads to now by a relation, if anything."""
     with answerer.database.reading() as connection:
-        edges = filtering.leads(connection, relation, type_=type_, ids=ids, most=_MOST_EDGES)
+        edges = _all_leads(connection, relation, type_=type_, ids=ids)
     groups: dict[str, set[EntityId]] = {}
     for id_, other in edges:
         groups.setdefault(id_, set()).add(other)

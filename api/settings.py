@@ -78,6 +78,9 @@ class Settings(BaseSettings):
     processes: Annotated[int, Field(ge=1, le=64)] = 1
     #: Threads that training uses in the worker. Servers use one per request.
     threads: Annotated[int, Field(ge=1, le=256)] = 2
+    #: Scores and recommendations that a server process computes at once, while others wait; 0: one
+    #: on SQLite, two on PostgreSQL.
+    scores_at_once: Annotated[int, Field(ge=0, le=1000)] = 0
     #: How often a server asks the ledger whether something was promoted, in seconds.
     poll_seconds: Annotated[float, Field(gt=0, le=60)] = 0.25
     #: How many days after it happened an event may arrive, unless it is a backfill.

@@ -60,10 +60,11 @@ and films whom training has not seen are folded in from what the log says of the
 
 - `pairs_per_second` of `{_FORWARD}`: the network as it is served, in ONNX Runtime, on the very
   pairs of the file, whose features are in memory; ID rows are looked up, which is part of it. Of
-  all pairs in one call and batches side by side, the faster counts. `{_BOTH}`: with the features of pairs gathered from those
-  of their entities. `{_FILE}`: by the seconds that the command tells, from the first row read to
-  the last part written. In them each entity is looked up once, in the database. What went before
-  and came after, loading Python, libraries, bundle, index and ranker, is `start_seconds`.
+  all pairs in one call and batches side by side, the faster counts. `{_BOTH}`: with the features of
+  pairs gathered from those of their entities. `{_FILE}`: by the seconds that the command tells,
+  from the first row read to the last part written. In them each entity is looked up once, in the
+  database. What went before and came after, loading Python, libraries, bundle, index and ranker, is
+  `start_seconds`.
 - `share_of_forward`: that of `{_FILE}` by that of `{_FORWARD}`, in the same turn; who is first
   changes from turn to turn. `share_between_parts`: the same from the end of the first part to that
   of the last one. Most entities are looked up for the first part, so this is about what a longer

@@ -75,7 +75,7 @@ def _network(ranker: Ranker, batch: FeatureBatch) -> None:
     if ranker.forward is None:
         head_scores(ranker.model, batch)
     else:
-        ranker.forward.logits(ranker.model, batch)
+        ranker.forward.logits(batch)
 
 
 def _batches(ranker: Ranker, batches: Sequence[FeatureBatch], workers: Executor) -> float:

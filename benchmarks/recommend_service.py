@@ -10,19 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import live_service
 import numpy as np
-import orjson
 import recommend_world as world
-from ladder_worlds import World, open_world
+from ladder_worlds import open_world
 from numpy.typing import NDArray
 from recommend_world import Inventory
 
-from api.answers import Answerer
-from api.jobs import steps
-from api.jobs.forward import export_candidate
-from api.jobs.promotion import promote
+from api.answers import Answerer, answerer_of
 from api.jobs.steps import Workshop
-from api.live import Following, Live, Trio
+from api.live import Trio
 from kge.bundle import open_bundle
 from kge.index import open_index
 from ranking.config import RankerConfig
@@ -72,17 +69,10 @@ class Made:
 
     def opened(self) -> tuple[Answerer, Trio]:
         """The same in this process, as a server is when it has nothing left to catch up with."""
-        settings, schema = self.shop.settings, self.shop.schema
-        following = Following(
-            overlay_entities=settings.overlay_entities, most_edges=settings.foldin_edges
-        )
-        database, store = self.shop.database, self.shop.store
-        live = Live(database=database, store=store, schema=lambda: schema, following=following)
-        live.refresh()
-        trio = live.trio()
+        answerer, trio = answerer_of(self.shop.settings, self.shop.database)
         while trio.tail.step():
             pass
-        return Answerer(database, schema, settings.foldin_edges), trio
+        return answerer, trio
 
 
 def made(work: Path, inventory: Inventory) -> Made:
@@ -90,22 +80,8 @@ def made(work: Path, inventory: Inventory) -> Made:
     found = open_world(
         inventory, "ctr", work, split="global_time", threads=THREADS, dials={"epochs": EPOCHS}
     )
-    kept = found.file.parent / "live.json"
-    if not kept.exists():
-        half = kept.with_suffix(".half")
-        half.write_bytes(orjson.dumps(_trained(found)))
-        half.rename(kept)
-    return Made(found.file.parent, found.shop, orjson.loads(kept.read_bytes()))
-
-
-def _trained(found: World) -> dict[str, str]:
-    """Snapshot, bundle, index and ranker, the last of which goes live: their digests."""
-    snapshot, bundle = found.snapshot(), found.bundle(0).digest
-    index = steps.index(found.shop, bundle, _silent)
-    ranker = steps.rank(found.shop, (snapshot, bundle), arm=ARM, seed=0, tick=_silent)
-    export_candidate(found.shop, {"ranker": ranker, "bundle": bundle}, "benchmark")(_silent)
-    promote(found.shop.database, ranker, reason="measured")
-    return {"snapshot": snapshot, "bundle": bundle, "index": index, "ranker": ranker}
+    digests = live_service.live_service(found, found.shop, ARM, judged=False)
+    return Made(found.file.parent, found.shop, digests)
 
 
 def body(
@@ -167,7 +143,3 @@ def _named(inventory: Inventory, who: int) -> tuple[int, int]:
 def _of_advertiser(number: int) -> dict[str, Any]:
     of = {"type": "advertiser", "id": world.advertiser(number)}
     return {"relation": "ad_of_advertiser", "of": of}
-
-
-def _silent(_done: int, _total: int, _note: str) -> None:
-    return None

@@ -25,6 +25,7 @@ import grid
 import printed
 from aims import Aim
 from callers import ask, at_once, posting
+from live_service import COMPUTED
 from publish import About, publish
 from score_forwards import measured
 from score_rows import Asked, draw, result_rows
@@ -50,6 +51,8 @@ EVENTS, EVERY, MOST_POSTED = 10, 0.1, 1_000
 #: Turns of each form of the network, in one process.
 FORWARD_TURNS = 7
 CLIENTS, PROCESSES, SECONDS = (1, 2, 4, 8, 16, 32), 2, 10.0
+#: One process, so many clients at once, and how many of their scores it computes at once.
+CROWD, AT_ONCE = 16, (1, 2, 16)
 AIMS = (
     Aim("score_p50_ms", at_most=4.0, where=".*100 candidates"),
     Aim("score_p99_ms", at_most=12.0, where=".*100 candidates"),
@@ -76,6 +79,8 @@ are folded in from what they did. Candidates are any films.
 - `answers_per_second`, `loaded_p50_ms`, `loaded_p99_ms`: so many clients at once, each of which
   asks for 100 candidates as soon as it has its answer, for {SECONDS:g} s; {PROCESSES} server
   processes. Clients and servers share the machine's cores.
+- `one process`: {CROWD} clients of a single server process, which computes so many of their scores
+  at once (`GRAPHSVC_SCORES_AT_ONCE`), while the others wait.
 - `trained`, `int8`: the numbers of ID rows. `test_auc` is that of the report of this very
   ranker; `x_0`, `layers`, `tokens` are the sizes of its network.
 
@@ -94,28 +99,32 @@ def parser() -> argparse.ArgumentParser:
 def cells(options: argparse.Namespace) -> dict[str, grid.Measure]:
     """Every cell by its name; turns are outermost, so that the machine's moods hit all alike."""
     made: dict[str, grid.Measure] = {}
+    first, last = PRECISIONS[0], PRECISIONS[-1]
     for precision in PRECISIONS:
-        told = asdict(ranker_dials(precision))
-        made[grid.named(f"ranker-{precision}", told)] = partial(_ranker, options, precision)
+        made[_named(f"ranker-{precision}", precision)] = partial(_ranker, options, precision)
     for count in CANDIDATES:
-        told = asdict(ranker_dials(PRECISIONS[0]))
-        name = grid.named(f"forwards-{count}", told, FORWARD_TURNS)
+        name = _named(f"forwards-{count}", first, FORWARD_TURNS)
         made[name] = partial(_forwards, options, count)
     for turn in range(1, options.turns + 1):
         for precision in PRECISIONS:
-            told = asdict(ranker_dials(precision))
             for count in CANDIDATES:
-                name = grid.named(f"alone-{precision}-{count}-{turn}", told, CALLS, WARM)
+                name = _named(f"alone-{precision}-{count}-{turn}", precision, CALLS, WARM)
                 made[name] = partial(_alone, options, precision, count, turn)
-        told = asdict(ranker_dials(PRECISIONS[-1]))
-        name = grid.named(f"fed-{PRECISIONS[-1]}-{turn}", told, CALLS, WARM, EVENTS, EVERY)
-        made[name] = partial(_fed, options, PRECISIONS[-1], turn)
+        name = _named(f"fed-{last}-{turn}", last, CALLS, WARM, EVENTS, EVERY)
+        made[name] = partial(_fed, options, last, turn)
     for precision in PRECISIONS:
-        told = asdict(ranker_dials(precision))
         for clients in CLIENTS:
-            name = grid.named(f"loaded-{precision}-{clients}", told, PROCESSES, SECONDS)
+            name = _named(f"loaded-{precision}-{clients}", precision, PROCESSES, SECONDS)
             made[name] = partial(_loaded, options, precision, clients)
+    for number in AT_ONCE:
+        name = _named(f"turns-{number}", first, CROWD, SECONDS)
+        made[name] = partial(_turns, options, number)
     return made
+
+
+def _named(name: str, precision: str, *told: float) -> str:
+    """A cell's name, with what the ranker is and what computes it."""
+    return grid.named(name, asdict(ranker_dials(precision)), COMPUTED, *told)
 
 
 def _forwards(options: argparse.Namespace, count: int) -> Mapping[str, Any]:
@@ -219,6 +228,16 @@ def _loaded(options: argparse.Namespace, precision: str, clients: int) -> Mappin
     return {"answers_per_second": len(spent) / SECONDS, **percentiles(spent)}
 
 
+def _turns(options: argparse.Namespace, scores_at_once: int) -> Mapping[str, Any]:
+    """Many clients of one process that computes so many scores at once."""
+    made = service_of(options.data, options.work, PRECISIONS[0])
+    bodies = _bodies(made, CANDIDATES[0], seed=0)
+    dials = {"GRAPHSVC_PROCESSES": "1", "GRAPHSVC_SCORES_AT_ONCE": str(scores_at_once)}
+    with server(made.folder, "", **dials) as running:
+        spent = at_once(running, PATH, bodies, clients=CROWD, seconds=SECONDS)
+    return {"answers_per_second": len(spent) / SECONDS, **percentiles(spent)}
+
+
 def _bodies(made: Made, count: int, *, seed: int) -> list[bytes]:
     """Requests of all users in turn, with candidates drawn by chance."""
     users, films = made.ids("user"), made.ids("film")
@@ -254,7 +273,7 @@ def _tables(ranker: Ranker) -> list[SealedRows]:
 def main() -> None:
     options = parser().parse_args()
     found = grid.run(cells(options), options)
-    asked = Asked(ARM, PRECISIONS, CANDIDATES, CLIENTS)
+    asked = Asked(ARM, PRECISIONS, CANDIDATES, CLIENTS, AT_ONCE)
     rows = result_rows(found, asked)
     draw(options.out / "saturation.png", rows, asked)
     dials = {"turns": options.turns, "processes": PROCESSES, "seconds": SECONDS, "calls": CALLS}

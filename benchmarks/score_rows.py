@@ -22,28 +22,36 @@ class Asked(NamedTuple):
     precisions: Sequence[str]
     candidates: Sequence[int]
     clients: Sequence[int]
+    #: Scores that one process computes at once.
+    at_once: Sequence[int] = ()
 
 
 def result_rows(found: Mapping[str, Mapping[str, Any]], asked: Asked) -> list[Row]:
     """The figures of all cells; those of turns as their mean with a t interval."""
+
+    def cells(name: str) -> list[Mapping[str, Any]]:
+        return [cell for whole, cell in found.items() if whole.startswith(f"{name}-")]
+
     made: list[Row] = []
     for precision in asked.precisions:
-        told = next((c for n, c in found.items() if n.startswith(f"ranker-{precision}-")), None)
-        if told is not None:
+        for told in cells(f"ranker-{precision}"):
             made += _of_ranker(asked.arm, precision, told)
         for count in asked.candidates:
-            turns = [c for n, c in found.items() if n.startswith(f"alone-{precision}-{count}-")]
-            made += _of_turns(f"{precision}/{count} candidates", count, turns)
-        turns = [c for n, c in found.items() if n.startswith(f"fed-{precision}-")]
-        made += _of_turns(f"{precision}/while events come", asked.candidates[0], turns)
+            made += _of_turns(
+                f"{precision}/{count} candidates", count, cells(f"alone-{precision}-{count}")
+            )
+        made += _of_turns(
+            f"{precision}/while events come", asked.candidates[0], cells(f"fed-{precision}")
+        )
         for clients in asked.clients:
-            for name, cell in found.items():
-                if name.startswith(f"loaded-{precision}-{clients}-"):
-                    made += _of_crowd(precision, (clients, asked.candidates[0]), cell)
-    for count in asked.candidates:
-        for name, cell in found.items():
-            if name.startswith(f"forwards-{count}-"):
-                made += _of_forwards(count, cell["forms"])
+            for cell in cells(f"loaded-{precision}-{clients}"):
+                made += _of_crowd(f"{precision}/{clients} clients", asked.candidates[0], cell)
+    turns = [(number, cell) for number in asked.at_once for cell in cells(f"turns-{number}")]
+    for number, cell in turns:
+        made += _of_crowd(f"one process/{number} at once", asked.candidates[0], cell)
+    forwards = [(count, cell) for count in asked.candidates for cell in cells(f"forwards-{count}")]
+    for count, cell in forwards:
+        made += _of_forwards(count, cell["forms"])
     return made
 
 
@@ -99,9 +107,8 @@ def _of_turns(split: str, count: int, turns: Sequence[Mapping[str, Any]]) -> lis
     return made
 
 
-def _of_crowd(precision: str, crowd: tuple[int, int], cell: Mapping[str, float]) -> list[Row]:
-    clients, candidates = crowd
-    where = {"split": f"{precision}/{clients} clients", "model": str(candidates)}
+def _of_crowd(split: str, candidates: int, cell: Mapping[str, float]) -> list[Row]:
+    where = {"split": split, "model": str(candidates)}
     units = {"answers_per_second": "answers/s", "p50_ms": "ms", "p99_ms": "ms"}
     names = {"p50_ms": "loaded_p50_ms", "p99_ms": "loaded_p99_ms"}
     return [

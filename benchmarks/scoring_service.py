@@ -8,17 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import orjson
+import live_service
 from ladder_worlds import MovieLens, open_world
 
-from api.jobs import steps
-from api.jobs.forward import export_candidate
-from api.jobs.promotion import promote
 from api.jobs.steps import Workshop
 from api.settings import read_settings
 from graphsvc.snapshot import open_snapshot
-from kge.bundle import open_bundle
-from ranking.bundle import Ranker, open_ranker
+from ranking.bundle import Ranker
 from ranking.config import RankerConfig
 
 #: The arm that the demo's page tells of.
@@ -36,9 +32,7 @@ class Made:
     digests: Mapping[str, str]
 
     def opened(self) -> Ranker:
-        bundle = open_bundle(self.shop.store, self.digests["bundle"])
-        digests = self.digests
-        return open_ranker(self.shop.store, digests["ranker"], bundle, forward=digests["forward"])
+        return live_service.opened(self.shop, dict(self.digests))
 
     def ids(self, type_: str) -> list[str]:
         """All of a type that the snapshot holds."""
@@ -60,20 +54,4 @@ def service_of(data: Path | None, work: Path, precision: str) -> Made:
     world = open_world(source, "ctr", work / precision, split="global_time", threads=2, dials={})
     settings = world.shop.settings.model_copy(update={"ranker": ranker_dials(precision)})
     shop = replace(world.shop, settings=settings)
-    kept = world.file.parent / "live.json"
-    if not kept.exists():
-        sealed, bundle = world.snapshot(), world.bundle(0).digest
-        index = steps.index(shop, bundle, _silent)
-        ranker = steps.rank(shop, (sealed, bundle), arm=ARM, seed=0, tick=_silent)
-        decided = {"ranker": ranker, "bundle": bundle}
-        forward = export_candidate(shop, decided, "benchmark")(_silent)
-        report = steps.judge(shop, (sealed, bundle), {ARM: ranker}, seed=0, tick=_silent)
-        promote(shop.database, ranker, reason="measured")
-        found = {"snapshot": sealed, "bundle": bundle, "index": index, "ranker": ranker}
-        found["forward"] = forward
-        kept.write_bytes(orjson.dumps({**found, "report": report}))
-    return Made(world.file.parent, shop, orjson.loads(kept.read_bytes()))
-
-
-def _silent(_done: int, _total: int, _note: str) -> None:
-    return None
+    return Made(world.file.parent, shop, live_service.live_service(world, shop, ARM))

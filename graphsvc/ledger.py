@@ -169,9 +169,22 @@ def trio_of(connection: Connection, ranker: str, bundle: str | None = None) -> t
     return bundle, index, ranker
 
 
-def forward_of(connection: Connection, ranker: str) -> str | None:
-    """The exported network of a ranker, the newest of several; None where there is none."""
-    return _newest_of(connection, "forward", "ranker", ranker)
+def forward_of(connection: Connection, ranker: str, *, by: int | None = None) -> str | None:
+    """The exported network of a ranker, the newest of several; None where there is none.
+
+    `by`: that there was at that second.
+    """
+    return _newest_of(connection, "forward", "ranker", ranker, by=by)
+
+
+def forward_of_live(connection: Connection, live: Live) -> str | None:
+    """The exported network that a promotion has made live with its ranker, if there was one.
+
+    One that came later is for the next promotion: whoever loads what is live loads the same.
+    """
+    table = promotions.c
+    promoted = select(table.created_at).where(table.generation == live.generation)
+    return forward_of(connection, live.ranker, by=connection.scalar(promoted))
 
 
 def promote(
@@ -275,15 +288,15 @@ def generation(connection: Connection) -> int:
     return connection.scalar(select(func.coalesce(func.max(promotions.c.generation), 0))) or 0
 
 
-def _newest_of(connection: Connection, kind: str, parent: str, digest: str) -> str | None:
-    """The newest artifact of a kind that has such a parent."""
+def _newest_of(
+    connection: Connection, kind: str, parent: str, digest: str, *, by: int | None = None
+) -> str | None:
+    """The newest artifact of a kind that has such a parent; `by`: of those that were there then."""
     table = artifacts_table.c
-    candidates = connection.execute(
-        select(table.digest, table.parents)
-        .where(table.kind == kind)
-        .order_by(table.created_at.desc(), table.digest)
-    )
-    for found, parents in candidates:
+    query = select(table.digest, table.parents).where(table.kind == kind)
+    if by is not None:
+        query = query.where(table.created_at <= by)
+    for found, parents in connection.execute(query.order_by(table.created_at.desc(), table.digest)):
         if json.loads(parents).get(parent) == digest:
             return str(found)
     return None

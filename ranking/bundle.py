@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from graphsvc.artifact import Artifact, ArtifactStore, Recipe
 from kge.bundle import Bundle
 from ranking.around import mean_vectors
-from ranking.errors import FacetUnavailable, FrameMismatch
+from ranking.errors import FacetUnavailable, ForwardUnusable, FrameMismatch
 from ranking.examples import kge_maps
 from ranking.features import Encoder, Side
 from ranking.formats import (
@@ -173,6 +173,7 @@ def open_ranker(
     The bundle may be a later one than it was trained on, with further relations, which the ranker
     does not read. Where its parts lie follows from `tiers`. Raises `FrameMismatch`, also where
     the bundle lacks one of the ranker's relations, `RankerFormat`, `TableFormat`, `TableMemory`,
+    `ForwardUnusable`,
     and the store's `ArtifactMissing` and `ArtifactDamaged`.
     """
     artifact = store.open("ranker", digest)
@@ -200,7 +201,7 @@ def open_ranker(
     ids = json.loads(artifact.file("ids.json").read_text(encoding="utf-8"))
     answers = None
     if forward is not None and placement.upper_tier == CPU:
-        answers = Forward(store.open("forward", forward).file(FORWARD), model)
+        answers = _forward(store, forward, model)
     reader = FacetReader([open_table(store, one) for one in payload.get("facets", ())])
     heads, tails = (Placement(tuple(ids[side]), payload["buckets"]) for side in ("head", "tail"))
     return Ranker(
@@ -215,6 +216,13 @@ def open_ranker(
         placement=placement,
         forward=answers,
     )
+
+
+def _forward(store: ArtifactStore, digest: str, model: RankerModel) -> Forward:
+    try:
+        return Forward(store.open("forward", digest).file(FORWARD), model)
+    except Exception as error:  # those of the store, and of ONNX Runtime, which share nothing
+        raise ForwardUnusable(f"forward {digest} cannot be used: {error}") from error
 
 
 def certificate_of(artifact: Artifact) -> dict[str, Any]:

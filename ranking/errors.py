@@ -70,3 +70,7 @@ class GroupTooSmall(RankingError):
 
 class NotExportable(RankingError):
     """A ranker's network cannot be exported, or would answer something else."""
+
+
+class ForwardUnusable(RankingError):
+    """An exported network is not there, was changed, or cannot be computed here."""

@@ -24,7 +24,7 @@ GIVEN = (*COLUMNS, *(f"found_{name}" for name in LookedUp._fields))
 
 
 class Forward(nn.Module):
-    """One exported network with the maps of one bundle; any thread may ask it.
+    """The exported network of one model, with its tables and maps; any thread may ask it.
 
     A module, as the network is that it stands for, so that both can be watched alike.
     """
@@ -41,20 +41,21 @@ class Forward(nn.Module):
         self._session = onnxruntime.InferenceSession(
             file, options, providers=["CPUExecutionProvider"]
         )
+        self.model = model
         self._read = {one.name for one in self._session.get_inputs()}
         maps = {name: tensor.numpy() for name, tensor in model.maps().items()}
         self._maps = {name: array for name, array in maps.items() if name in self._read}
 
-    def logits(self, model: RankerModel, batch: FeatureBatch) -> Float64[np.ndarray, "n h"]:
-        """As `model.head_scores` of the network that it was exported from, rows looked up there."""
+    def logits(self, batch: FeatureBatch) -> Float64[np.ndarray, "n h"]:
+        """As `model.head_scores` of the network that it was exported from."""
         count = len(batch.dense)
-        parts = [torch.zeros(0, len(model.towers))]
+        parts = [torch.zeros(0, len(self.model.towers))]
         for start in range(0, count, SCORE_BATCH):
             some = batch
             if count > SCORE_BATCH:
                 some = FeatureBatch(*(column[start : start + SCORE_BATCH] for column in batch))
             with torch.inference_mode():
-                found = model.looked_up(some)
+                found = self.model.looked_up(some)
             parts.append(self(some, found))
         return torch.cat(parts).double().numpy()
 

@@ -161,7 +161,7 @@ class Ranker:
     def _scored(self, batch: FeatureBatch) -> Scored:
         if self.forward is None:
             return scored_by(self.model, batch, self.config, self.calibrations, self.smoothing)
-        logits = corrected_heads(self.forward.logits(self.model, batch), self.config)
+        logits = corrected_heads(self.forward.logits(batch), self.config)
         return calibrated(logits, self.config, self.calibrations)
 
     def score(

@@ -27,6 +27,10 @@ class Around(NamedTuple):
         """Those at some rows, in that order."""
         return Around(self.vectors[rows], self.known[rows])
 
+    def joined(self, more: "Around") -> "Around":
+        """These, and more behind them."""
+        return Around(*(np.concatenate(columns) for columns in zip(self, more, strict=True)))
+
 
 @dataclass(frozen=True, slots=True)
 class EntityStates:

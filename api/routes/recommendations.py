@@ -7,7 +7,7 @@ from fastapi import APIRouter, Header
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.answers import Answerer
-from api.deps import ServicesOf
+from api.deps import Services, ServicesOf, in_turn
 from api.filters import Filter, Name, check_size
 from api.recommending import Cap, Wish, recommend
 from api.routes.scores import MOST_CANDIDATES, REQUEST_ID, kept_answer
@@ -117,7 +117,7 @@ class RecommendationsOut(BaseModel):
 
 
 @router.post("/recommend", summary="What to show one entity")
-def post_recommend(
+async def post_recommend(
     services: ServicesOf,
     body: RecommendRequest,
     x_request_id: Annotated[
@@ -126,6 +126,12 @@ def post_recommend(
 ) -> RecommendationsOut:
     if body.filter is not None:
         check_size(body.filter)
+    request_id = body.request_id or x_request_id or uuid4().hex
+    return await in_turn(services, lambda: _answered(services, body, request_id))
+
+
+def _answered(services: Services, body: RecommendRequest, request_id: str) -> RecommendationsOut:
+    """The answer, kept as well."""
     trio = services.live.trio()
     answerer = Answerer(services.database, services.schema, services.settings.foldin_edges)
     head = EntityId(body.head.type, body.head.id)
@@ -140,10 +146,8 @@ def post_recommend(
         position=body.position,
         cap=None if body.cap is None else Cap(relation=body.cap.relation, most=body.cap.most),
     )
-    with services.turns:
-        found = recommend(answerer, trio, wish)
+    found = recommend(answerer, trio, wish)
     scores, distances = found.scores, found.distances
-    request_id = body.request_id or x_request_id or uuid4().hex
     services.answers.put(kept_answer(request_id, trio, head, scores))
     return RecommendationsOut(
         request_id=request_id,

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.answers import Answerer
-from api.deps import ServicesOf
+from api.deps import Services, ServicesOf, in_turn
 from api.live import Trio
 from api.reasons import MOST_EXPLAINED, Reason
 from api.scoring import Scored, Scores
@@ -160,7 +160,7 @@ class ScoresOut(BaseModel):
 
 
 @router.post("/score", summary="Score candidates for one entity", response_model=ScoresOut)
-def post_score(
+async def post_score(
     services: ServicesOf,
     body: ScoreRequest,
     x_request_id: Annotated[
@@ -168,19 +168,29 @@ def post_score(
     ] = None,
     explain: Annotated[bool, Query(description="the same as `explain` in the body")] = False,
 ) -> Response:
+    asked = body.model_copy(
+        update={
+            "request_id": body.request_id or x_request_id,
+            "explain": explain or body.explain,
+        }
+    )
+    return await in_turn(services, lambda: _answered(services, asked))
+
+
+def _answered(services: Services, body: ScoreRequest) -> Response:
+    """The answer, kept as well."""
     trio = services.live.trio()
     answerer = Answerer(services.database, services.schema, services.settings.foldin_edges)
     head = EntityId(body.head.type, body.head.id)
-    with services.turns:
-        found = answerer.score(
-            trio,
-            head,
-            body.candidates,
-            order=body.order,
-            position=body.position,
-            explain=explain or body.explain,
-        )
-    request_id = body.request_id or x_request_id or uuid4().hex
+    found = answerer.score(
+        trio,
+        head,
+        body.candidates,
+        order=body.order,
+        position=body.position,
+        explain=body.explain,
+    )
+    request_id = body.request_id or uuid4().hex
     services.answers.put(kept_answer(request_id, trio, head, found))
     answer = {
         "request_id": request_id,

@@ -1,6 +1,7 @@
 """What is kept of candidates is what the graph would say now, whatever was said in between."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ from little_shop import CANDIDATES, NOW, Shop, event
 
 from api.candidates import Candidates, Described
 from api.live import Trio
+from graphsvc import tail
+from graphsvc.db import Connection
 from graphsvc.ids import EntityId
 from graphsvc.tail import Touched, touched
 from ranking.bundle import Side
@@ -24,9 +27,11 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 
 
 def described(shop: Shop, trio: Trio, *, anew: bool) -> Described:
+    after = trio.candidates.seq
     with shop.work.database.reading() as connection:
-        work = shop.answerer._read if anew else shop.answerer._described
-        return work(trio, connection, ASKED)
+        if anew:
+            return shop.answerer._read(trio, connection, ASKED)
+        return shop.answerer._described(trio, connection, ASKED, after=after)
 
 
 def assert_same(kept: Described, read: Described) -> None:
@@ -138,6 +143,46 @@ def test_who_looks_from_an_earlier_row_finds_and_leaves_nothing(shop: Shop) -> N
     assert len(empty) == 0
     # Another schema counts other events.
     assert trio.candidates.take(ASKED, Touched(seq, frozenset()), version + 1)[0] is None
+
+
+def test_who_began_before_somebody_was_retired_keeps_nothing_of_it(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One answer begins; an ad is retired, and another answer says so; then the first goes on."""
+    trio, head, slow = shop.live("attention"), EntityId("user", "u7"), shop.work.database
+    shop.answerer.score(trio, head, CANDIDATES)
+    reading, met = slow.reading, []
+
+    @contextmanager
+    def interrupted() -> Iterator[Connection]:
+        with reading() as connection:
+            if not met:
+                met.append(tail.named(connection, head))  # the moment is fixed by this
+                shop.post([said("retire", 20, {"type": "ad", "id": "a7"})])
+                others = shop.answerer.score(trio, head, CANDIDATES)
+                assert "a7" in {one.id for one in others.left_out}
+            yield connection
+
+    with monkeypatch.context() as patch:
+        patch.setattr(slow, "reading", interrupted)
+        earlier = shop.answerer.score(trio, head, CANDIDATES)
+    assert met
+    assert "a7" not in {one.id for one in earlier.left_out}, "as it was when that answer began"
+    later = shop.answerer.score(trio, head, CANDIDATES)
+    assert "a7" in {one.id for one in later.left_out}
+    assert_same(described(shop, trio, anew=False), described(shop, trio, anew=True))
+    shop.post([said("restore", 21, {"type": "ad", "id": "a7"})])
+
+
+def test_who_leads_to_much_takes_nothing_from_others(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where fewer edges are read at once than there are, each has all of its own all the same."""
+    trio = shop.live("attention")
+    whole = described(shop, trio, anew=True)
+    assert whole.side.around_known.any()
+    monkeypatch.setattr("api.answers._MOST_LED_TO", 5)
+    assert_same(described(shop, trio, anew=True), whole)
 
 
 def test_more_than_the_bound_are_forgotten_by_their_last_use(shop: Shop) -> None:

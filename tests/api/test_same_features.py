@@ -190,7 +190,9 @@ def test_a_training_batch_has_the_same_logits_over_http(
         assert (kept["order"], kept["position"]) == ("ctcvr", place)
         monkeypatch.setenv("GRAPHSVC_DATA_DIR", str(then.data_dir))
         asked = ["score", "user", user, film, "--order", "ctcvr", "--position", str(place)]
-        said = json.loads(CliRunner().invoke(app, [*asked, "--json"]).stdout)
+        answered = CliRunner().invoke(app, [*asked, "--json"])
+        assert answered.exit_code == 0, answered.output
+        said = json.loads(answered.stdout)
         assert (said["order"], said["position"]) == ("ctcvr", place)
         assert said["scores"][0]["score"] == pytest.approx(item["score"])
         shown = CliRunner().invoke(app, asked).stdout

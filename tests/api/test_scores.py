@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event, Lock
+from time import sleep
 from typing import Any
 
 import httpx
@@ -124,7 +125,8 @@ def test_an_order_that_the_ranker_does_not_have_is_refused(http: httpx.Client, p
 def test_scores_are_computed_in_turns_and_nothing_else_waits(
     trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As many at once as there are turns, though all clients ask at once."""
+    """As many at once as there are turns; more wait than there are threads for all requests."""
+    clients_at_once = 50
     turns = 2 if trained.settings.database_url else 1
     computing, most, begun, go_on = 0, 0, Event(), Event()
     lock = Lock()
@@ -143,9 +145,13 @@ def test_scores_are_computed_in_turns_and_nothing_else_waits(
                 computing -= 1
 
     monkeypatch.setattr(Answerer, "score", watched)
-    with ThreadPoolExecutor(6) as clients:
-        asked = [clients.submit(ask, trained.http, f"u{n}", ["d1", "d2"]) for n in range(6)]
+    with ThreadPoolExecutor(clients_at_once) as clients:
+        asked = [
+            clients.submit(ask, trained.http, f"u{n % 6}", ["d1", "d2"])
+            for n in range(clients_at_once)
+        ]
         assert begun.wait(30)
+        sleep(0.5)  # all the others have come
         assert trained.http.get("/v1/graph").status_code == 200
         go_on.set()
         assert all(one.result()["scores"] for one in asked)

@@ -57,6 +57,7 @@ def test_a_small_service_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(scoring_service, "BUCKETS", 4096)
     monkeypatch.setattr(batch, "CANDIDATES", 5)
     monkeypatch.setenv("GRAPHSVC_TRANSRA__EPOCHS", "2")
+    monkeypatch.setenv("GRAPHSVC_FORWARD", "onnx")
     given = ["batch.py", "--out", str(tmp_path / "out"), "--work", str(tmp_path / "work")]
     sizes = ["--turns", "2", "--pairs", "7000", "--threads", "2", "--only", "shuffled"]
     monkeypatch.setattr(sys, "argv", [*given, *sizes])

@@ -66,6 +66,7 @@ def test_a_small_service_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(score, name, value)
     monkeypatch.setattr(score, "CANDIDATES", (5, 10))
     monkeypatch.setattr(score, "CLIENTS", (2,))
+    monkeypatch.setattr(score, "AT_ONCE", (1, 3))
     monkeypatch.setenv("GRAPHSVC_TRANSRA__EPOCHS", "2")
     monkeypatch.setenv("GRAPHSVC_FORWARD", "onnx")
     given = ["score.py", "--out", str(tmp_path / "out"), "--work", str(tmp_path / "work")]
@@ -98,6 +99,7 @@ def test_a_small_service_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert forms["logit_difference", form] < 1e-5
     assert told["score_p50_ms", "int8/while events come"] > 0
     assert told["answers_per_second", "int8/2 clients"] > 0
+    assert told["answers_per_second", "one process/3 at once"] > 0
     page = (tmp_path / "out" / "README.md").read_text()
     assert "saturation.png" in page
     assert (tmp_path / "out" / "saturation.png").exists()

@@ -12,7 +12,7 @@ from running import post_all, service, wait_job
 from api.jobs.queue import APPLICATION_VERSION
 from api.jobs.requests import RetrainRequest
 
-REQUEST = {"arms": ["none", "frozen"], "seed": 3}
+REQUEST = {"arms": ["frozen"], "seed": 3}
 
 
 @pytest.mark.slow_as("sqlite-begun-*", "postgresql-sealed-*")
@@ -21,7 +21,8 @@ def test_killed_in_each_step_it_ends_with_the_same_digests(
     database_url: str, tmp_path: Path, point: str, newer: bool
 ) -> None:
     version = int(APPLICATION_VERSION)
-    with service(tmp_path, database_url, GRAPHSVC_TRANSRA__EPOCHS="3") as running:
+    dials = {"GRAPHSVC_TRANSRA__EPOCHS": "3", "GRAPHSVC_FORWARD": "onnx"}
+    with service(tmp_path, database_url, **dials) as running:
         running.start("serve")
         running.wait_ready()
         with HangingWorkers(running) as workers, running.client() as http:

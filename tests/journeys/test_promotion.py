@@ -86,14 +86,20 @@ def test_trios_are_swapped_whole_in_every_server(
 def _train(http: httpx.Client) -> dict[str, tuple[str, str, str]]:
     """Two trios of two seeds, by ranker; the second is live, and has its rows in fewer bits.
 
-    Both read the embedding: with the vectors of the other they would say something else.
+    Both read the embedding, and a pretrained table of their own: with the vectors of the other they
+    would say something else.
     """
     trios = {}
-    for seed, precision in ((1, "trained"), (2, "int8")):
-        wanted = {"arms": ["frozen"], "seed": seed, "ranker": {"precision": precision}}
+    for seed, arm, precision in ((1, "attention", "trained"), (2, "frozen", "int8")):
+        wanted = {
+            "arms": [arm],
+            "seed": seed,
+            "ranker": {"precision": precision},
+            "pretraining": {"facets": ["contrastive"]},
+        }
         asked = http.post("/v1/retrains", json=wanted).json()
         result: Mapping[str, Any] = wait_job(http, asked["job"])["result"]
-        ranker = result["rankers"]["frozen"]
+        ranker = result["rankers"][arm]
         network = http.get(f"/v1/artifacts/{result['forward']}").json()
         assert (network["kind"], network["parents"]) == ("forward", {"ranker": ranker})
         trios[ranker] = (result["bundle"], result["index"], ranker)

@@ -10,7 +10,8 @@ from running import Service, eventually, post_all, service, wait_job
 
 
 def test_a_refresh_keeps_the_ranker_and_its_frame(tmp_path: Path) -> None:
-    with service(tmp_path, GRAPHSVC_TRANSRA__EPOCHS="6") as running:
+    dials = {"GRAPHSVC_TRANSRA__EPOCHS": "6", "GRAPHSVC_FORWARD": "onnx"}
+    with service(tmp_path, **dials) as running:
         running.start("serve")
         running.wait_ready()
         with HangingWorkers(running) as workers, running.client() as http:
@@ -49,6 +50,9 @@ def check_lineage(http: httpx.Client, first: dict[str, Any], second: dict[str, A
         "ranker": ranker,
     }
     assert second["rankers"] == {"frozen": ranker}
+    # One exported network answers with both bundles.
+    assert second["forward"] == first["forward"]
+    assert http.get(f"/v1/artifacts/{first['forward']}").json()["parents"] == {"ranker": ranker}
     assert second["promoted"] == {"ranker": ranker, "generation": 2}
     bundle = http.get(f"/v1/artifacts/{second['bundle']}").json()
     assert bundle["parents"] == {"snapshot": second["snapshot"], "previous": first["bundle"]}

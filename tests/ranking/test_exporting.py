@@ -1,6 +1,7 @@
 """An exported network says what training's says: of every arm and family, in whatever bits."""
 
 import dataclasses
+import math
 from pathlib import Path
 
 import jaxtyping
@@ -20,7 +21,7 @@ from ranking.config import (
     RankerConfig,
     TrainingConfig,
 )
-from ranking.errors import NotExportable
+from ranking.errors import ForwardUnusable, NotExportable
 from ranking.examples import build_examples
 from ranking.exporting import TOLERANCE, exported, seal_forward
 from ranking.forward import FILE, Forward
@@ -157,6 +158,33 @@ def test_a_network_that_would_say_something_else_is_not_sealed(leaning, made, op
     with pytest.raises(NotExportable, match=r"within 1e-05 .* they are 0\.001 off"):
         seal_forward(leaning.store, ranker)
     assert not list(leaning.store.root.glob("forward/*"))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_network_that_says_no_number_is_not_sealed(leaning, made, opened, monkeypatch, value):
+    ranker = opened(made(arm="none"))
+    bias = ranker.model.towers[0].last.bias
+    kept = bias.detach().clone()
+    with torch.no_grad():
+        bias.fill_(value)
+        written = exported(ranker)
+        bias.copy_(kept)
+    monkeypatch.setattr("ranking.exporting.exported", lambda _ranker: written)
+    with pytest.raises(NotExportable, match=r"within 1e-05 .* they are (nan|inf) off"):
+        seal_forward(leaning.store, ranker)
+
+
+def test_a_file_that_cannot_be_computed_is_not_sealed_and_not_opened(
+    leaning, made, opened, monkeypatch
+):
+    ranker = opened(made(arm="none"))
+    good = seal_forward(leaning.store, ranker)
+    monkeypatch.setattr("ranking.exporting.exported", lambda _ranker: b"no network")
+    with pytest.raises(NotExportable, match="ONNX Runtime cannot compute this network: "):
+        seal_forward(leaning.store, ranker)
+    good.file(FILE).write_bytes(b"no network")
+    with pytest.raises(ForwardUnusable, match=f"forward {good.digest} cannot be used: "):
+        opened(ranker.digest, forward=good.digest)
 
 
 def test_smoothed_scores_are_not_exported(leaning, made, opened):
