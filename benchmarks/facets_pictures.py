@@ -13,6 +13,10 @@ from pictures import plt
 from graphsvc.report import Row
 
 
+#: AUC that is known no better than that says nothing.
+_WIDEST = 0.2
+
+
 def lifts(file: Path, rows: Sequence[Row]) -> None:
     """AUC above that of no ID tables, a panel per world, an arm a line, with its t interval.
 
@@ -50,7 +54,10 @@ def lifts(file: Path, rows: Sequence[Row]) -> None:
 
 
 def by_frequency(file: Path, rows: Sequence[Row], arms: Sequence[str]) -> None:
-    """The same lift after one epoch by how often a user, and an item, was seen; first world."""
+    """The same lift after one epoch by how often a user, and an item, was seen; first world.
+
+    Without those of whom there are so few that their AUC itself is not known.
+    """
     means = [
         row
         for row in rows
@@ -62,7 +69,12 @@ def by_frequency(file: Path, rows: Sequence[Row], arms: Sequence[str]) -> None:
     figure, panels = plt.subplots(1, 2, figsize=(8.4, 3.8), layout="constrained", sharey=True)
     for panel, side in zip(panels, ("head", "tail"), strict=True):
         start = f"{world}/{FIRST}/{side}="
-        names = list(dict.fromkeys(r.split for r in means if r.split.startswith(start)))
+        names = [
+            row.split
+            for row in rows
+            if row.metric == "auc" and row.model == BASE and row.split.startswith(start)
+            if row.lo is None or row.hi is None or row.hi - row.lo <= _WIDEST
+        ]
         for arm, marker in zip(arms, "os^vDP*X", strict=False):
             told = {row.split: row for row in means if row.model == f"{arm} - {BASE}"}
             own = [(place, told[name]) for place, name in enumerate(names) if name in told]
