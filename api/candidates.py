@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from graphsvc.tail import Touched
 from ranking.bundle import Side
 
-#: Candidates that are kept: of a ranker that reads two types around them and three pretrained
-#: tables some 40 MiB, which are taken as they come.
+#: Candidates that are kept; memory for them is taken as they come.
 _MOST = 20_000
 _FIRST_ROOM = 1_024
 

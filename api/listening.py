@@ -2,7 +2,7 @@
 
 Takes an address, gives a socket to pass on: a process that gets it binds one of its own to the same
 port, and the kernel deals connections out by their addresses. From one socket for all, whichever
-process wakes first takes every connection that waits, and may keep them all (measured: 16 of 16).
+process wakes first takes every connection that waits, and may keep them all.
 Linux only; elsewhere the processes share a socket.
 """
 

@@ -12,7 +12,6 @@ from pictures import plt
 
 from graphsvc.report import Row
 
-
 #: AUC that is known no better than that says nothing.
 _WIDEST = 0.2
 
