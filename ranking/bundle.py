@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from safetensors.torch import save_file
 
 from graphsvc.artifact import Artifact, ArtifactStore, Recipe
+from graphsvc.errors import ArtifactDamaged, ArtifactFormat, ArtifactMissing
 from kge.bundle import Bundle
 from ranking.around import mean_vectors
 from ranking.errors import FacetUnavailable, ForwardUnusable, FrameMismatch
@@ -221,7 +222,7 @@ def open_ranker(
 def _forward(store: ArtifactStore, digest: str, model: RankerModel) -> Forward:
     try:
         return Forward(store.open("forward", digest).file(FORWARD), model)
-    except Exception as error:  # those of the store, and of ONNX Runtime, which share nothing
+    except (ArtifactDamaged, ArtifactFormat, ArtifactMissing, ForwardUnusable) as error:
         raise ForwardUnusable(f"forward {digest} cannot be used: {error}") from error
 
 

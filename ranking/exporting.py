@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from graphsvc.artifact import Artifact, ArtifactStore, Recipe
-from ranking.errors import NotExportable
+from ranking.errors import ForwardUnusable, NotExportable
 from ranking.features import FeatureBatch
 from ranking.forward import COLUMNS, FILE, GIVEN, Forward
 from ranking.model import SCORE_BATCH, LookedUp, ModelShape, RankerModel
@@ -130,11 +130,11 @@ class _Logits(nn.Module):
 
 
 def _compared(file: Path, ranker: Ranker) -> float:
-    """`_difference` of a file. Raises `NotExportable` where ONNX Runtime cannot compute it."""
+    """`_difference` of a file. Raises `NotExportable` where ONNX Runtime cannot use it."""
     try:
         return _difference(Forward(file, ranker.model), ranker)
-    except Exception as error:  # its errors have nothing in common but that
-        raise NotExportable(f"ONNX Runtime cannot compute this network: {error}") from error
+    except ForwardUnusable as error:
+        raise NotExportable(str(error)) from error
 
 
 def _difference(forward: Forward, ranker: Ranker) -> float:

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
+from ranking.errors import ForwardUnusable
 from ranking.features import FeatureBatch
 from ranking.model import SCORE_BATCH, LookedUp, RankerModel
 
@@ -26,21 +27,26 @@ GIVEN = (*COLUMNS, *(f"found_{name}" for name in LookedUp._fields))
 class Forward(nn.Module):
     """The exported network of one model, with its tables and maps; any thread may ask it.
 
-    A module, as the network is that it stands for, so that both can be watched alike.
+    A module, as the network is that it stands for, so that both can be watched alike. Raises
+    `ForwardUnusable` for a file that ONNX Runtime cannot read, and where it cannot compute.
     """
 
     def __init__(self, file: Path, model: RankerModel) -> None:
         super().__init__()
         import onnxruntime  # who trains does without
 
+        self._errors = _errors_of(onnxruntime)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.inter_op_num_threads = 1
         # Threads that wait should leave the cores to those who compute.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(
-            file, options, providers=["CPUExecutionProvider"]
-        )
+        try:
+            self._session = onnxruntime.InferenceSession(
+                file, options, providers=["CPUExecutionProvider"]
+            )
+        except self._errors as error:
+            raise ForwardUnusable(f"ONNX Runtime cannot read {file.name}: {error}") from error
         self.model = model
         self._read = {one.name for one in self._session.get_inputs()}
         maps = {name: tensor.numpy() for name, tensor in model.maps().items()}
@@ -65,4 +71,14 @@ class Forward(nn.Module):
         feed: dict[str, Any] = {
             name: column.numpy() for name, column in given if name in self._read
         }
-        return torch.from_numpy(self._session.run(None, feed | self._maps)[0])
+        try:
+            logits = self._session.run(None, feed | self._maps)[0]
+        except self._errors as error:
+            raise ForwardUnusable(f"ONNX Runtime cannot compute this network: {error}") from error
+        return torch.from_numpy(logits)
+
+
+def _errors_of(runtime: Any) -> tuple[type[Exception], ...]:
+    """The errors of ONNX Runtime, which have no class in common that is theirs."""
+    known = vars(runtime.capi.onnxruntime_pybind11_state).values()
+    return tuple(one for one in known if isinstance(one, type) and issubclass(one, Exception))

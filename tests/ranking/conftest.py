@@ -23,7 +23,8 @@ from graphsvc.snapshot import (
 )
 from kge.arrays import BundleArrays
 from kge.bundle import Bundle, seal_bundle
-from ranking.bundle import EntityStates
+from ranking.bundle import EntityStates, ExposureStates, seal_ranker
+from ranking.examples import build_examples
 
 RELATIONS = (
     RelationInfo(name="click", head="user", tail="film", source="onsite"),
@@ -216,3 +217,35 @@ def leaning(store):
     snapshot = seal_world(store, events, users=users, films=films, attributes=attributes)
     bundle = seal_vectors(store, snapshot, users=30, films=films)
     return World(store, snapshot, bundle)
+
+
+@pytest.fixture
+def clicked(leaning):
+    """The examples of `leaning`: clicks on early films convert, and places are by chance."""
+    rng = np.random.default_rng(3)
+    examples = build_examples(leaning.snapshot, leaning.bundle)
+    rows = {}
+    for span, part in examples.rows.items():
+        early = np.array([int(film[1:]) < 10 for film in part.tails.ids])
+        rows[span] = part._replace(
+            conversions=np.where(part.labels == 1, early, -1).astype(np.int8),
+            exposures=ExposureStates(rng.integers(4, size=len(early)), part.exposures.time),
+        )
+    return examples._replace(rows=rows)
+
+
+@pytest.fixture
+def seal(leaning):
+    """Seal what was trained on `leaning`."""
+
+    def make(trained):
+        return seal_ranker(
+            leaning.store,
+            trained,
+            snapshot_digest=leaning.snapshot.digest,
+            bundle_digest=leaning.bundle.digest,
+            frame=leaning.bundle.frame,
+            metrics={"auc": 0.5},
+        )
+
+    return make

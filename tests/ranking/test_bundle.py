@@ -2,6 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from loops import finish
 from safetensors.torch import load_file, save_file
 
 from graphsvc.artifact import Recipe
@@ -9,7 +10,7 @@ from graphsvc.errors import ArtifactDamaged, ArtifactMissing
 from graphsvc.snapshot import RelationInfo, Span
 from kge.arrays import BundleArrays
 from kge.bundle import seal_bundle
-from ranking.bundle import ExposureStates, Scored, alike, open_ranker, seal_ranker
+from ranking.bundle import Scored, alike, open_ranker, seal_ranker
 from ranking.config import (
     ARMS,
     CrossingConfig,
@@ -37,32 +38,13 @@ SMALL = RankerConfig(
 )
 
 
-def run(generator):
-    while True:
-        try:
-            next(generator)
-        except StopIteration as stop:
-            return stop.value
+def run(training):
+    return finish(training)[1]
 
 
 @pytest.fixture
 def examples(leaning):
     return build_examples(leaning.snapshot, leaning.bundle)
-
-
-@pytest.fixture
-def seal(leaning, examples):
-    def make(trained):
-        return seal_ranker(
-            leaning.store,
-            trained,
-            snapshot_digest=leaning.snapshot.digest,
-            bundle_digest=leaning.bundle.digest,
-            frame=leaning.bundle.frame,
-            metrics={"auc": 0.5},
-        )
-
-    return make
 
 
 @pytest.fixture
@@ -245,20 +227,6 @@ def test_a_family_whose_stack_has_another_width_is_sealed_and_opened(leaning, ex
     )
 
 
-def clicked(leaning):
-    """The world `leaning` with conversions of clicks on early films, and places by chance."""
-    rng = np.random.default_rng(3)
-    examples = build_examples(leaning.snapshot, leaning.bundle)
-    rows = {}
-    for span, part in examples.rows.items():
-        early = np.array([int(film[1:]) < 10 for film in part.tails.ids])
-        rows[span] = part._replace(
-            conversions=np.where(part.labels == 1, early, -1).astype(np.int8),
-            exposures=ExposureStates(rng.integers(4, size=len(early)), part.exposures.time),
-        )
-    return examples._replace(rows=rows)
-
-
 TWO = dataclasses.replace(
     SMALL,
     heads=HeadsConfig(kind="ctr_cvr", sharing="mmoe", experts=2),
@@ -269,11 +237,10 @@ TWO = dataclasses.replace(
 
 
 @pytest.fixture
-def two(leaning, seal):
+def two(leaning, seal, clicked):
     """A sealed ranker of two heads, opened, beside what was trained and its examples."""
-    examples = clicked(leaning)
-    trained = run(train(examples, TWO))
-    return open_ranker(leaning.store, seal(trained).digest, leaning.bundle), trained, examples
+    trained = run(train(clicked, TWO))
+    return open_ranker(leaning.store, seal(trained).digest, leaning.bundle), trained, clicked
 
 
 def test_two_heads_survive_the_seal(two):

@@ -5,9 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from loops import finish
 
 from graphsvc.snapshot import Span
-from ranking.bundle import Tiers, open_ranker, seal_ranker
+from ranking.bundle import Tiers, open_ranker
 from ranking.config import FeatureConfig, IdTableConfig, RankerConfig, TrainingConfig
 from ranking.errors import TableMemory
 from ranking.examples import build_examples
@@ -37,27 +38,13 @@ def examples(leaning):
 
 
 @pytest.fixture
-def made(leaning, examples):
+def made(examples, seal):
     """Train an arm and seal it with rows as `served` says: what was trained, what was sealed."""
 
     def make(served="trained", arm="none"):
         ids = dataclasses.replace(SMALL.ids, served=served)
-        training = train(examples, dataclasses.replace(SMALL, arm=arm, ids=ids))
-        while True:
-            try:
-                next(training)
-            except StopIteration as stop:
-                trained = stop.value
-                break
-        sealed = seal_ranker(
-            leaning.store,
-            trained,
-            snapshot_digest=leaning.snapshot.digest,
-            bundle_digest=leaning.bundle.digest,
-            frame=leaning.bundle.frame,
-            metrics={},
-        )
-        return trained, sealed
+        _, trained = finish(train(examples, dataclasses.replace(SMALL, arm=arm, ids=ids)))
+        return trained, seal(trained)
 
     return make
 
