@@ -74,6 +74,8 @@ def test_a_key_is_believed_for_a_second_and_a_wrong_one_never(trained) -> None:
     assert trained.key not in repr(known)
     now[0] += 0.02
     assert known.recall(trained.key) is None
+    assert known.verify(trained.key) == key_id
+    assert len(known._verified) == 1, "what is over is not kept"
     database.dispose()
 
 

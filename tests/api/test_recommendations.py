@@ -70,7 +70,12 @@ def test_only_what_passes_is_ranked(http: httpx.Client) -> None:
     assert sorted(ids(both)) == ["c10", "c11", "c13", "c14", *(f"d{n}" for n in range(10, 15))]
 
 
-def test_a_cap_spreads_over_what_films_lead_to(http: httpx.Client) -> None:
+@pytest.mark.parametrize("at_once", [50_000, 7])
+def test_a_cap_spreads_over_what_films_lead_to(
+    http: httpx.Client, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    """However few edges are read at once, none is left out."""
+    monkeypatch.setattr("api.recommending._MOST_EDGES", at_once)
     cap = {"relation": "genre", "most": 2}
     plain = ask(http, "u2", seen="in", filter=AMONG, k=40, retrieve=100)
     found = ask(http, "u2", seen="in", filter=AMONG, k=40, retrieve=100, cap=cap)
