@@ -36,8 +36,7 @@ class ShardedAdagrad:
         self._weight = weight.detach()
         self._sharded = _spread(len(weight), weight.shape[1], rate)
         self._taken: list[tuple[Tensor, Tensor]] = []
-        for first, shard in self._shards():
-            shard.copy_(self._weight[first : first + len(shard)])
+        self._spread_weight()
 
     def look_up(self, rows: Int64[Tensor, "*any"]) -> Float[Tensor, "*any E"]:
         named = rows.flatten()
@@ -59,7 +58,7 @@ class ShardedAdagrad:
         ]
         empty = self._weight.new_empty((0, self._weight.shape[1]))
         with torch.enable_grad():
-            self._values(rows).backward(torch.cat([empty, *gradients]))
+            self._values(rows).backward(torch.cat([empty, *gradients]) * _divided_by())
 
     @torch.no_grad()
     def settle(self) -> None:
@@ -78,17 +77,25 @@ class ShardedAdagrad:
         return {"sum": gathered}
 
     def resume(self, states: dict[str, Tensor]) -> None:
+        """Rows are read anew from `weight`, which somebody may have written to since."""
+        self._spread_weight()
         for first, total in self._sums():
             total.copy_(states["sum"][first : first + len(total)].view_as(total))
 
     def _values(self, rows: Int64[Tensor, "m"]) -> Float[Tensor, "m E"]:
         from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 
+        # TorchRec cannot be asked for nothing. One row more, without a gradient, moves nothing.
+        rows = torch.cat([rows, rows.new_zeros(1)])
         one_each = torch.ones(len(rows), dtype=torch.int64)
         asked = KeyedJaggedTensor(keys=[_NAME], values=rows, lengths=one_each)
         told = self._sharded(asked).wait()
         found: Tensor = told[_NAME].values()
-        return found
+        return found[:-1]
+
+    def _spread_weight(self) -> None:
+        for first, shard in self._shards():
+            shard.copy_(self._weight[first : first + len(shard)])
 
     def _shards(self) -> Iterator[tuple[int, Tensor]]:
         """First row and rows of each shard of this process."""
@@ -100,6 +107,13 @@ class ShardedAdagrad:
         """First row and sums of each shard of this process."""
         firsts = (first for first, _ in self._shards())
         yield from zip(firsts, _states(self._sharded.fused_optimizer), strict=True)
+
+
+def _divided_by() -> int:
+    """By how much TorchRec divides gradients on their way to the rows; its default is a mean."""
+    from torchrec.distributed.comm_ops import get_gradient_division
+
+    return dist.get_world_size() if get_gradient_division() else 1
 
 
 def _states(optimizer: Any) -> Iterator[Tensor]:
