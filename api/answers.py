@@ -268,7 +268,7 @@ class Answerer:
     ) -> Folded:
         """Solve for a head's vector, or take the one that the same edges gave before."""
         # Weights decay by the second; what identifies the edges is who they lead to, how often.
-        seen = tuple((e.relation, e.other, e.inverse, e.count) for e in found)
+        seen = tuple((e.relation, e.other, e.inverse, e.times) for e in found)
         stamp = hash((scoring, seen))
         remembered = trio.heads.get(entity, stamp)
         if remembered:

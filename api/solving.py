@@ -89,7 +89,7 @@ class Solver:
             if other >= 0 and edge.relation in codes
         ]
         owner = np.array([n for n, *_ in flat], dtype=np.int32)
-        times = np.array([e.count if each_counts else 1 for _, e, _ in flat], dtype=np.int64)
+        times = np.array([e.times if each_counts else 1 for _, e, _ in flat], dtype=np.int64)
         weights = [1.0 if each_counts else edge.weight for _, edge, _ in flat]
         usable = np.repeat(np.arange(len(flat)), times)
         columns = FoldInEdges(

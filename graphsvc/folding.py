@@ -9,18 +9,17 @@ relation would move if an event had them solved from the newest of all.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from math import exp2, isinf, log2
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, bindparam, func, literal, select, union_all
-from sqlalchemy.sql import Select
+from sqlalchemy import Connection, func, select
 
+from graphsvc.bulk import fetch
 from graphsvc.ids import EntityId
 from graphsvc.projection import decay_rate
 from graphsvc.schema import EventType, Schema
-from graphsvc.tables import edges, entities
+from graphsvc.tables import edges
 
 _DAY_SECONDS = 86_400
 #: Edges looked at per relation and direction, as a multiple of those that are given: whoever has
@@ -33,18 +32,17 @@ _MOST_COUNTED = 20_000
 _STATEMENTS = 64
 
 
-@dataclass(frozen=True, slots=True)
-class FoldEdge:
+class FoldEdge(NamedTuple):
     """An edge to solve an entity's vector from; `inverse`: the entity is the tail.
 
-    `key` is the other end's.
+    `times`: how many events made it. `key` is the other end's.
     """
 
     relation: str
     other: EntityId
     inverse: bool
     weight: float
-    count: int
+    times: int
     key: int = 0
 
 
@@ -61,27 +59,32 @@ def fold_edges(
     """The `limit` most recent edges of each relation and direction within its window, newest first.
 
     Structure that the entity is the head of is not cut, as in training. `outward`: of this relation
-    alone, where the entity is the head. An entity with more than 20 * `limit` edges of one relation
-    and direction has its most recent among that many.
+    alone, where the entity is the head, and each edge weighs 1: so a ranker reads outcomes. An
+    entity with more than 20 * `limit` edges of one relation and direction has its most recent among
+    that many.
     """
     terms = tuple(_terms(schema, type_, limit, outward))
     if not terms:
         return []
-    starts = {
-        f"start_{n}": _window_start(schema.events[term.relation], as_of)
-        for n, term in enumerate(terms)
-    }
-    rows = connection.execute(_statement(terms), {"key": key, **starts})
+    values: list[Any] = []
+    for term in terms:
+        values += (key, term.relation, _window_start(schema.events[term.relation], as_of))
+    rows = fetch(connection, _statement(terms), values)
+    if outward is not None:  # asked for each score of somebody new, where a logarithm is felt
+        return [
+            FoldEdge(relation, EntityId(type_of, id_), False, 1.0, times, other)
+            for _, relation, other, times, _, _, type_of, id_ in rows
+        ]
     return [
         FoldEdge(
             relation=relation,
             other=EntityId(type_of, id_),
             inverse=bool(inverse),
             weight=weight_at(schema, relation, decayed, as_of - last_time),
-            count=count,
+            times=times,
             key=other,
         )
-        for inverse, relation, other, count, decayed, last_time, type_of, id_ in rows
+        for inverse, relation, other, times, decayed, last_time, type_of, id_ in rows
     ]
 
 
@@ -152,38 +155,26 @@ def _terms(schema: Schema, type_: str, limit: int, outward: str | None) -> Itera
 
 
 @lru_cache(maxsize=_STATEMENTS)
-def _statement(terms: tuple[_Term, ...]) -> Select[Any]:
-    """All of them at once, of the entity `key` since `start_0`, `start_1` ...
-
-    A score of somebody new asks this, and to put the query together takes longer than its answer.
-    """
-    both = union_all(*(_edges(term, n) for n, term in enumerate(terms))).subquery()
-    found = select(both, entities.c.type, entities.c.id)
-    found = found.join(entities, entities.c.key == both.c.other)
-    return found.order_by(both.c.last_time.desc(), both.c.inverse, both.c.relation, both.c.other)
-
-
-def _edges(term: _Term, number: int) -> Select[Any]:
-    table = edges.c
-    own, other = (table.tail, table.head) if term.inverse else (table.head, table.tail)
-    start = bindparam(f"start_{number}", type_=BigInteger)
-    looked_at = (
-        select(
-            literal(int(term.inverse)).label("inverse"),
-            table.relation,
-            other.label("other"),
-            table.count.label("n"),
-            table.decayed,
-            table.last_time,
-        )
-        .where(own == bindparam("key", type_=BigInteger))
-        .where(table.relation == term.relation, table.last_time >= start)
-        .order_by(other.desc())  # the order of the index, newcomers first
-        .limit(term.most)
-        .subquery()
+def _statement(terms: tuple[_Term, ...]) -> str:
+    """All of them at once. Its values are, for each term, the entity, the relation, a start."""
+    both = " UNION ALL ".join(_edges(term, n) for n, term in enumerate(terms))
+    return (
+        "SELECT b.inverse, b.relation, b.other, b.times, b.decayed, b.last_time, e.type, e.id "  # noqa: S608
+        f"FROM ({both}) b JOIN entities e ON e.key = b.other "
+        "ORDER BY b.last_time DESC, b.inverse, b.relation, b.other"
     )
-    recent = (looked_at.c.last_time.desc(), looked_at.c.other)
-    return select(select(looked_at).order_by(*recent).limit(term.kept).subquery())
+
+
+def _edges(term: _Term, number: int) -> str:
+    own, other = ("tail", "head") if term.inverse else ("head", "tail")
+    # In the order of the index, newcomers first.
+    looked_at = (
+        f"SELECT {int(term.inverse)} AS inverse, relation, {other} AS other, count AS times, "  # noqa: S608
+        f"decayed, last_time FROM edges WHERE {own} = ? AND relation = ? AND last_time >= ? "
+        f"ORDER BY {other} DESC LIMIT {term.most}"
+    )
+    recent = f"ORDER BY last_time DESC, other LIMIT {term.kept}"
+    return f"SELECT * FROM (SELECT * FROM ({looked_at}) l{number} {recent}) r{number}"  # noqa: S608
 
 
 def _window_start(relation: EventType, as_of: int) -> int:

@@ -56,7 +56,7 @@ def test_recent_and_within_their_windows(database: Database) -> None:
     )
     found = folded(database, "ad", "a1")
     u1 = EntityId("user", "u1")
-    assert [(e.relation, e.other, e.inverse, e.count) for e in found] == [
+    assert [(e.relation, e.other, e.inverse, e.times) for e in found] == [
         ("click", u1, True, 2),
         ("save", u1, True, 1),
         ("ad_of_product", EntityId("product", "p1"), False, 1),  # structure has no window
