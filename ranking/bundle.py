@@ -14,6 +14,7 @@ trains. Serving calls `Ranker.scored` with what it knows about entities and noth
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from safetensors.torch import save_file
@@ -196,13 +197,13 @@ def open_ranker(
     given = tiers._replace(device="") if smoothing else tiers
     # Its rows are found in the file, so none is made for them.
     shape = replace(ModelShape(**payload["shape"]), head_rows=1, tail_rows=1)
-    model, placement = placed(
-        RankerModel(shape, config, maps), artifact.file(_WEIGHTS), payload, given
-    )
+    exported = None if forward is None else _exported(store, forward)
+    fresh = RankerModel(shape, config, maps)
+    model, placement = placed(fresh, artifact.file(_WEIGHTS), payload, given, exported=exported)
     ids = json.loads(artifact.file("ids.json").read_text(encoding="utf-8"))
     answers = None
-    if forward is not None and placement.upper_tier == CPU:
-        answers = _forward(store, forward, model)
+    if exported is not None and placement.upper_tier == CPU:
+        answers = Forward(exported, model)
     reader = FacetReader([open_table(store, one) for one in payload.get("facets", ())])
     heads, tails = (Placement(tuple(ids[side]), payload["buckets"]) for side in ("head", "tail"))
     return Ranker(
@@ -219,10 +220,10 @@ def open_ranker(
     )
 
 
-def _forward(store: ArtifactStore, digest: str, model: RankerModel) -> Forward:
+def _exported(store: ArtifactStore, digest: str) -> Path:
     try:
-        return Forward(store.open("forward", digest).file(FORWARD), model)
-    except (ArtifactDamaged, ArtifactFormat, ArtifactMissing, ForwardUnusable) as error:
+        return store.open("forward", digest).file(FORWARD)
+    except (ArtifactDamaged, ArtifactFormat, ArtifactMissing) as error:
         raise ForwardUnusable(f"forward {digest} cannot be used: {error}") from error
 
 

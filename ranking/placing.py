@@ -65,14 +65,23 @@ def as_sealed(model: RankerModel, file: Path) -> RankerModel:
     return deepcopy(model, {id(tables[name]): MappedTable(one) for name, one in rows.items()})
 
 
-def placed(model: RankerModel, file: Path, payload: Mapping[str, Any], tiers: Tiers) -> Placed:
+def placed(
+    model: RankerModel,
+    file: Path,
+    payload: Mapping[str, Any],
+    tiers: Tiers,
+    *,
+    exported: Path | None = None,
+) -> Placed:
     """A network without rows takes its weights from a file, and finds its rows there.
 
-    Raises `TableMemory` where they would take more than is declared.
+    `exported`: the file of what computes in its stead on the CPU, which is counted as well. Raises
+    `TableMemory` where they would take more than is declared.
     """
     rows = _rows(file, id_tables(model))
     held = [Held(name, len(one), one.dim, one.precision) for name, one in rows.items()]
-    plan = plan_tiers(held, _upper(model), tiers)
+    beside = 0 if exported is None else exported.stat().st_size
+    plan = plan_tiers(held, _upper(model), tiers, exported=beside)
     kind = DeviceTable if plan.tables_tier == DEVICE else MappedTable
     for name, one in rows.items():
         model.set_submodule(name, kind(one))

@@ -59,6 +59,8 @@ class TierPlan:
     tables: tuple[Held, ...]
     #: Bytes of the upper model: everything but the tables.
     upper: int
+    #: Bytes of its exported network, which is there beside it where that computes.
+    exported: int
     tiers: Tiers
     #: CPU or DEVICE.
     upper_tier: str
@@ -73,7 +75,8 @@ class TierPlan:
     def bytes_of(self, tier: str) -> int:
         """What a tier holds."""
         tables = sum(table.bytes for table in self.tables)
-        return (self.upper if tier == self.upper_tier else 0) + (
+        upper = self.upper + (self.exported if tier == CPU else 0)
+        return (upper if tier == self.upper_tier else 0) + (
             tables if tier == self.tables_tier else 0
         )
 
@@ -87,16 +90,19 @@ class TierPlan:
             for table in self.tables
         ]
         upper = f"upper model: {_mib(self.upper)}, on {self.place}"
+        if self.exported and self.upper_tier == CPU:
+            upper += f", and {_mib(self.exported)} exported"
         told = ", ".join(f"{tier} {_mib(self.bytes_of(tier))}" for tier in (CPU, DEVICE))
         return (*tables, upper, f"tiers: {told}; {self.reason}")
 
 
-def plan_tiers(tables: Sequence[Held], upper: int, tiers: Tiers) -> TierPlan:
+def plan_tiers(tables: Sequence[Held], upper: int, tiers: Tiers, *, exported: int = 0) -> TierPlan:
     """The upper model on the device where it fits, tables beside it where all of them fit as well.
 
     All or none of the tables: a lookup that one table has to wait for is waited for. Our design;
     the papers' tables lie on machines of their own. What the rows of a batch take on their way is
-    not counted. Raises `TableMemory` where the CPU tier should hold more than is declared for it.
+    not counted. `exported`: bytes of the network that computes in its stead on the CPU. Raises
+    `TableMemory` where the CPU tier should hold more than is declared for it.
     """
     rows = sum(table.bytes for table in tables)
     declared = tiers.device_bytes
@@ -118,6 +124,7 @@ def plan_tiers(tables: Sequence[Held], upper: int, tiers: Tiers) -> TierPlan:
     found = TierPlan(
         tables=tuple(tables),
         upper=upper,
+        exported=exported,
         tiers=tiers,
         upper_tier=upper_tier,
         tables_tier=tables_tier,

@@ -74,3 +74,15 @@ def test_a_plan_in_words():
         "tiers: cpu 68.7 MiB, device 2.0 MiB; no bytes of the device are declared for tables",
     )
     assert "copied to the device tier" in plan_tiers(TABLES, UPPER, Tiers("cuda", 1 << 40)).lines[0]
+
+
+def test_an_exported_network_is_counted_where_it_computes():
+    alone = plan_tiers(TABLES, UPPER, Tiers())
+    beside = plan_tiers(TABLES, UPPER, Tiers(), exported=3 * MIB)
+    assert beside.bytes_of(CPU) == alone.bytes_of(CPU) + 3 * MIB
+    assert beside.lines[-2] == f"{alone.lines[-2]}, and 3.0 MiB exported"
+    with pytest.raises(TableMemory, match=r"cpu_mib should be at least .*, and 3.0 MiB exported"):
+        plan_tiers(TABLES, UPPER, Tiers(cpu_bytes=alone.bytes_of(CPU)), exported=3 * MIB)
+    device = plan_tiers(TABLES, UPPER, Tiers("cuda"))
+    both = plan_tiers(TABLES, UPPER, Tiers("cuda"), exported=3 * MIB)
+    assert (both.lines, both.bytes_of(CPU)) == (device.lines, device.bytes_of(CPU))
