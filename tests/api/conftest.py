@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+from followed import opened, settle
 from planted import planted_events
 from postgres_server import Postgres
 from running import SMALL, eventually, free_port, post_all
@@ -21,6 +22,7 @@ from api.jobs.embedding import embed
 from api.jobs.promotion import promote
 from api.jobs.requests import RetrainRequest
 from api.jobs.steps import Workshop, open_workshop
+from api.live import Live
 from api.processes import KEEP_ALIVE
 from api.settings import Settings
 from api.setup import prepare
@@ -148,6 +150,15 @@ class serving:  # noqa: N801  (used as a function)
 def _serving() -> type[serving]:
     """A server for some settings, as a context."""
     return serving
+
+
+@pytest.fixture(scope="module")
+def live(trained: Trained) -> Iterator[Live]:
+    """A server's view of the trained world, at the end of its log; a file of tests has one."""
+    view = opened(trained)
+    settle(view)
+    yield view
+    view.database.dispose()
 
 
 @pytest.fixture

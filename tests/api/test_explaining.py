@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from followed import FILM, opened, settle
 from planted import FILMS
 
 from api.answers import Answerer
@@ -11,28 +12,16 @@ from api.asking import ask, ask_one
 from api.live import Live
 from api.questions import Answered, Question
 from graphsvc import paths
-from graphsvc.artifact import ArtifactStore
-from graphsvc.db import Database
 from graphsvc.ids import EntityId
-from graphsvc.schema import load_schema
-
-FILM = load_schema("film")
 
 
 @pytest.fixture
 def live(trained) -> Iterator[Live]:
-    """A server's view of the trained world, without its threads: the test takes the steps."""
-    database = Database(trained.settings.graph_url)
-    opened = Live(database, ArtifactStore(trained.settings.artifacts_dir), lambda: FILM)
-    opened.refresh()
-    settle(opened)
-    yield opened
-    database.dispose()
-
-
-def settle(live: Live) -> None:
-    while live.trio().tail.step():
-        pass
+    """The trained world as it is when a test begins."""
+    view = opened(trained)
+    settle(view)
+    yield view
+    view.database.dispose()
 
 
 def asked(live: Live, film: str, **named: object) -> Answered:
