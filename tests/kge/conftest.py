@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from crowds import crowd
 
 from graphsvc.artifact import ArtifactStore
 from graphsvc.snapshot import (
@@ -58,6 +59,12 @@ def arrays() -> BundleArrays:
 @pytest.fixture
 def bundle(store: ArtifactStore, arrays: BundleArrays) -> Bundle:
     return seal_bundle(store, "0" * 64, arrays, dials={"dim": 4}, metrics={"loss": 1.5})
+
+
+@pytest.fixture
+def many(store: ArtifactStore, arrays: BundleArrays) -> Bundle:
+    """Three thousand films in clusters, and forty users."""
+    return seal_bundle(store, "0" * 64, crowd(arrays, 3000), dials={}, metrics={})
 
 
 @pytest.fixture

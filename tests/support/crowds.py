@@ -1,4 +1,4 @@
-"""Many vectors in clusters, to search in."""
+"""Many vectors in clusters, to search in, and what a search of them should find."""
 
 from dataclasses import replace
 
@@ -6,6 +6,10 @@ import numpy as np
 
 from graphsvc.snapshot import TypeRange
 from kge.arrays import BundleArrays
+from kge.bundle import Bundle
+
+#: Kinds of parts whose vectors are whole; codes have tests of their own.
+KINDS = ("exact", "scan", "hnsw", "ivf_sq8")
 
 
 def crowd(arrays: BundleArrays, count: int, *, dim: int = 16) -> BundleArrays:
@@ -27,3 +31,14 @@ def crowd(arrays: BundleArrays, count: int, *, dim: int = 16) -> BundleArrays:
         priors=normal(2, dim),
         frame_rows=np.array([0, count], np.int32),
     )
+
+
+def truth(bundle: Bundle, type_: str, query: np.ndarray, allowed: np.ndarray | None = None):
+    """(distances, rows) of a whole type by the definition of cosine, nearest first."""
+    start, stop = bundle.types[type_][1:]
+    every = [
+        1 - (v @ query) / (np.linalg.norm(v) * np.linalg.norm(query))
+        for v in bundle.vectors[start:stop]
+    ]
+    order = [n for n in np.argsort(every, kind="stable") if allowed is None or allowed[n]]
+    return np.array(every)[order], np.array(order, dtype=int) + start
