@@ -220,6 +220,12 @@ def leaning(store):
 
 
 @pytest.fixture
+def examples(leaning):
+    """What a ranker learns from in `leaning`."""
+    return build_examples(leaning.snapshot, leaning.bundle)
+
+
+@pytest.fixture
 def clicked(leaning):
     """The examples of `leaning`: clicks on early films convert, and places are by chance."""
     rng = np.random.default_rng(3)
@@ -236,9 +242,9 @@ def clicked(leaning):
 
 @pytest.fixture
 def seal(leaning):
-    """Seal what was trained on `leaning`."""
+    """Seal what was trained on `leaning`, and what may lie beside it."""
 
-    def make(trained):
+    def make(trained, **beside):
         return seal_ranker(
             leaning.store,
             trained,
@@ -246,6 +252,7 @@ def seal(leaning):
             bundle_digest=leaning.bundle.digest,
             frame=leaning.bundle.frame,
             metrics={"auc": 0.5},
+            **beside,
         )
 
     return make
