@@ -3,13 +3,11 @@
 import dataclasses
 
 import numpy as np
-import pytest
 import torch
 
 from graphsvc.snapshot import Span
 from ranking.begun import begin
 from ranking.config import FeatureConfig, IdTableConfig, RankerConfig, TrainingConfig
-from ranking.examples import build_examples
 from ranking.idtables.known import KnownRows
 from ranking.tables import plan_tables
 
@@ -18,11 +16,6 @@ QUICK = RankerConfig(
     ids=IdTableConfig(dim=4, min_rows=2, buckets=8),
     features=FeatureConfig(min_rows=2),
 )
-
-
-@pytest.fixture
-def examples(leaning):
-    return build_examples(leaning.snapshot, leaning.bundle)
 
 
 def test_it_is_taught_what_the_budget_leaves_and_judged_by_all_of_valid(examples):

@@ -10,7 +10,7 @@ from graphsvc.errors import ArtifactDamaged, ArtifactMissing
 from graphsvc.snapshot import RelationInfo, Span
 from kge.arrays import BundleArrays
 from kge.bundle import seal_bundle
-from ranking.bundle import Scored, alike, open_ranker, seal_ranker
+from ranking.bundle import Scored, alike, open_ranker
 from ranking.config import (
     ARMS,
     CrossingConfig,
@@ -40,11 +40,6 @@ SMALL = RankerConfig(
 
 def run(training):
     return finish(training)[1]
-
-
-@pytest.fixture
-def examples(leaning):
-    return build_examples(leaning.snapshot, leaning.bundle)
 
 
 @pytest.fixture
@@ -286,17 +281,9 @@ def test_of_equally_likely_ones_the_higher_logit_comes_first():
     assert scored.best_first("ctr").tolist() == [2, 1, 3, 0]
 
 
-def test_a_ranker_is_sealed_with_its_pictures_and_how_well_it_is_calibrated(leaning, two):
+def test_a_ranker_is_sealed_with_its_pictures_and_how_well_it_is_calibrated(seal, two):
     _, trained, examples = two
-    sealed = seal_ranker(
-        leaning.store,
-        trained,
-        snapshot_digest=leaning.snapshot.digest,
-        bundle_digest=leaning.bundle.digest,
-        frame=leaning.bundle.frame,
-        metrics={},
-        beside=judged(trained, examples),
-    )
+    sealed = seal(trained, beside=judged(trained, examples))
     for name in ("curve.png", "calibration.png"):
         assert sealed.artifact.file(name).read_bytes().startswith(b"\x89PNG")
     told = sealed.artifact.payload["reliability"]

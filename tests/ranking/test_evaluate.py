@@ -1,19 +1,14 @@
 import numpy as np
 import pytest
+from loops import finish
 
 from graphsvc.snapshot import Span
-from ranking.bundle import ExposureStates, seal_ranker
+from ranking.bundle import ExposureStates
 from ranking.config import HeadsConfig, IdTableConfig, RankerConfig, TrainingConfig
 from ranking.errors import StatesMismatch
 from ranking.evaluate import answers_of, evaluate_rankers, judge_heads
-from ranking.examples import build_examples
 from ranking.metrics import auc
 from ranking.train import train
-
-
-@pytest.fixture
-def examples(leaning):
-    return build_examples(leaning.snapshot, leaning.bundle)
 
 
 def known_answer(examples):
@@ -95,7 +90,7 @@ def test_scores_of_another_length_are_refused(examples):
         evaluate_rankers(examples, {"ranker_none": np.zeros(3)})
 
 
-def test_every_head_is_judged_on_its_own_rows_and_as_it_is_served(leaning, examples):
+def test_every_head_is_judged_on_its_own_rows_and_as_it_is_served(examples, seal):
     """Of two heads, with places: four models in all, two of them on clicked rows alone."""
     rng = np.random.default_rng(0)
     rows = {
@@ -114,21 +109,8 @@ def test_every_head_is_judged_on_its_own_rows_and_as_it_is_served(leaning, examp
         heads=HeadsConfig(kind="ctr_cvr"),
         training=TrainingConfig(epochs=1, batch=128),
     )
-    training = train(told, config)
-    while True:
-        try:
-            next(training)
-        except StopIteration as done:
-            trained = done.value
-            break
-    sealed = seal_ranker(
-        leaning.store,
-        trained,
-        snapshot_digest=leaning.snapshot.digest,
-        bundle_digest=leaning.bundle.digest,
-        frame=leaning.bundle.frame,
-        metrics={},
-    )
+    _, trained = finish(train(told, config))
+    sealed = seal(trained)
     answers = answers_of(told, sealed, "ranker_none")
     assert {head: set(models) for head, models in answers.items()} == {
         "ctr": {"ranker_none", "ranker_none_served"},

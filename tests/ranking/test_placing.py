@@ -11,7 +11,6 @@ from graphsvc.snapshot import Span
 from ranking.bundle import Tiers, open_ranker
 from ranking.config import FeatureConfig, IdTableConfig, RankerConfig, TrainingConfig
 from ranking.errors import TableMemory
-from ranking.examples import build_examples
 from ranking.idtables.quantized import quantized
 from ranking.idtables.served import QUANTIZED, DeviceTable, MappedTable, id_tables
 from ranking.idtables.tiers import CPU, DEVICE
@@ -30,11 +29,6 @@ SMALL = RankerConfig(
 #: The host's own memory in the part of a device.
 FORCED = Tiers(device="cpu", device_bytes=1 << 30)
 BESIDE = Tiers(device="cpu")
-
-
-@pytest.fixture
-def examples(leaning):
-    return build_examples(leaning.snapshot, leaning.bundle)
 
 
 @pytest.fixture

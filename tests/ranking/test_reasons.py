@@ -4,11 +4,11 @@ import dataclasses
 
 import numpy as np
 import pytest
+from loops import finish
 
 from graphsvc.snapshot import Span
-from ranking.bundle import open_ranker, seal_ranker
+from ranking.bundle import open_ranker
 from ranking.config import FeatureConfig, HeadsConfig, IdTableConfig, RankerConfig, TrainingConfig
-from ranking.examples import build_examples
 from ranking.reasons import nameless, without_kge
 from ranking.train import train
 
@@ -21,9 +21,8 @@ SMALL = RankerConfig(
 
 
 @pytest.fixture
-def ranked(leaning):
+def ranked(leaning, examples, seal):
     """A ranker of an arm, and some rows of TEST."""
-    examples = build_examples(leaning.snapshot, leaning.bundle)
     rows = {}
     for span, part in examples.rows.items():
         every_other = np.where(part.labels == 1, np.arange(len(part.labels)) % 2, -1)
@@ -31,19 +30,8 @@ def ranked(leaning):
     examples = examples._replace(rows=rows)
 
     def make(arm, **dials):
-        training = train(examples, dataclasses.replace(SMALL, arm=arm, **dials))
-        while True:
-            try:
-                next(training)
-            except StopIteration as stop:
-                trained = stop.value
-                break
-        digests = {
-            "snapshot_digest": leaning.snapshot.digest,
-            "bundle_digest": leaning.bundle.digest,
-            "frame": leaning.bundle.frame,
-        }
-        sealed = seal_ranker(leaning.store, trained, metrics={}, **digests)
+        _, trained = finish(train(examples, dataclasses.replace(SMALL, arm=arm, **dials)))
+        sealed = seal(trained)
         rows, few = examples.rows[Span.TEST], np.arange(6)
         ranker = open_ranker(leaning.store, sealed.digest, leaning.bundle)
         return ranker, rows.heads.take(few), rows.tails.take(few)

@@ -5,13 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from loops import finish
 from safetensors.torch import load_file
 
 from graphsvc.snapshot import Span
-from ranking.bundle import open_ranker, seal_ranker
+from ranking.bundle import open_ranker
 from ranking.config import FeatureConfig, IdTableConfig, RankerConfig, TrainingConfig
 from ranking.errors import TableMemory
-from ranking.examples import build_examples
 from ranking.idtables.known import KnownRows
 from ranking.idtables.placement import Placement
 from ranking.idtables.rowwise import RowwiseAdagrad
@@ -34,19 +34,6 @@ def with_ids(**changes):
     return dataclasses.replace(CONFIG, ids=dataclasses.replace(CONFIG.ids, **changes))
 
 
-def run(generator):
-    while True:
-        try:
-            next(generator)
-        except StopIteration as stop:
-            return stop.value
-
-
-@pytest.fixture
-def examples(leaning):
-    return build_examples(leaning.snapshot, leaning.bundle)
-
-
 def test_frequent_ids_of_train_are_planned_for_and_each_arm_has_its_tables(examples):
     rows = examples.rows[Span.TRAIN]
     found = plan_tables(examples, CONFIG)
@@ -63,9 +50,9 @@ def test_frequent_ids_of_train_are_planned_for_and_each_arm_has_its_tables(examp
     assert [table.dim for table in begun.plan.tables] == [4, 4]
 
 
-def test_what_is_planned_is_what_is_trained_and_sealed(leaning, examples):
+def test_what_is_planned_is_what_is_trained_and_sealed(leaning, examples, seal):
     """In bfloat16, by Adagrad: rows move off zero, and the file gives what training gave."""
-    trained = run(train(examples, with_ids(precision="bfloat16")))
+    _, trained = finish(train(examples, with_ids(precision="bfloat16")))
     planned = trained.tables["tables"]
     for told, table in zip(
         planned, (trained.model.head_table, trained.model.tail_table), strict=True
@@ -75,14 +62,7 @@ def test_what_is_planned_is_what_is_trained_and_sealed(leaning, examples):
         assert table.weight.dtype == torch.bfloat16
         assert table.mover is None
         assert float(table.weight.detach().abs().max()) > 0
-    ranker = seal_ranker(
-        leaning.store,
-        trained,
-        snapshot_digest=leaning.snapshot.digest,
-        bundle_digest=leaning.bundle.digest,
-        frame=leaning.bundle.frame,
-        metrics={},
-    )
+    ranker = seal(trained)
     opened = open_ranker(leaning.store, ranker.digest, leaning.bundle)
     stored = load_file(opened.artifact.file("weights.safetensors"))
     assert stored["head_table.weight"].dtype == torch.bfloat16
@@ -98,8 +78,8 @@ def test_what_is_planned_is_what_is_trained_and_sealed(leaning, examples):
 
 def test_the_same_plan_given_or_made_gives_the_same_ranker(examples):
     tables = plan_tables(examples, CONFIG)
-    given = run(train(examples, CONFIG, tables=tables))
-    made = run(train(examples, CONFIG))
+    _, given = finish(train(examples, CONFIG, tables=tables))
+    _, made = finish(train(examples, CONFIG))
     for name, value in given.model.state_dict().items():
         assert torch.equal(made.model.state_dict()[name], value), name
 
@@ -111,7 +91,7 @@ def test_memory_narrows_rows_before_training_and_the_ranker_says_so(examples):
     assert found.plan.total <= 3 << 20
     assert (found.plan.config.dim, found.plan.config.precision) == (16, "bfloat16")
     narrow = dataclasses.replace(wide, training=TrainingConfig(epochs=1, batch=64))
-    trained = run(train(examples, narrow))
+    _, trained = finish(train(examples, narrow))
     assert trained.config.ids == found.plan.config
     assert trained.shape.head_rows == found.heads.row_count
     assert "narrowed from 16 in float32" in trained.tables["reason"]
@@ -140,7 +120,7 @@ def test_what_is_evicted_shares_rows(examples):
 
 
 def test_adagrad_moves_id_tables_of_any_size_and_nothing_else(examples):
-    trained = run(train(examples, CONFIG))
+    _, trained = finish(train(examples, CONFIG))
     made = make_optimizer(trained.model, CONFIG)
     assert made.tables == [trained.model.head_table, trained.model.tail_table]
     assert all(isinstance(table.mover, RowwiseAdagrad) for table in made.tables)
@@ -166,7 +146,7 @@ def test_a_training_goes_on_with_known_rows_in_their_slots(examples):
         training=dataclasses.replace(CONFIG.training, epochs=1, learning_rate=1e-12),
     )
     still = dataclasses.replace(still, ids=dataclasses.replace(still.ids, adagrad_rate=1e-12))
-    trained = run(train(examples, still, tables=plan_tables(examples, still, known=known)))
+    _, trained = finish(train(examples, still, tables=plan_tables(examples, still, known=known)))
     weight = trained.model.head_table.weight.detach()
     stay = slice(1, len(before.exclusive))
     torch.testing.assert_close(weight[stay], rows[stay])
@@ -176,16 +156,9 @@ def test_a_training_goes_on_with_known_rows_in_their_slots(examples):
     assert float(trained.model.tail_table.weight.detach().abs().max()) < 1e-6
 
 
-def test_a_sealed_ranker_tells_what_it_knows_and_the_next_one_begins_there(leaning, examples):
-    trained = run(train(examples, CONFIG))
-    sealed = seal_ranker(
-        leaning.store,
-        trained,
-        snapshot_digest=leaning.snapshot.digest,
-        bundle_digest=leaning.bundle.digest,
-        frame=leaning.bundle.frame,
-        metrics={},
-    )
+def test_a_sealed_ranker_tells_what_it_knows_and_the_next_one_begins_there(leaning, examples, seal):
+    _, trained = finish(train(examples, CONFIG))
+    sealed = seal(trained)
     heads, tails = known_rows(leaning.store, sealed.digest)
     assert (heads.placement, tails.placement) == (trained.head_ids, trained.tail_ids)
     assert torch.equal(heads.rows, trained.model.head_table.weight.detach())

@@ -10,11 +10,10 @@ from scipy.special import expit
 
 from graphsvc.errors import ArtifactMissing
 from graphsvc.snapshot import Span
-from ranking.bundle import Beside, certificate_of, open_ranker, seal_ranker
+from ranking.bundle import Beside, certificate_of, open_ranker
 from ranking.calibration import Isotonic
 from ranking.config import FeatureConfig, IdTableConfig, RankerConfig, TrainingConfig
 from ranking.errors import ConfigError, GroupTooSmall
-from ranking.examples import build_examples
 from ranking.fairsmooth.config import FairSmoothConfig
 from ranking.fairsmooth.ranker import check_groups, fair_ranker
 from ranking.fairsmooth.served import head_reads, through
@@ -30,11 +29,6 @@ QUICK = RankerConfig(
     training=TrainingConfig(epochs=4, batch=64, learning_rate=1e-2),
 )
 FAIR = FairSmoothConfig(scale=0.2, proximity=0.05, rounds=2)
-
-
-@pytest.fixture
-def examples(leaning):
-    return build_examples(leaning.snapshot, leaning.bundle)
 
 
 @pytest.fixture
@@ -103,17 +97,9 @@ def test_the_ranker_that_was_given_stays(trained, examples):
     assert not trained.smoothing
 
 
-def test_sealed_and_opened_it_says_the_same(fair, examples, leaning):
+def test_sealed_and_opened_it_says_the_same(fair, examples, leaning, seal):
     trained, told = fair[1]
-    sealed = seal_ranker(
-        leaning.store,
-        trained,
-        snapshot_digest=examples.snapshot_digest,
-        bundle_digest=examples.bundle_digest,
-        frame=examples.frame,
-        metrics={},
-        beside=Beside({}, {}, told),
-    )
+    sealed = seal(trained, beside=Beside({}, {}, told))
     opened = open_ranker(leaning.store, sealed.digest, leaning.bundle)
     rows = examples.rows[Span.TEST]
     expected = trained.scored(rows.heads, rows.tails, rows.exposures)
@@ -138,15 +124,8 @@ def test_a_curve_has_no_closed_form():
         through(curve, np.zeros(1), np.ones(1))
 
 
-def test_a_ranker_without_groups_has_no_certificate(trained, examples, leaning):
-    sealed = seal_ranker(
-        leaning.store,
-        trained,
-        snapshot_digest=examples.snapshot_digest,
-        bundle_digest=examples.bundle_digest,
-        frame=examples.frame,
-        metrics={},
-    )
+def test_a_ranker_without_groups_has_no_certificate(trained, leaning, seal):
+    sealed = seal(trained)
     with pytest.raises(ArtifactMissing, match=r"certificate\.json"):
         certificate_of(sealed.artifact)
     assert not open_ranker(leaning.store, sealed.digest, leaning.bundle).smoothing

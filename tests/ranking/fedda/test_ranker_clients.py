@@ -5,10 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from loops import finish
+from quick import OF_CLIENTS
 from torch import nn
 
 from graphsvc.snapshot import Span
-from ranking.config import FeatureConfig, IdTableConfig, RankerConfig, TrainingConfig
+from ranking.config import TrainingConfig
 from ranking.errors import ConfigError
 from ranking.examples import build_examples
 from ranking.fedda.config import MethodConfig, RoundsConfig
@@ -18,25 +20,15 @@ from ranking.fedda.rounds import federate
 from ranking.model import head_scores
 from ranking.train import train
 
-QUICK = RankerConfig(
-    arm="none",
-    dropout=0.0,
-    id_dropout=0.0,
-    ids=IdTableConfig(dim=4, buckets=8, min_rows=3),
-    features=FeatureConfig(min_rows=2),
-    training=TrainingConfig(epochs=1, batch=64, learning_rate=1e-2),
+QUICK = dataclasses.replace(
+    OF_CLIENTS, training=TrainingConfig(epochs=1, batch=64, learning_rate=1e-2)
 )
 
 
 def ranker(leaning, config=QUICK):
     """A ranker after an epoch, so that no weight is 0, and its TRAIN rows."""
     examples = build_examples(leaning.snapshot, leaning.bundle)
-    loop = train(examples, config)
-    try:
-        while True:
-            next(loop)
-    except StopIteration as ended:
-        trained = ended.value
+    _, trained = finish(train(examples, config))
     rows = examples.rows[Span.TRAIN]
     encoder = trained.encoder
     batch = encoder.encode(rows.heads, rows.tails, rows.exposures)

@@ -7,12 +7,10 @@ import pytest
 import torch
 from faceted import table_over
 from loops import finish
+from quick import OF_CLIENTS
 
 from graphsvc.snapshot import Span
-from ranking.bundle import seal_ranker
-from ranking.config import FeatureConfig, IdTableConfig, RankerConfig
 from ranking.errors import ConfigError, TrainingDiverged
-from ranking.examples import build_examples
 from ranking.fedda.config import FederatedConfig, MethodConfig, RoundsConfig
 from ranking.fedda.train import client_of, federated_ranker, train_federated
 from ranking.idtables.known import KnownRows
@@ -21,13 +19,6 @@ from ranking.metrics import auc
 from ranking.pretraining.reader import FacetReader
 from ranking.tables import plan_tables
 
-QUICK = RankerConfig(
-    arm="none",
-    dropout=0.0,
-    id_dropout=0.0,
-    ids=IdTableConfig(dim=4, buckets=8, min_rows=3),
-    features=FeatureConfig(min_rows=2),
-)
 ROUNDS = FederatedConfig(
     batch=16,
     look_every=4,
@@ -36,13 +27,8 @@ ROUNDS = FederatedConfig(
 )
 
 
-@pytest.fixture
-def examples(leaning):
-    return build_examples(leaning.snapshot, leaning.bundle)
-
-
 def test_looks_are_taken_every_few_rounds_and_at_the_end(examples):
-    seen, trained = finish(train_federated(examples, QUICK, ROUNDS))
+    seen, trained = finish(train_federated(examples, OF_CLIENTS, ROUNDS))
     assert [one.learned.epoch for one in seen] == [4, 8, 9, 10]
     assert [one.phase for one in seen] == ["local", "local", "end", "end"]
     assert seen[0].clients == 40
@@ -57,14 +43,14 @@ def test_it_learns_what_only_the_pair_tells(examples):
     rounds = dataclasses.replace(
         ROUNDS, rounds=RoundsConfig(rounds=80, steps=5, warm_rounds=1), look_every=20
     )
-    _, trained = finish(train_federated(examples, QUICK, rounds))
+    _, trained = finish(train_federated(examples, OF_CLIENTS, rounds))
     test = examples.rows[Span.TEST]
     scored = trained.scored(test.heads, test.tails, test.exposures)
     assert auc(scored.probabilities["ctr"], test.labels) > 0.8
 
 
 def test_rows_of_users_are_not_in_what_is_given(examples):
-    _, trained = finish(train_federated(examples, QUICK, ROUNDS))
+    _, trained = finish(train_federated(examples, OF_CLIENTS, ROUNDS))
     own = trained.model.head_table.weight[: len(trained.head_ids.exclusive)]
     assert len(own) == 40
     assert float(own.detach().abs().max()) == 0.0
@@ -85,33 +71,30 @@ def test_clients_may_be_segments(examples):
 def test_a_rate_without_end_is_told(examples):
     wild = dataclasses.replace(ROUNDS, method=MethodConfig(method="fedavg", rate=1e30))
     with pytest.raises(TrainingDiverged, match=r"lower method\.rate"):
-        finish(train_federated(examples, QUICK, wild))
+        finish(train_federated(examples, OF_CLIENTS, wild))
 
 
-def test_it_is_sealed_like_any_ranker(examples, leaning):
-    _, trained = finish(train_federated(examples, QUICK, ROUNDS))
-    ranker = seal_ranker(
-        leaning.store,
-        trained,
-        snapshot_digest=examples.snapshot_digest,
-        bundle_digest=examples.bundle_digest,
-        frame=examples.frame,
-        metrics={},
-    )
+def test_it_is_sealed_like_any_ranker(examples, seal):
+    _, trained = finish(train_federated(examples, OF_CLIENTS, ROUNDS))
+    ranker = seal(trained)
     assert ranker.arm == "none"
     assert ranker.artifact.payload["trace"][-1]["phase"] == "end"
 
 
 def test_the_same_seed_gives_the_same_weights(examples):
-    (first, a), (second, b) = (finish(train_federated(examples, QUICK, ROUNDS)) for _ in range(2))
+    (first, a), (second, b) = (
+        finish(train_federated(examples, OF_CLIENTS, ROUNDS)) for _ in range(2)
+    )
     assert first == second
     for name, value in a.model.state_dict().items():
         assert torch.equal(value, b.model.state_dict()[name]), name
 
 
 def test_rows_are_moved_in_float32_and_kept_as_the_dials_say(examples):
-    ids = dataclasses.replace(QUICK.ids, optimizer="adagrad", precision="bfloat16", backend="torch")
-    _, trained = finish(train_federated(examples, dataclasses.replace(QUICK, ids=ids), ROUNDS))
+    ids = dataclasses.replace(
+        OF_CLIENTS.ids, optimizer="adagrad", precision="bfloat16", backend="torch"
+    )
+    _, trained = finish(train_federated(examples, dataclasses.replace(OF_CLIENTS, ids=ids), ROUNDS))
     weight = trained.model.tail_table.weight.detach()
     assert weight.dtype == torch.bfloat16
     assert float(weight.abs().max()) > 0.0
@@ -120,7 +103,7 @@ def test_rows_are_moved_in_float32_and_kept_as_the_dials_say(examples):
 
 def test_clients_read_what_was_pretrained(examples):
     read = examples._replace(facets=(table_over(examples.rows[Span.TRAIN]),))
-    _, trained = finish(train_federated(read, QUICK, ROUNDS))
+    _, trained = finish(train_federated(read, OF_CLIENTS, ROUNDS))
     assert (trained.shape.facets, trained.facets.width) == (3, 3)
     test = read.rows[Span.TEST]
     blank = trained._replace(
@@ -134,7 +117,7 @@ def test_every_round_is_told_and_a_plateau_is_looked_at(examples):
     told = []
     rounds = RoundsConfig(rounds=50, steps=1, end="plateau", patience=2, least_gain=0.9)
     dials = dataclasses.replace(ROUNDS, rounds=rounds, look_every=50)
-    seen, made = finish(federated_ranker(examples, QUICK, dials, each=told.append))
+    seen, made = finish(federated_ranker(examples, OF_CLIENTS, dials, each=told.append))
     # Nobody gains 90 % in two rounds, so the third is the last.
     assert [one.round for one in told] == [1, 2, 3]
     assert [one.learned.epoch for one in seen] == [3]
@@ -145,10 +128,13 @@ def test_every_round_is_told_and_a_plateau_is_looked_at(examples):
 
 
 def test_clients_begin_with_known_rows_and_keep_them(examples):
-    known = (KnownRows(Placement(("u3", "u5"), QUICK.ids.buckets), torch.full((10, 4), 2.0)), None)
-    tables = plan_tables(examples, QUICK, known=known)
+    known = (
+        KnownRows(Placement(("u3", "u5"), OF_CLIENTS.ids.buckets), torch.full((10, 4), 2.0)),
+        None,
+    )
+    tables = plan_tables(examples, OF_CLIENTS, known=known)
     rounds = dataclasses.replace(ROUNDS, rounds=RoundsConfig(rounds=1, steps=1), own_rate=1e-3)
-    _, made = finish(federated_ranker(examples, QUICK, rounds, tables=tables))
+    _, made = finish(federated_ranker(examples, OF_CLIENTS, rounds, tables=tables))
     served = made.trained.model.head_table.weight[: len(made.trained.head_ids.exclusive)]
     assert float(served.detach().abs().max()) == 0.0, "none of them is in what is served"
     own = private_row(made, "u3")

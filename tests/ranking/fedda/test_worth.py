@@ -7,34 +7,21 @@ import numpy as np
 import pytest
 import torch
 from loops import finish
+from quick import OF_CLIENTS
 
 from graphsvc.snapshot import Span
-from ranking.config import FeatureConfig, IdTableConfig, RankerConfig
-from ranking.examples import build_examples
 from ranking.fedda.config import FederatedConfig, MethodConfig, RoundsConfig
 from ranking.fedda.train import federated_ranker
 from ranking.fedda.worth import both_ways
 from ranking.metrics import auc
 from ranking.model import head_scores
 
-QUICK = RankerConfig(
-    arm="none",
-    dropout=0.0,
-    id_dropout=0.0,
-    ids=IdTableConfig(dim=4, buckets=8, min_rows=3),
-    features=FeatureConfig(min_rows=2),
-)
 ROUNDS = FederatedConfig(
     batch=16,
     own_rate=0.2,
     method=MethodConfig(optimizer="adam", rate=0.01, floor=0.01),
     rounds=RoundsConfig(rounds=10, steps=4, warm_rounds=1),
 )
-
-
-@pytest.fixture
-def examples(leaning):
-    return build_examples(leaning.snapshot, leaning.bundle)
 
 
 def with_rows_of(made, number):
@@ -53,7 +40,7 @@ def with_rows_of(made, number):
 
 
 def test_both_are_of_the_same_rows(examples):
-    _, made = finish(federated_ranker(examples, QUICK, ROUNDS))
+    _, made = finish(federated_ranker(examples, OF_CLIENTS, ROUNDS))
     rows = examples.rows[Span.TEST]
     batch = made.trained.encoder.encode(rows.heads, rows.tails, rows.exposures)
     served = head_scores(made.trained.model, batch)[:, 0]
@@ -68,7 +55,7 @@ def test_both_are_of_the_same_rows(examples):
 
 
 def test_a_head_without_both_answers_is_left_out(examples):
-    _, made = finish(federated_ranker(examples, QUICK, dataclasses.replace(ROUNDS, batch=4)))
+    _, made = finish(federated_ranker(examples, OF_CLIENTS, dataclasses.replace(ROUNDS, batch=4)))
     rows = examples.rows[Span.TEST]
     clicked = rows.take(np.flatnonzero(rows.labels == 1))
     some = examples._replace(rows={**examples.rows, Span.TEST: clicked})

@@ -4,13 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
+from loops import finish
 
 from graphsvc.errors import ArtifactMissing
 from graphsvc.snapshot import Span
-from ranking.bundle import open_ranker, seal_ranker
+from ranking.bundle import open_ranker
 from ranking.config import FeatureConfig, IdTableConfig, RankerConfig, TrainingConfig
 from ranking.errors import FacetUnavailable
-from ranking.examples import build_examples
 from ranking.features import Encoder
 from ranking.pretraining.reader import NO_TABLES, FacetReader
 from ranking.pretraining.tables import FacetTable, SideTable, open_table, seal_table
@@ -63,39 +63,20 @@ def test_without_tables_there_is_nothing():
 
 
 @pytest.fixture
-def read(leaning):
+def read(leaning, examples):
     """Examples with two sealed tables, and what was trained on them."""
     tables = []
     for name, dim in (("contrastive", 3), ("gnn", 2)):
         made = table_of(name, users=30, films=15, dim=dim)
         sealed = seal_table(leaning.store, made, {}, dials={}, metrics={})
         tables.append(open_table(leaning.store, sealed.digest))
-    examples = build_examples(leaning.snapshot, leaning.bundle)._replace(facets=tuple(tables))
-    return examples, finish(train(examples, SMALL))
+    told = examples._replace(facets=tuple(tables))
+    return told, finish(train(told, SMALL))[1]
 
 
-def finish(training):
-    while True:
-        try:
-            next(training)
-        except StopIteration as ended:
-            return ended.value
-
-
-def seal(leaning, trained):
-    return seal_ranker(
-        leaning.store,
-        trained,
-        snapshot_digest=leaning.snapshot.digest,
-        bundle_digest=leaning.bundle.digest,
-        frame=leaning.bundle.frame,
-        metrics={},
-    )
-
-
-def test_a_ranker_names_its_tables_and_reads_them_when_it_is_opened(leaning, read):
+def test_a_ranker_names_its_tables_and_reads_them_when_it_is_opened(leaning, read, seal):
     examples, trained = read
-    sealed = seal(leaning, trained)
+    sealed = seal(trained)
     digests = [table.digest for table in examples.facets]
     assert [sealed.artifact.parents[f"table_{n}"] for n in (1, 2)] == digests
     opened = open_ranker(leaning.store, sealed.digest, leaning.bundle)
@@ -110,9 +91,9 @@ def test_a_ranker_names_its_tables_and_reads_them_when_it_is_opened(leaning, rea
         open_ranker(leaning.store, sealed.digest, leaning.bundle)
 
 
-def test_it_reads_the_vectors_but_not_of_those_who_are_nameless(leaning, read):
+def test_it_reads_the_vectors_but_not_of_those_who_are_nameless(read, seal):
     examples, trained = read
-    opened = seal(leaning, trained)
+    opened = seal(trained)
     test = examples.rows[Span.TEST]
     batch = opened.encoder.encode(test.heads, test.tails)
     np.testing.assert_array_equal(
@@ -128,12 +109,11 @@ def test_it_reads_the_vectors_but_not_of_those_who_are_nameless(leaning, read):
     assert changed[known].mean() > 0.9
 
 
-def test_a_table_that_is_not_sealed_or_of_others_is_refused(leaning):
-    examples = build_examples(leaning.snapshot, leaning.bundle)
+def test_a_table_that_is_not_sealed_or_of_others_is_refused(examples, seal):
     loose = examples._replace(facets=(table_of("gnn", users=2, films=2, dim=2),))
-    trained = finish(train(loose, SMALL))
+    _, trained = finish(train(loose, SMALL))
     with pytest.raises(FacetUnavailable, match="sealed"):
-        seal(leaning, trained)
+        seal(trained)
     wrong = table_of("gnn", users=2, films=2, dim=2, tail_type="ad")
     with pytest.raises(FacetUnavailable, match="of user and film, received one of user and ad"):
         next(train(examples._replace(facets=(wrong,)), SMALL))
