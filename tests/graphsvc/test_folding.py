@@ -4,6 +4,7 @@ from math import log2
 from pathlib import Path
 
 import pytest
+from dated import ADS, NOW, dated
 
 from graphsvc import folding, triples
 from graphsvc.artifact import ArtifactStore
@@ -12,28 +13,12 @@ from graphsvc.export import Split, export_snapshot
 from graphsvc.folding import FoldEdge, count_edges, fold_edges
 from graphsvc.ids import EntityId
 from graphsvc.ingest import Rules, ingest
-from graphsvc.schema import load_schema
 from graphsvc.tail import named
-
-ADS = load_schema("ads")
-DAY = 86_400
-NOW = 1_767_225_600
 
 
 def post(database: Database, *events: tuple[str, str, str, int]) -> None:
     """Events as (name, actor, object, days before now)."""
-    batch = [
-        {
-            "event_id": str(number),
-            "event_name": name,
-            "event_time": NOW - days * DAY,
-            "action_source": ADS.events[name].source,
-            "actor": {"type": ADS.events[name].head, "id": actor},
-            "object": {"type": ADS.events[name].tail, "id": target},
-            "consent": True,
-        }
-        for number, (name, actor, target, days) in enumerate(events)
-    ]
+    batch = dated(*events)
     with database.transaction() as connection:
         ingest(connection, ADS, batch, now=NOW, rules=Rules(backfill=True))
 

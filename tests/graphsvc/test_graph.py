@@ -4,35 +4,21 @@ from math import log2
 
 import numpy as np
 import pytest
+from dated import ADS, DAY, NOW, dated
 
 from graphsvc import catalog, graph, tail
 from graphsvc.db import Database
 from graphsvc.errors import CursorInvalid, EntityMissing
 from graphsvc.ids import EntityId
 from graphsvc.ingest import Rules, ingest
-from graphsvc.schema import load_schema
 
-ADS = load_schema("ads")
-DAY = 86_400
-NOW = 1_767_225_600
 ODD_CURSORS = [f'[0, "{relation}", 1]' for relation in ("\0", "a\\u0000", "\\ud800", "a\\n")]
 U1, A1 = EntityId("user", "u1"), EntityId("ad", "a1")
 
 
 def post(database: Database, *events: tuple[str, str, str, int]) -> None:
     """Events as (name, actor, object, days before now)."""
-    batch = [
-        {
-            "event_id": str(number),
-            "event_name": name,
-            "event_time": NOW - days * DAY,
-            "action_source": ADS.events[name].source,
-            "actor": {"type": ADS.events[name].head, "id": actor},
-            "object": {"type": ADS.events[name].tail, "id": target},
-            "consent": True,
-        }
-        for number, (name, actor, target, days) in enumerate(events)
-    ]
+    batch = dated(*events)
     batch.append(
         {
             "event_id": "set",
