@@ -8,10 +8,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import followed
 import httpx
 import pytest
 import uvicorn
-from followed import opened, settle
+from loops import silent
 from planted import planted_events
 from postgres_server import Postgres
 from running import SMALL, eventually, free_port, post_all
@@ -100,10 +101,10 @@ def _train(settings: Settings) -> Trained:
         http.headers["Authorization"] = f"Bearer {key}"
         post_all(http, planted_events())
         shop = open_workshop(settings)
-        sealed = steps.snapshot(shop, RetrainRequest(), _silent)
+        sealed = steps.snapshot(shop, RetrainRequest(), silent)
         made = [_trio(shop, sealed, seed) for seed in SEEDS]
         report = steps.judge(
-            shop, (sealed, made[1][0]), {"frozen": made[1][2]}, seed=0, tick=_silent
+            shop, (sealed, made[1][0]), {"frozen": made[1][2]}, seed=0, tick=silent
         )
         for _, _, ranker in made:
             promote(shop.database, ranker, reason="test")
@@ -152,11 +153,19 @@ def _serving() -> type[serving]:
     return serving
 
 
+@pytest.fixture
+def shop(trained: Trained) -> Iterator[Workshop]:
+    """What a worker's steps are given, over the trained world."""
+    opened = open_workshop(trained.settings)
+    yield opened
+    opened.database.dispose()
+
+
 @pytest.fixture(scope="module")
 def live(trained: Trained) -> Iterator[Live]:
     """A server's view of the trained world, at the end of its log; a file of tests has one."""
-    view = opened(trained)
-    settle(view)
+    view = followed.opened(trained)
+    followed.settle(view)
     yield view
     view.database.dispose()
 
@@ -184,11 +193,7 @@ def _problem() -> Any:
 
 
 def _trio(shop: Workshop, snapshot: str, seed: int) -> tuple[str, str, str]:
-    bundle = embed(shop, snapshot, seed=seed, tick=_silent)
-    index = steps.index(shop, bundle, _silent)
-    ranker = steps.rank(shop, (snapshot, bundle), arm="frozen", seed=seed, tick=_silent)
+    bundle = embed(shop, snapshot, seed=seed, tick=silent)
+    index = steps.index(shop, bundle, silent)
+    ranker = steps.rank(shop, (snapshot, bundle), arm="frozen", seed=seed, tick=silent)
     return bundle, index, ranker
-
-
-def _silent(_done: int, _total: int, _note: str) -> None:
-    return None

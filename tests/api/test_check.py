@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from loops import silent
 from moments import WORLD, post_world
 from semantics import DAY, NOW, event
 
@@ -47,12 +48,8 @@ def _stored(database: Database):
         return current(connection)
 
 
-def _silent(_done: int, _total: int, _note: str) -> None:
-    return None
-
-
 def test_a_clean_snapshot_passes(shop: Workshop) -> None:
-    sealed = steps.snapshot(shop, RetrainRequest(), _silent)
+    sealed = steps.snapshot(shop, RetrainRequest(), silent)
     told: list[str] = []
     found = check(shop, sealed, allowed=False, tick=lambda _d, _t, note: told.append(note))
     assert {leak["relation"]: leak["leaked"] for leak in found} == {
@@ -67,20 +64,20 @@ def test_a_clean_snapshot_passes(shop: Workshop) -> None:
 def test_a_leak_fails_the_job_unless_it_is_allowed(shop: Workshop) -> None:
     owned = event("owned_by", "o", "item/18", "user/1") | {"action_source": "structure"}
     post_world(shop.database, [owned], now=NOW, schema=_stored(shop.database))
-    sealed = steps.snapshot(shop, RetrainRequest(), _silent)
+    sealed = steps.snapshot(shop, RetrainRequest(), silent)
     with pytest.raises(LeakFound, match=r"owned_by: 1 of 1 edges \(100\.0%\).*set allow_leaks"):
-        check(shop, sealed, allowed=False, tick=_silent)
-    found = check(shop, sealed, allowed=True, tick=_silent)
+        check(shop, sealed, allowed=False, tick=silent)
+    found = check(shop, sealed, allowed=True, tick=silent)
     assert found[-1] == {"relation": "owned_by", "leaked": 1, "edges": 1, "share": 1.0}
 
 
 def test_a_moment_is_asked_for_by_time_or_by_digest(shop: Workshop) -> None:
-    then = steps.snapshot(shop, RetrainRequest(), _silent)
+    then = steps.snapshot(shop, RetrainRequest(), silent)
     more = event("shown", "later", "user/2", "item/1", event_time=NOW + 500)
     post_world(shop.database, [more], now=NOW + 1000, schema=_stored(shop.database))
-    assert steps.snapshot(shop, RetrainRequest(), _silent) != then
+    assert steps.snapshot(shop, RetrainRequest(), silent) != then
     for as_of in (NOW, NOW + 999, then):
-        assert steps.snapshot(shop, RetrainRequest(as_of=as_of), _silent) == then
+        assert steps.snapshot(shop, RetrainRequest(as_of=as_of), silent) == then
     assert open_snapshot(shop.store, then).watermark["observed"] == NOW
     with pytest.raises(NotEnoughData, match="no event had arrived by"):
         steps.moment(shop, RetrainRequest(as_of=NOW - 1))
@@ -89,17 +86,17 @@ def test_a_moment_is_asked_for_by_time_or_by_digest(shop: Workshop) -> None:
 def test_a_moment_has_a_schema(shop: Workshop) -> None:
     """A step that is done again after the schema has changed does the same again."""
     chosen = steps.moment(shop, RetrainRequest())
-    then = steps.snapshot(shop, RetrainRequest(), _silent, at=chosen)
+    then = steps.snapshot(shop, RetrainRequest(), silent, at=chosen)
     document = to_document(SCHEMA)
     document["relations"]["click"]["half_life_days"] = 1
     with shop.database.transaction() as connection:
         change(connection, parse_schema(document), reason="test", now=NOW)
-    assert steps.snapshot(shop, RetrainRequest(), _silent, at=chosen) == then
-    assert steps.snapshot(shop, RetrainRequest(), _silent) != then
+    assert steps.snapshot(shop, RetrainRequest(), silent, at=chosen) == then
+    assert steps.snapshot(shop, RetrainRequest(), silent) != then
 
 
 def test_a_job_is_as_good_as_a_new_one_while_that_would_choose_alike(shop: Workshop) -> None:
-    then = steps.snapshot(shop, RetrainRequest(), _silent)
+    then = steps.snapshot(shop, RetrainRequest(), silent)
     chosen = steps.moment(shop, RetrainRequest())
 
     def alike() -> list[bool]:
@@ -143,19 +140,19 @@ def test_rankers_of_conversions_are_told_before_anything_is_trained(shop: Worksh
         event("buy", "latest", "user/9", "item/9", event_time=NOW) | {"action_source": "offsite"}
     )
     post_world(shop.database, log, now=NOW, schema=_stored(shop.database))
-    sealed = steps.snapshot(shop, RetrainRequest(conversion_days=1), _silent)
+    sealed = steps.snapshot(shop, RetrainRequest(conversion_days=1), silent)
     with pytest.raises(NotEnoughData, match=r"TRAIN 0 of 1, VALID 1 of 1, CALIBRATE 0 of 1, TEST"):
-        check(shop, sealed, allowed=False, tick=_silent, heads=("ctr", "cvr"))
-    check(shop, sealed, allowed=False, tick=_silent, heads=("ctr",))
-    young = steps.snapshot(shop, RetrainRequest(conversion_days=30), _silent)
+        check(shop, sealed, allowed=False, tick=silent, heads=("ctr", "cvr"))
+    check(shop, sealed, allowed=False, tick=silent, heads=("ctr",))
+    young = steps.snapshot(shop, RetrainRequest(conversion_days=30), silent)
     with pytest.raises(NotEnoughData, match="TRAIN 0 of 0"):
-        check(shop, young, allowed=False, tick=_silent, heads=("cvr",))
+        check(shop, young, allowed=False, tick=silent, heads=("cvr",))
 
 
 def test_clicks_without_consent_are_counted_before_anything_is_trained(shop: Workshop) -> None:
     """Nobody has ever agreed, so of no click a purchase could have been seen."""
-    sealed = steps.snapshot(shop, RetrainRequest(conversion_days=1), _silent)
+    sealed = steps.snapshot(shop, RetrainRequest(conversion_days=1), silent)
     unseen = open_snapshot(shop.store, sealed).interaction.unseen
     assert unseen > 0
     with pytest.raises(NotEnoughData, match=f"{unseen} clicks more are of people who had not"):
-        check(shop, sealed, allowed=False, tick=_silent, heads=("cvr",))
+        check(shop, sealed, allowed=False, tick=silent, heads=("cvr",))

@@ -3,7 +3,6 @@
 import os
 import re
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,20 +12,12 @@ import pytest
 from api.demo.arms import measure
 from api.jobs import embedding
 from api.jobs.embedding import embed, sweep_checkpoints
-from api.jobs.steps import Workshop, open_workshop
 from api.printing import progress_bars
 from graphsvc.snapshot import open_snapshot
 from kge.bundle import open_bundle
 from kge.errors import UnknownRelation
 from kge.memory import MIB, predict
 from kge.train import begin
-
-
-@pytest.fixture
-def shop(trained) -> Iterator[Workshop]:
-    opened = open_workshop(trained.settings)
-    yield opened
-    opened.database.dispose()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from loops import silent
 
 from api.answers import answerer_of
 from api.jobs.forward import export_candidate
@@ -31,10 +32,6 @@ def shop(trained) -> Iterator[Workshop]:
     opened = open_workshop(settings)
     yield opened
     opened.database.dispose()
-
-
-def silent(_done: int, _total: int, _note: str) -> None:
-    return None
 
 
 def export(shop: Workshop, decided: Mapping[str, Any]) -> str | None:

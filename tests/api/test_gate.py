@@ -2,10 +2,13 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from loops import silent
 from pydantic import ValidationError
 
 from api.jobs import gate as gating
@@ -13,7 +16,7 @@ from api.jobs import steps
 from api.jobs.gate import Candidate, gate, promote_judged
 from api.jobs.promotion import promote
 from api.jobs.requests import RetrainRequest
-from api.jobs.steps import Workshop, open_workshop
+from api.jobs.steps import Workshop
 from graphsvc import decisions, ledger
 from graphsvc.artifact import Recipe
 from graphsvc.report import rows_of
@@ -31,20 +34,9 @@ STRICT = GateConfig()
 
 
 @pytest.fixture
-def shop(trained) -> Iterator[Workshop]:
-    opened = open_workshop(trained.settings)
-    yield opened
-    opened.database.dispose()
-
-
-@pytest.fixture
 def first(trained) -> Candidate:
     """The trio that is not live."""
     return Candidate(trained.snapshot, trained.bundles[0], trained.rankers[0])
-
-
-def silent(_done: int, _total: int, _note: str) -> None:
-    return None
 
 
 def with_gate(shop: Workshop, dials: GateConfig) -> Workshop:
@@ -53,6 +45,17 @@ def with_gate(shop: Workshop, dials: GateConfig) -> Workshop:
 
 def ask(shop: Workshop, candidate: Candidate, dials: GateConfig = OPEN) -> dict[str, Any]:
     return gate(with_gate(shop, dials), candidate, tick=silent, job_id="job 1")
+
+
+@contextmanager
+def without(folder: Path) -> Iterator[None]:
+    """As if an artifact's bytes were gone."""
+    away = folder.with_name("away")
+    shutil.move(folder, away)
+    try:
+        yield
+    finally:
+        shutil.move(away, folder)
 
 
 def row_of(shop: Workshop, decided: dict[str, Any]) -> decisions.DecisionRow:
@@ -119,26 +122,16 @@ def test_a_worse_one_is_refused_and_stays_sealed(shop, trained) -> None:
 
 
 def test_a_champion_whose_bytes_are_gone_is_not_compared(shop, trained, first) -> None:
-    folder = shop.store.path("bundle", trained.bundles[1])
-    away = folder.with_name("away")
-    shutil.move(folder, away)
-    try:
+    with without(shop.store.path("bundle", trained.bundles[1])):
         decided = ask(shop, first)
-    finally:
-        shutil.move(away, folder)
     assert decided["decision"] == "not decided"
     says = f"the champion cannot be compared: no bundle {trained.bundles[1]}"
     assert decided["reason"].startswith(says)
 
 
 def test_where_nobody_knows_what_was_learned_nothing_is_compared(shop, trained, first) -> None:
-    folder = shop.store.path("snapshot", trained.snapshot)
-    away = folder.with_name("away")
-    shutil.move(folder, away)
-    try:
+    with without(shop.store.path("snapshot", trained.snapshot)):
         decided = ask(shop, first)
-    finally:
-        shutil.move(away, folder)
     assert decided["decision"] == "not decided"
     assert decided["reason"].startswith("nobody can say any more what was learned from: no snap")
 

@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from loops import silent
 from running import eventually
 
 from api.jobs import steps
@@ -18,10 +19,6 @@ from kge.bundle import open_bundle
 from kge.index import Index, open_index
 
 GONE = "d18"
-
-
-def silent(_done: int, _total: int, _note: str) -> None:
-    return None
 
 
 def near(http: httpx.Client, **asked: Any) -> list[str]:

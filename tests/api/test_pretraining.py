@@ -1,31 +1,18 @@
 """What may be asked of pretraining, and its step: tables sealed, and rankers that read them."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
+from loops import silent
 from pydantic import ValidationError
 
 from api.jobs import steps
 from api.jobs.choices import PretrainingChoice
 from api.jobs.pretraining import pretrain
 from api.jobs.requests import RetrainRequest
-from api.jobs.steps import Workshop, open_workshop
 from kge.bundle import open_bundle
 from ranking.bundle import open_ranker
 from ranking.pretraining.config import FACET_NAMES, GnnConfig, PretrainingConfig
 from ranking.pretraining.tables import open_table
-
-
-@pytest.fixture
-def shop(trained) -> Iterator[Workshop]:
-    opened = open_workshop(trained.settings)
-    yield opened
-    opened.database.dispose()
-
-
-def silent(_done: int, _total: int, _note: str) -> None:
-    return None
 
 
 def test_what_is_left_out_is_as_by_default() -> None:

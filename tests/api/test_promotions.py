@@ -1,6 +1,5 @@
 """Promotions by hand over HTTP: when they need a reason, who signs, what is listed."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -11,7 +10,7 @@ import pytest
 from api.errors import Invalid
 from api.jobs.gate import Candidate, gate
 from api.jobs.promotion import promote_by_hand
-from api.jobs.steps import Workshop, open_workshop
+from api.jobs.steps import Workshop
 from ranking.gating import GateConfig
 
 OPEN = GateConfig(
@@ -21,13 +20,6 @@ OPEN = GateConfig(
 CROWD = GateConfig(least_users=1000)
 #: Another job each time: the same one would find its decision there.
 JOBS = count()
-
-
-@pytest.fixture
-def shop(trained) -> Iterator[Workshop]:
-    opened = open_workshop(trained.settings)
-    yield opened
-    opened.database.dispose()
 
 
 def decide(shop: Workshop, trained: Any, dials: GateConfig) -> dict[str, Any]:

@@ -1,34 +1,23 @@
 """A refresh's steps on their own: what is held, what is refused, what is told of it."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from loops import silent
 
 from api.jobs import steps
 from api.jobs.embedding import embed
 from api.jobs.moments import digests_of, would_choose
 from api.jobs.refresh import arm_that_reads, promote_over
 from api.jobs.requests import RetrainRequest
-from api.jobs.steps import Workshop, open_workshop
+from api.jobs.steps import Workshop
 from graphsvc import ledger
 from graphsvc.errors import PromotionRefused
 from graphsvc.report import rows_of
 from kge.bundle import open_bundle
 from kge.errors import ShapeMismatch
 from ranking.errors import FrameMismatch
-
-
-@pytest.fixture
-def shop(trained) -> Iterator[Workshop]:
-    opened = open_workshop(trained.settings)
-    yield opened
-    opened.database.dispose()
-
-
-def silent(_done: int, _total: int, _note: str) -> None:
-    return None
 
 
 def with_dials(shop: Workshop, **dials) -> Workshop:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from loops import silent
 from running import SMALL, eventually, free_port, post_all
 from typer.testing import CliRunner
 
@@ -124,15 +125,15 @@ def trained(settings: Settings, serving: Any) -> dict[str, str]:
         http.headers["Authorization"] = f"Bearer {key}"
         post_all(http, events())
     shop = open_workshop(settings)
-    sealed = steps.snapshot(shop, RetrainRequest(conversion_days=1 / 96), _silent)
-    bundle = embed(shop, sealed, seed=0, tick=_silent)
-    made = {"snapshot": sealed, "bundle": bundle, "index": steps.index(shop, bundle, _silent)}
+    sealed = steps.snapshot(shop, RetrainRequest(conversion_days=1 / 96), silent)
+    bundle = embed(shop, sealed, seed=0, tick=silent)
+    made = {"snapshot": sealed, "bundle": bundle, "index": steps.index(shop, bundle, silent)}
     made["ranker"] = steps.rank(
         shop,
         (sealed, bundle),
         arm="attention",
         seed=0,
-        tick=_silent,
+        tick=silent,
         choice=RankerChoice(heads="ctr_cvr", epochs=15, negatives_kept=0.7),
     )
     shop.database.dispose()
@@ -221,7 +222,3 @@ def _batch(settings: Settings, made: dict[str, str]) -> tuple[Ranker, LabelledRo
     assert ranker.reads_position
     shop.database.dispose()
     return ranker, rows.take(np.flatnonzero(rows.time == NOW))
-
-
-def _silent(_done: int, _total: int, _note: str) -> None:
-    return None

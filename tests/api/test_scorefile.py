@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from loops import silent
 
 from api import scorefile
 from api.errors import FileUnreadable, Invalid
@@ -92,7 +93,7 @@ def test_what_ended_early_goes_on_behind_its_last_part(
 
     to = tmp_path / "to"
     with pytest.raises(KeyboardInterrupt):
-        score_file(file, to, described(file), breaking, _silent)
+        score_file(file, to, described(file), breaking, silent)
     assert len(list(to.glob("part-*.parquet"))) == whole
     (to / "part-000003.parquet.unfinished").write_bytes(b"half of it")
     seen: list[str | None] = []
@@ -101,7 +102,7 @@ def test_what_ended_early_goes_on_behind_its_last_part(
         seen.extend(ids_of(candidates))
         return score(heads, candidates)
 
-    done = score_file(file, to, described(file), watching, _silent)
+    done = score_file(file, to, described(file), watching, silent)
     assert done == Done(rows=7, resumed=2 * whole, unscored=2, parts=4)
     assert seen == TAILS[2 * whole :]
     assert scores_of(to) == EXPECTED
@@ -123,7 +124,7 @@ def test_a_part_is_begun_before_the_one_in_front_of_it_is_waited_for(
 
         return answer
 
-    score_file(file, tmp_path / "to", described(file), watching, _silent)
+    score_file(file, tmp_path / "to", described(file), watching, silent)
     assert steps == [
         *("begun 0", "begun 1", "asked 0", "begun 2", "asked 1", "begun 3", "asked 2", "asked 3"),
     ]
@@ -136,7 +137,7 @@ def test_an_empty_id_is_none_and_kinds_of_text_are_alike(tmp_path: Path, kind: p
     table = pa.table({name: pa.array(ids, pa.string()).cast(kind) for name, ids in columns.items()})
     pq.write_table(table, tmp_path / "kinds.parquet")
     run = described(tmp_path / "kinds.parquet")
-    score_file(tmp_path / "kinds.parquet", tmp_path / "to", run, score, _silent)
+    score_file(tmp_path / "kinds.parquet", tmp_path / "to", run, score, silent)
     found = pq.read_table(tmp_path / "to" / "part-000000.parquet").to_pydict()
     assert found == {
         **columns,
@@ -152,37 +153,37 @@ def test_a_part_that_was_begun_is_kept_where_the_next_cannot_be_read(tmp_path: P
     pq.write_table(table, tmp_path / "broken.parquet", row_group_size=2)
     run = dataclasses.replace(described(tmp_path / "broken.parquet"), part_rows=2)
     with pytest.raises(FileUnreadable, match="cannot be read"):
-        score_file(tmp_path / "broken.parquet", tmp_path / "to", run, score, _silent)
+        score_file(tmp_path / "broken.parquet", tmp_path / "to", run, score, silent)
     assert [part.name for part in (tmp_path / "to").glob("part-*")] == ["part-000000.parquet"]
 
 
 def test_a_run_that_is_through_scores_nothing_again(file: Path, tmp_path: Path) -> None:
-    score_file(file, tmp_path / "to", described(file), score, _silent)
+    score_file(file, tmp_path / "to", described(file), score, silent)
 
     def never(_heads: Ids, _candidates: Ids) -> Answering:
         raise AssertionError
 
-    done = score_file(file, tmp_path / "to", described(file), never, _silent)
+    done = score_file(file, tmp_path / "to", described(file), never, silent)
     assert done == Done(rows=7, resumed=7, unscored=2, parts=4)
 
 
 def test_no_folder_holds_two_runs(file: Path, tmp_path: Path) -> None:
-    score_file(file, tmp_path / "to", described(file), score, _silent)
+    score_file(file, tmp_path / "to", described(file), score, silent)
     newer = run_of(file, Columns(), position=None, versions={**VERSIONS, "ranker": "s"})
     with pytest.raises(Invalid, match=r"another run, which differs in versions; "):
-        score_file(file, tmp_path / "to", newer, score, _silent)
+        score_file(file, tmp_path / "to", newer, score, silent)
     placed = run_of(file, Columns(), position=1, versions=VERSIONS)
     with pytest.raises(Invalid, match=r"which differs in position; "):
-        score_file(file, tmp_path / "to", placed, score, _silent)
+        score_file(file, tmp_path / "to", placed, score, silent)
     pq.write_table(pa.table({"head": HEADS[:4], "candidate": TAILS[:4]}), file)
     with pytest.raises(Invalid, match=r"which differs in bytes, modified_ns, rows; "):
-        score_file(file, tmp_path / "to", described(file), score, _silent)
+        score_file(file, tmp_path / "to", described(file), score, silent)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("mine")
     with pytest.raises(Invalid, match="should be an empty folder or one of this run"):
-        score_file(file, tmp_path / "full", described(file), score, _silent)
+        score_file(file, tmp_path / "full", described(file), score, silent)
     with pytest.raises(Invalid, match="should be a folder, received the file"):
-        score_file(file, file, described(file), score, _silent)
+        score_file(file, file, described(file), score, silent)
     assert (tmp_path / "full" / "mine.txt").read_text() == "mine"
 
 
@@ -190,7 +191,7 @@ def test_a_file_without_rows_has_no_parts(tmp_path: Path) -> None:
     empty = pa.table({"head": pa.array([], pa.string()), "candidate": pa.array([], pa.string())})
     pq.write_table(empty, tmp_path / "empty.parquet")
     run = described(tmp_path / "empty.parquet")
-    done = score_file(tmp_path / "empty.parquet", tmp_path / "to", run, score, _silent)
+    done = score_file(tmp_path / "empty.parquet", tmp_path / "to", run, score, silent)
     assert done == Done(rows=0, resumed=0, unscored=0, parts=0)
 
 
@@ -218,7 +219,3 @@ def test_what_is_no_parquet_is_refused(tmp_path: Path) -> None:
     for file in (tmp_path / "pairs.parquet", tmp_path / "missing.parquet"):
         with pytest.raises(FileUnreadable, match="cannot be read"):
             described(file)
-
-
-def _silent(_done: int, _total: int, _note: str) -> None:
-    return None

@@ -5,9 +5,9 @@ tests/journeys/test_training.py.
 """
 
 import json
-from collections.abc import Iterator
 
 import pytest
+from loops import silent
 from planted import FILMS
 from pydantic import ValidationError
 
@@ -15,7 +15,7 @@ from api.errors import Invalid
 from api.jobs import steps
 from api.jobs.embedding import embed
 from api.jobs.requests import RetrainRequest
-from api.jobs.steps import How, Workshop, open_workshop
+from api.jobs.steps import How
 from api.jobs.training import FairnessChoice, FederatedChoice, TrainingChoice
 from graphsvc.snapshot import Span
 from kge.bundle import open_bundle
@@ -23,13 +23,6 @@ from ranking.bundle import open_ranker
 from ranking.errors import ConfigError
 from ranking.fairsmooth.config import FairSmoothConfig
 from ranking.fedda.config import FederatedConfig, MethodConfig, RoundsConfig
-
-
-@pytest.fixture
-def shop(trained) -> Iterator[Workshop]:
-    opened = open_workshop(trained.settings)
-    yield opened
-    opened.database.dispose()
 
 
 def test_what_is_left_out_is_as_by_default() -> None:
@@ -298,7 +291,3 @@ def test_tables_are_not_pretrained_on_edges_that_stay_away() -> None:
     assert not asked.item_only
     assert asked.arms == ("none", "frozen", "attention_blank"), "rounds can train these"
     assert RetrainRequest.model_validate_json(asked.model_dump_json()) == asked
-
-
-def silent(_done: int, _total: int, _note: str) -> None:
-    return None

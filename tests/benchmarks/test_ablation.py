@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from loops import finish
 from planted_graph import planted
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
@@ -69,14 +70,6 @@ def test_dials_are_of_transra_alone_and_each_is_given_once():
         models.model("transq")
 
 
-def result_of(training):
-    while True:
-        try:
-            next(training)
-        except StopIteration as ended:
-            return ended.value
-
-
 def test_a_training_has_the_dials_of_its_name():
     graph, _ = planted()
     name, own = parted("transr+gate_edges=3+dim=12+relation_dim=12")
@@ -85,7 +78,8 @@ def test_a_training_has_the_dials_of_its_name():
     done = iter(np.linspace(0.0, 1.2, 40))
     train = models.model("both+dim=12+relation_dim=12")
     training = train(graph, share=lambda _: float(next(done)))
-    assert result_of(training).candidate_bytes == (2 * 12 + 4) * 4
+    _, scorer = finish(training)
+    assert scorer.candidate_bytes == (2 * 12 + 4) * 4
 
 
 def test_a_dial_is_not_made_smaller_to_fit_into_memory():

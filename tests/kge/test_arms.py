@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from loops import finish
+
 from graphsvc.artifact import ArtifactStore
 from kge.arms import BEFORE, SWITCHES, arm_dials, frames_kept, train_arms
 from kge.config import TransRAConfig
@@ -15,14 +17,9 @@ SMALL = Dials(
 
 
 def trained(snapshot, store):
-    steps: dict[str, int] = {}
-    training = train_arms(snapshot, store, SMALL)
-    while True:
-        try:
-            arm, told = next(training)
-        except StopIteration as done:
-            return done.value, steps
-        steps[arm] = told.step
+    """The bundles of the arms, and in how many steps each was made."""
+    trace, bundles = finish(train_arms(snapshot, store, SMALL))
+    return bundles, {arm: told.step for arm, told in trace}
 
 
 def test_an_arm_sets_its_switches_and_nothing_else():

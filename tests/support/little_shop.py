@@ -9,6 +9,7 @@ from time import time
 from typing import Any
 
 import pytest
+from loops import silent
 from running import SMALL
 
 from api.answers import Answerer
@@ -96,11 +97,11 @@ class Shop:
         assert {verdict.status for verdict in verdicts} == {"accepted"}
 
     def retrain(self, *arms: str, previous: str | None = None) -> tuple[str, dict[str, str]]:
-        snapshot = steps.snapshot(self.work, RetrainRequest(), _silent)
-        bundle = embed(self.work, snapshot, seed=1, tick=_silent, previous=previous)
-        steps.index(self.work, bundle, _silent)
+        snapshot = steps.snapshot(self.work, RetrainRequest(), silent)
+        bundle = embed(self.work, snapshot, seed=1, tick=silent, previous=previous)
+        steps.index(self.work, bundle, silent)
         return bundle, {
-            arm: steps.rank(self.work, (snapshot, bundle), arm=arm, seed=1, tick=_silent)
+            arm: steps.rank(self.work, (snapshot, bundle), arm=arm, seed=1, tick=silent)
             for arm in arms
         }
 
@@ -113,7 +114,3 @@ class Shop:
     def scores(self, trio: Trio, user: str, *, explain: bool = False) -> dict[str, Scored]:
         found = self.answerer.score(trio, EntityId("user", user), CANDIDATES, explain=explain)
         return {one.id: one for one in found.items}
-
-
-def _silent(_done: int, _total: int, _note: str) -> None:
-    return None

@@ -1,4 +1,4 @@
-"""Trainings as generators: what they yield on their way, and what they return."""
+"""What is long: trainings as generators, and the progress of a step that nobody looks at."""
 
 from collections.abc import Generator
 from typing import TypeVar
@@ -15,3 +15,7 @@ def finish(loop: Generator[Yielded, None, Returned]) -> tuple[list[Yielded], Ret
             trace.append(next(loop))
         except StopIteration as done:
             return trace, done.value
+
+
+def silent(_done: int, _total: int, _note: str) -> None:
+    """Take a step's progress and tell nobody."""
