@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("graphsvc", "kge", "ranking", "api", "migrations")
 SOURCES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
+BENCHMARKS = sorted((ROOT / "benchmarks").rglob("*.py"))
 HOMELESS = {"utils", "helpers", "common", "base", "manager", "handler", "misc"}
 
 
@@ -34,6 +35,12 @@ def test_a_file_is_small_and_has_a_sign(path: Path) -> None:
     assert len(text.splitlines()) <= 400
     assert ast.get_docstring(ast.parse(text)), "a module's docstring is its room's sign"
     assert path.stem not in HOMELESS, "what has no noun has no home yet"
+
+
+def test_files_of_tests_and_benchmarks_are_small() -> None:
+    lines = {path: len(path.read_text().splitlines()) for path in [*TESTS, *BENCHMARKS]}
+    assert len(lines) > 200
+    assert not [name_of(path) for path, count in lines.items() if count > 400]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
