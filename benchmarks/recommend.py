@@ -62,7 +62,10 @@ _WORDS = """
 `POST /v1/recommend` of a server as `graphsvc serve` starts it, on SQLite, with {items:,} ads of a
 market that `benchmarks/recommend_world.py` makes up: advertisers, products, formats, and {people:,}
 people with clicks. Bundle, index and ranker are made by the service's own steps with its default
-dials, but for {epochs:g} epochs of TransRA. The index is of kind `{kind}`.
+dials, {epochs:g} epochs of TransRA among them. The index is of kind `{kind}`. The inventory, and
+how long TransRA is trained, were changed by the authors after earlier ones whose vectors said so
+little that every ad had to be compared: what is told here is of vectors that were trained to the
+end.
 
 - `recommend_p50_ms`, `recommend_p99_ms`: one client that waits for each answer, {calls:,} calls for
   people in turn. Each turn is another server, which has folded in who changed since training; the

@@ -26,8 +26,9 @@ from ranking.config import RankerConfig
 
 #: The ranker's arm. All its dials, and those of the index, are by default.
 ARM = RankerConfig().arm
-#: Of TransRA, beside its defaults: fewer epochs, since vectors need not be good, but trained.
-EPOCHS = 2.0
+#: Of TransRA: the default, said here because what is made goes by it. After fewer, vectors of this
+#: inventory tell next to nothing, and no index but an exact one finds what is nearest among them.
+EPOCHS = 6.0
 #: Of what makes the service; a server has one for each request, as always.
 THREADS = 2
 #: An advertiser's ads among those that are shown, where they are capped.
