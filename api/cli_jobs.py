@@ -58,6 +58,9 @@ ConversionsOption = Annotated[
 UndecidedOption = Annotated[
     str | None, typer.Option(help="Why it is promoted also where the gate decides nothing.")
 ]
+CarryOption = Annotated[
+    bool, typer.Option("--carry", help="Begin ID rows where those of the live ranker ended.")
+]
 DaysOption = Annotated[
     float | None, typer.Option(help="Days after a click that a conversion still belongs to it.")
 ]
@@ -205,6 +208,7 @@ def retrain(  # noqa: PLR0913  (an option for each field of the request)
             "--refresh", help="Begin with the live bundle, keep its frame, keep its ranker."
         ),
     ] = False,
+    carry: CarryOption = False,
     allow_leaks: Annotated[
         bool, typer.Option("--allow-leaks", help="Go on where edges give labels away.")
     ] = False,
@@ -222,6 +226,7 @@ def retrain(  # noqa: PLR0913  (an option for each field of the request)
         "promote_undecided": promote_undecided,
         "as_of": _moment(as_of),
         "refresh": refresh,
+        "carry": carry,
         "allow_leaks": allow_leaks,
     }
     lists = {"shares": shares, "arms": arms, "conversions": conversions}

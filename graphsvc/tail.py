@@ -195,8 +195,11 @@ def out_of_answers(connection: Connection) -> Iterator[Entity]:
         yield from (Entity(*row) for row in connection.execute(query))
 
 
-def opted_out(connection: Connection, *, after: int) -> Iterator[Entity]:
-    """Everybody who opted out behind a place in the log, also if they agreed again; some twice."""
+def opted_out(connection: Connection, *, after: int, until: int | None = None) -> Iterator[Entity]:
+    """Everybody who opted out behind a place in the log, also if they agreed again; some twice.
+
+    `until`: up to this row of it, by default to its end.
+    """
     said = entities.alias("said")
     query = (
         _entities()
@@ -205,6 +208,8 @@ def opted_out(connection: Connection, *, after: int) -> Iterator[Entity]:
         .where(events.c.event_name == OPT_OUT, events.c.seq > after)
         .execution_options(yield_per=_BLOCK)
     )
+    if until is not None:
+        query = query.where(events.c.seq <= until)
     yield from (Entity(*row) for row in connection.execute(query))
 
 

@@ -9,6 +9,7 @@ trains. Serving calls `Ranker.scored` with what it knows about entities and noth
     curve.png              losses and AUC by epoch
     calibration.png        what happened against what was predicted, on TEST
     certificate.json       what is certified about groups, where scores are smoothed
+    optimizer.safetensors  what Adagrad remembers of rows of ids, for who goes on from them
 """
 
 import json
@@ -23,6 +24,7 @@ from graphsvc.artifact import Artifact, ArtifactStore, Recipe
 from graphsvc.errors import ArtifactDamaged, ArtifactFormat, ArtifactMissing
 from kge.bundle import Bundle
 from ranking.around import mean_vectors
+from ranking.carrying import REMEMBERED, TAUGHT_UNTIL
 from ranking.errors import FacetUnavailable, ForwardUnusable, FrameMismatch
 from ranking.examples import kge_maps
 from ranking.features import Encoder, Side
@@ -122,24 +124,18 @@ def seal_ranker(
         "tables": dict(trained.tables),
         "placement": needs(trained.model, trained.config.ids.served),
         "facets": list(trained.facets.digests),
+        TAUGHT_UNTIL: trained.taught_until,
     }
     payload |= {} if beside.training is None else {"training": dict(beside.training)}
     recipe = Recipe(
         kind="ranker",
-        parents={"snapshot": snapshot_digest, "bundle": bundle_digest, **_tables(trained)},
+        parents={"snapshot": snapshot_digest, "bundle": bundle_digest, **_more_parents(trained)},
         dials=asdict(trained.config),
         payload=payload,
         metrics=metrics,
     )
     with store.draft() as folder:
-        save_file(sealed_weights(trained.model, trained.config.ids.served), folder / _WEIGHTS)
-        ids = {"head": trained.head_ids.exclusive, "tail": trained.tail_ids.exclusive}
-        (folder / "ids.json").write_text(json.dumps(ids, ensure_ascii=False), encoding="utf-8")
-        if beside.certificate is not None:
-            text = json.dumps(beside.certificate, ensure_ascii=False, indent=1)
-            (folder / _CERTIFICATE).write_text(text, encoding="utf-8")
-        for name, picture in beside.pictures.items():
-            (folder / name).write_bytes(picture)
+        _write(folder, trained, beside)
         artifact = store.seal(folder, recipe)
     return Ranker(
         artifact=artifact,
@@ -153,11 +149,25 @@ def seal_ranker(
     )
 
 
-def _tables(trained: TrainedRanker) -> dict[str, str]:
-    """The parents that are tables, by their places."""
+def _write(folder: Path, trained: TrainedRanker, beside: Beside) -> None:
+    save_file(sealed_weights(trained.model, trained.config.ids.served), folder / _WEIGHTS)
+    if trained.remembered:
+        save_file(dict(trained.remembered), folder / REMEMBERED)
+    ids = {"head": trained.head_ids.exclusive, "tail": trained.tail_ids.exclusive}
+    (folder / "ids.json").write_text(json.dumps(ids, ensure_ascii=False), encoding="utf-8")
+    if beside.certificate is not None:
+        text = json.dumps(beside.certificate, ensure_ascii=False, indent=1)
+        (folder / _CERTIFICATE).write_text(text, encoding="utf-8")
+    for name, picture in beside.pictures.items():
+        (folder / name).write_bytes(picture)
+
+
+def _more_parents(trained: TrainedRanker) -> dict[str, str]:
+    """The tables that it reads, by their places, and the ranker whose rows its own began with."""
     if not all(trained.facets.digests):
         raise FacetUnavailable("tables should be sealed before a ranker that reads them is")
-    return {f"table_{n}": digest for n, digest in enumerate(trained.facets.digests, start=1)}
+    found = {f"table_{n}": digest for n, digest in enumerate(trained.facets.digests, start=1)}
+    return found | ({"rows_of": trained.carried_from} if trained.carried_from else {})
 
 
 def open_ranker(

@@ -52,6 +52,10 @@ class TableMismatch(RankingError):
     """Rows and ids do not fit each other; give each id once, and a row for each of them."""
 
 
+class NotCarried(RankingError):
+    """Rows of the former ranker cannot be carried into this one; retrain without carry."""
+
+
 class FacetUnavailable(RankingError):
     """There is nothing to pretrain this facet on; leave it out, or post events that make edges."""
 

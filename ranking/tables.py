@@ -1,24 +1,18 @@
 """The ID tables that a ranker gets: who has which row, and what they take.
 
-Takes examples and dials, gives placements and a plan; never makes a table, but finds what a sealed
-ranker knows of its ids. It can be asked before a training, so that somebody reads the plan, and is
-part of each.
+Takes examples and dials, gives placements and a plan; never makes a table. It can be asked before a
+training, so that somebody reads the plan, and is part of each.
 """
 
-import json
 from dataclasses import replace
 from typing import NamedTuple
 
-from graphsvc.artifact import ArtifactStore
 from graphsvc.snapshot import Span
 from ranking.config import ARMS, RankerConfig
 from ranking.examples import Examples
-from ranking.formats import check_format
 from ranking.idtables.known import KnownRows
-from ranking.idtables.mapped import mapped
 from ranking.idtables.placement import Placement, rank_by_frequency
 from ranking.idtables.plan import TablePlan, Wanted, evicted, plan
-from ranking.idtables.served import sealed_rows
 from ranking.idtables.succession import next_placement
 from ranking.optimizer import LARGE
 
@@ -76,26 +70,3 @@ def _placed(ranked: tuple[str, ...], buckets: int, known: KnownRows | None) -> P
     if known is None:
         return Placement(ranked, buckets)
     return next_placement(known.placement, ranked, buckets)
-
-
-def known_rows(store: ArtifactStore, digest: str) -> tuple[KnownRows, KnownRows]:
-    """What the ID tables of a sealed ranker know of heads and of tails; no bundle is needed.
-
-    In float32, whatever they are sealed in. Raises `RankerFormat`, and the store's
-    `ArtifactMissing` and `ArtifactDamaged`.
-    """
-    artifact = store.open("ranker", digest)
-    payload = artifact.payload
-    check_format(digest, payload)
-    begins = ARMS[payload["arm"]].begins
-    dim = payload["shape"]["vector"] if begins else artifact.dials["ids"]["dim"]
-    ids = json.loads(artifact.file("ids.json").read_text(encoding="utf-8"))
-    arrays = mapped(artifact.file("weights.safetensors"))
-    head, tail = (
-        KnownRows(
-            Placement(tuple(ids[side]), payload["buckets"]),
-            sealed_rows(arrays, f"{side}_table", dim).whole(),
-        )
-        for side in ("head", "tail")
-    )
-    return head, tail

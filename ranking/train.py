@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from graphsvc.snapshot import Span
 from ranking.begun import Begun, begin, encoded
 from ranking.calibration import Calibration, fit, fit_platt
+from ranking.carrying import remembered, resume, taught_until
 from ranking.chance import seeded
 from ranking.config import RankerConfig
 from ranking.errors import NotEnoughRows, TrainingDiverged
@@ -69,9 +70,11 @@ def train(
     begun, heads = begin(examples, config, tables=tables), config.heads.names
     model, config = begun.model, begun.config
     optimizer = make_optimizer(model, config)
+    resume(model, (begun.tables.heads, begun.tables.tails), begun.tables.known)
     task = task_of(begun.taught, config)
     trace: list[Progress] = []
     best_loss, best_epoch, best_weights = float("inf"), 0, _copied(model)
+    kept = remembered(model)
     for epoch in range(1, config.training.epochs + 1):
         with seeded(config.seed * 1_000_003 + epoch):
             train_loss = _epoch(model, optimizer, (begun.batch, task), config)
@@ -79,6 +82,7 @@ def train(
         valid_loss = sum(config.heads.weight(head) * found[head]["loss"] for head in heads)
         if valid_loss < best_loss:
             best_loss, best_epoch, best_weights = valid_loss, epoch, _copied(model, best_weights)
+            kept = remembered(model, kept)
         trace.append(
             Progress(
                 epoch=epoch,
@@ -95,7 +99,8 @@ def train(
             break
     optimizer.release()
     model.load_state_dict(best_weights)
-    return ended(begun, examples, tuple(progress._asdict() for progress in trace))
+    trained = ended(begun, examples, tuple(progress._asdict() for progress in trace))
+    return trained._replace(remembered=kept)
 
 
 def ended(begun: Begun, examples: Examples, trace: tuple[Mapping[str, Any], ...]) -> TrainedRanker:
@@ -114,6 +119,7 @@ def ended(begun: Begun, examples: Examples, trace: tuple[Mapping[str, Any], ...]
         trace=trace,
         tables=begun.tables.plan.as_json(),
         facets=encoder.facets,
+        taught_until=taught_until(examples),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
+from torch import Tensor
 
 from ranking.calibration import Calibration
 from ranking.config import RankerConfig
@@ -43,6 +44,12 @@ class TrainedRanker(NamedTuple):
     tables: Mapping[str, Any]
     #: Pretrained tables that it reads.
     facets: FacetReader = NO_TABLES
+    #: The last second of which it learned a label.
+    taught_until: int = 0
+    #: What Adagrad remembers of ID rows as of the epoch that was kept, by `<table>.<state>`.
+    remembered: Mapping[str, Tensor] = MappingProxyType({})
+    #: The sealed ranker whose rows its own began with; "" where they began anew.
+    carried_from: str = ""
     #: head -> s, of heads whose scores are smoothed over noise on their last layer
     smoothing: Mapping[str, float] = MappingProxyType({})
 

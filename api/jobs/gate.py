@@ -312,9 +312,13 @@ def _learned_from(connection: Connection, sides: Iterable[tuple[str, str]]) -> s
     """The snapshots that rankers and bundles were made from, and all that these began with."""
     found, bundles, seen = set[str](), list[str](), set[str]()
     for ranker, bundle in sides:
-        parents = ledger.artifact(connection, ranker).parents
-        found.add(parents["snapshot"])
-        bundles += [parents["bundle"], bundle]
+        bundles.append(bundle)
+        former: str | None = ranker
+        while former is not None:
+            parents = ledger.artifact(connection, former).parents
+            found.add(parents["snapshot"])
+            bundles.append(parents["bundle"])
+            former = parents.get("rows_of")
     while bundles:
         digest = bundles.pop()
         if digest not in seen:

@@ -24,10 +24,10 @@ from ranking.config import RankerConfig
 
 
 def refuse_without_live(database: Database, request: RetrainRequest) -> None:
-    """Raise `NotLiveYet` for a refresh where nothing is live that it could begin with."""
-    if request.refresh:
+    """Raise `NotLiveYet` where nothing is live that the job could begin with."""
+    if field := request.begins_with_live:
         with database.reading() as connection:
-            digests_of(ledger.live(connection))
+            digests_of(ledger.live(connection), field=field)
 
 
 def refuse_facets(database: Database, facets: Mapping[str, Sequence[str]]) -> None:
@@ -98,15 +98,15 @@ def refuse_idle(choice: RankerChoice | None, dials: RankerConfig) -> None:
         raise Invalid(f"ranker.{name} should be {expected}, received {value!r}", errors=[problem])
 
 
-def digests_of(live: ledger.Live | None) -> dict[str, str]:
-    """The digests of the bundle, index and ranker that a refresh begins with.
+def digests_of(live: ledger.Live | None, *, field: str = "refresh") -> dict[str, str]:
+    """The digests of the bundle, index and ranker that a job begins with.
 
-    Raises `NotLiveYet` where nothing is live.
+    Raises `NotLiveYet` where nothing is live, with the field of the request that asks for it.
     """
     if live is None:
         raise NotLiveYet(
-            "refresh should be false as long as nothing is live, since it begins with the live "
-            "bundle, received true; ask for a retrain without it first"
+            f"{field} should be false as long as nothing is live, since it begins with what is, "
+            "received true; ask for a retrain without it first"
         )
     return {"bundle": live.bundle, "index": live.index, "ranker": live.ranker}
 
@@ -139,7 +139,8 @@ def would_choose(database: Database, chosen: Mapping[str, Any], request: Retrain
     with database.reading() as connection:
         if chosen["schema"] != versions.version(connection):
             return False
-        if request.refresh and chosen["live"] != digests_of(ledger.live(connection)):
+        field = request.begins_with_live
+        if field and chosen["live"] != digests_of(ledger.live(connection), field=field):
             return False
         if isinstance(as_of, str):
             return True  # what is sealed does not move

@@ -23,7 +23,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from api.jobs.choices import PretrainingChoice, RankerChoice
-from api.jobs.training import BLANK_ARMS, TrainingChoice, in_rounds, refuse_arms
+from api.jobs.training import BLANK_ARMS, TrainingChoice, in_rounds, refuse_arms, refuse_begun
 from graphsvc.events import LATEST_TIME
 from graphsvc.export import Conversions, Split
 from graphsvc.ids import DIGEST, NAME
@@ -159,6 +159,12 @@ class RetrainRequest(BaseModel):
         "and keep its frame, so that the live ranker is promoted with the new bundle. Trains no "
         "ranker, so `arms` may not be given.",
     )
+    carry: bool = Field(
+        default=False,
+        description="Begin ID rows where those of the live ranker ended, each with what its "
+        "optimizer remembers of it. For arms whose rows begin at 0; by default these are trained "
+        "then.",
+    )
     allow_leaks: bool = Field(
         default=False,
         description="Go on where edges of the graph give away labels that rankers are to guess; "
@@ -178,6 +184,11 @@ class RetrainRequest(BaseModel):
             return (*first, "frame", "index", *last)
         between = ("index",) if self.pretraining is None else ("index", "pretrain")
         return (*first, *between, *(f"rank_{arm}" for arm in self.arms), *last)
+
+    @property
+    def begins_with_live(self) -> str:
+        """The field by which the job begins with what is live; empty where it does not."""
+        return next((name for name in ("refresh", "carry") if getattr(self, name)), "")
 
     def why_promoted(self, decision: str) -> str | None:
         """Why a candidate of which the gate says so is promoted; None where it is not."""
@@ -206,7 +217,8 @@ class RetrainRequest(BaseModel):
         """Where nobody says which arms, those that rounds can train."""
         if not isinstance(told, Mapping) or "arms" in told or told.get("refresh"):
             return told
-        return {**told, "arms": BLANK_ARMS} if in_rounds(told.get("training")) else told
+        blank = in_rounds(told.get("training")) or told.get("carry") is True
+        return {**told, "arms": BLANK_ARMS} if blank else told
 
     @model_validator(mode="after")
     def _check(self) -> "RetrainRequest":
@@ -229,6 +241,7 @@ class RetrainRequest(BaseModel):
                     f"{chosen.model_dump_json(exclude_none=True)}"
                 )
         refuse_arms(self.arms, self.training)
+        self._check_carry()
         if self.item_only and self.pretraining is not None:
             raise ValueError(
                 "pretraining should not be given with training.federated.kge item_only, since "
@@ -236,6 +249,21 @@ class RetrainRequest(BaseModel):
                 f"{self.pretraining.model_dump_json(exclude_none=True)}"
             )
         return self
+
+    def _check_carry(self) -> None:
+        if not self.carry:
+            return
+        if self.refresh:
+            raise ValueError("carry should be false with refresh, which trains no ranker")
+        if in_rounds(self.training):
+            raise ValueError(
+                "carry should be false with training.federated, whose rows are those of clients"
+            )
+        refuse_begun(
+            self.arms,
+            "carry",
+            "rows that begin at the embedding lie in its space, which is another one now",
+        )
 
     @model_serializer(mode="wrap")
     def _told(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -61,9 +61,10 @@ def register(shop: Workshop, jobs: JobQueue) -> Callable[[dict[str, Any]], dict[
 
         parents = (sealed, bundle)
         tables = _pretrained(walk, request, parents)
+        carried = moment["live"]["ranker"] if request.carry else None
+        trained = _ranking(shop, request, (*parents, *tables), job, carried=carried)
         rankers: dict[str, str] = {
-            arm: walk.step(f"rank_{arm}", _rank(shop, request, (*parents, *tables), arm, job))
-            for arm in request.arms
+            arm: walk.step(f"rank_{arm}", trained(arm)) for arm in request.arms
         }
         report = walk.step(
             "judge",
@@ -108,12 +109,21 @@ def _pretrained(walk: Walk, request: RetrainRequest, parents: tuple[str, str]) -
     )
 
 
-def _rank(
-    shop: Workshop, request: RetrainRequest, parents: tuple[str, ...], arm: str, job: str
-) -> Callable[[Tick], str]:
-    """The step that trains an arm."""
-    how = steps.How(arm, request.seed, request.ranker, request.training)
-    return lambda tick: steps.rank_as(shop, parents, how, tick=tick, job_id=job)
+def _ranking(
+    shop: Workshop,
+    request: RetrainRequest,
+    parents: tuple[str, ...],
+    job: str,
+    *,
+    carried: str | None,
+) -> Callable[[str], Callable[[Tick], str]]:
+    """For an arm, the step that trains it. `carried`: the ranker whose ID rows it begins with."""
+
+    def of(arm: str) -> Callable[[Tick], str]:
+        how = steps.How(arm, request.seed, request.ranker, request.training, carried)
+        return lambda tick: steps.rank_as(shop, parents, how, tick=tick, job_id=job)
+
+    return of
 
 
 def _ended(

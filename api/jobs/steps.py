@@ -108,8 +108,8 @@ def moment(shop: Workshop, request: RetrainRequest) -> dict[str, Any]:
             watermark = open_snapshot(shop.store, as_of).watermark
             found = Moment(watermark["seq"], watermark["observed"])
         chosen: dict[str, Any] = {**found._asdict(), "schema": versions.version(connection)}
-        if request.refresh:
-            chosen["live"] = digests_of(ledger.live(connection))
+        if request.begins_with_live:
+            chosen["live"] = digests_of(ledger.live(connection), field=request.begins_with_live)
         return chosen
 
 
@@ -171,6 +171,8 @@ class How(NamedTuple):
     ranker: RankerChoice | None = None
     #: By plain epochs in one place where nothing is chosen.
     training: TrainingChoice | None = None
+    #: The ranker whose ID rows its own begin with; None: they begin anew.
+    carried: str | None = None
 
 
 def rank(
@@ -191,6 +193,7 @@ def rank_as(
     shop: Workshop, parents: tuple[str, ...], how: How, *, tick: Tick, job_id: str | None = None
 ) -> str:
     """Train one arm of the ranker on (snapshot, bundle, tables ...), seal it with its pictures."""
+    from api.jobs.carrying import carried
     from api.jobs.embedding import check_item_only
     from api.jobs.teaching import teach
     from ranking.pretraining.tables import open_table
@@ -202,10 +205,13 @@ def rank_as(
     examples = shop.examples(*parents[:2])._replace(
         facets=tuple(open_table(shop.store, digest) for digest in parents[2:])
     )
-    made = teach(examples, config, how.training, tick)
+    known = (
+        None if how.carried is None else carried(shop, parents[0], how.carried, examples, config)
+    )
+    made = teach(examples, config, how.training, tick, known=known)
     ranker = seal_ranker(
         shop.store,
-        made.trained,
+        made.trained._replace(carried_from=how.carried or ""),
         snapshot_digest=parents[0],
         bundle_digest=parents[1],
         frame=examples.frame,

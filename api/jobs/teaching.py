@@ -17,6 +17,7 @@ from ranking.examples import Examples
 from ranking.fedda.traffic import Traffic
 
 if TYPE_CHECKING:
+    from ranking.carrying import Known
     from ranking.fairsmooth.train import Round as FairRound
     from ranking.fedda.rounds import Progress as Round
     from ranking.fedda.train import FederatedProgress
@@ -46,9 +47,16 @@ class _Part(NamedTuple):
 
 
 def teach(
-    examples: Examples, config: RankerConfig, training: TrainingChoice | None, tick: Tick
+    examples: Examples,
+    config: RankerConfig,
+    training: TrainingChoice | None,
+    tick: Tick,
+    *,
+    known: "Known | None" = None,
 ) -> Made:
     """Train one ranker as it was chosen, and judge its probabilities on TEST.
+
+    `known`: what its ID rows begin with, of heads and of tails.
 
     Groups that cannot be certified are refused before anything is trained. `valid_auc` and
     `valid_loss` are those of the weights that were kept, before a last layer is made fair: that one
@@ -67,7 +75,7 @@ def teach(
     def tell(done: int, note: str) -> None:
         tick(done, total, note)
 
-    tables = plan_tables(examples, config)
+    tables = plan_tables(examples, config, known=known or (None, None))
     tell(0, "; ".join(tables.plan.lines))
     parts: dict[str, _Part] = {}
     if federated is None:

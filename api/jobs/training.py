@@ -301,13 +301,17 @@ def in_rounds(training: Any) -> bool:
 
 def refuse_arms(arms: Sequence[str], training: TrainingChoice | None) -> None:
     """Raise `ValueError` for arms that rounds cannot train."""
-    if training is None or training.federated is None:
-        return
+    if in_rounds(training):
+        why = "rows that begin at the embedding would tell of edges that lie in one place"
+        refuse_begun(arms, "training.federated", why)
+
+
+def refuse_begun(arms: Sequence[str], field: str, why: str) -> None:
+    """Raise `ValueError` for arms whose ID rows begin at the embedding, where a field is given."""
     begun = [arm for arm in arms if ARMS[arm].begins]
     if begun:
         raise ValueError(
             "arms should be among those whose ID rows begin at 0 "
             f"({', '.join(name for name, arm in ARMS.items() if not arm.begins)}) with "
-            f"training.federated, received {', '.join(begun)}: rows that begin at the embedding "
-            "would tell of edges that lie in one place"
+            f"{field}, received {', '.join(begun)}: {why}"
         )

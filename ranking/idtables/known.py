@@ -4,6 +4,8 @@ Takes rows of a table of before, or of one that was pretrained, gives those of a
 decides who has which slot. Ids that the other does not know begin among those that it knows.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -25,6 +27,8 @@ class KnownRows(NamedTuple):
 
     placement: Placement
     rows: Tensor
+    #: What an optimizer remembers of them, as its mover names it: [placement.row_count, ...].
+    states: Mapping[str, Tensor] = MappingProxyType({})
 
 
 @torch.no_grad()

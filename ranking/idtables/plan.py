@@ -43,7 +43,8 @@ class TableBytes:
     dim: int
     precision: str
     backend: str
-    #: Its rows; their copy as of the best epoch; what the optimizer has beside, gradients included.
+    #: Its rows; their copy as of the best epoch, with what Adagrad remembers of them; what the
+    #: optimizer has beside, gradients included.
     weights: int
     copy: int
     state: int
@@ -165,7 +166,7 @@ def _bytes(table: Wanted, config: IdTableConfig, whole: int, kept: float) -> Tab
         precision=precision,
         backend=chosen(own, dim),
         weights=weights,
-        copy=weights,
+        copy=weights + (rows * _FLOAT if config.optimizer == "adagrad" else 0),
         state=rows * _state(config.optimizer, dim, by_row=rows > whole),
     )
 

@@ -48,6 +48,10 @@ class SealedRows:
         parts = [torch.from_numpy(np.take(array, named, axis=0)) for array in self.arrays]
         return _numbers(parts, self.precision, self.dim).view(*rows.shape, self.dim)
 
+    def first(self, count: int) -> Float32[Tensor, "count E"]:
+        """The first rows, in this process's memory."""
+        return self.look_up(torch.arange(count))
+
     def whole(self) -> Float32[Tensor, "N E"]:
         """All rows, in this process's memory."""
         return _numbers(self.copied(), self.precision, self.dim)

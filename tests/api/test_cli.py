@@ -291,6 +291,7 @@ def test_a_retrain_may_be_asked_all_that_it_may_over_rest(run, trained) -> None:
         "promote_undecided": "few people",
         "as_of": trained.snapshot,
         "refresh": False,
+        "carry": False,
         "allow_leaks": True,
     }
     assert set(body) == set(RetrainRequest.model_fields), "an option for each"

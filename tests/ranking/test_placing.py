@@ -15,7 +15,6 @@ from ranking.idtables.quantized import quantized
 from ranking.idtables.served import QUANTIZED, DeviceTable, MappedTable, id_tables
 from ranking.idtables.tiers import CPU, DEVICE
 from ranking.model import head_scores
-from ranking.tables import known_rows
 from ranking.train import train
 
 #: Five numbers a row: in four bits their last byte is half empty.
@@ -127,12 +126,3 @@ def test_what_is_above_a_declared_cpu_tier_is_refused(made, opened):
     _, sealed = made()
     with pytest.raises(TableMemory, match="cpu_mib should be at least 1, received"):
         opened(sealed, Tiers(cpu_bytes=1))
-
-
-@pytest.mark.parametrize("served", QUANTIZED)
-def test_the_next_training_begins_with_rows_as_they_are_served(leaning, made, served):
-    trained, sealed = made(served)
-    tables = (trained.model.head_table, trained.model.tail_table)
-    for known, table in zip(known_rows(leaning.store, sealed.digest), tables, strict=True):
-        twin = quantized(table.weight.detach(), QUANTIZED[served])
-        assert torch.equal(known.rows, twin.look_up(torch.arange(len(twin))))

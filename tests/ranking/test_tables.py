@@ -17,7 +17,7 @@ from ranking.idtables.placement import Placement
 from ranking.idtables.rowwise import RowwiseAdagrad
 from ranking.model import head_scores
 from ranking.optimizer import make_optimizer
-from ranking.tables import known_rows, plan_tables
+from ranking.tables import plan_tables
 from ranking.train import train
 
 CONFIG = RankerConfig(
@@ -154,14 +154,3 @@ def test_a_training_goes_on_with_known_rows_in_their_slots(examples):
     # The bundle has vectors of most users, so who is new begins among those that are known.
     assert float(weight[0].abs().max()) > 0
     assert float(trained.model.tail_table.weight.detach().abs().max()) < 1e-6
-
-
-def test_a_sealed_ranker_tells_what_it_knows_and_the_next_one_begins_there(leaning, examples, seal):
-    _, trained = finish(train(examples, CONFIG))
-    sealed = seal(trained)
-    heads, tails = known_rows(leaning.store, sealed.digest)
-    assert (heads.placement, tails.placement) == (trained.head_ids, trained.tail_ids)
-    assert torch.equal(heads.rows, trained.model.head_table.weight.detach())
-    assert torch.equal(tails.rows, trained.model.tail_table.weight.detach())
-    following = plan_tables(examples, CONFIG, known=(heads, tails))
-    assert (following.heads, following.tails) == (trained.head_ids, trained.tail_ids)

@@ -1,0 +1,175 @@
+"""ID rows that go on from those of a sealed ranker, with what was remembered of them."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from loops import finish
+from safetensors.torch import load_file
+
+from graphsvc.snapshot import Span
+from ranking.carrying import REMEMBERED, carried_rows, remembered, resume
+from ranking.config import FeatureConfig, IdTableConfig, RankerConfig, TrainingConfig
+from ranking.errors import NotCarried
+from ranking.idtables.quantized import quantized
+from ranking.optimizer import make_optimizer
+from ranking.tables import plan_tables
+from ranking.train import train
+
+CONFIG = RankerConfig(
+    arm="none",
+    dropout=0.0,
+    id_dropout=0.0,
+    ids=IdTableConfig(dim=4, min_rows=2, buckets=8, optimizer="adagrad", backend="torch"),
+    features=FeatureConfig(min_rows=2),
+    training=TrainingConfig(epochs=2, batch=64),
+)
+#: Nothing moves, so that rows end where they begin.
+STILL = dataclasses.replace(
+    CONFIG,
+    ids=dataclasses.replace(CONFIG.ids, adagrad_rate=1e-12),
+    training=dataclasses.replace(CONFIG.training, epochs=1, learning_rate=1e-12),
+)
+
+
+def trained_on(examples, config=CONFIG, known=(None, None)):
+    tables = plan_tables(examples, config, known=known)
+    return finish(train(examples, config, tables=tables))[1]
+
+
+@pytest.fixture
+def former(examples, seal):
+    """A ranker and what was sealed of it."""
+    trained = trained_on(examples)
+    return trained, seal(trained)
+
+
+@pytest.fixture
+def known_of(leaning, examples):
+    """What a sealed ranker gives the next one."""
+
+    def find(sealed, config=CONFIG, rows=examples, **without):
+        return carried_rows(leaning.store, sealed.digest, rows, config, without=without)
+
+    return find
+
+
+def test_rows_slots_and_sums_go_on(former, known_of, examples):
+    trained, sealed = former
+    heads, tails = known_of(sealed)
+    sides = ((heads, trained.head_ids, "head"), (tails, trained.tail_ids, "tail"))
+    for found, placement, side in sides:
+        own = len(placement.exclusive)
+        table = getattr(trained.model, f"{side}_table")
+        assert found.placement.exclusive == placement.exclusive
+        assert torch.equal(found.rows, table.weight.detach()[:own])
+        assert float(found.states["sum"].min()) > 0
+    after = trained_on(examples, STILL, known=(heads, tails))
+    assert (after.head_ids, after.tail_ids) == (trained.head_ids, trained.tail_ids)
+    own = len(after.head_ids.exclusive)
+    torch.testing.assert_close(after.model.head_table.weight.detach()[:own], heads.rows)
+    # Hashed rows stay behind, and begin anew.
+    assert float(after.model.head_table.weight.detach()[own:].abs().max()) < 1e-6
+    assert bool((after.remembered["head_table.sum"][:own] >= heads.states["sum"]).all())
+
+
+def test_sums_are_those_of_the_epoch_that_was_kept(examples, seal):
+    """The third epoch is the worst by far: of ten, patience ends it behind the best."""
+    dials = dataclasses.replace(CONFIG.training, epochs=6, patience=3, learning_rate=0.05)
+    config = dataclasses.replace(CONFIG, training=dials)
+    trained = trained_on(examples, config)
+    best = trained.trace[-1]["best_epoch"]
+    assert best < len(trained.trace), "else the last epoch is the one that is kept"
+    until = dataclasses.replace(dials, epochs=best)
+    again = trained_on(examples, dataclasses.replace(config, training=until))
+    for name, state in trained.remembered.items():
+        assert torch.equal(state, again.remembered[name])
+    assert set(load_file(seal(trained).artifact.file(REMEMBERED))) == {
+        "head_table.sum",
+        "tail_table.sum",
+    }
+
+
+def test_who_resumes_moves_as_if_nothing_had_happened(former, known_of, examples):
+    """A row that was seen often takes smaller steps, also in the slot of another ranker."""
+    trained, sealed = former
+    heads, tails = known_of(sealed)
+    tables = plan_tables(examples, CONFIG, known=(heads, tails))
+    model = trained.model
+    optimizer = make_optimizer(model, tables.dials(CONFIG))
+    resume(model, (tables.heads, tables.tails), tables.known)
+    own = len(tables.heads.exclusive)
+    assert torch.equal(remembered(model)["head_table.sum"][:own], heads.states["sum"])
+    before = model.head_table.weight.detach().clone()
+    (model.head_table.mover.look_up(torch.tensor([0])) * 3.0).sum().backward()
+    optimizer.step()
+    step = CONFIG.ids.adagrad_rate * 3.0 / float((heads.states["sum"][0] + 9.0).sqrt() + 1e-8)
+    moved = before[0] - model.head_table.weight.detach()[0]
+    torch.testing.assert_close(moved, torch.full((4,), step), rtol=1e-4, atol=1e-7)
+
+
+def test_who_may_not_go_on_begins_anew(former, known_of, examples):
+    trained, sealed = former
+    gone, other = trained.head_ids.exclusive[:2]
+    heads, tails = known_of(sealed, user={gone}, film=())
+    assert heads.placement.exclusive[:2] == (None, other)
+    assert tails.placement == known_of(sealed)[1].placement
+    after = trained_on(examples, STILL, known=(heads, tails))
+    # It takes the free slot, which is its own, without what is in the row.
+    place = after.head_ids.exclusive.index(gone)
+    assert not torch.allclose(after.model.head_table.weight.detach()[place], heads.rows[0])
+    row = after.model.head_table.weight.detach()[1]
+    torch.testing.assert_close(row, heads.rows[1])
+
+
+@pytest.mark.parametrize("served", ["int8", "int4"])
+def test_rows_go_on_as_they_are_served(examples, seal, known_of, served):
+    dials = dataclasses.replace(CONFIG.ids, served=served)
+    trained = trained_on(examples, dataclasses.replace(CONFIG, ids=dials))
+    heads, _ = known_of(seal(trained))
+    twin = quantized(trained.model.head_table.weight.detach(), {"int8": 8, "int4": 4}[served])
+    assert torch.equal(heads.rows, twin.look_up(torch.arange(len(heads.rows))))
+
+
+def test_another_optimizer_begins_anew(examples, seal, known_of):
+    by_adamw = dataclasses.replace(CONFIG, ids=dataclasses.replace(CONFIG.ids, optimizer="adamw"))
+    trained = trained_on(examples, by_adamw)
+    sealed = seal(trained)
+    assert not trained.remembered
+    assert not (sealed.artifact.path / REMEMBERED).exists()
+    heads, tails = known_of(sealed)
+    assert heads.states == {}
+    after = trained_on(examples, STILL, known=(heads, tails))
+    own = len(after.head_ids.exclusive)
+    torch.testing.assert_close(after.model.head_table.weight.detach()[:own], heads.rows)
+
+
+def test_rows_of_another_width_or_space_are_refused(former, known_of, examples, seal):
+    _, sealed = former
+    wider = dataclasses.replace(CONFIG, ids=dataclasses.replace(CONFIG.ids, dim=8))
+    with pytest.raises(NotCarried, match=r"\(ids.dim\) should be 8, as in this .* received 4"):
+        known_of(sealed, wider)
+    begun = seal(trained_on(examples, dataclasses.replace(CONFIG, arm="initial")))
+    with pytest.raises(NotCarried, match=r"begin at should be 0, .* received the embedding"):
+        known_of(begun)
+    turned = examples._replace(head_type="film", tail_type="user")
+    with pytest.raises(NotCarried, match=r"heads should be film, .* received user"):
+        known_of(sealed, rows=turned)
+
+
+def test_rows_that_were_taught_what_is_to_be_guessed_are_refused(former, known_of, examples):
+    """A second earlier it would be the last second of TRAIN, which may be known."""
+    _, sealed = former
+    last = int(examples.rows[Span.TRAIN].time.max())
+    assert sealed.artifact.payload["taught_until"] == last
+
+    def valid_from(second):
+        part = examples.rows[Span.VALID]
+        time = np.maximum(part.time, second)
+        time[0] = second
+        return examples._replace(rows={**examples.rows, Span.VALID: part._replace(time=time)})
+
+    assert known_of(sealed, rows=valid_from(last + 1))
+    with pytest.raises(NotCarried, match=rf"until second {last}, .* whose first is of {last};"):
+        known_of(sealed, rows=valid_from(last))
