@@ -23,7 +23,7 @@ import apart
 import grid
 import printed
 from aims import Aim
-from idtables_tasks import quality, speed
+from idtables_tasks import carrying, quality, speed
 from matplotlib import pyplot as plt
 from pages import processor_of
 from pictures import finish
@@ -68,6 +68,12 @@ biases included.
 **Optimizers.** The same ranker on the largest table: AdamW, and Adagrad by row at several rates,
 in float32 and bfloat16. Which rate is best is told by `valid_auc`.
 
+**From one retrain to the next.** The older half of TRAIN is another ranker's, of which there is
+left what `carry` takes. `auc_when_carried`: `newer` learns from the newer half alone, its rows from
+0; `without sums` begins with the rows of the former ranker, `carried` with what Adagrad remembers
+of them as well; `whole` learns from both halves anew. `auc_change_by_carrying` is against `newer`,
+on the same exposures, by run.
+
 Speed is of processes of their own. Intervals are t intervals over turns or seeds.
 
 ![AUC by bytes](auc.png)
@@ -103,6 +109,11 @@ class Sizes:
     )
     #: steps of Adagrad
     rates: Sequence[float] = (0.005, 0.02, 0.08)
+
+    @property
+    def carried(self) -> dict[str, Any]:
+        """Dials of the tables whose rows go on: Adagrad's, by its default rate."""
+        return {"optimizer": "adagrad", "backend": "torch"}
 
     @property
     def optimizers(self) -> dict[str, dict[str, Any]]:
@@ -147,6 +158,9 @@ def cells(sizes: Sizes, run: apart.Run = apart.run) -> dict[str, grid.Measure]:
             ids = largest(sizes) | dials
             name = quality_cell(sizes, f"optimizer-{arm}", ids, seed)
             made[name] = partial(_quality, sizes, ids, seed, run)
+        ids = largest(sizes) | sizes.carried
+        name = quality_cell(sizes, "carrying", ids, seed)
+        made[name] = partial(_quality, sizes, ids, seed, run, task=carrying)
     return made
 
 
@@ -187,7 +201,14 @@ def _speed(sizes: Sizes, arm: tuple[str, str, str], run: apart.Run) -> Mapping[s
     return run(speed, asked, threads=sizes.threads)
 
 
-def _quality(sizes: Sizes, ids: Mapping[str, Any], seed: int, run: apart.Run) -> Mapping[str, Any]:
+def _quality(
+    sizes: Sizes,
+    ids: Mapping[str, Any],
+    seed: int,
+    run: apart.Run,
+    *,
+    task: Callable[..., dict[str, Any]] = quality,
+) -> Mapping[str, Any]:
     asked = {
         "rows": sizes.quality_rows,
         "users": sizes.users,
@@ -196,7 +217,7 @@ def _quality(sizes: Sizes, ids: Mapping[str, Any], seed: int, run: apart.Run) ->
         "ids": dict(ids),
         "training": dict(sizes.training),
     }
-    return run(quality, asked, threads=sizes.threads)
+    return run(task, asked, threads=sizes.threads)
 
 
 def rows_of(found: Mapping[str, Mapping[str, Any]], sizes: Sizes) -> list[Row]:
@@ -214,6 +235,8 @@ def rows_of(found: Mapping[str, Mapping[str, Any]], sizes: Sizes) -> list[Row]:
     for arm, dials in sizes.optimizers.items():
         names = _names(sizes, f"optimizer-{arm}", largest(sizes) | dials)
         rows += _of(found, names, f"2^{max(sizes.powers)} rows, optimizers", arm, _aucs)
+    names = _names(sizes, "carrying", largest(sizes) | sizes.carried)
+    rows += _of(found, names, f"2^{max(sizes.powers)} rows", "rows begin with ", _carried)
     return rows
 
 
@@ -259,6 +282,13 @@ def _speeds(cell: Mapping[str, Any]) -> Figures:
 
 def _aucs(cell: Mapping[str, Any]) -> Figures:
     return {("auc", "AUC", ""): cell["auc"], ("valid_auc", "AUC", ""): cell["valid_auc"]}
+
+
+def _carried(cell: Mapping[str, Any]) -> Figures:
+    told = cell["carrying"]
+    made = {("auc_when_carried", "AUC", name): value for name, value in told.items()}
+    changes = {name: value - told["newer"] for name, value in told.items() if name != "newer"}
+    return made | {("auc_change_by_carrying", "AUC", name): one for name, one in changes.items()}
 
 
 def _qualities(cell: Mapping[str, Any]) -> Figures:

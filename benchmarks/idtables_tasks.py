@@ -22,12 +22,15 @@ from ranking.config import IdTableConfig, RankerConfig, TrainingConfig
 from ranking.examples import Examples, KgeMaps, LabelledRows
 from ranking.features import FeatureBatch
 from ranking.idtables.collisions import CLASSES, collisions
+from ranking.idtables.known import KnownRows
+from ranking.idtables.placement import Placement
 from ranking.idtables.plan import MIB, Wanted, plan
 from ranking.idtables.quantized import BITS, quantized
 from ranking.metrics import auc
 from ranking.model import ModelShape, RankerModel, head_scores
 from ranking.optimizer import LARGE, make_optimizer
 from ranking.states import EntityStates, alike
+from ranking.tables import plan_tables
 from ranking.train import train_step
 
 #: The id of rank n has rows ~ n^-.75, as in `popular.py`.
@@ -176,6 +179,67 @@ def quality(
         "collisions": _collisions(world, trained),
         "bits": {str(bits): _in_bits(trained, batch, test.labels, bits) for bits in BITS},
     }
+
+
+def carrying(
+    *, rows: int, users: int, items: int, seed: int, ids: dict[str, Any], training: dict[str, Any]
+) -> dict[str, Any]:
+    """AUC on TEST of rankers of the newer half of TRAIN, by what their rows begin with.
+
+    `carried`: rows of a ranker that learned from the older half, with what Adagrad remembers of
+    them; `without sums`: rows alone. `whole`: nothing, and both halves are learned from.
+    """
+    world = planted(rows=rows, users=users, items=items, seed=seed)
+    config = RankerConfig(
+        arm="none",
+        dropout=0.0,
+        id_dropout=0.0,
+        seed=seed,
+        ids=IdTableConfig(**ids),
+        training=TrainingConfig(**training),
+    )
+    older, newer = _halves(world.examples)
+    former = finished(older, config)
+    known = [
+        _known(former, ids, name)
+        for ids, name in ((former.head_ids, "head_table"), (former.tail_ids, "tail_table"))
+    ]
+    plain = [one._replace(states={}) for one in known]
+    found = {
+        "newer": _auc_of(newer, config, (None, None)),
+        "whole": _auc_of(world.examples, config, (None, None)),
+        "without sums": _auc_of(newer, config, (plain[0], plain[1])),
+        "carried": _auc_of(newer, config, (known[0], known[1])),
+    }
+    return {"carrying": found}
+
+
+def _known(former: TrainedRanker, placement: Placement, table: str) -> KnownRows:
+    """What `carry` takes of a table: rows of one id each, and their sums."""
+    own = len(placement.exclusive)
+    rows = getattr(former.model, table).weight.detach()[:own]
+    sums = former.remembered[f"{table}.sum"][:own]
+    return KnownRows(Placement(placement.exclusive, 0), rows, {"sum": sums})
+
+
+def _auc_of(
+    examples: Examples, config: RankerConfig, known: tuple[KnownRows | None, KnownRows | None]
+) -> float:
+    trained = finished(examples, config, tables=plan_tables(examples, config, known=known))
+    test = examples.rows[Span.TEST]
+    batch = trained.encoder.encode(test.heads, test.tails, test.exposures)
+    return auc(head_scores(trained.model, batch)[:, 0], test.labels)
+
+
+def _halves(examples: Examples) -> tuple[Examples, Examples]:
+    """The same with the older and with the newer half of TRAIN."""
+    train = examples.rows[Span.TRAIN]
+    count = len(train.labels)
+    parts = (np.arange(count // 2), np.arange(count // 2, count))
+    older, newer = (
+        examples._replace(rows={**examples.rows, Span.TRAIN: train.take(part)}) for part in parts
+    )
+    return older, newer
 
 
 def planted(*, rows: int, users: int, items: int, seed: int) -> Planted:

@@ -13,6 +13,7 @@ from ranking.bundle import TrainedRanker
 from ranking.config import HeadsConfig, RankerConfig
 from ranking.examples import Examples, of_head
 from ranking.intervals import Judged, interval, resample, user_weights
+from ranking.tables import Tables
 from ranking.train import train
 
 #: How rankers read vectors, beside `none`.
@@ -24,9 +25,11 @@ Scored = dict[str, NDArray[np.float64]]
 Figures = dict[str, dict[str, list[float]]]
 
 
-def finished(examples: Examples, config: RankerConfig) -> TrainedRanker:
-    """A ranker, trained to its end."""
-    learning = train(examples, config)
+def finished(
+    examples: Examples, config: RankerConfig, *, tables: Tables | None = None
+) -> TrainedRanker:
+    """A ranker, trained to its end; `tables`: by default as they follow from its dials."""
+    learning = train(examples, config, tables=tables)
     while True:
         try:
             next(learning)

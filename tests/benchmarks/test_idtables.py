@@ -92,6 +92,19 @@ def test_a_cell_of_quality_says_what_the_page_needs(tmp_path):
     assert (tmp_path / "auc.png").stat().st_size > 1000
 
 
+def test_a_cell_of_rows_that_go_on_compares_them_with_rows_that_begin_anew():
+    ids = idtables.largest(SMALL) | SMALL.carried
+    name = quality_cell(SMALL, "carrying", ids, 1)
+    told = cells(SMALL, at_once)[name]()
+    found = told["carrying"]
+    assert set(found) == {"newer", "whole", "without sums", "carried"}
+    assert len(set(found.values())) == 4, "each begins with something else"
+    rows = rows_of({name: {**told, "processor": "a", "commit": "b"}}, SMALL)
+    changes = {row.split: row.value for row in rows if row.metric == "auc_change_by_carrying"}
+    assert changes["rows begin with carried"] == found["carried"] - found["newer"]
+    assert "rows begin with newer" not in changes
+
+
 def test_shares_of_rows_by_hand():
     """Class one: 10 rows of 5 ids, two of which share; class two: 30 rows of 3, all twins."""
     people = [
@@ -110,6 +123,6 @@ def test_shares_of_rows_by_hand():
 
 def test_names_of_cells_follow_what_they_depend_on():
     made = cells(SMALL, at_once)
-    assert len(made) == 2 + 2 + 3
+    assert len(made) == 2 + 2 + 3 + 1
     assert not any("/" in name or " " in name for name in made)
     assert grid.named("a", 1) != grid.named("a", 2)
