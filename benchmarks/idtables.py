@@ -40,6 +40,8 @@ AIMS = (
 )
 #: Share of a side's rows that belong to one id alone, by placement; `hashed` has one such row.
 PLACEMENTS = {"own and hashed": 7 / 8, "hashed": 0.0}
+#: Of rows that go on; its second form, with a ranker of the same rows to compare with.
+CARRYING = "carrying-2"
 _TITLE = "Large ID tables: speed, bytes, AUC"
 _WORDS = """
 **Speed.** A ranker without a KGE whose two ID tables have {rows:,} rows of {dim} numbers together
@@ -71,8 +73,10 @@ in float32 and bfloat16. Which rate is best is told by `valid_auc`.
 **From one retrain to the next.** The older half of TRAIN is another ranker's, of which there is
 left what `carry` takes. `auc_when_carried`: `newer` learns from the newer half alone, its rows from
 0; `without sums` begins with the rows of the former ranker, `carried` with what Adagrad remembers
-of them as well; `whole` learns from both halves anew. `auc_change_by_carrying` is against `newer`,
-on the same exposures, by run.
+of them as well; `whole` learns from both halves anew. What is above rows begins anew in each
+training, so rows that go on are moved in one training more: `again` and `again without sums` go on
+from a ranker of the newer half itself, and what `carried` is above them is what the older half is
+worth. `auc_change_by_carrying` is against `newer`, on the same exposures, by run.
 
 Speed is of processes of their own. Intervals are t intervals over turns or seeds.
 
@@ -159,7 +163,7 @@ def cells(sizes: Sizes, run: apart.Run = apart.run) -> dict[str, grid.Measure]:
             name = quality_cell(sizes, f"optimizer-{arm}", ids, seed)
             made[name] = partial(_quality, sizes, ids, seed, run)
         ids = largest(sizes) | sizes.carried
-        name = quality_cell(sizes, "carrying", ids, seed)
+        name = quality_cell(sizes, CARRYING, ids, seed)
         made[name] = partial(_quality, sizes, ids, seed, run, task=carrying)
     return made
 
@@ -235,7 +239,7 @@ def rows_of(found: Mapping[str, Mapping[str, Any]], sizes: Sizes) -> list[Row]:
     for arm, dials in sizes.optimizers.items():
         names = _names(sizes, f"optimizer-{arm}", largest(sizes) | dials)
         rows += _of(found, names, f"2^{max(sizes.powers)} rows, optimizers", arm, _aucs)
-    names = _names(sizes, "carrying", largest(sizes) | sizes.carried)
+    names = _names(sizes, CARRYING, largest(sizes) | sizes.carried)
     rows += _of(found, names, f"2^{max(sizes.powers)} rows", "rows begin with ", _carried)
     return rows
 

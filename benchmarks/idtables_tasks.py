@@ -187,7 +187,8 @@ def carrying(
     """AUC on TEST of rankers of the newer half of TRAIN, by what their rows begin with.
 
     `carried`: rows of a ranker that learned from the older half, with what Adagrad remembers of
-    them; `without sums`: rows alone. `whole`: nothing, and both halves are learned from.
+    them; `without sums`: rows alone. `again`, `again without sums`: the same of a ranker that
+    learned from the newer half itself. `whole`: nothing, and both halves are learned from.
     """
     world = planted(rows=rows, users=users, items=items, seed=seed)
     config = RankerConfig(
@@ -199,27 +200,30 @@ def carrying(
         training=TrainingConfig(**training),
     )
     older, newer = _halves(world.examples)
-    former = finished(older, config)
-    known = [
-        _known(former, ids, name)
-        for ids, name in ((former.head_ids, "head_table"), (former.tail_ids, "tail_table"))
-    ]
-    plain = [one._replace(states={}) for one in known]
     found = {
         "newer": _auc_of(newer, config, (None, None)),
         "whole": _auc_of(world.examples, config, (None, None)),
-        "without sums": _auc_of(newer, config, (plain[0], plain[1])),
-        "carried": _auc_of(newer, config, (known[0], known[1])),
     }
+    for what, taught in (("carried", older), ("again", newer)):
+        head, tail = _known(finished(taught, config))
+        found[what] = _auc_of(newer, config, (head, tail))
+        bare = head._replace(states={}), tail._replace(states={})
+        name = "without sums" if what == "carried" else f"{what} without sums"
+        found[name] = _auc_of(newer, config, bare)
     return {"carrying": found}
 
 
-def _known(former: TrainedRanker, placement: Placement, table: str) -> KnownRows:
-    """What `carry` takes of a table: rows of one id each, and their sums."""
-    own = len(placement.exclusive)
-    rows = getattr(former.model, table).weight.detach()[:own]
-    sums = former.remembered[f"{table}.sum"][:own]
-    return KnownRows(Placement(placement.exclusive, 0), rows, {"sum": sums})
+def _known(former: TrainedRanker) -> tuple[KnownRows, KnownRows]:
+    """What `carry` takes of both tables: rows of one id each, and their sums."""
+    head, tail = (
+        KnownRows(
+            Placement(ids.exclusive, 0),
+            getattr(former.model, table).weight.detach()[: len(ids.exclusive)],
+            {"sum": former.remembered[f"{table}.sum"][: len(ids.exclusive)]},
+        )
+        for ids, table in ((former.head_ids, "head_table"), (former.tail_ids, "tail_table"))
+    )
+    return head, tail
 
 
 def _auc_of(

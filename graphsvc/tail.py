@@ -195,22 +195,19 @@ def out_of_answers(connection: Connection) -> Iterator[Entity]:
         yield from (Entity(*row) for row in connection.execute(query))
 
 
-def opted_out(connection: Connection, *, after: int, until: int | None = None) -> Iterator[Entity]:
-    """Everybody who opted out behind a place in the log, also if they agreed again; some twice.
-
-    `until`: up to this row of it, by default to its end.
-    """
-    said = entities.alias("said")
-    query = (
-        _entities()
-        .join(said, entities.c.key == func.coalesce(said.c.merged_into, said.c.key))
-        .join(events, events.c.actor == said.c.key)
-        .where(events.c.event_name == OPT_OUT, events.c.seq > after)
-        .execution_options(yield_per=_BLOCK)
-    )
-    if until is not None:
-        query = query.where(events.c.seq <= until)
+def opted_out(connection: Connection, *, after: int) -> Iterator[Entity]:
+    """Everybody who opted out behind a place in the log, also if they agreed again; some twice."""
+    said = events.c.actor
+    query = _named_by(said).where(events.c.event_name == OPT_OUT, events.c.seq > after)
     yield from (Entity(*row) for row in connection.execute(query))
+
+
+def not_as_before(connection: Connection, *, after: int, until: int) -> Iterator[Entity]:
+    """Who opted out between two places in the log, or was merged with somebody; some twice."""
+    place = (events.c.seq > after, events.c.seq <= until)
+    for names, end in (((OPT_OUT, MERGE), events.c.actor), ((MERGE,), events.c.object)):
+        query = _named_by(end).where(events.c.event_name.in_(names), *place)
+        yield from (Entity(*row) for row in connection.execute(query))
 
 
 def opted_out_since(connection: Connection, seq: int, *, keys: Collection[int]) -> dict[int, int]:
@@ -282,6 +279,17 @@ def unfit(
 def _changes() -> Select[Any]:
     log = events.c
     return select(log.seq, log.event_name, log.actor, log.object, log.event_time)
+
+
+def _named_by(end: Any) -> Select[Any]:
+    """Who holds now of whom events name at one end."""
+    said = entities.alias("said")
+    return (
+        _entities()
+        .join(said, entities.c.key == func.coalesce(said.c.merged_into, said.c.key))
+        .join(events, end == said.c.key)
+        .execution_options(yield_per=_BLOCK)
+    )
 
 
 def _entities() -> Select[Any]:

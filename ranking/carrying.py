@@ -14,7 +14,7 @@ from torch import Tensor
 
 from graphsvc.artifact import Artifact, ArtifactStore
 from graphsvc.snapshot import Span
-from ranking.config import ARMS, RankerConfig
+from ranking.config import ARMS
 from ranking.errors import NotCarried
 from ranking.examples import Examples
 from ranking.formats import check_format
@@ -43,21 +43,21 @@ def carried_rows(
     store: ArtifactStore,
     digest: str,
     examples: Examples,
-    config: RankerConfig,
     *,
     without: Mapping[str, Collection[str]],
 ) -> Known:
     """What a sealed ranker knows of heads and of tails with a row of their own.
 
     `without`: type -> ids whose rows stay behind. Hashed rows stay behind as well: in them is what
-    was learned of ids that are gone. Raises `NotCarried` where rows would not mean the same, and
-    where some were taught labels that are not earlier than all that the new ranker is judged by;
-    `RankerFormat`, and the store's `ArtifactMissing` and `ArtifactDamaged`.
+    was learned of ids that are gone. How wide rows are to be says a plan of memory, so it is not
+    checked here. Raises `NotCarried` where rows would not mean the same, and where some were taught
+    labels that are not earlier than all that the new ranker is judged by; `RankerFormat`, and the
+    store's `ArtifactMissing` and `ArtifactDamaged`.
     """
     artifact = store.open("ranker", digest)
     check_format(digest, artifact.payload)
     spec = FeatureSpec.of_json(artifact.payload["spec"])
-    _check_meaning(artifact, spec, examples, config)
+    _check_meaning(artifact, spec, examples)
     _check_time(artifact, examples)
     named = json.loads(artifact.file("ids.json").read_text(encoding="utf-8"))
     arrays = mapped(artifact.file("weights.safetensors"))
@@ -66,7 +66,7 @@ def carried_rows(
     head, tail = (
         KnownRows(
             Placement(_left(named[side], without.get(type_, ())), 0),
-            sealed_rows(arrays, table, config.ids.dim).first(len(named[side])),
+            sealed_rows(arrays, table, artifact.dials["ids"]["dim"]).first(len(named[side])),
             {name: state[: len(named[side])] for name, state in states[table].items()},
         )
         for side, table, type_ in sides
@@ -131,15 +131,12 @@ def _remembered(artifact: Artifact) -> dict[str, dict[str, Tensor]]:
     return found
 
 
-def _check_meaning(
-    artifact: Artifact, spec: FeatureSpec, examples: Examples, config: RankerConfig
-) -> None:
+def _check_meaning(artifact: Artifact, spec: FeatureSpec, examples: Examples) -> None:
     """Raise `NotCarried` unless a row of the former ranker means the same in the new one."""
     arm = ARMS[artifact.payload["arm"]]
     said: tuple[tuple[str, object, object], ...] = (
         ("heads", examples.head_type, spec.head.type),
         ("tails", examples.tail_type, spec.tail.type),
-        ("numbers of a row (ids.dim)", config.ids.dim, artifact.dials["ids"]["dim"]),
         ("what rows begin at", "0", "the embedding" if arm.begins else "0"),
     )
     for name, now, before in said:

@@ -205,9 +205,7 @@ def rank_as(
     examples = shop.examples(*parents[:2])._replace(
         facets=tuple(open_table(shop.store, digest) for digest in parents[2:])
     )
-    known = (
-        None if how.carried is None else carried(shop, parents[0], how.carried, examples, config)
-    )
+    known = None if how.carried is None else carried(shop, parents[0], how.carried, examples)
     made = teach(examples, config, how.training, tick, known=known)
     ranker = seal_ranker(
         shop.store,

@@ -50,7 +50,7 @@ def begin_with(
     if (count, width) != (known.placement.row_count, table.embedding_dim):
         raise TableMismatch(
             f"known rows should be {known.placement.row_count} of {table.embedding_dim} numbers, "
-            f"received {count} of {width}"
+            f"received {count} of {width}; rows go on in tables of the same ids.dim alone"
         )
     step = succession(known.placement, placement)
     now = torch.from_numpy(step.now)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from graphsvc.snapshot import Span
 from ranking.carrying import REMEMBERED, carried_rows, remembered, resume
 from ranking.config import FeatureConfig, IdTableConfig, RankerConfig, TrainingConfig
-from ranking.errors import NotCarried
+from ranking.errors import NotCarried, TableMismatch
 from ranking.idtables.quantized import quantized
 from ranking.optimizer import make_optimizer
 from ranking.tables import plan_tables
@@ -49,8 +49,8 @@ def former(examples, seal):
 def known_of(leaning, examples):
     """What a sealed ranker gives the next one."""
 
-    def find(sealed, config=CONFIG, rows=examples, **without):
-        return carried_rows(leaning.store, sealed.digest, rows, config, without=without)
+    def find(sealed, rows=examples, **without):
+        return carried_rows(leaning.store, sealed.digest, rows, without=without)
 
     return find
 
@@ -148,14 +148,25 @@ def test_another_optimizer_begins_anew(examples, seal, known_of):
 def test_rows_of_another_width_or_space_are_refused(former, known_of, examples, seal):
     _, sealed = former
     wider = dataclasses.replace(CONFIG, ids=dataclasses.replace(CONFIG.ids, dim=8))
-    with pytest.raises(NotCarried, match=r"\(ids.dim\) should be 8, as in this .* received 4"):
-        known_of(sealed, wider)
+    with pytest.raises(TableMismatch, match=r"of 8 numbers, received \d+ of 4; rows go on in"):
+        trained_on(examples, wider, known=known_of(sealed))
     begun = seal(trained_on(examples, dataclasses.replace(CONFIG, arm="initial")))
     with pytest.raises(NotCarried, match=r"begin at should be 0, .* received the embedding"):
         known_of(begun)
     turned = examples._replace(head_type="film", tail_type="user")
     with pytest.raises(NotCarried, match=r"heads should be film, .* received user"):
         known_of(sealed, rows=turned)
+
+
+def test_rows_that_a_plan_has_narrowed_go_on_in_a_plan_that_narrows_them(examples, seal, known_of):
+    """More numbers than there is memory for, in both trainings."""
+    ids = dataclasses.replace(CONFIG.ids, dim=1 << 12, least_dim=1, memory_mib=1)
+    narrow = dataclasses.replace(CONFIG, ids=ids)
+    trained = trained_on(examples, narrow)
+    dim = trained.config.ids.dim
+    assert dim < 1 << 12
+    after = trained_on(examples, narrow, known=known_of(seal(trained)))
+    assert after.config.ids.dim == dim
 
 
 def test_rows_that_were_taught_what_is_to_be_guessed_are_refused(former, known_of, examples):
