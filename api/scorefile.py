@@ -5,7 +5,7 @@ one that is computed and the next one, which is read and looked up meanwhile.
 A run that ended early goes on behind its last part, with the same versions or not at all.
 
     part-000000.parquet    the columns of ids, a probability per head, and why there is none
-    run.json               what was scored, by which versions
+    _run.json              what was scored, by which versions
 """
 
 import json
@@ -24,7 +24,8 @@ from api.pairs import REASONS, Answering, Ids, PairScores
 
 #: Rows of a part: some tenths of a second each.
 PART_ROWS = 1 << 16
-RUN = "run.json"
+#: Readers of folders of Parquet pass over names that begin so.
+RUN = "_run.json"
 _UNFINISHED = ".unfinished"
 #: Columns of a part that are not the file's.
 _OURS = ("ctr", "cvr", "reason")

@@ -48,6 +48,9 @@ def lifts(file: Path, rows: Sequence[Row]) -> None:
         panel.set_xlabel("AUC above no ID tables")
         panel.grid(visible=True, axis="x", alpha=0.3)
     panels[0][0].set_yticks([-place for place in range(len(arms))], arms, fontsize="x-small")
+    for fill, label in (("full", "after one pass"), ("none", "after two")):
+        panels[0][0].plot([], [], "o", color="C0", markersize=4, fillstyle=fill, label=label)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize="x-small")
     figure.savefig(file, dpi=130)
     plt.close(figure)
 
@@ -72,7 +75,8 @@ def by_frequency(file: Path, rows: Sequence[Row], arms: Sequence[str]) -> None:
             row.split
             for row in rows
             if row.metric == "auc" and row.model == BASE and row.split.startswith(start)
-            if row.lo is None or row.hi is None or row.hi - row.lo <= _WIDEST
+            if row.seed == "all" and row.lo is not None and row.hi is not None
+            if row.hi - row.lo <= _WIDEST
         ]
         for arm, marker in zip(arms, "os^vDP*X", strict=False):
             told = {row.split: row for row in means if row.model == f"{arm} - {BASE}"}

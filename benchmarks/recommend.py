@@ -8,11 +8,9 @@ The service is made at the first run, in `--work`, which takes long. Run it alon
 
 import argparse
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import cache, partial
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +31,7 @@ from publish import About, publish, spare
 from recommend_recall import Asking
 from recommend_service import KINDS, Made
 from recommend_world import Inventory, dials
-from served import Server, server
+from served import server, settle
 
 from api.routes.recommendations import RecommendRequest
 from graphsvc.report import Row
@@ -47,8 +45,6 @@ K, RETRIEVE = (RecommendRequest.model_fields[name].default for name in ("k", "re
 SIZES, SIZED = (100, RETRIEVE, 500), ("plain", "all together")
 #: One client: calls that count, and those before.
 CALLS, WARM = 1_000, 200
-#: A server has begun when as many are folded in as so many polls before, so many seconds apart.
-_POLLS, _STILL, _PAUSE = 1_200, 8, 0.25
 #: People of whom what is found is compared with what is nearest, and with the best of all ads.
 NEAREST_PEOPLE, RANKED_PEOPLE = 200, 20
 #: Beside the nearest: those who complete a relation, by the model's own score.
@@ -138,26 +134,11 @@ def _alone(
     people = _people(inventory, WARM + CALLS, seed=turn)
     bodies = [orjson.dumps(service.body(inventory, kind, who, retrieve=retrieve)) for who in people]
     with server(made.folder, "") as running, closing(running.connect()) as connection:
-        _settle(connection, running)
+        settle(running)
         spent = [ask(connection, running, PATH, body) for body in bodies][WARM:]
         peak = running.peak_mib
     p50, p99 = np.percentile(np.array(spent) * 1e3, [50, 99])
     return {"p50_ms": float(p50), "p99_ms": float(p99), "server_peak_mib": peak}
-
-
-def _settle(connection: HTTPConnection, running: Server) -> None:
-    """Wait until a server that has just begun has folded in whoever has changed since training."""
-    folded, still = "", 0
-    for _ in range(_POLLS):
-        connection.request("GET", "/metrics", headers=running.headers)
-        told = connection.getresponse().read().decode().splitlines()
-        [now] = [line for line in told if line.startswith("graphsvc_overlay_entities ")]
-        still = still + 1 if now == folded else 0
-        if still == _STILL:
-            return
-        folded = now
-        time.sleep(_PAUSE)
-    raise SystemExit("the server goes on folding in, so nothing was measured")
 
 
 def _asking(options: argparse.Namespace, inventory: Inventory) -> Asking:

@@ -30,7 +30,7 @@ from publish import About, publish
 from score_forwards import measured
 from score_rows import Asked, draw, result_rows
 from scoring_service import ARM, BUCKETS, Made, ranker_dials, service_of
-from served import server
+from served import server, settle
 
 from graphsvc.report import rows_of as report_rows
 from graphsvc.snapshot import Span
@@ -45,6 +45,8 @@ PATH = "/v1/score"
 CANDIDATES = (100, 500)
 #: One client: calls that count, and those before.
 CALLS, WARM = 1_000, 200
+#: What a server has done before it is asked.
+_BEGUN = "folded in"
 #: Many at once: how many, asking for 100 candidates each, by how many server processes.
 #: Events of a body, seconds between two bodies, and bodies before they begin anew.
 EVENTS, EVERY, MOST_POSTED = 10, 0.1, 1_000
@@ -68,7 +70,8 @@ are folded in from what they did. Candidates are any films.
 
 - `score_p50_ms`, `score_p99_ms`: one client that waits for each answer, {CALLS:,} calls, another
   server for each turn; the t interval is over turns. `forward_p50_ms`: encoding and network alone,
-  of the same candidates, in a process without a server.
+  of the same candidates, in a process without a server. Every server is asked when it has folded in
+  whoever changed since training, as one that has run for some seconds has.
 - `network_p50_ms`: of that the network alone, its rows looked up before, in each form it can have:
   as training has it (eager), exported by PyTorch, and in ONNX Runtime, which is what servers
   compute it with; one thread, turn by turn in one process. `by_eager`:
@@ -108,21 +111,21 @@ def cells(options: argparse.Namespace) -> dict[str, grid.Measure]:
     for turn in range(1, options.turns + 1):
         for precision in PRECISIONS:
             for count in CANDIDATES:
-                name = _named(f"alone-{precision}-{count}-{turn}", precision, CALLS, WARM)
+                name = _named(f"alone-{precision}-{count}-{turn}", precision, CALLS, WARM, _BEGUN)
                 made[name] = partial(_alone, options, precision, count, turn)
-        name = _named(f"fed-{last}-{turn}", last, CALLS, WARM, EVENTS, EVERY)
+        name = _named(f"fed-{last}-{turn}", last, CALLS, WARM, EVENTS, EVERY, _BEGUN)
         made[name] = partial(_fed, options, last, turn)
     for precision in PRECISIONS:
         for clients in CLIENTS:
-            name = _named(f"loaded-{precision}-{clients}", precision, PROCESSES, SECONDS)
+            name = _named(f"loaded-{precision}-{clients}", precision, PROCESSES, SECONDS, _BEGUN)
             made[name] = partial(_loaded, options, precision, clients)
     for number in AT_ONCE:
-        name = _named(f"turns-{number}", first, CROWD, SECONDS)
+        name = _named(f"turns-{number}", first, CROWD, SECONDS, _BEGUN)
         made[name] = partial(_turns, options, number)
     return made
 
 
-def _named(name: str, precision: str, *told: float) -> str:
+def _named(name: str, precision: str, *told: float | str) -> str:
     """A cell's name, with what the ranker is and what computes it."""
     return grid.named(name, asdict(ranker_dials(precision)), COMPUTED, *told)
 
@@ -180,6 +183,7 @@ def _alone(options: argparse.Namespace, precision: str, count: int, turn: int) -
     made = service_of(options.data, options.work, precision)
     bodies = _bodies(made, count, seed=turn)
     with server(made.folder, "") as running, closing(running.connect()) as connection:
+        settle(running)
         spent = [ask(connection, running, PATH, body) for body in bodies]
         peak = running.peak_mib
     return {**percentiles(spent[WARM:]), "server_peak_mib": peak}
@@ -189,12 +193,10 @@ def _fed(options: argparse.Namespace, precision: str, turn: int) -> Mapping[str,
     """The same while events about users and films come in."""
     made = service_of(options.data, options.work, precision)
     asked, said = _bodies(made, CANDIDATES[0], seed=turn), _events(made, seed=turn)
-    with (
-        server(made.folder, "") as running,
-        closing(running.connect()) as connection,
-        posting(running, said, every=EVERY) as posted,
-    ):
-        spent = [ask(connection, running, PATH, body) for body in asked]
+    with server(made.folder, "") as running, closing(running.connect()) as connection:
+        settle(running)
+        with posting(running, said, every=EVERY) as posted:
+            spent = [ask(connection, running, PATH, body) for body in asked]
     return {**percentiles(spent[WARM:]), "events": len(posted) * EVENTS}
 
 
@@ -224,6 +226,7 @@ def _loaded(options: argparse.Namespace, precision: str, clients: int) -> Mappin
     made = service_of(options.data, options.work, precision)
     bodies = _bodies(made, CANDIDATES[0], seed=clients)
     with server(made.folder, "", GRAPHSVC_PROCESSES=str(PROCESSES)) as running:
+        settle(running)
         spent = at_once(running, PATH, bodies, clients=clients, seconds=SECONDS)
     return {"answers_per_second": len(spent) / SECONDS, **percentiles(spent)}
 
@@ -234,6 +237,7 @@ def _turns(options: argparse.Namespace, scores_at_once: int) -> Mapping[str, Any
     bodies = _bodies(made, CANDIDATES[0], seed=0)
     dials = {"GRAPHSVC_PROCESSES": "1", "GRAPHSVC_SCORES_AT_ONCE": str(scores_at_once)}
     with server(made.folder, "", **dials) as running:
+        settle(running)
         spent = at_once(running, PATH, bodies, clients=CROWD, seconds=SECONDS)
     return {"answers_per_second": len(spent) / SECONDS, **percentiles(spent)}
 

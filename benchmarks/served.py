@@ -16,6 +16,9 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+#: A server has begun when as many are folded in as so many polls before, so many seconds apart.
+_POLLS, _STILL, _PAUSE = 1_200, 8, 0.25
+
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
@@ -74,6 +77,25 @@ def server(
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)
+
+
+def settle(running: Server) -> None:
+    """Wait until a server that has just begun has folded in whoever has changed since training.
+
+    Raises `SystemExit` where that has no end. Of several processes the one that answers is asked.
+    """
+    folded, still = "", 0
+    with closing(running.connect()) as connection:
+        for _ in range(_POLLS):
+            connection.request("GET", "/metrics", headers=running.headers)
+            told = connection.getresponse().read().decode().splitlines()
+            [now] = [line for line in told if line.startswith("graphsvc_overlay_entities ")]
+            still = still + 1 if now == folded else 0
+            if still == _STILL:
+                return
+            folded = now
+            time.sleep(_PAUSE)
+    raise SystemExit("the server goes on folding in, so nothing was measured")
 
 
 def _listeners(port: int) -> int:

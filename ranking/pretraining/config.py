@@ -63,7 +63,7 @@ class PretrainingConfig:
     def __post_init__(self) -> None:
         known = len(self.facets) > 0 and set(self.facets) <= set(FACET_NAMES)
         known = known and len(set(self.facets)) == len(self.facets)
-        check(known, "facets", f"some of {', '.join(FACET_NAMES)}, each once", self.facets)
+        check(known, "facets", f"some of {', '.join(FACET_NAMES)}, each once", list(self.facets))
         one_of("combination", self.combination, COMBINATIONS)
         for name in ("dim", "batch", "random_negatives", "sketch_depth"):
             positive_int(name, getattr(self, name))
