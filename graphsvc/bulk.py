@@ -151,13 +151,12 @@ def rows_among(
 
 
 def fetch(connection: Connection, statement: str, values: Any = ()) -> list[tuple[Any, ...]]:
-    """All rows of a statement, straight from the driver: plain tuples, several times as fast.
+    """All rows of a statement as the driver has them: plain tuples, several times as fast.
 
     A value's place is written `?` for both databases.
     """
     if connection.dialect.name == "postgresql":
         statement = statement.replace("?", "%s")
-    driver: Any = connection.connection.driver_connection
-    with reported():
-        rows: list[tuple[Any, ...]] = driver.execute(statement, values).fetchall()
+    cursor: Any = connection.exec_driver_sql(statement, values).cursor
+    rows: list[tuple[Any, ...]] = cursor.fetchall()
     return rows

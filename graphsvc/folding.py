@@ -69,7 +69,7 @@ def fold_edges(
     values: list[Any] = []
     for term in terms:
         values += (key, term.relation, _window_start(schema.events[term.relation], as_of))
-    rows = fetch(connection, _statement(terms), values)
+    rows = fetch(connection, _statement(terms), tuple(values))
     if outward is not None:  # asked for each score of somebody new, where a logarithm is felt
         return [
             FoldEdge(relation, EntityId(type_of, id_), False, 1.0, times, other)
