@@ -154,14 +154,7 @@ def quality(
     AUC on TEST; `valid_auc` is what dials may be chosen by.
     """
     world = planted(rows=rows, users=users, items=items, seed=seed)
-    config = RankerConfig(
-        arm="none",
-        dropout=0.0,
-        id_dropout=0.0,
-        seed=seed,
-        ids=IdTableConfig(**ids),
-        training=TrainingConfig(**training),
-    )
+    config = _of_ids_alone(seed, ids, training)
     trained = finished(world.examples, config)
     test = world.examples.rows[Span.TEST]
     encoder = trained.encoder
@@ -191,14 +184,7 @@ def carrying(
     learned from the newer half itself. `whole`: nothing, and both halves are learned from.
     """
     world = planted(rows=rows, users=users, items=items, seed=seed)
-    config = RankerConfig(
-        arm="none",
-        dropout=0.0,
-        id_dropout=0.0,
-        seed=seed,
-        ids=IdTableConfig(**ids),
-        training=TrainingConfig(**training),
-    )
+    config = _of_ids_alone(seed, ids, training)
     older, newer = _halves(world.examples)
     found = {
         "newer": _auc_of(newer, config, (None, None)),
@@ -211,6 +197,18 @@ def carrying(
         name = "without sums" if what == "carried" else f"{what} without sums"
         found[name] = _auc_of(newer, config, bare)
     return {"carrying": found}
+
+
+def _of_ids_alone(seed: int, ids: dict[str, Any], training: dict[str, Any]) -> RankerConfig:
+    """Dials of a ranker that reads nothing but ids."""
+    return RankerConfig(
+        arm="none",
+        dropout=0.0,
+        id_dropout=0.0,
+        seed=seed,
+        ids=IdTableConfig(**ids),
+        training=TrainingConfig(**training),
+    )
 
 
 def _known(former: TrainedRanker) -> tuple[KnownRows, KnownRows]:
