@@ -25,6 +25,7 @@ from ranking.idtables.served import sealed_rows
 from ranking.idtables.succession import succession
 from ranking.model import RankerModel
 from ranking.spec import FeatureSpec
+from ranking.trained import TrainedRanker
 
 #: The file of what an optimizer remembers of ID rows, `<table>.<state>`; of Adagrad alone.
 REMEMBERED = "optimizer.safetensors"
@@ -109,6 +110,12 @@ def remembered(
     for name, state in found.items():
         into[name].copy_(state)
     return into
+
+
+def going_on(store: ArtifactStore, trained: TrainedRanker, digest: str) -> TrainedRanker:
+    """A ranker that says whose rows its own began with, and until when these were taught."""
+    former = store.open("ranker", digest, verify=False).payload[TAUGHT_UNTIL]
+    return trained._replace(carried_from=digest, taught_until=max(trained.taught_until, former))
 
 
 def taught_until(examples: Examples) -> int:

@@ -196,6 +196,7 @@ def rank_as(
     from api.jobs.carrying import carried
     from api.jobs.embedding import check_item_only
     from api.jobs.teaching import teach
+    from ranking.carrying import going_on
     from ranking.pretraining.tables import open_table
 
     if how.training is not None and how.training.item_only:
@@ -207,9 +208,12 @@ def rank_as(
     )
     known = None if how.carried is None else carried(shop, parents[0], how.carried, examples)
     made = teach(examples, config, how.training, tick, known=known)
+    trained = made.trained
+    if how.carried is not None:
+        trained = going_on(shop.store, trained, how.carried)
     ranker = seal_ranker(
         shop.store,
-        made.trained._replace(carried_from=how.carried or ""),
+        trained,
         snapshot_digest=parents[0],
         bundle_digest=parents[1],
         frame=examples.frame,

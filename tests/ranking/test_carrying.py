@@ -6,25 +6,17 @@ import numpy as np
 import pytest
 import torch
 from loops import finish
+from quick import BY_ADAGRAD as CONFIG
 from safetensors.torch import load_file
 
 from graphsvc.snapshot import Span
-from ranking.carrying import REMEMBERED, carried_rows, remembered, resume
-from ranking.config import FeatureConfig, IdTableConfig, RankerConfig, TrainingConfig
+from ranking.carrying import REMEMBERED, carried_rows, going_on, remembered, resume
 from ranking.errors import NotCarried, TableMismatch
 from ranking.idtables.quantized import quantized
 from ranking.optimizer import make_optimizer
 from ranking.tables import plan_tables
 from ranking.train import train
 
-CONFIG = RankerConfig(
-    arm="none",
-    dropout=0.0,
-    id_dropout=0.0,
-    ids=IdTableConfig(dim=4, min_rows=2, buckets=8, optimizer="adagrad", backend="torch"),
-    features=FeatureConfig(min_rows=2),
-    training=TrainingConfig(epochs=2, batch=64),
-)
 #: Nothing moves, so that rows end where they begin.
 STILL = dataclasses.replace(
     CONFIG,
@@ -167,6 +159,17 @@ def test_rows_that_a_plan_has_narrowed_go_on_in_a_plan_that_narrows_them(example
     assert dim < 1 << 12
     after = trained_on(examples, narrow, known=known_of(seal(trained)))
     assert after.config.ids.dim == dim
+
+
+def test_who_goes_on_was_taught_as_late_as_those_whose_rows_they_were(leaning, former, seal):
+    """Also where its own TRAIN ended earlier: what it began with knows more."""
+    trained, sealed = former
+    until = sealed.artifact.payload["taught_until"]
+    for own, latest in ((until - 5, until), (until + 5, until + 5)):
+        later = trained._replace(taught_until=own)
+        after = seal(going_on(leaning.store, later, sealed.digest))
+        assert after.artifact.payload["taught_until"] == latest
+        assert after.artifact.parents["rows_of"] == sealed.digest
 
 
 def test_rows_that_were_taught_what_is_to_be_guessed_are_refused(former, known_of, examples):

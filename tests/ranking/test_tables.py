@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 from loops import finish
+from quick import BY_ADAGRAD as CONFIG
 from safetensors.torch import load_file
 
 from graphsvc.snapshot import Span
 from ranking.bundle import open_ranker
-from ranking.config import FeatureConfig, IdTableConfig, RankerConfig, TrainingConfig
+from ranking.config import TrainingConfig
 from ranking.errors import TableMemory
 from ranking.idtables.known import KnownRows
 from ranking.idtables.placement import Placement
@@ -19,15 +20,6 @@ from ranking.model import head_scores
 from ranking.optimizer import make_optimizer
 from ranking.tables import plan_tables
 from ranking.train import train
-
-CONFIG = RankerConfig(
-    arm="none",
-    dropout=0.0,
-    id_dropout=0.0,
-    ids=IdTableConfig(dim=4, min_rows=2, buckets=8, optimizer="adagrad", backend="torch"),
-    features=FeatureConfig(min_rows=2),
-    training=TrainingConfig(epochs=2, batch=64),
-)
 
 
 def with_ids(**changes):
