@@ -102,6 +102,8 @@ class Sizes:
         ("adagrad", "fbgemm", "float32"),
         ("adamw", "torch", "float32"),
     )
+    #: of worlds: none of their figures is of time, so that other work may run beside them
+    world_threads: int = 1
     quality_rows: int = 1 << 20
     users: int = 1 << 17
     items: int = 1 << 15
@@ -186,7 +188,7 @@ def speed_cell(sizes: Sizes, arm: tuple[str, str, str], turn: int) -> str:
 
 def quality_cell(sizes: Sizes, what: str, ids: Mapping[str, Any], seed: int) -> str:
     plain = what.replace("/", "-").replace(" ", "-")
-    dials = [sizes.quality_rows, sizes.users, sizes.items, dict(sizes.training), sizes.threads]
+    dials = [sizes.quality_rows, sizes.users, sizes.items, dict(sizes.training), sizes.world_threads]
     return grid.named(f"{plain}-{seed}", dials, dict(ids))
 
 
@@ -221,7 +223,7 @@ def _quality(
         "ids": dict(ids),
         "training": dict(sizes.training),
     }
-    return run(task, asked, threads=sizes.threads)
+    return run(task, asked, threads=sizes.world_threads)
 
 
 def rows_of(found: Mapping[str, Mapping[str, Any]], sizes: Sizes) -> list[Row]:

@@ -29,8 +29,8 @@ ARM = RankerConfig().arm
 #: Of TransRA: the default, said here because what is made goes by it. After fewer, vectors of this
 #: inventory tell next to nothing, and no index but an exact one finds what is nearest among them.
 EPOCHS = 6.0
-#: Of what makes the service; a server has one for each request, as always.
-THREADS = 2
+#: Of what makes the service, so that other work may run beside it; it is not timed.
+THREADS = 1
 #: An advertiser's ads among those that are shown, where they are capped.
 MOST = 2
 CAP = {"relation": "ad_of_advertiser", "most": MOST}
