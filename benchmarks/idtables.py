@@ -188,8 +188,8 @@ def speed_cell(sizes: Sizes, arm: tuple[str, str, str], turn: int) -> str:
 
 def quality_cell(sizes: Sizes, what: str, ids: Mapping[str, Any], seed: int) -> str:
     plain = what.replace("/", "-").replace(" ", "-")
-    dials = [sizes.quality_rows, sizes.users, sizes.items, dict(sizes.training), sizes.world_threads]
-    return grid.named(f"{plain}-{seed}", dials, dict(ids))
+    world = [sizes.quality_rows, sizes.users, sizes.items, dict(sizes.training)]
+    return grid.named(f"{plain}-{seed}", [*world, sizes.world_threads], dict(ids))
 
 
 def _speed(sizes: Sizes, arm: tuple[str, str, str], run: apart.Run) -> Mapping[str, Any]:
