@@ -4,9 +4,10 @@ Takes entity ids, gives vectors and scores; a whole answer uses one trio. Who is
 `api/asking.py`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import time
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from api.candidates import Described, woven
 from api.errors import Invalid
 from api.live import Following, Live, Trio
 from api.lying import lying_at
-from api.onsite import onsite_edges, onsite_states
+from api.onsite import onsite_outcomes, onsite_states
 from api.opening import open_database
 from api.overlay import Folded
 from api.placing import tiers_of
@@ -27,7 +28,7 @@ from graphsvc import graph, tail, versions
 from graphsvc.artifact import ArtifactStore
 from graphsvc.db import Connection, Database
 from graphsvc.errors import EntityRetired
-from graphsvc.folding import FoldEdge, fold_edges
+from graphsvc.folding import NO_OUTCOMES, Outcomes, fold_edges, fold_outcomes
 from graphsvc.graph import EntityRows
 from graphsvc.ids import EntityId
 from graphsvc.schema import Schema
@@ -181,8 +182,7 @@ class Answerer:
             return self.learned(trio, holds, row, facet)
         if holds.type not in trio.bundle.types:
             return _nowhere(trio, holds, facet)
-        found = self._fold_edges(connection, named, scoring=False) if named else []
-        folded = self._fold(trio, holds, found, scoring=False).within(facet)
+        folded = self._fold(trio, connection, named, holds).within(facet)
         if folded is None:
             return _nowhere(trio, holds, facet)
         return Located(
@@ -219,10 +219,10 @@ class Answerer:
         """
         if holds.type not in trio.bundle.types:
             return replace(_nowhere(trio, holds, ALL), nameless=onsite)
-        found = self._fold_edges(connection, named, scoring=True) if named else []
+        found = self._outcomes(connection, holds.type, named.key) if named else NO_OUTCOMES
         if onsite:
-            found = onsite_edges(self.schema, found)
-        folded = self._fold(trio, holds, found, scoring=True)
+            found = onsite_outcomes(self.schema, found)
+        folded = self._fold_outcomes(trio, holds, found)
         state: State = "cold" if folded.edges else "unknown"
         return Located(holds, folded.vector, -1, state, folded.edges, nameless=onsite)
 
@@ -250,31 +250,48 @@ class Answerer:
             return _nowhere(trio, entity, facet)
         return Located(entity, held.vectors[row], row, "learned", 0)
 
-    def _fold_edges(
-        self, connection: Connection, named: tail.Named, *, scoring: bool
-    ) -> list[FoldEdge]:
-        return fold_edges(
+    def _fold(
+        self, trio: Trio, connection: Connection, named: tail.Named | None, holds: EntityId
+    ) -> Folded:
+        """Where somebody's present edges put them."""
+        if named is None:
+            return trio.solver.solve(holds.type, [[]])[0]
+        found = fold_edges(
             connection,
             self.schema,
             type_=named.entity.type,
             key=named.key,
             as_of=int(time()),
             limit=self.foldin_edges,
-            outward=self.schema.label.outcome if scoring else None,
         )
-
-    def _fold(
-        self, trio: Trio, entity: EntityId, found: Sequence[FoldEdge], *, scoring: bool
-    ) -> Folded:
-        """Solve for a head's vector, or take the one that the same edges gave before."""
         # Weights decay by the second; what identifies the edges is who they lead to, how often.
         seen = tuple((e.relation, e.other, e.inverse, e.times) for e in found)
-        stamp = hash((scoring, seen))
-        remembered = trio.heads.get(entity, stamp)
+        return self._once(trio, holds, seen, lambda: trio.solver.solve(holds.type, [found])[0])
+
+    def _outcomes(self, connection: Connection, type_: str, key: int) -> Outcomes:
+        now, limit = int(time()), self.foldin_edges
+        return fold_outcomes(connection, self.schema, type_=type_, key=key, as_of=now, limit=limit)
+
+    def _fold_outcomes(self, trio: Trio, holds: EntityId, found: Outcomes) -> Folded:
+        """Where somebody's outcomes put them for a ranker."""
+        outcome, solver = self.schema.label.outcome, trio.solver
+        return self._once(
+            trio,
+            holds,
+            (outcome, *found),
+            lambda: solver.solve_outcomes(holds.type, outcome, [found])[0],
+        )
+
+    def _once(
+        self, trio: Trio, holds: EntityId, seen: tuple[Any, ...], solve: Callable[[], Folded]
+    ) -> Folded:
+        """A vector, or the one that the same edges gave before."""
+        stamp = hash(seen)
+        remembered = trio.heads.get(holds, stamp)
         if remembered:
             return remembered
-        folded = trio.solver.solve(entity.type, [found], each_counts=scoring)[0]
-        trio.heads.put(entity, stamp, folded)
+        folded = solve()
+        trio.heads.put(holds, stamp, folded)
         return folded
 
     def _around(self, trio: Trio, connection: Connection, rows: EntityRows) -> dict[str, Around]:

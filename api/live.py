@@ -187,7 +187,7 @@ class Live:
             index.search(type_, bundle.facet(facet).vectors[start : start + 1], 1, facet=facet)
         overlay = Overlay(self.following.overlay_entities)
         solver = Solver(bundle, foldin)
-        solver.solve(ranker.head_type, [[]], each_counts=False)
+        solver.solve(ranker.head_type, [[]])
         watermark, graph_end = self._seen(bundle.snapshot_digest)
         tail = Tail(
             database=self.database,

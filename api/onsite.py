@@ -1,24 +1,23 @@
 """A person without what is known of them offsite: one way for opt-outs and for explanations.
 
-Takes edges and states, gives what scoring may use once offsite events are refused; never reads
+Takes outcomes and states, gives what scoring may use once offsite events are refused; never reads
 anything. Scores of somebody who has opted out come from here, and so does what an explanation
 calls the score without offsite: the two cannot differ.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from graphsvc.folding import FoldEdge
+from graphsvc.folding import NO_OUTCOMES, Outcomes
 from graphsvc.schema import Schema
 from ranking.bundle import EntityStates
 
 
-def onsite_edges(schema: Schema, found: Sequence[FoldEdge]) -> list[FoldEdge]:
-    """Those that no offsite event made; of a relation that is declared no more, none."""
-    sources = {relation.name: relation.source for relation in schema.relations}
-    return [edge for edge in found if sources.get(edge.relation, "offsite") != "offsite"]
+def onsite_outcomes(schema: Schema, found: Outcomes) -> Outcomes:
+    """Those that no offsite event made: all, or none."""
+    offsite = schema.events[schema.label.outcome].source == "offsite"
+    return NO_OUTCOMES if offsite else found
 
 
 def onsite_states(schema: Schema, states: EntityStates) -> EntityStates:

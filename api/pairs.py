@@ -24,7 +24,7 @@ from api.scoring import sort_out
 from graphsvc import tail
 from graphsvc.db import Connection
 from graphsvc.errors import EntityRetired
-from graphsvc.folding import FoldEdge
+from graphsvc.folding import NO_OUTCOMES
 from graphsvc.graph import EntityRows
 from graphsvc.ids import EntityId
 from ranking.bundle import EntityStates, Side, alike
@@ -169,13 +169,14 @@ class Lookup(Answerer):
         self, trio: Trio, connection: Connection, names: Sequence[EntityId], keys: Sequence[int]
     ) -> list[Located]:
         """Heads that training does not know, from their present outcomes; key 0: without any."""
-        edges: list[list[FoldEdge]] = []
-        for name, key in zip(names, keys, strict=True):
-            one = tail.Named(key, name, retired=False, spoke=False, out=False)
-            edges.append(self._fold_edges(connection, one, scoring=True) if key else [])
-        if not edges:
+        if not names:
             return []
-        folded = trio.solver.solve(trio.ranker.head_type, edges, each_counts=True)
+        found = [
+            self._outcomes(connection, name.type, key) if key else NO_OUTCOMES
+            for name, key in zip(names, keys, strict=True)
+        ]
+        outcome = self.schema.label.outcome
+        folded = trio.solver.solve_outcomes(trio.ranker.head_type, outcome, found)
         return [
             Located(name, one.vector, -1, "cold" if one.edges else "unknown", one.edges)
             for name, one in zip(names, folded, strict=True)

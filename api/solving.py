@@ -1,16 +1,18 @@
 """Vectors from edges of the graph: the bridge between what graphsvc reads and what kge solves.
 
-Takes the edges of some entities of one type, gives a vector for each; never reads them itself.
+Takes the edges, or the outcomes, of some entities of one type, gives a vector for each; never reads
+them itself.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 
 from api.overlay import Folded
-from graphsvc.folding import FoldEdge
+from graphsvc.folding import NO_OUTCOMES, FoldEdge, Outcomes
 from kge.bundle import ALL, Bundle
 from kge.foldin import FoldIn, FoldInEdges
 
@@ -27,24 +29,18 @@ class Solver:
         type_: str,
         found: Sequence[Sequence[FoldEdge]],
         *,
-        each_counts: bool,
         degrees: Sequence[Mapping[str, int]] | None = None,
     ) -> list[Folded]:
-        """One vector per list of edges, all in one solve.
+        """One vector per list of edges, all in one solve, and in that of each facet.
 
         Edges of relations or to entities that the bundle does not hold are left out; an entity
-        without others has its type's prior and 0 edges. `each_counts`: every event is an edge of
-        weight 1, as rankers see heads, and no facet is asked for; else an edge has its decayed
-        weight. `degrees`: how many edges each entity has of every relation, where that was counted.
+        without others has its type's prior and 0 edges. `degrees`: how many edges each entity has
+        of every relation, where that was counted.
         """
         others = [self._rows(edges) for edges in found]
-        whole = self._within(ALL, type_, found, others, each_counts=each_counts)
-        if each_counts:
-            return whole
+        whole = self._within(ALL, type_, found, others)
         facets = {
-            name: self._within(name, type_, found, others, each_counts=False)
-            for name in self._foldins
-            if name != ALL
+            name: self._within(name, type_, found, others) for name in self._foldins if name != ALL
         }
         together = [
             replace(one, facets={name: column[n] for name, column in facets.items()})
@@ -53,6 +49,37 @@ class Solver:
         if degrees is None:
             return together
         return [self._counted(one, numbers) for one, numbers in zip(together, degrees, strict=True)]
+
+    def solve_outcomes(self, type_: str, relation: str, found: Sequence[Outcomes]) -> list[Folded]:
+        """One vector per head from its outcomes, each event as an edge of weight 1, all at once.
+
+        So rankers saw heads in training (`foldin_as_of`); no facet is asked for. What the bundle
+        does not hold is left out.
+        """
+        bundle, count = self.bundle, len(found)
+        code = self._codes.get(relation)
+        if code is None:
+            found, code = [NO_OUTCOMES] * count, 0
+        ids = list(chain.from_iterable(one.ids for one in found))
+        others = bundle.rows(bundle.relations[code].tail, ids)
+        known = others >= 0
+        times = np.fromiter(chain.from_iterable(one.times for one in found), float, len(ids))[known]
+        owner = np.repeat(np.arange(count), [len(one.ids) for one in found])[known]
+        edges = np.bincount(owner, minlength=count)
+        sums = np.zeros((count, 1, bundle.dim))
+        some = edges > 0
+        if some.any():
+            first = (np.cumsum(edges) - edges)[some]
+            led_to = bundle.vectors[others[known]] * times[:, None]
+            sums[some, 0] = np.add.reduceat(led_to, first, axis=0)
+        number = np.bincount(owner, times, minlength=count)
+        told = (number[:, None], sums, number)
+        vectors = self.foldin.solve_sums(type_, np.array([code]), told)
+        return [Folded(vector, int(n)) for vector, n in zip(vectors, edges, strict=True)]
+
+    @cached_property
+    def _codes(self) -> Mapping[str, int]:
+        return {relation.name: code for code, relation in enumerate(self.bundle.relations)}
 
     def _counted(self, one: Folded, numbers: Mapping[str, int], facet: str = ALL) -> Folded:
         """A solution that knows how many edges there are, also in each facet by itself."""
@@ -76,8 +103,6 @@ class Solver:
         type_: str,
         found: Sequence[Sequence[FoldEdge]],
         others: Sequence[np.ndarray],
-        *,
-        each_counts: bool,
     ) -> list[Folded]:
         """The vectors that one facet's relations give."""
         relations = self.bundle.facet(facet).relations
@@ -89,15 +114,12 @@ class Solver:
             if other >= 0 and edge.relation in codes
         ]
         owner = np.array([n for n, *_ in flat], dtype=np.int32)
-        times = np.array([e.times if each_counts else 1 for _, e, _ in flat], dtype=np.int64)
-        weights = [1.0 if each_counts else edge.weight for _, edge, _ in flat]
-        usable = np.repeat(np.arange(len(flat)), times)
         columns = FoldInEdges(
-            owner=owner[usable],
-            relation=np.array([codes[e.relation] for _, e, _ in flat], dtype=np.int16)[usable],
-            other=np.array([other for *_, other in flat], dtype=np.int32)[usable],
-            inverse=np.array([edge.inverse for _, edge, _ in flat], dtype=bool)[usable],
-            weight=np.array(weights, dtype=np.float32)[usable],
+            owner=owner,
+            relation=np.array([codes[edge.relation] for _, edge, _ in flat], dtype=np.int16),
+            other=np.array([other for *_, other in flat], dtype=np.int32),
+            inverse=np.array([edge.inverse for _, edge, _ in flat], dtype=bool),
+            weight=np.array([edge.weight for _, edge, _ in flat], dtype=np.float32),
         )
         vectors = self._foldins[facet].solve(type_, len(found), columns)
         counts = np.bincount(owner, minlength=len(found))

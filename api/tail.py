@@ -276,7 +276,7 @@ class Tail:
         for type_ in dict.fromkeys(entity.type for entity in chosen):
             some = [entity for entity in chosen if entity.type == type_]
             found, degrees = self._edges_of(connection, schema, some)
-            solved = self.solver.solve(type_, found, each_counts=False, degrees=degrees)
+            solved = self.solver.solve(type_, found, degrees=degrees)
             for entity, folded, edges in zip(some, solved, found, strict=True):
                 if not folded.edges:
                     self.overlay.drop(entity.name)

@@ -46,6 +46,17 @@ class FoldEdge(NamedTuple):
     key: int = 0
 
 
+class Outcomes(NamedTuple):
+    """What one entity's outcomes lead to, newest first, as columns: each key, id, and how often."""
+
+    keys: tuple[int, ...]
+    ids: tuple[str, ...]
+    times: tuple[int, ...]
+
+
+NO_OUTCOMES = Outcomes((), (), ())
+
+
 def fold_edges(
     connection: Connection,
     schema: Schema,
@@ -54,27 +65,13 @@ def fold_edges(
     key: int,
     as_of: int,
     limit: int = 200,
-    outward: str | None = None,
 ) -> list[FoldEdge]:
     """The `limit` most recent edges of each relation and direction within its window, newest first.
 
-    Structure that the entity is the head of is not cut, as in training. `outward`: of this relation
-    alone, where the entity is the head, and each edge weighs 1: so a ranker reads outcomes. An
-    entity with more than 20 * `limit` edges of one relation and direction has its most recent among
-    that many.
+    Structure that the entity is the head of is not cut, as in training. An entity with more than
+    20 * `limit` edges of one relation and direction has its most recent among that many.
     """
-    terms = tuple(_terms(schema, type_, limit, outward))
-    if not terms:
-        return []
-    values: list[Any] = []
-    for term in terms:
-        values += (key, term.relation, _window_start(schema.events[term.relation], as_of))
-    rows = fetch(connection, _statement(terms), tuple(values))
-    if outward is not None:  # asked for each score of somebody new, where a logarithm is felt
-        return [
-            FoldEdge(relation, EntityId(type_of, id_), False, 1.0, times, other)
-            for _, relation, other, times, _, _, type_of, id_ in rows
-        ]
+    rows = _recent(connection, schema, tuple(_terms(schema, type_, limit)), key, as_of)
     return [
         FoldEdge(
             relation=relation,
@@ -86,6 +83,35 @@ def fold_edges(
         )
         for inverse, relation, other, times, decayed, last_time, type_of, id_ in rows
     ]
+
+
+def fold_outcomes(
+    connection: Connection, schema: Schema, *, type_: str, key: int, as_of: int, limit: int = 200
+) -> Outcomes:
+    """The same of the outcomes that the entity is the head of, as rankers read heads: unweighted.
+
+    Asked for each score of somebody new, where an object for each edge is felt.
+    """
+    outcome = schema.label.outcome
+    terms = (term for term in _terms(schema, type_, limit) if not term.inverse)
+    own = tuple(term for term in terms if term.relation == outcome)
+    rows = _recent(connection, schema, own, key, as_of)
+    if not rows:
+        return NO_OUTCOMES
+    _, _, keys, times, _, _, _, ids = zip(*rows, strict=True)
+    return Outcomes(keys, ids, times)
+
+
+def _recent(
+    connection: Connection, schema: Schema, terms: tuple["_Term", ...], key: int, as_of: int
+) -> list[tuple[Any, ...]]:
+    """Rows of `_statement` for an entity at a moment; none where its type can have no edge."""
+    if not terms:
+        return []
+    values: list[Any] = []
+    for term in terms:
+        values += (key, term.relation, _window_start(schema.events[term.relation], as_of))
+    return fetch(connection, _statement(terms), tuple(values))
 
 
 def count_edges(
@@ -141,16 +167,14 @@ class _Term(NamedTuple):
     kept: int
 
 
-def _terms(schema: Schema, type_: str, limit: int, outward: str | None) -> Iterator[_Term]:
+def _terms(schema: Schema, type_: str, limit: int) -> Iterator[_Term]:
     """One for each relation and direction that the entity's type can have."""
     for relation in schema.relations:
-        if outward is not None and relation.name != outward:
-            continue
         most = limit * _LOOKED_AT
         if relation.head == type_:
             kept = most if relation.source == "structure" else limit
             yield _Term(relation.name, inverse=False, most=most, kept=kept)
-        if relation.tail == type_ and outward is None:
+        if relation.tail == type_:
             yield _Term(relation.name, inverse=True, most=most, kept=limit)
 
 

@@ -14,7 +14,7 @@ from api.overlay import Folded, Overlay, Place
 from api.questions import Item, Leaning, Located
 from api.solving import Solver
 from graphsvc.artifact import ArtifactStore
-from graphsvc.folding import FoldEdge
+from graphsvc.folding import NO_OUTCOMES, FoldEdge, Outcomes
 from graphsvc.ids import EntityId
 from graphsvc.schema import load_schema
 from graphsvc.snapshot import RelationInfo, TypeRange
@@ -23,7 +23,7 @@ from kge.bundle import Bundle, open_bundle, seal_bundle
 from kge.completion import Completion
 from kge.config import FoldInConfig
 from kge.errors import ShapeMismatch
-from kge.foldin import FoldIn
+from kge.foldin import FoldIn, FoldInEdges
 from kge.index import build_index
 
 FILM = load_schema("film")
@@ -94,7 +94,7 @@ def solved(bundle: Bundle) -> list[Folded]:
     solver = Solver(bundle, FoldIn(bundle, FoldInConfig()))
     sequel = edge("sequel", "f1", inverse=True)
     clicks = [edge("click", name, inverse=True) for name in ("u0", "u1")]
-    return solver.solve("film", [[*clicks, sequel], [sequel]], each_counts=False)
+    return solver.solve("film", [[*clicks, sequel], [sequel]])
 
 
 def test_what_is_new_is_folded_in_by_every_facet(bundle: Bundle) -> None:
@@ -103,10 +103,35 @@ def test_what_is_new_is_folded_in_by_every_facet(bundle: Bundle) -> None:
     assert (alone.edges, alone.within("clicks")) == (1, None)
     solver = Solver(bundle, FoldIn(bundle, FoldInConfig()))
     clicks = [edge("click", name, inverse=True) for name in ("u0", "u1")]
-    (again,) = solver.solve("film", [clicks], each_counts=False)
+    (again,) = solver.solve("film", [clicks])
     np.testing.assert_array_equal(again.facets["clicks"].vector, both.facets["clicks"].vector)
     assert both.facets["clicks"].vector.shape == (3,)
-    assert not solver.solve("film", [clicks], each_counts=True)[0].facets
+
+
+def test_outcomes_are_edges_of_weight_1_as_often_as_they_happened(bundle: Bundle) -> None:
+    """For all heads at once, whatever some of them lack."""
+    foldin = FoldIn(bundle, FoldInConfig())
+    solver = Solver(bundle, foldin)
+    first = Outcomes((1, 2, 3), ("f1", "not trained", "f0"), (2, 5, 1))
+    found = [first, NO_OUTCOMES, Outcomes((9,), ("f2",), (3,)), Outcomes((4,), ("new",), (1,))]
+    made = solver.solve_outcomes("user", "click", found)
+    f = bundle.rows("film", ["f0", "f1", "f2"])
+    relation = [r.name for r in bundle.relations].index("click")
+    edges = FoldInEdges(
+        owner=np.array([0, 0, 0, 2, 2, 2], np.int32),
+        relation=np.full(6, relation, np.int16),
+        other=f[[1, 1, 0, 2, 2, 2]],
+        inverse=np.zeros(6, bool),
+        weight=np.ones(6, np.float32),
+    )
+    expected = foldin.solve("user", 4, edges)
+    np.testing.assert_allclose([one.vector for one in made], expected, atol=1e-6)
+    assert [one.edges for one in made] == [2, 0, 1, 0]
+    assert not any(one.facets for one in made)
+    (alone,) = solver.solve_outcomes("user", "click", found[2:3])
+    np.testing.assert_allclose(alone.vector, expected[2], atol=1e-6)
+    (prior,) = solver.solve_outcomes("user", "not trained", found[:1])
+    np.testing.assert_array_equal(prior.vector, expected[1])
 
 
 def test_a_facet_finds_those_that_have_an_edge_of_it(trio: SimpleNamespace) -> None:
@@ -301,7 +326,7 @@ def test_the_bias_of_what_is_new_goes_by_all_its_edges(
     bundle = seal_bundle(store, "0" * 64, replace(made(), degree=degree), dials={}, metrics={})
     clicks = [edge("click", name, inverse=True) for name in ("u0", "u1")]
     (film,) = Solver(bundle, FoldIn(bundle, FoldInConfig())).solve(
-        "film", [clicks], each_counts=False, degrees=[{"click": 40, "of a later schema": 9}]
+        "film", [clicks], degrees=[{"click": 40, "of a later schema": 9}]
     )
     assert (film.edges, film.degree) == (2, 40)
     assert (film.facets["clicks"].edges, film.facets["clicks"].degree) == (2, 40)

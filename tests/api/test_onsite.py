@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from little_shop import ADS, NOW, Shop, event, log
 
-from api.onsite import onsite_edges, onsite_states
-from graphsvc.folding import FoldEdge
-from graphsvc.ids import EntityId
+from api.onsite import onsite_outcomes, onsite_states
+from graphsvc.folding import NO_OUTCOMES, Outcomes
 from graphsvc.schema import parse_schema, to_document
 from ranking.bundle import EntityStates
 
@@ -177,13 +176,6 @@ def test_serving_leads_elsewhere_from_the_next_answer_on(shop: Shop) -> None:
 
 def test_edges_and_counters_of_offsite_events_are_left_out() -> None:
     """Where the outcome itself is offsite, nothing of it is left."""
-    product = EntityId("product", "p1")
-    edges = [
-        FoldEdge(relation, product, False, 1.0, 1)
-        for relation in ("click", "add_to_cart", "not_declared", "ad_of_product")
-    ]
-    kept = [edge.relation for edge in onsite_edges(ADS, edges)]
-    assert kept == ["click", "ad_of_product"]
     document = to_document(ADS)
     document["observations"]["offer"] = {"head": "user", "tail": "product", "source": "onsite"}
     document["label"] = {"exposure": "offer", "outcome": "checkout"}
@@ -195,7 +187,11 @@ def test_edges_and_counters_of_offsite_events_are_left_out() -> None:
         exposures=np.array([7]),
         outcomes=np.array([3]),
     )
-    offsite = onsite_states(parse_schema(document), states)
+    bought = parse_schema(document)
+    found = Outcomes((7,), ("p1",), (2,))
+    assert onsite_outcomes(bought, found) == NO_OUTCOMES
+    assert onsite_outcomes(ADS, found) == found
+    offsite = onsite_states(bought, states)
     assert (offsite.exposures.tolist(), offsite.outcomes.tolist()) == ([7], [0])
     onsite = onsite_states(ADS, states)
     assert (onsite.exposures.tolist(), onsite.outcomes.tolist()) == ([7], [3])

@@ -29,7 +29,7 @@ def test_an_entity_is_solved_from_all_its_present_edges(trained) -> None:
     with live.database.reading() as connection:
         key = log.named(connection, film).key
         edges = fold_edges(connection, FILM, type_="film", key=key, as_of=START + 99)
-    (alone,) = trio.solver.solve("film", [edges], each_counts=False)
+    (alone,) = trio.solver.solve("film", [edges])
     np.testing.assert_allclose(found.vector, alone.vector, atol=1e-6)
     assert not np.allclose(found.vector, trio.bundle.prior("film"), atol=1e-3)
     assert live.lag == 0
@@ -58,7 +58,7 @@ def test_many_solved_together_are_as_if_solved_alone(trained) -> None:
         for name in names:
             key = log.named(connection, EntityId("film", name)).key
             edges = fold_edges(connection, FILM, type_="film", key=key, as_of=START)
-            (alone,) = trio.solver.solve("film", [edges], each_counts=False)
+            (alone,) = trio.solver.solve("film", [edges])
             found = trio.overlay.get(EntityId("film", name))
             np.testing.assert_allclose(found.vector, alone.vector, atol=1e-5)
     live.database.dispose()

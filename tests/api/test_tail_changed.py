@@ -77,7 +77,7 @@ def test_scoring_keeps_the_trained_vector_and_the_next_trio_looks_back(trained) 
         ("learned", 0),
         ("learned", 20),  # of which the graph's span holds the first ones
     ]
-    (alone,) = trio.solver.solve("user", [edges], each_counts=False)
+    (alone,) = trio.solver.solve("user", [edges])
     np.testing.assert_allclose(folded.vector, alone.vector, atol=1e-5)
     live.database.dispose()
 
@@ -111,7 +111,7 @@ def test_a_promotion_takes_nothing_back_of_what_people_did(trained) -> None:
     with live.database.reading() as connection:
         key = log.named(connection, user).key
         edges = fold_edges(connection, FILM, type_="user", key=key, as_of=START + 200_000)
-    (alone,) = trio.solver.solve("user", [edges], each_counts=False)
+    (alone,) = trio.solver.solve("user", [edges])
     np.testing.assert_allclose(after.vector, alone.vector, atol=1e-5)
     for database in (live.database, shop.database):
         database.dispose()

@@ -222,7 +222,7 @@ def test_its_fold_in_is_what_a_server_does(options: argparse.Namespace, tmp_path
             end = EntityId("entity", split.ids[other])
             edge = FoldEdge(split.relations[relation], end, bool(inverse), 1.0, 1)
             lists[owner].append(edge)
-        answered = solver.solve("entity", lists, each_counts=False)
+        answered = solver.solve("entity", lists)
         found = joined(base, split, edges, served(base))
         expected = np.stack([one.vector for one in answered])
         np.testing.assert_allclose(found.vectors[split.stay :], expected, atol=1e-6)

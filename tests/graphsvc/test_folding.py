@@ -10,7 +10,14 @@ from graphsvc import folding, triples
 from graphsvc.artifact import ArtifactStore
 from graphsvc.db import Database
 from graphsvc.export import Split, export_snapshot
-from graphsvc.folding import FoldEdge, count_edges, fold_edges
+from graphsvc.folding import (
+    NO_OUTCOMES,
+    FoldEdge,
+    Outcomes,
+    count_edges,
+    fold_edges,
+    fold_outcomes,
+)
 from graphsvc.ids import EntityId
 from graphsvc.ingest import Rules, ingest
 from graphsvc.tail import named
@@ -27,6 +34,12 @@ def folded(database: Database, type_: str, id_: str, **options: object) -> list[
     with database.reading() as connection:
         key = named(connection, EntityId(type_, id_)).key
         return fold_edges(connection, ADS, type_=type_, key=key, as_of=NOW, **options)
+
+
+def outcomes(database: Database, type_: str, id_: str, **options: object) -> Outcomes:
+    with database.reading() as connection:
+        key = named(connection, EntityId(type_, id_)).key
+        return fold_outcomes(connection, ADS, type_=type_, key=key, as_of=NOW, **options)
 
 
 def test_recent_and_within_their_windows(database: Database) -> None:
@@ -47,8 +60,8 @@ def test_recent_and_within_their_windows(database: Database) -> None:
         ("ad_of_product", EntityId("product", "p1"), False, 1),  # structure has no window
     ]
     assert found[0].weight == pytest.approx(log2(1 + 1.5))  # half-life 14 days
-    assert [e.relation for e in folded(database, "user", "u1", outward="click")] == ["click"]
-    assert folded(database, "ad", "a1", outward="click") == [], "ads do not click"
+    assert outcomes(database, "user", "u1")[1:] == (("a1",), (2,))
+    assert outcomes(database, "ad", "a1") == NO_OUTCOMES, "ads do not click"
 
 
 def test_each_relation_and_direction_has_its_most_recent(database: Database) -> None:
