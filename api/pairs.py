@@ -10,7 +10,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
 from time import time
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from api.answers import Answerer
 from api.live import Trio
 from api.lying import lying_at
 from api.onsite import onsite_states
-from api.questions import Located
+from api.questions import Located, State
 from api.scoring import sort_out
 from graphsvc import tail
 from graphsvc.db import Connection
@@ -37,6 +37,8 @@ _MOST_HELD = 200_000
 #: Why a pair has no score, by number; None: it has one.
 REASONS = (None, "id missing", "head retired", "retired", "merged")
 _ID_MISSING = REASONS.index("id missing")
+#: Where an entity's vector is from, by number: -1 of one that is not looked for.
+STATES: tuple[State, ...] = get_args(State)
 
 
 class Ids(NamedTuple):
@@ -61,6 +63,9 @@ class PairScores:
     probabilities: Mapping[str, NDArray[np.float64]]
     #: int8 [n], the number among `REASONS` of why there is none.
     why: NDArray[np.int8]
+    #: int8 [n], numbers among `STATES` of the heads and of the candidates; -1 where there is none.
+    heads: NDArray[np.int8]
+    candidates: NDArray[np.int8]
 
     @property
     def reasons(self) -> list[str | None]:
@@ -73,10 +78,11 @@ Answering = Callable[[], PairScores]
 
 
 class LookedUp(NamedTuple):
-    """Entities of one side, and why a pair with them has no score, if so."""
+    """Entities of one side, why a pair with them has no score, if so, and where they were found."""
 
     states: EntityStates
     reasons: list[str | None]
+    found: list[int]
 
 
 class Lookup(Answerer):
@@ -106,7 +112,11 @@ class Lookup(Answerer):
                 exposures=np.where(hidden, onsite.exposures, states.exposures),
                 outcomes=np.where(hidden, onsite.outcomes, states.outcomes),
             )
-        return LookedUp(states, [None if one else "head retired" for one in found])
+        return LookedUp(
+            states,
+            reasons=[None if one else "head retired" for one in found],
+            found=[STATES.index(one.state) if one else -1 for one in found],
+        )
 
     def candidates(self, trio: Trio, ids: Sequence[str]) -> LookedUp:
         """Those that heads may act on; one that has no vector yet is solved for first.
@@ -126,9 +136,11 @@ class Lookup(Answerer):
             lying = lying_at(trio, ids, places, rows.keys)
         states = self._states(ids, rows, vectors=lying.vectors, known=lying.known)
         reasons: list[str | None] = [None] * len(ids)
+        learned, cold, unknown = map(STATES.index, ("learned", "cold", "unknown"))
+        found = np.where(lying.learned, learned, np.where(lying.known, cold, unknown)).tolist()
         for n in set(range(len(ids))).difference(kept.tolist()):
-            reasons[n] = "retired" if rows.merged_into[n] is None else "merged"
-        return LookedUp(replace(states, around=around), reasons)
+            reasons[n], found[n] = "retired" if rows.merged_into[n] is None else "merged", -1
+        return LookedUp(replace(states, around=around), reasons, found)
 
     def _located(
         self, trio: Trio, connection: Connection, ids: Sequence[str], rows: EntityRows
@@ -192,14 +204,18 @@ class _Side:
         encode: Callable[[EntityStates], Side],
     ) -> None:
         self._look_up, self._encode = look_up, encode
+        self._forget()
+
+    def _forget(self) -> None:
         self._row_of: dict[str, int] = {}
         self._encoded: Side | None = None
         self._why = np.zeros(0, dtype=np.int8)
+        self._found = np.zeros(0, dtype=np.int8)
 
     def of(self, ids: Sequence[str]) -> "_Found":
         """Entities, each id once."""
         if len(self._row_of) > _MOST_HELD:
-            self._row_of, self._encoded, self._why = {}, None, np.zeros(0, dtype=np.int8)
+            self._forget()
         new = [id_ for id_ in ids if id_ not in self._row_of]
         pages = [self._look_up(new[first : first + _PAGE]) for first in range(0, len(new), _PAGE)]
         if pages:
@@ -208,17 +224,20 @@ class _Side:
             self._encoded = first.joined(*more)
             reasons = [REASONS.index(reason) for page in pages for reason in page.reasons]
             self._why = np.concatenate([self._why, np.array(reasons, dtype=np.int8)])
+            found = [number for page in pages for number in page.found]
+            self._found = np.concatenate([self._found, np.array(found, dtype=np.int8)])
             self._row_of.update(zip(new, range(len(self._row_of), len(self._why)), strict=True))
         rows = np.fromiter(map(self._row_of.__getitem__, ids), np.int64, count=len(ids))
-        return _Found(self._encoded, rows, self._why[rows])
+        return _Found(self._encoded, rows, self._why[rows], self._found[rows])
 
 
 class _Found(NamedTuple):
-    """Entities of one side: all that are remembered, and which rows and reasons some have."""
+    """Entities of one side: all that are remembered, and what is known of some, by their rows."""
 
     encoded: Side | None
     rows: NDArray[np.int64]
     why: NDArray[np.int8]
+    states: NDArray[np.int8]
 
 
 class Pairs:
@@ -247,6 +266,7 @@ class Pairs:
         head, tail_ = heads.codes[named], candidates.codes[named]
         why = np.full(len(heads.codes), _ID_MISSING, dtype=np.int8)
         why[named] = np.where(own.why[head], own.why[head], others.why[tail_])
+        states = (_by_code(own.states, heads.codes), _by_code(others.states, candidates.codes))
         scored = why[named] == 0
         rows = named[scored]
         pairs = (own.rows[head[scored]], others.rows[tail_[scored]])
@@ -257,7 +277,7 @@ class Pairs:
             for (start, stop), probabilities in found():
                 for name, column in probabilities.items():
                     told[name][rows[start:stop]] = column
-            return PairScores(probabilities=told, why=why)
+            return PairScores(probabilities=told, why=why, heads=states[0], candidates=states[1])
 
         return answer
 
@@ -283,3 +303,8 @@ class Pairs:
         return lambda: [
             (place, future.result()) for place, future in zip(places, futures, strict=True)
         ]
+
+
+def _by_code(values: NDArray[np.int8], codes: NDArray[np.int64]) -> NDArray[np.int8]:
+    """Values of rows; -1 of a row that names none."""
+    return np.append(values, np.int8(-1))[codes]

@@ -4,12 +4,12 @@ Takes a file, gives parts that are whole as soon as they have their name; holds 
 one that is computed and the next one, which is read and looked up meanwhile.
 A run that ended early goes on behind its last part, with the same versions or not at all.
 
-    part-000000.parquet    the columns of ids, a probability per head, and why there is none
+    part-000000.parquet    the columns of ids, a probability per head, why there is none, and states
     _run.json              what was scored, by which versions
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,9 +18,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from api.errors import FileUnreadable, Invalid
-from api.pairs import REASONS, Answering, Ids, PairScores
+from api.pairs import REASONS, STATES, Answering, Ids, PairScores
 
 #: Rows of a part: some tenths of a second each.
 PART_ROWS = 1 << 16
@@ -28,7 +29,7 @@ PART_ROWS = 1 << 16
 RUN = "_run.json"
 _UNFINISHED = ".unfinished"
 #: Columns of a part that are not the file's.
-_OURS = ("ctr", "cvr", "reason")
+_OURS = ("ctr", "cvr", "reason", "head_state", "candidate_state")
 #: How many rows are done, of how many, and a note.
 Tick = Callable[[int, int, str], None]
 Score = Callable[[Ids, Ids], Answering]
@@ -236,14 +237,22 @@ def _write(part: Path, block: pa.Table, found: PairScores) -> None:
     table = block
     for head, probabilities in found.probabilities.items():
         table = table.append_column(head, pa.array(probabilities, from_pandas=True))
-    why = pa.DictionaryArray.from_arrays(found.why, pa.array(REASONS, type=pa.string()))
-    table = table.append_column("reason", why.cast(pa.string()))
+    table = table.append_column("reason", _named(found.why, REASONS))
+    table = table.append_column("head_state", _named(found.heads, STATES))
+    table = table.append_column("candidate_state", _named(found.candidates, STATES))
     unfinished = part.with_name(f"{part.name}{_UNFINISHED}")
     try:
         pq.write_table(table, unfinished, compression="zstd")
         unfinished.replace(part)
     except OSError as error:
         raise _unwritable(part.parent, error) from error
+
+
+def _named(numbers: NDArray[np.int8], names: Sequence[str | None]) -> pa.Array:
+    """A column of words by their numbers; below 0 there is none."""
+    codes = pa.array(numbers, mask=numbers < 0)
+    words = pa.DictionaryArray.from_arrays(codes, pa.array(names, type=pa.string()))
+    return words.cast(pa.string())
 
 
 def _unscored(folder: Path, parts: int) -> int:

@@ -63,6 +63,7 @@ _COUNTED: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "too_long": lambda ctx: f"should have at most {_many(ctx['max_length'], 'entry')}",
     "json_invalid": lambda ctx: f"should be JSON: {ctx['error']}",
 }
+_OF_FIELD = re.compile("^Value error, (?P<field>[a-z_]+) should ")
 _OF_PYDANTIC = re.compile("^(Value error, |Assertion failed, |Input |Field )")
 
 
@@ -98,10 +99,13 @@ def what_came(detail: ErrorDetails) -> str:
 
 
 def causes(details: Sequence[ErrorDetails]) -> list[ErrorDetails]:
-    """The details without those that only follow from others: a list lacks its bad entries."""
+    """The details without those that only follow from others: a list lacks its bad entries.
+
+    What is wrong with fields together is told of the one that its sentence begins with.
+    """
     places = [detail["loc"] for detail in details]
     return [
-        detail
+        _of_field(detail)
         for detail in details
         if detail["type"] != "too_short"
         or not any(
@@ -109,6 +113,14 @@ def causes(details: Sequence[ErrorDetails]) -> list[ErrorDetails]:
             for place in places
         )
     ]
+
+
+def _of_field(detail: ErrorDetails) -> ErrorDetails:
+    whole, together = detail.get("input"), _OF_FIELD.match(detail["msg"])
+    if not together or not isinstance(whole, Mapping) or together["field"] not in whole:
+        return detail
+    name, says = together["field"], detail["msg"][together.end("field") + 1 :]
+    return {**detail, "loc": (*detail["loc"], name), "input": whole[name], "msg": says}
 
 
 def _said(detail: ErrorDetails) -> str:

@@ -12,7 +12,7 @@ from planted import START, click
 from api import pairs as module
 from api.answers import Answerer
 from api.live import Live
-from api.pairs import Ids, Lookup, Pairs, PairScores
+from api.pairs import STATES, Ids, Lookup, Pairs, PairScores
 from graphsvc.artifact import ArtifactStore
 from graphsvc.db import Database
 from graphsvc.ids import EntityId
@@ -86,9 +86,17 @@ def test_pairs_are_answered_as_requests_are(
     by_pair = dict(
         zip(asked, zip(found.probabilities["ctr"], found.reasons, strict=True), strict=True)
     )
+    states = {
+        pair: (int(own), int(other))
+        for pair, own, other in zip(asked, found.heads, found.candidates, strict=True)
+    }
     for head in HEADS:
         single = answerer.score(trio, EntityId("user", head), CANDIDATES)
         scores = {item.id: item.score for item in single.items}
+        lie = {
+            item.id: "learned" if item.known else "cold" if item.cold else "unknown"
+            for item in single.items
+        }
         gone = {one.id: one.reason for one in single.left_out}
         assert gone == {"old": "retired", "twin": "merged"}
         for one in CANDIDATES:
@@ -96,8 +104,11 @@ def test_pairs_are_answered_as_requests_are(
             assert reason == gone.get(one)
             if reason is None:
                 assert value == pytest.approx(scores[one], abs=1e-6), (head, one)
+                expected = tuple(map(STATES.index, (single.head.state, lie[one])))
             else:
                 assert np.isnan(value)
+                expected = (STATES.index(single.head.state), -1)
+            assert states[head, one] == expected
     # They differ, so that an answer in another's place would show.
     first = [by_pair[head, "d3"][0] for head in ("u2", "u59", "newcomer", "nobody")]
     assert len({round(float(value), 5) for value in first}) == 4
@@ -114,6 +125,7 @@ def test_a_pair_without_an_id_has_no_score(opened: Any, workers: Executor) -> No
     pairs = Pairs(Lookup(database, FILM, 200), trio, workers)
     found = scored(pairs, ["u2", None, "u2", ""], ["d3", "d3", None, "d3"])
     assert found.reasons == [None, *["id missing"] * 3]
+    assert (found.heads >= 0).tolist() == [True, False, True, False]
     assert np.isnan(found.probabilities["ctr"][1:]).all()
     assert scored(pairs, [None], ["d3"]).reasons == ["id missing"]
     assert scored(pairs, [], []).reasons == []

@@ -11,7 +11,7 @@ from loops import silent
 
 from api import scorefile
 from api.errors import FileUnreadable, Invalid
-from api.pairs import REASONS, Answering, Ids, PairScores
+from api.pairs import REASONS, STATES, Answering, Ids, PairScores
 from api.scorefile import Columns, Done, Run, run_of, score_file
 
 VERSIONS = {"bundle": "b", "index": "i", "ranker": "r"}
@@ -34,7 +34,14 @@ def score(heads: Ids, candidates: Ids) -> Answering:
         for why, name in zip(reasons, ids_of(candidates), strict=True)
     ]
     why = np.array([REASONS.index(reason) for reason in reasons], dtype=np.int8)
-    return lambda: PairScores(probabilities={"ctr": np.array(told)}, why=why)
+    cold = STATES.index("cold")
+    known, others = (
+        np.array([-1 if name is None else number for name in ids_of(ids)], dtype=np.int8)
+        for ids, number in ((heads, STATES.index("learned")), (candidates, cold))
+    )
+    return lambda: PairScores(
+        probabilities={"ctr": np.array(told)}, why=why, heads=known, candidates=others
+    )
 
 
 @pytest.fixture
@@ -61,6 +68,8 @@ EXPECTED = {
     "candidate": TAILS,
     "ctr": [0.07, 0.05, 0.03, None, None, 0.01, 0.09],
     "reason": [None, None, None, "id missing", "retired", None, None],
+    "head_state": [*["learned"] * 3, None, *["learned"] * 3],
+    "candidate_state": ["cold"] * 7,
 }
 
 
@@ -143,6 +152,8 @@ def test_an_empty_id_is_none_and_kinds_of_text_are_alike(tmp_path: Path, kind: p
         **columns,
         "ctr": [0.07, None, None, 0.02],
         "reason": [None, "id missing", "id missing", None],
+        "head_state": ["learned", None, None, "learned"],
+        "candidate_state": ["cold"] * 4,
     }
 
 
