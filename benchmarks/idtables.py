@@ -76,7 +76,8 @@ left what `carry` takes. `auc_when_carried`: `newer` learns from the newer half 
 of them as well; `whole` learns from both halves anew. What is above rows begins anew in each
 training, so rows that go on are moved in one training more: `again` and `again without sums` go on
 from a ranker of the newer half itself, and what `carried` is above them is what the older half is
-worth. `auc_change_by_carrying` is against `newer`, on the same exposures, by run.
+worth. `auc_change_by_carrying` is against `newer`, on the same exposures, by run. `rate` is
+Adagrad's, of all trainings of a line.
 
 Speed is of processes of their own. Intervals are t intervals over turns or seeds.
 
@@ -114,12 +115,13 @@ class Sizes:
         default_factory=lambda: {"epochs": 4, "batch": 2048, "patience": 1}
     )
     #: steps of Adagrad
-    rates: Sequence[float] = (0.005, 0.02, 0.08)
+    rates: Sequence[float] = (0.0003125, 0.00125, 0.005, 0.02, 0.08)
 
     @property
-    def carried(self) -> dict[str, Any]:
-        """Dials of the tables whose rows go on: Adagrad's, by its default rate."""
-        return {"optimizer": "adagrad", "backend": "torch"}
+    def carried(self) -> dict[str, dict[str, Any]]:
+        """Dials of the tables whose rows go on, by Adagrad's rate."""
+        alike = {"optimizer": "adagrad", "backend": "torch"}
+        return {f"rate={rate:g}": alike | {"adagrad_rate": rate} for rate in self.rates}
 
     @property
     def optimizers(self) -> dict[str, dict[str, Any]]:
@@ -164,9 +166,10 @@ def cells(sizes: Sizes, run: apart.Run = apart.run) -> dict[str, grid.Measure]:
             ids = largest(sizes) | dials
             name = quality_cell(sizes, f"optimizer-{arm}", ids, seed)
             made[name] = partial(_quality, sizes, ids, seed, run)
-        ids = largest(sizes) | sizes.carried
-        name = quality_cell(sizes, CARRYING, ids, seed)
-        made[name] = partial(_quality, sizes, ids, seed, run, task=carrying)
+        for arm, dials in sizes.carried.items():
+            ids = largest(sizes) | dials
+            name = quality_cell(sizes, f"{CARRYING}-{arm}", ids, seed)
+            made[name] = partial(_quality, sizes, ids, seed, run, task=carrying)
     return made
 
 
@@ -241,8 +244,11 @@ def rows_of(found: Mapping[str, Mapping[str, Any]], sizes: Sizes) -> list[Row]:
     for arm, dials in sizes.optimizers.items():
         names = _names(sizes, f"optimizer-{arm}", largest(sizes) | dials)
         rows += _of(found, names, f"2^{max(sizes.powers)} rows, optimizers", arm, _aucs)
-    names = _names(sizes, CARRYING, largest(sizes) | sizes.carried)
-    rows += _of(found, names, f"2^{max(sizes.powers)} rows", "rows begin with ", _carried)
+    for arm, dials in sizes.carried.items():
+        names = _names(sizes, f"{CARRYING}-{arm}", largest(sizes) | dials)
+        rows += _of(
+            found, names, f"2^{max(sizes.powers)} rows, {arm}", "rows begin with ", _carried
+        )
     return rows
 
 

@@ -93,8 +93,9 @@ def test_a_cell_of_quality_says_what_the_page_needs(tmp_path):
 
 
 def test_a_cell_of_rows_that_go_on_compares_them_with_rows_that_begin_anew():
-    ids = idtables.largest(SMALL) | SMALL.carried
-    name = quality_cell(SMALL, idtables.CARRYING, ids, 1)
+    [(arm, dials)] = SMALL.carried.items()
+    ids = idtables.largest(SMALL) | dials
+    name = quality_cell(SMALL, f"{idtables.CARRYING}-{arm}", ids, 1)
     told = cells(SMALL, at_once)[name]()
     found = told["carrying"]
     assert {"newer", "whole", "without sums", "carried"} < set(found)
