@@ -8,6 +8,7 @@ equal answers however they were worded; distances are those of the bundle's own 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from math import ceil
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -28,6 +29,8 @@ PlanName = Literal["exact", "approximate"]
 #: So many more are compared than asked for: sums of another order may swap those that are equal.
 _SPARE = 4
 _BLOCK = 1 << 16
+#: An exact part that lets pass a larger share is searched for so many times those that should do.
+_SIFTED_FROM, _SIFTED_SPARE = 0.1, 1.5
 
 
 class Found(NamedTuple):
@@ -134,7 +137,8 @@ class Part:
         may = None if count == len(self._places) else may
         plan, most = None, k + spare
         enough = may is None or count > self.filter_rows
-        if self._searcher is not None and self.recipe.kind != "exact" and enough:
+        exactly = self.recipe.kind == "exact"
+        if self._searcher is not None and not exactly and enough:
             share = count / len(self._places)
             plan = self.recipe.plan(share, k, least=self.least_recall)
         units = directions(queries)
@@ -149,9 +153,10 @@ class Part:
             if exact.any():
                 compared = self._compare(units[exact], wide, self._among(may))
                 found[exact, : compared.shape[1]] = compared
-        elif self.recipe.kind == "exact" and 2 * count > len(self._places):
-            found = found_by("exact", self._searcher, units, wide, effort=0, allowed=may)
-            found = self._named(found)
+        elif exactly and may is None:
+            found = self._named(found_by("exact", self._searcher, units, wide, effort=0))
+        elif exactly and may is not None and count > _SIFTED_FROM * len(self._places):
+            found = self._sifted(units, wide, may, count)
         else:
             found = self._compare(units, wide, self._among(may))
         if len(back):
@@ -159,6 +164,27 @@ class Part:
         distances, rows = self._measured(units, found, most)
         recalls = np.where(exact, 1.0, 1.0 if plan is None else plan.recall)
         return Found(distances, rows, exact, recalls)
+
+    def _sifted(
+        self, units: NDArray[np.float32], k: int, may: NDArray[np.bool_], count: int
+    ) -> NDArray[np.int64]:
+        """The k nearest that may be found: those of all that are nearest, as far as they may be.
+
+        Vectors that lie side by side are compared several times as quickly as some of them are
+        gathered, so more of all are found than should be needed. Where these are too few, since
+        what may be found lies elsewhere, it is compared by itself.
+        """
+        among = min(ceil(_SIFTED_SPARE * k * len(may) / count), len(may))
+        nearest = found_by("exact", self._searcher, units, among, effort=0)
+        passing = may[nearest]
+        order = np.argsort(~passing, axis=1, kind="stable")[:, :k]
+        found = self._named(np.take_along_axis(nearest, order, axis=1))
+        short = np.count_nonzero(passing, axis=1) < min(k, count)
+        found[~np.take_along_axis(passing, order, axis=1)] = -1
+        if short.any():
+            compared = self._compare(units[short], k, self._among(may))
+            found[short, : compared.shape[1]] = compared
+        return found
 
     @cached_property
     def _gaps(self) -> bool:

@@ -63,6 +63,45 @@ def test_a_narrow_filter_is_answered_exactly(store: ArtifactStore, many: Bundle)
             assert 0.95 <= found.recall <= 1.0
 
 
+@pytest.mark.parametrize("share", [0.9, 0.3, 0.11, 0.02])
+def test_an_exact_part_finds_what_passes_wherever_it_lies(
+    store: ArtifactStore, many: Bundle, share: float, monkeypatch: pytest.MonkeyPatch
+):
+    """At random, near each other, and as far as can be from who asks; of several who ask at once.
+
+    What passes is compared by itself only for those who find too little of it among the nearest.
+    """
+    index = build_index(store, many, IndexConfig(kind="exact"))
+    part = index.part("film")
+    compare, asked = type(part)._compare, []
+
+    def counted(self, units, k, among):
+        asked.append(len(units))
+        return compare(self, units, k, among)
+
+    monkeypatch.setattr(type(part), "_compare", counted)
+    draw = np.random.default_rng(6)
+    queries = many.vectors[[5, 6]]
+    first = directions(many.vectors[:3000]) @ directions(queries[:1])[0]
+    filters = {
+        "random": draw.random(3000) < share,
+        "near": first >= np.quantile(first, 1 - share),
+        "far": first <= np.quantile(first, share),
+    }
+    for name, allowed in filters.items():
+        for k in (10, 200):
+            asked.clear()
+            found = index.search("film", queries, k, allowed=allowed)
+            assert (found.plan, found.recall) == ("exact", 1.0)
+            for query, rows in zip(queries, found.rows, strict=True):
+                expected = truth(many, "film", query, allowed)[1][:k]
+                np.testing.assert_array_equal(rows[: len(expected)], expected, err_msg=name)
+                assert (rows[len(expected) :] == -1).all()
+            if name == "near" and share > 0.1:
+                assert sum(asked) <= 1, "who asks from there is not compared by itself"
+    assert asked, "what is far is"
+
+
 def test_without_a_filter_the_index_is_asked_however_many_a_narrow_one_may_let_pass(
     store: ArtifactStore, many: Bundle
 ):
