@@ -115,7 +115,7 @@ class Sizes:
         default_factory=lambda: {"epochs": 4, "batch": 2048, "patience": 1}
     )
     #: steps of Adagrad
-    rates: Sequence[float] = (0.0003125, 0.00125, 0.005, 0.02, 0.08)
+    rates: Sequence[float] = (0.000078125, 0.0003125, 0.00125, 0.005, 0.02, 0.08)
 
     @property
     def carried(self) -> dict[str, dict[str, Any]]:
