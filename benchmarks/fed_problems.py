@@ -49,14 +49,14 @@ class _Rows(NamedTuple):
     starts: Tensor
 
 
-def convex(seed: int) -> Problem:
+def convex(seed: int, clients: int = CONVEX_CLIENTS) -> Problem:
     """Logistic regression in which every client has inputs and a truth of its own.
 
     f_k(w) = mean log(1 + exp(-y w.x)) + r / 2 ||w||^2,   x ~ N(u_k, s_k diag(d)),   w_k ~ N(0, 4 I)
 
     Rows of clients differ by a factor of 12, scales s_k by one of 10. The optimum is Newton's.
     """
-    rows = _convex_rows(np.random.default_rng(seed))
+    rows = _convex_rows(np.random.default_rng(seed), clients)
     whole = rows._replace(starts=torch.tensor([0, len(rows.y)]))
     optimum = newton(rows.x, rows.y)
     start = torch.zeros(CONVEX_DIM, dtype=torch.float64)
@@ -85,9 +85,9 @@ def _convex_clients(rows: _Rows, seed: int) -> InProcess:
     return InProcess(loss, (rows.x, rows.y), rows.starts, dials, size=CONVEX_DIM)
 
 
-def _convex_rows(draw: np.random.Generator) -> _Rows:
+def _convex_rows(draw: np.random.Generator, clients: int) -> _Rows:
     spread = np.logspace(0.0, -1.0, CONVEX_DIM)
-    counts = draw.integers(CONVEX_ROWS // 12, CONVEX_ROWS + 1, size=CONVEX_CLIENTS)
+    counts = draw.integers(CONVEX_ROWS // 12, CONVEX_ROWS + 1, size=clients)
     x, y = [], []
     for count in counts:
         scale, truth = 10.0 ** draw.uniform(-0.5, 0.5), 2.0 * draw.normal(size=CONVEX_DIM)

@@ -29,6 +29,9 @@ class FairSmoothConfig:
     #: sigmoid: a score is a probability. step: noise is all that is left to chance, so decisions
     #: are nearly those of a threshold; of `FairSmoothClassifier` alone, and it learns by sigmoid.
     link: str = "sigmoid"
+    #: How far labels are made as frequent in each group as in all: 0 leaves rows as they are, with
+    #: 1 they count as if they were. Of `FairSmoothClassifier` alone: probabilities of groups move.
+    balance: float = 0.0
     #: Rows without which a group has no classifier of its own.
     least_rows: int = 50
     #: Rows of each label without which it has none.
@@ -45,6 +48,7 @@ class FairSmoothConfig:
             check(0 <= value < math.inf, name, "at least 0 and finite", value)
         for name in ("rounds", "steps", "least_rows", "least_outcomes"):
             whole(name, getattr(self, name), 1)
+        check(0 <= self.balance <= 1, "balance", "from 0 to 1", self.balance)
         check(self.radius > 0, "radius", "above 0", self.radius)
         check(self.link in LINKS, "link", " or ".join(LINKS), self.link)
         check(0 < self.confidence < 1, "confidence", "above 0 and below 1", self.confidence)

@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, v
 from ranking.errors import GroupTooSmall
 from ranking.fairsmooth.config import FairSmoothConfig
 from ranking.fairsmooth.document import HeldOut, Terms, certificate
-from ranking.fairsmooth.groups import members, rows_by_group
+from ranking.fairsmooth.groups import balancing, members, rows_by_group
 from ranking.fairsmooth.linear import LinearObjective, linear_rows, smoothed_scores
 from ranking.fairsmooth.train import finish, train_groups
 
@@ -31,14 +31,14 @@ class FairSmoothClassifier(ClassifierMixin, BaseEstimator):
 
     g(x) = E f((w + e).x + b + e_0),   e normal with deviation `scale`,   f the `link`
 
-    `scale`, `proximity`, `ridge`, `rounds`, `radius`, `least_rows` and `link` are the dials of
-    `FairSmoothConfig`. With the link `step`, `predict_proba` is the chance of a decision, and no
-    probability of the class. The noise is the same on every weight, so features should be on one
-    scale (`StandardScaler`). Rows without `sensitive_features` are one group: then it is a smoothed
-    classifier, and nothing is certified about groups.
+    `scale`, `proximity`, `ridge`, `rounds`, `radius`, `least_rows`, `link` and `balance` are the
+    dials of `FairSmoothConfig`. With the link `step`, `predict_proba` is the chance of a decision,
+    and no probability of the class. The noise is the same on every weight, so features should be on
+    one scale (`StandardScaler`). Rows without `sensitive_features` are one group: then it is a
+    smoothed classifier, and nothing is certified about groups.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (scikit-learn has a parameter for each dial)
         self,
         *,
         scale: Any = 0.3,
@@ -48,6 +48,7 @@ class FairSmoothClassifier(ClassifierMixin, BaseEstimator):
         radius: Any = math.inf,
         least_rows: Any = 50,
         link: Any = "sigmoid",
+        balance: Any = 0.0,
     ) -> None:
         # Anything is taken: scikit-learn has a dial judged when it is used, which is in `fit`.
         self.scale = scale
@@ -57,6 +58,7 @@ class FairSmoothClassifier(ClassifierMixin, BaseEstimator):
         self.radius = radius
         self.least_rows = least_rows
         self.link = link
+        self.balance = balance
 
     def fit(self, X: Any, y: Any, *, sensitive_features: Any = None) -> "FairSmoothClassifier":
         """Fit the anchor, each group, and the mean that serves all.
@@ -67,10 +69,10 @@ class FairSmoothClassifier(ClassifierMixin, BaseEstimator):
         X, y = validate_data(self, X, y, dtype=np.float64)
         self.classes_, labels = _binary(y)
         config = self._config()
-        rows = linear_rows(X, labels)
         places: Mapping[str, NDArray[np.int64]] = {ALL: np.arange(len(labels), dtype=np.int64)}
         if sensitive_features is not None:
             places = rows_by_group(_names(sensitive_features, len(labels)), labels, config)
+        rows = linear_rows(X, labels, weight=balancing(places, labels, config.balance))
         groups = {
             name: LinearObjective(rows.take(own), config.scale) for name, own in places.items()
         }
@@ -153,6 +155,7 @@ class FairSmoothClassifier(ClassifierMixin, BaseEstimator):
             radius=self.radius,
             least_rows=self.least_rows,
             link=self.link,
+            balance=self.balance,
         )
 
     def _scores(self, X: Any, group: str | None) -> NDArray[np.float64]:

@@ -63,6 +63,8 @@ def fair_ranker(
     """
     if config.link != "sigmoid":
         raise ConfigError(f"link of a ranker should be sigmoid, received {config.link!r}")
+    if config.balance:
+        raise ConfigError(f"balance of a ranker should be 0, received {config.balance!r}")
     head = trained.config.heads.names[0]
     spans = of_head(examples, head).rows
     names = {span: _groups(rows, examples, by) for span, rows in spans.items()}

@@ -131,3 +131,48 @@ class FederatedConfig:
         whole("batch", self.batch, 1)
         whole("look_every", self.look_every, 1)
         positive("own_rate", self.own_rate)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SecretSumConfig:
+    """Sums that hide what is added: SecAgg+ (Bell et al., 2020), as Flower has it."""
+
+    #: No client may have more rows; weights are told in shares of it.
+    most_rows: int
+    #: Numbers of an answer beyond it are cut off. Each is rounded to 2^-22 of twice that.
+    bound: float = 8.0
+    #: Of a round's clients, the share with which each has a secret; work grows with its square.
+    shares: float = 1.0
+    #: Of these, the share that may not die before the sum is known.
+    threshold: float = 0.6
+    #: Of all clients, the share that is drawn for a round, and the least number of them.
+    fraction: float = 1.0
+    least: int = 3
+
+    def __post_init__(self) -> None:
+        whole("most_rows", self.most_rows, 1)
+        positive("bound", self.bound)
+        for name in ("shares", "threshold", "fraction"):
+            value = getattr(self, name)
+            check(0 < value <= 1, name, "above 0 and at most 1", value)
+        whole("least", self.least, 3)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NoiseConfig:
+    """Noise that makes each answer (epsilon, delta) locally differentially private.
+
+    An answer, S and a together, is shortened to a length of `bound`, and gets normal noise of
+    deviation 2 bound sqrt(2 ln(1.25 / delta)) / epsilon (Dwork and Roth, 2014, appendix A), which
+    is proven for epsilon up to 1. It holds for one round: R of them are (R epsilon, R delta). How
+    many rows a client has, and how many steps it took, is told without noise.
+    """
+
+    bound: float
+    epsilon: float = 1.0
+    delta: float = 1e-5
+
+    def __post_init__(self) -> None:
+        positive("bound", self.bound)
+        check(0 < self.epsilon <= 1, "epsilon", "above 0 and at most 1", self.epsilon)
+        check(0 < self.delta < 1, "delta", "between 0 and 1", self.delta)

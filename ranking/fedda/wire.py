@@ -73,11 +73,38 @@ def answer(
         torch.ones_like(weights) if by is None else by,
     )
     message = local_steps(sent, cohort, config)
-    told = {"S": message.total[0].numpy()}
-    flow = FLOWS[config.reading]
-    if flow.remembers and (flow.inherits != NOTHING or config.adaptive):
-        told["a"] = message.last[0].numpy()
+    parts = {"S": message.total, "a": message.last}
+    told = {name: parts[name][0].numpy() for name in told_names(config, phase)}
     return Answer(rows, steps, told)
+
+
+def told_names(config: MethodConfig, phase: str) -> tuple[str, ...]:
+    """The arrays of an answer: S, and a where the server cannot do without."""
+    flow = FLOWS[config.reading]
+    both = flow.remembers and (flow.inherits != NOTHING or config.adaptive)
+    return ("S", "a") if both and phase == LOCAL else ("S",)
+
+
+def as_update(
+    sent: Mapping[str, NDArray[np.floating]], told: Mapping[str, NDArray[np.floating]]
+) -> dict[str, NDArray[np.floating]]:
+    """An answer as what was sent and has moved by it: W by S, and by a whatever is sent beside W.
+
+    So mods that bound how far weights move, or shake them, bound and shake the whole answer. What
+    is lost in the last digits is little beside what they do.
+    """
+    rides = dict(zip(("S", "a"), sent, strict=False))
+    moved = {rides[name]: sent[rides[name]] + value for name, value in told.items()}
+    return {name: moved.get(name, values) for name, values in sent.items()}
+
+
+def from_update(
+    sent: Mapping[str, NDArray[np.floating]],
+    came: Mapping[str, NDArray[np.floating]],
+    names: tuple[str, ...],
+) -> dict[str, NDArray[np.floating]]:
+    """The answer that `as_update` made an update of; `names` are those of its arrays."""
+    return {name: came[own] - sent[own] for name, own in zip(names, sent, strict=False)}
 
 
 def after(

@@ -45,7 +45,7 @@ class IdTableConfig:
     #: one number of state per row.
     optimizer: str = "adamw"
     #: Step of adagrad, which falls as a row is seen more often; adamw has `training.table_share`.
-    adagrad_rate: float = 0.02
+    adagrad_rate: float = 0.0003
     #: auto: fbgemm where it is installed and can do what the other dials say, else torch.
     #: torchrec: rows are spread over the processes of a group.
     backend: str = "auto"

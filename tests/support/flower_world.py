@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ranking.fedda.config import MethodConfig, RoundsConfig
+from ranking.fedda.config import MethodConfig, RoundsConfig, SecretSumConfig
+from ranking.fedda.course import Course
 from ranking.fedda.inprocess import InProcess, StepDials
 from ranking.fedda.server import State, begin, fedda_round
 from ranking.fedda.wire import open_state
@@ -85,17 +86,47 @@ def server() -> Any:
     from api.federation import FedDA, server_app
 
     file = state_file(Path(os.environ[FOLDER]))
-    return server_app(lambda _context: FedDA(START, DIALS, file, least=2), timeout=TIMEOUT)
+
+    def make(_context: Any) -> FedDA:
+        return FedDA(Course(START, DIALS, file), least=2)
+
+    return server_app(make, timeout=TIMEOUT)
 
 
 def client() -> Any:
     """The ClientApp; which client a node is says its `partition-id`."""
     from api.federation import client_app
 
-    def find(context: Any) -> tuple[InProcess, int]:
-        return clients(Watched), int(context.node_config["partition-id"])
+    return client_app(_find, DIALS[0])
 
-    return client_app(find, DIALS[0])
+
+def _find(context: Any) -> tuple[InProcess, int]:
+    return clients(Watched), int(context.node_config["partition-id"])
+
+
+def summed_server() -> Any:
+    """The same, seeing sums alone."""
+    from api.secrecy import summed_server_app
+
+    file = state_file(Path(os.environ[FOLDER]))
+    secret = SecretSumConfig(most_rows=max(ROWS), bound=8.0)
+    return summed_server_app(lambda _: Course(START, DIALS, file), secret, timeout=TIMEOUT)
+
+
+def summed_client() -> Any:
+    """The ClientApp whose answers leave it masked."""
+    from api.secrecy import summed_client_app
+
+    return summed_client_app(_find, DIALS[0])
+
+
+def noisy_client() -> Any:
+    """The ClientApp with so little noise that rounds are nearly the same."""
+    from flwr.clientapp.mod import LocalDpMod
+
+    from api.federation import client_app
+
+    return client_app(_find, DIALS[0], mods=[LocalDpMod(1e6, 1e-9, 1.0, 0.5)])
 
 
 _APP = """
