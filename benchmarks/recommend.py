@@ -58,10 +58,8 @@ _WORDS = """
 `POST /v1/recommend` of a server as `graphsvc serve` starts it, on SQLite, with {items:,} ads of a
 market that `benchmarks/recommend_world.py` makes up: advertisers, products, formats, and {people:,}
 people with clicks. Bundle, index and ranker are made by the service's own steps with its default
-dials, {epochs:g} epochs of TransRA among them. The index is of kind `{kind}`. The inventory, and
-how long TransRA is trained, were changed by the authors after earlier ones whose vectors said so
-little that every ad had to be compared: what is told here is of vectors that were trained to the
-end.
+dials, {epochs:g} epochs of TransRA among them. The index is of kind `{kind}`: {reason}. Filters of
+an exact index, and the inventory, were changed by the authors after they were measured.
 
 - `recommend_p50_ms`, `recommend_p99_ms`: one client that waits for each answer, {calls:,} calls for
   people in turn. Each turn is another server, which has folded in who changed since training; the
@@ -275,12 +273,13 @@ def main() -> None:
     rows = result_rows(found)
     spare(options.out, "recommend", rows)
     draw(options.out / "recall.png", rows)
-    kinds = [cell["index_kind"] for name, cell in found.items() if name.startswith("made-")]
+    made = next((cell for name, cell in found.items() if name.startswith("made-")), {})
     words = _WORDS.format(
         items=options.items,
         people=Inventory(options.items).people,
         epochs=service.EPOCHS,
-        kind=kinds[0] if kinds else "not built yet",
+        kind=made.get("index_kind", "not built yet"),
+        reason=made.get("index_reason", "nobody has asked"),
         calls=CALLS,
         most=service.MOST,
         default=RETRIEVE,

@@ -56,14 +56,14 @@ class Deployment:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._ports = {name: free_port() for name in ("fleet", "control", "serverapp")}
+        self._port = free_port()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._environment = environment(folder)
         self._certify()
         (folder / "home").mkdir()
         (folder / "home/config.toml").write_text(
             '[superlink]\ndefault = "here"\n\n[superlink.here]\n'
-            f'address = "127.0.0.1:{self._ports["control"]}"\n'
+            f'address = "127.0.0.1:{self._port}"\n'
             f'root-certificates = "{folder}/server.pem"\n'
         )
         write_app(folder / "app")
@@ -89,12 +89,10 @@ class Deployment:
             *("--ssl-ca-certfile", certificate, "--ssl-certfile", certificate),
             *("--ssl-keyfile", str(self.folder / "server.key")),
             *("--database", str(self.folder / "superlink.sqlite")),
-            *("--fleet-api-address", f"127.0.0.1:{self._ports['fleet']}"),
-            *("--control-api-address", f"127.0.0.1:{self._ports['control']}"),
-            *("--serverappio-api-address", f"127.0.0.1:{self._ports['serverapp']}"),
+            *("--host", "127.0.0.1", "--port", str(self._port)),
+            "--disable-runtime-dependency-installation",
         )
-        for name, port in self._ports.items():
-            eventually(f"{name} is listened on", lambda port=port: _listens(port), seconds=60)
+        eventually(f"it listens: {self._said()}", lambda: _listens(self._port), seconds=60)
 
     def start_client(self, number: int) -> None:
         """A SuperNode, unless it still runs."""
@@ -105,8 +103,8 @@ class Deployment:
             name,
             "flower-supernode",
             *("--root-certificates", str(self.folder / "server.pem")),
-            *("--superlink", f"127.0.0.1:{self._ports['fleet']}"),
-            *("--clientappio-api-address", f"127.0.0.1:{free_port()}"),
+            *("--superlink", f"127.0.0.1:{self._port}"),
+            *("--host", "127.0.0.1", "--port", str(free_port())),
             *("--node-config", f"partition-id={number}"),
         )
 
