@@ -4,7 +4,7 @@ Takes people to learn from, to choose on and to judge on, gives chances of a yes
 those it is judged on before its dials are chosen. Every rival has `TRIALS` trials on validation.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -20,9 +20,11 @@ from ranking.fairsmooth.certificates import FALSE_POSITIVE, SELECTION, TRUE_POSI
 from ranking.fairsmooth.estimator import FairSmoothClassifier
 from ranking.fairsmooth.smoothing import tau
 
-#: Dials of ours; lambda = 0 is reported as well, and never chosen.
-SCALES, PROXIMITIES = (0.1, 0.3, 1.0), (1e-3, 1e-2, 1e-1, 1.0)
-TRIALS = len(SCALES) * len(PROXIMITIES)
+#: Dials of ours: scale, proximity and balance of each trial.
+DIALS = tuple(product((0.03, 0.1), (1.0, 10.0), (0.0, 0.25, 0.5)))
+TRIALS = len(DIALS)
+#: Of the picture, without balance; lambda = 0 is reported as well. Nothing is chosen by it.
+SCALES, PROXIMITIES = (0.03, 0.1, 0.3), (1e-2, 1e-1, 1.0, 10.0)
 PENALTIES = tuple(float(c) for c in np.logspace(-3, 3, TRIALS))
 BOUNDS = (0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2)
 #: Accuracy that may be given away on validation, and the most that a group's tau may be.
@@ -161,13 +163,19 @@ def thresholds(train: People) -> list[Trial]:
 
 
 def smoothed(
-    train: People, *, proximities: Sequence[float] = PROXIMITIES
-) -> Iterator[tuple[Mapping[str, Any], FairSmoothClassifier]]:
-    """Ours, by all dials: noise is all that is left to chance."""
-    for scale, proximity in product(SCALES, proximities):
-        model = FairSmoothClassifier(scale=scale, proximity=proximity, link="step", least_rows=20)
+    train: People, dials: Iterable[tuple[float, float, float]]
+) -> Iterator[tuple[dict[str, float], FairSmoothClassifier]]:
+    """Ours, by some dials: noise is all that is left to chance."""
+    for given in dials:
+        named = dict(zip(("scale", "proximity", "balance"), given, strict=True))
+        model = FairSmoothClassifier(**named, link="step", least_rows=20)
         model.fit(train.features, train.labels, sensitive_features=train.groups)
-        yield {"scale": scale, "proximity": proximity}, model
+        yield named, model
+
+
+def shown() -> Iterator[tuple[float, float, float]]:
+    """Dials of the picture, and those that hold groups together by nothing."""
+    yield from product(SCALES, (0.0, *PROXIMITIES), (0.0,))
 
 
 def trial_of(dials: Mapping[str, Any], model: FairSmoothClassifier, *, drawn: bool) -> Trial:
