@@ -65,13 +65,27 @@ def problem_of(data: Path | None, work: Path, threads: int) -> Callable[[int], P
             threads=threads,
             dials={"epochs": _EPOCHS},
         )
-        return world.examples(world.bundle(0))
+        return _uncounted(world.examples(world.bundle(0)))
 
     @cache
     def ready(seed: int) -> _Ready:
         return _ready(examples(), seed)
 
     return lambda seed: _problem(ready(seed), seed)
+
+
+def _uncounted(examples: Examples) -> Examples:
+    """Rows without counters: these would be counted in one place, and leave little to learn."""
+
+    def without(rows: LabelledRows) -> LabelledRows:
+        nothing = np.zeros(len(rows.labels), dtype=np.int64)
+        heads, tails = (
+            replace(side, exposures=nothing, outcomes=nothing) for side in (rows.heads, rows.tails)
+        )
+        return rows._replace(heads=heads, tails=tails)
+
+    spans = {span: without(rows) for span, rows in examples.rows.items()}
+    return examples._replace(rows=spans)
 
 
 def _problem(ready: _Ready, seed: int) -> Problem:
