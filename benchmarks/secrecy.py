@@ -1,10 +1,11 @@
 """What it costs federated rounds that a server sees less: drawn clients, sums alone, noise.
 
-    .venv/bin/pip install -e '.[federated]'
-    .venv/bin/python benchmarks/secrecy.py
+    python3 -m venv build/flower && build/flower/bin/pip install -e '.[federated,dev]'
+    build/flower/bin/python benchmarks/secrecy.py
 
 All of it is Flower's own: its drawing, its SecAgg+, its mod for local differential privacy; clients
-are asked in one process. Without the extra nothing is measured.
+are asked in one process. Where Flower is not installed nothing is measured; an environment of its
+own, since it holds other packages to older versions.
 """
 
 import argparse
