@@ -13,6 +13,7 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 
+from ranking.errors import CohortMismatch
 from ranking.fedda.config import MethodConfig
 from ranking.fedda.course import Asked, Course
 from ranking.fedda.inprocess import InProcess
@@ -28,8 +29,8 @@ _PRIVATE = "private"
 class FedDA(FedAvg):  # type: ignore[misc]
     """FedDA as a Flower strategy: Flower draws clients and carries messages, and that is all.
 
-    A client that dies, or answers with an error, is left out of its round. A round without any
-    answer changes nothing.
+    A client that dies, or answers with an error or with what is no number, is left out of its
+    round. A round without any answer changes nothing.
     """
 
     def __init__(self, course: Course, *, fraction: float = 1.0, least: int = 2) -> None:
@@ -57,6 +58,7 @@ class FedDA(FedAvg):  # type: ignore[misc]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         del server_round  # Flower counts anew after a restart.
         told = [self._answer_of(reply) for reply in replies if not reply.has_error()]
+        told = [one for one in told if one.finite]
         if not told:
             return None, None
         self.course.take(told)
@@ -110,12 +112,17 @@ def client_app(find: Find, method: MethodConfig, *, mods: Sequence[Mod] = ()) ->
 
 
 def answered(find: Find, method: MethodConfig, asked: Asked, context: Context) -> Answer:
-    """A client's part of a round; its private rows come from its context and go back there."""
+    """A client's part of a round; its private rows come from its context and go back there.
+
+    Raises `CohortMismatch` where its steps left the numbers.
+    """
     clients, number = find(context)
     if _PRIVATE in context.state:
         clients.give_back(number, arrays_of(context.state[_PRIVATE]))
     cohort = clients.cohort(np.array([number]), number=asked.number, steps=asked.steps)
     told = answer(asked.arrays, cohort, method, asked.phase)
+    if not told.finite:  # no mod could bound it, and no mask could carry it
+        raise CohortMismatch("an answer should be of finite numbers; the client's steps diverged")
     context.state[_PRIVATE] = _record(clients.private(number))
     return told
 

@@ -6,7 +6,8 @@ noise are Flower's. Off unless somebody builds apps of these. Flower comes with 
 
 What FedDA's server makes of a round is linear in the answers wherever all clients take as many
 steps, so it needs their mean alone, each by its rows. That is what SecAgg+ (Bell et al., 2020)
-gives, and a server sees besides how many rows each client has.
+gives. It holds against a server that follows the protocol and reads along: one that deals out keys
+of its own could read every answer. Who answers, and each one's rows and steps, is not hidden.
 """
 
 from collections.abc import Callable
@@ -34,12 +35,14 @@ from flwr.server.workflow import DefaultWorkflow, SecAggPlusWorkflow
 from flwr.serverapp import Grid, ServerApp
 
 from api.federation import Find, answered
-from ranking.errors import CohortMismatch
+from ranking.errors import CohortMismatch, RoundsLost
 from ranking.fedda.config import MethodConfig, NoiseConfig, SecretSumConfig
 from ranking.fedda.course import Asked, Course
 from ranking.fedda.wire import Answer, told_names
 
 _NAMES = "names"
+#: Clients whose sum fits into the 32 bits of Flower's masks, each with 22 of its own.
+_MOST_SUMMED = 1 << 10
 
 
 class SummedFedDA(Strategy):  # type: ignore[misc]
@@ -55,7 +58,9 @@ class SummedFedDA(Strategy):  # type: ignore[misc]
     def configure_fit(self, server_round: int, parameters: Any, client_manager: Any) -> list[Any]:
         del server_round, parameters  # Flower counts anew after a restart.
         asked, least = self.course.asked(), self._secrecy.least
+        client_manager.wait_for(least)
         count = max(least, ceil(self._secrecy.fraction * client_manager.num_available()))
+        count = min(count, _MOST_SUMMED)
         config = {"phase": asked.phase, "number": asked.number, "steps": asked.steps}
         config[_NAMES] = ",".join(asked.arrays)
         told = FitIns(ndarrays_to_parameters(list(asked.arrays.values())), config)
@@ -64,9 +69,9 @@ class SummedFedDA(Strategy):  # type: ignore[misc]
     def aggregate_fit(
         self, server_round: int, results: Any, failures: Any
     ) -> tuple[Parameters | None, dict[str, Any]]:
-        """`results` are all of the same arrays: the mean. Raises `CohortMismatch` for other steps.
+        """`results` are all of the same arrays, the mean; beside it Flower names rows and steps.
 
-        Flower names each client's rows beside it, and nothing else of a client.
+        Raises `CohortMismatch` where clients took steps of different numbers.
         """
         del server_round, failures
         if not results:
@@ -111,8 +116,10 @@ def summed_server_app(
 ) -> ServerApp:
     """An app that runs the rounds that are left and sees sums alone.
 
-    A round too many of whose clients die is over without a sum and changes nothing; it is not asked
-    again by itself. `timeout`: seconds for each of the four exchanges of a round.
+    A round in which a client dies before it has dealt out its secrets, or more of them later than
+    `threshold` leaves, has no sum and changes nothing. The app ends with `RoundsLost` where rounds
+    are left so, and goes on with them when it is started anew. `timeout`: seconds for each of the
+    four exchanges of a round.
     """
     app = ServerApp()
 
@@ -134,12 +141,20 @@ def summed_server_app(
             timeout=timeout,
         )
         DefaultWorkflow(fit_workflow=protocol)(grid, legacy)
+        if course.left:
+            raise RoundsLost(
+                f"{course.left} rounds had no sum, since clients died in them; start the app again "
+                "to go on with as many"
+            )
 
     return app
 
 
-def summed_client_app(find: Find, method: MethodConfig) -> ClientApp:
-    """An app of one client whose answer leaves it masked: see `api.federation.client_app`."""
+def summed_client_app(find: Find, method: MethodConfig, secrecy: SecretSumConfig) -> ClientApp:
+    """An app of one client whose answer leaves it masked: see `api.federation.client_app`.
+
+    One with more rows than `most_rows` answers with an error: it would count for more than it has.
+    """
     app = ClientApp(mods=[secaggplus_mod])
 
     @app.train()  # type: ignore[untyped-decorator]
@@ -150,6 +165,11 @@ def summed_client_app(find: Find, method: MethodConfig) -> ClientApp:
         sent = dict(zip(str(config[_NAMES]).split(","), values, strict=True))
         asked = Asked(int(config["number"]), str(config["phase"]), int(config["steps"]), sent)
         told = answered(find, method, asked, context)
+        if told.rows > secrecy.most_rows:
+            raise CohortMismatch(
+                f"a client should have at most most_rows={secrecy.most_rows} rows, received "
+                f"{told.rows}"
+            )
         arrays = [np.asarray(told.arrays[name]) for name in told_names(method, asked.phase)]
         result = FitRes(
             Status(Code.OK, ""), ndarrays_to_parameters(arrays), told.rows, {"steps": told.steps}

@@ -14,7 +14,7 @@ import numpy as np
 from api.overlay import Folded
 from graphsvc.folding import NO_OUTCOMES, FoldEdge, Outcomes
 from kge.bundle import ALL, Bundle
-from kge.foldin import FoldIn, FoldInEdges
+from kge.foldin import NUMBERS, FoldIn, FoldInEdges
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,16 @@ class Solver:
         """One vector per head from its outcomes, each event as an edge of weight 1, all at once.
 
         So rankers saw heads in training (`foldin_as_of`); no facet is asked for. What the bundle
-        does not hold is left out.
+        does not hold is left out. All heads at once, as far as their edges' vectors are few.
         """
         bundle, count = self.bundle, len(found)
         code = self._codes.get(relation)
         if code is None:
             found, code = [NO_OUTCOMES] * count, 0
         ids = list(chain.from_iterable(one.ids for one in found))
+        if count > 1 and len(ids) * bundle.dim > NUMBERS:
+            halves = (found[: count // 2], found[count // 2 :])
+            return [one for half in halves for one in self.solve_outcomes(type_, relation, half)]
         others = bundle.rows(bundle.relations[code].tail, ids)
         known = others >= 0
         times = np.fromiter(chain.from_iterable(one.times for one in found), float, len(ids))[known]

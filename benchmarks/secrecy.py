@@ -55,8 +55,8 @@ one process, so `round_seconds` has no network in it, and all clients one after 
 
 - `all`: each client in each round, answers as they are. `half drawn`, `tenth drawn`: Flower draws
   so many for a round.
-- `summed`: SecAgg+; the server sees the mean of the answers, rounded to 2^-22 of 16, and how many
-  rows each client has. All clients have a secret with each other: of {few} alone.
+- `summed`: SecAgg+; the server sees the mean of the answers, rounded, and each client's rows and
+  steps. All clients have a secret with each other: of {few} alone.
 - `noise`: each answer is shortened and gets noise until it is ({epsilon:g}, {delta:g}) locally
   differentially private: nobody but the client sees it without. That is one round's; {rounds} of
   them are ({spent:g}, {lost:g}). Noise of a mean falls with the root of the clients.
@@ -153,14 +153,15 @@ def _run(arm: Arm, problem: Problem, seed: int, rate: float, bound: float) -> di
     def find(context: Any) -> tuple[Any, int]:
         return clients, int(context.node_config["partition-id"])
 
+    secret = SecretSumConfig(most_rows=CONVEX_ROWS)
     make_app: Callable[[], Any] = partial(client_app, find, method, mods=mods)
     if arm.summed:
-        make_app = partial(summed_client_app, find, method)
+        make_app = partial(summed_client_app, find, method, secret)
     apps = {number + 1: make_app() for number in range(count)}
     with tempfile.TemporaryDirectory() as folder:
         course = Course(problem.start, (method, ROUNDS), Path(folder) / "state.safetensors")
         if arm.summed:
-            app = summed_server_app(lambda _: course, SecretSumConfig(most_rows=CONVEX_ROWS))
+            app = summed_server_app(lambda _: course, secret)
         else:
             app = server_app(lambda _: FedDA(course, fraction=arm.fraction))
         began = time.perf_counter()

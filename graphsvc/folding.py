@@ -47,14 +47,13 @@ class FoldEdge(NamedTuple):
 
 
 class Outcomes(NamedTuple):
-    """What one entity's outcomes lead to, newest first, as columns: each key, id, and how often."""
+    """What one entity's outcomes lead to, newest first, as columns: each id, and how often."""
 
-    keys: tuple[int, ...]
     ids: tuple[str, ...]
     times: tuple[int, ...]
 
 
-NO_OUTCOMES = Outcomes((), (), ())
+NO_OUTCOMES = Outcomes((), ())
 
 
 def fold_edges(
@@ -98,8 +97,8 @@ def fold_outcomes(
     rows = _recent(connection, schema, own, key, as_of)
     if not rows:
         return NO_OUTCOMES
-    _, _, keys, times, _, _, _, ids = zip(*rows, strict=True)
-    return Outcomes(keys, ids, times)
+    _, _, _, times, _, _, _, ids = zip(*rows, strict=True)
+    return Outcomes(ids, times)
 
 
 def _recent(

@@ -29,8 +29,8 @@ PlanName = Literal["exact", "approximate"]
 #: So many more are compared than asked for: sums of another order may swap those that are equal.
 _SPARE = 4
 _BLOCK = 1 << 16
-#: An exact part that lets pass a larger share is searched for so many times those that should do.
-_SIFTED_FROM, _SIFTED_SPARE = 0.1, 1.5
+#: An exact part is sifted where a larger share passes.
+_SIFTED_FROM = 0.1
 
 
 class Found(NamedTuple):
@@ -171,10 +171,11 @@ class Part:
         """The k nearest that may be found: those of all that are nearest, as far as they may be.
 
         Vectors that lie side by side are compared several times as quickly as some of them are
-        gathered, so more of all are found than should be needed. Where these are too few, since
-        what may be found lies elsewhere, it is compared by itself.
+        gathered, so more of all are found than should be needed: if what passes lay at random, k of
+        it less four deviations of their number. Where it is less, since what may be found lies
+        elsewhere, it is compared by itself.
         """
-        among = min(ceil(_SIFTED_SPARE * k * len(may) / count), len(may))
+        among = min(ceil((k + 4.0 * k**0.5 + 16.0) * len(may) / count), len(may))
         nearest = found_by("exact", self._searcher, units, among, effort=0)
         passing = may[nearest]
         order = np.argsort(~passing, axis=1, kind="stable")[:, :k]

@@ -68,6 +68,10 @@ class CohortMismatch(RankingError):
     """The clients of a round do not fit each other or the model; give each rows and steps."""
 
 
+class RoundsLost(RankingError):
+    """Federated rounds came to no result, since clients died in them."""
+
+
 class GroupTooSmall(RankingError):
     """A group has too few rows for a classifier of its own; join it with another, or leave it."""
 

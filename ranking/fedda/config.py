@@ -139,11 +139,12 @@ class SecretSumConfig:
 
     #: No client may have more rows; weights are told in shares of it.
     most_rows: int
-    #: Numbers of an answer beyond it are cut off. Each is rounded to 2^-22 of twice that.
+    #: Of a client with most_rows, numbers of an answer beyond it are cut off, and each is rounded
+    #: to 2^-22 of twice that; of one with fewer rows both are as many times larger.
     bound: float = 8.0
     #: Of a round's clients, the share with which each has a secret; work grows with its square.
     shares: float = 1.0
-    #: Of these, the share that may not die before the sum is known.
+    #: Of these, the share that may not die once secrets are dealt out.
     threshold: float = 0.6
     #: Of all clients, the share that is drawn for a round, and the least number of them.
     fraction: float = 1.0
@@ -165,7 +166,8 @@ class NoiseConfig:
     An answer, S and a together, is shortened to a length of `bound`, and gets normal noise of
     deviation 2 bound sqrt(2 ln(1.25 / delta)) / epsilon (Dwork and Roth, 2014, appendix A), which
     is proven for epsilon up to 1. It holds for one round: R of them are (R epsilon, R delta). How
-    many rows a client has, and how many steps it took, is told without noise.
+    many rows a client has, and how many steps it took, is told without noise. Flower draws it by
+    NumPy's global generator, whose seed nobody may know.
     """
 
     bound: float
@@ -175,4 +177,4 @@ class NoiseConfig:
     def __post_init__(self) -> None:
         positive("bound", self.bound)
         check(0 < self.epsilon <= 1, "epsilon", "above 0 and at most 1", self.epsilon)
-        check(0 < self.delta < 1, "delta", "between 0 and 1", self.delta)
+        check(0 < self.delta <= 0.01, "delta", "above 0 and at most .01", self.delta)

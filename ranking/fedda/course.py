@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ranking.errors import CohortMismatch
 from ranking.fedda.config import MethodConfig, RoundsConfig
 from ranking.fedda.rounds import LOCAL
 from ranking.fedda.server import State, begin
@@ -59,9 +60,14 @@ class Course:
         return Asked(number, phase, steps, sent_arrays(self.state, self.method, phase))
 
     def take(self, answers: Sequence[Answer]) -> None:
-        """Let a round be over. Of no answer nothing changes, and it is asked again."""
+        """Let a round be over. Of no answer nothing changes, and it is asked again.
+
+        Raises `CohortMismatch` for an answer that is no number: it would be in every round to come.
+        """
         if not answers:
             return
+        if not all(one.finite for one in answers):
+            raise CohortMismatch("answers should be of finite numbers, received some that are not")
         number, phase = self.done + 1, phase_of(self.done + 1, self.rounds)
         end_rate = self.rounds.end_rate
         self.state = after(self.state, answers, self.method, phase, end_rate=end_rate)

@@ -40,6 +40,11 @@ class Answer(NamedTuple):
     arrays: Mapping[str, NDArray[np.floating]]
     places: NDArray[np.int64] | None = None
 
+    @property
+    def finite(self) -> bool:
+        """Whether all of it is numbers."""
+        return all(bool(np.isfinite(values).all()) for values in self.arrays.values())
+
 
 def sent_arrays(state: State, config: MethodConfig, phase: str) -> dict[str, NDArray[np.floating]]:
     """W; M where the reading inherits it, D where steps are scaled; in the end phase W alone."""

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from api import solving
 from api.answers import Answerer
 from api.explaining import Explaining
 from api.nearest import Wanted, nearest
@@ -108,12 +109,16 @@ def test_what_is_new_is_folded_in_by_every_facet(bundle: Bundle) -> None:
     assert both.facets["clicks"].vector.shape == (3,)
 
 
-def test_outcomes_are_edges_of_weight_1_as_often_as_they_happened(bundle: Bundle) -> None:
-    """For all heads at once, whatever some of them lack."""
+@pytest.mark.parametrize("at_once", [1 << 20, 8])
+def test_outcomes_are_edges_of_weight_1_as_often_as_they_happened(
+    bundle: Bundle, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For all heads at once, or for some, whatever some of them lack."""
+    monkeypatch.setattr(solving, "NUMBERS", at_once)
     foldin = FoldIn(bundle, FoldInConfig())
     solver = Solver(bundle, foldin)
-    first = Outcomes((1, 2, 3), ("f1", "not trained", "f0"), (2, 5, 1))
-    found = [first, NO_OUTCOMES, Outcomes((9,), ("f2",), (3,)), Outcomes((4,), ("new",), (1,))]
+    first = Outcomes(("f1", "not trained", "f0"), (2, 5, 1))
+    found = [first, NO_OUTCOMES, Outcomes(("f2",), (3,)), Outcomes(("new",), (1,))]
     made = solver.solve_outcomes("user", "click", found)
     f = bundle.rows("film", ["f0", "f1", "f2"])
     relation = [r.name for r in bundle.relations].index("click")

@@ -188,7 +188,7 @@ def test_edges_and_counters_of_offsite_events_are_left_out() -> None:
         outcomes=np.array([3]),
     )
     bought = parse_schema(document)
-    found = Outcomes((7,), ("p1",), (2,))
+    found = Outcomes(("p1",), (2,))
     assert onsite_outcomes(bought, found) == NO_OUTCOMES
     assert onsite_outcomes(ADS, found) == found
     offsite = onsite_states(bought, states)

@@ -97,9 +97,14 @@ def test_an_exact_part_finds_what_passes_wherever_it_lies(
                 expected = truth(many, "film", query, allowed)[1][:k]
                 np.testing.assert_array_equal(rows[: len(expected)], expected, err_msg=name)
                 assert (rows[len(expected) :] == -1).all()
-            if name == "near" and share > 0.1:
+            if share <= 0.1:
+                assert sum(asked) == len(queries), "gathered for all"
+            elif name == "random":
+                assert not asked, "enough of it is among the nearest"
+            elif name == "far":
+                assert asked, "none of it is"
+            else:
                 assert sum(asked) <= 1, "who asks from there is not compared by itself"
-    assert asked, "what is far is"
 
 
 def test_without_a_filter_the_index_is_asked_however_many_a_narrow_one_may_let_pass(

@@ -28,6 +28,7 @@ DIALS = (
     MethodConfig(optimizer="adam", rate=0.05, floor=0.1),
     RoundsConfig(rounds=6, steps=3),
 )
+SECRET = SecretSumConfig(most_rows=max(ROWS))
 #: Seconds that a round waits for answers.
 TIMEOUT = 20.0
 
@@ -109,15 +110,14 @@ def summed_server() -> Any:
     from api.secrecy import summed_server_app
 
     file = state_file(Path(os.environ[FOLDER]))
-    secret = SecretSumConfig(most_rows=max(ROWS), bound=8.0)
-    return summed_server_app(lambda _: Course(START, DIALS, file), secret, timeout=TIMEOUT)
+    return summed_server_app(lambda _: Course(START, DIALS, file), SECRET, timeout=TIMEOUT)
 
 
 def summed_client() -> Any:
     """The ClientApp whose answers leave it masked."""
     from api.secrecy import summed_client_app
 
-    return summed_client_app(_find, DIALS[0])
+    return summed_client_app(_find, DIALS[0], SECRET)
 
 
 def noisy_client() -> Any:

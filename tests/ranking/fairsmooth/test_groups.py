@@ -3,7 +3,7 @@ import pytest
 
 from ranking.errors import ConfigError, GroupTooSmall
 from ranking.fairsmooth.config import FairSmoothConfig
-from ranking.fairsmooth.groups import members, rows_by_group
+from ranking.fairsmooth.groups import balancing, members, rows_by_group
 
 CONFIG = FairSmoothConfig(least_rows=3, least_outcomes=1)
 
@@ -17,6 +17,20 @@ def test_rows_by_the_order_of_names():
     }
     assert list(found) == ["a", "b"]
     assert members([]) == {}
+
+
+def test_labels_count_as_if_they_were_as_frequent_in_each_group():
+    """Half of all are 1; of a three in four, of b one in four. Groups count as much as before."""
+    names, labels = list("aaaabbbb"), np.array([1, 1, 1, 0, 1, 0, 0, 0])
+    places = members(names)
+    np.testing.assert_array_equal(balancing(places, labels, 0.0), np.ones(8))
+    whole = balancing(places, labels, 1.0)
+    np.testing.assert_allclose(whole, [2 / 3, 2 / 3, 2 / 3, 2, 2, 2 / 3, 2 / 3, 2 / 3])
+    half = balancing(places, labels, 0.5)
+    for own in places.values():
+        assert whole[own] @ labels[own] / whole[own].sum() == pytest.approx(0.5)
+        assert half[own].mean() == pytest.approx(1.0)
+    assert 0.5 < half[:4] @ labels[:4] / 4 < 0.75
 
 
 @pytest.mark.parametrize(
@@ -58,6 +72,8 @@ def test_what_is_missing_is_said_with_how_many_rows_there_are(names, labels, say
         ("steps", 0),
         ("radius", 0.0),
         ("link", "probit"),
+        ("balance", 1.5),
+        ("balance", -0.1),
         ("least_rows", 0),
         ("least_outcomes", 0),
         ("confidence", 1.0),

@@ -113,6 +113,8 @@ def test_what_cannot_be_is_refused_with_what_there_is(trained, examples):
         next(fair_ranker(trained, examples, "age", FAIR))
     with pytest.raises(ConfigError, match="link of a ranker should be sigmoid, received 'step'"):
         next(fair_ranker(trained, examples, "lean", dataclasses.replace(FAIR, link="step")))
+    with pytest.raises(ConfigError, match=r"balance of a ranker should be 0, received 0\.5"):
+        next(fair_ranker(trained, examples, "lean", dataclasses.replace(FAIR, balance=0.5)))
     many = dataclasses.replace(FAIR, least_rows=10_000)
     with pytest.raises(GroupTooSmall, match="'left' should have at least 10000 rows"):
         next(fair_ranker(trained, examples, "lean", many))

@@ -20,10 +20,13 @@ from ranking.fedda.wire import (
     Answer,
     after,
     answer,
+    as_update,
+    from_update,
     open_state,
     phase_of,
     save_state,
     sent_arrays,
+    told_names,
 )
 
 START = torch.tensor([1.0, -2.0, 0.5, 3.0], dtype=torch.float64)
@@ -135,3 +138,33 @@ def test_the_file_of_another_training_is_refused(tmp_path):
     save_state(file, begin(START, DIALS[0]), 1, DIALS)
     with pytest.raises(ConfigError, match="should be of the same dials"):
         open_state(file, (MethodConfig(rate=0.2), DIALS[1]))
+
+
+@pytest.mark.parametrize("optimizer", ["sgdm", "adam"])
+@pytest.mark.parametrize("reading", READINGS)
+@pytest.mark.parametrize("phase", [LOCAL, END])
+def test_an_answer_rides_on_what_was_sent_and_comes_off_again(
+    reading: str, optimizer: str, phase: str
+):
+    problem, config = (
+        quadratics(clients=3, steps=4),
+        MethodConfig(reading=reading, optimizer=optimizer, floor=0.1),
+    )
+    state = fedda_round(begin(START, config), problem.cohort([0, 1, 2], steps=3), config)
+    sent = sent_arrays(state, config, phase)
+    told = answer(sent, problem.cohort([1], steps=3), config, phase)
+    assert tuple(told.arrays) == told_names(config, phase)
+    update = as_update(sent, told.arrays)
+    assert list(update) == list(sent), "as mods want it"
+    moved = sum(float(np.square(update[name] - sent[name]).sum()) for name in sent)
+    whole = sum(float(np.square(values).sum()) for values in told.arrays.values())
+    assert moved == pytest.approx(whole), "all of it, and each number once"
+    again = from_update(sent, update, told_names(config, phase))
+    assert list(again) == list(told.arrays)
+    for name, values in told.arrays.items():
+        np.testing.assert_allclose(again[name], values, atol=1e-12)
+
+
+def test_an_answer_that_is_no_number_is_known():
+    assert Answer(1, 1, {"S": np.ones(2)}).finite
+    assert not Answer(1, 1, {"S": np.ones(2), "a": np.array([np.nan, 1.0])}).finite
