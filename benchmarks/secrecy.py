@@ -39,7 +39,7 @@ from ranking.fedda.config import MethodConfig, NoiseConfig, RoundsConfig, Secret
 from ranking.intervals import t_interval
 
 #: Clients of a small federation, and of a larger one.
-CLIENTS = (20, 100)
+CLIENTS = (20, 60)
 ROUNDS = RoundsConfig(rounds=30, steps=10)
 METHOD = MethodConfig(reading="carried", optimizer="sgdm", momentum=0.9)
 #: What each arm tries on a world of its own seed; bounds are of answers that get noise.
