@@ -28,14 +28,16 @@ from served import Server, server
 from api.settings import read_settings
 from graphsvc.report import Row
 
-FEDERATED = {"clients": "head", "optimizer": "adam", "rate": 0.01, "rounds": 60}
+FEDERATED = {
+    **{"clients": "head", "clients_per_round": 100, "rounds": 40},
+    **{"optimizer": "adam", "rate": 0.01},
+}
 FAIR = {"by": "gender", "scale": 0.3, "proximity": 0.01}
 #: Model -> what a retrain is asked for beside its arm and that it should be promoted.
 ASKED: dict[str, dict[str, Any]] = {
     "plain": {},
     "federated": {"federated": FEDERATED},
     "fair": {"fairness": FAIR},
-    "federated and fair": {"federated": FEDERATED, "fairness": FAIR},
 }
 #: The arm that reads no embedding, so that rounds are all that is learned from users.
 ARM = "none"
