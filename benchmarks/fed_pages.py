@@ -55,8 +55,8 @@ reaches in as many rounds, with all rows at one client.
   FedAvg always. Tuned methods lie close together there: small differences say nothing.
 - `movielens`: a ranker without an embedding on MovieLens-100k, per user by time; {users} users are
   the clients of a round. Reached is AUC on TEST with each user's private rows at hand, `served`
-  without them. Counters are left out: they would be counted in one place, and where rankers read
-  them, a network that has learned nothing was measured at .774, and centralized training at .777.
+  without them. Counters are left out: they would be counted in one place, and leave so little to
+  learn that an earlier race began where it was to end.
   Centralized is the service's own training (AdamW). {ranker_trials} trials each, without end phase.
 - Every method has {trials} trials elsewhere, on a problem of a seed of its own; chosen are the
   fewest rounds to 99 %, there by validation rows, or the highest figure where none gets so far.

@@ -29,8 +29,11 @@ from api.settings import read_settings
 from graphsvc.report import Row
 
 FEDERATED = {
-    **{"clients": "head", "clients_per_round": 100, "rounds": 40},
-    **{"optimizer": "adam", "rate": 0.01},
+    "clients": "head",
+    "clients_per_round": 100,
+    "rounds": 40,
+    "optimizer": "adam",
+    "rate": 0.01,
 }
 FAIR = {"by": "gender", "scale": 0.3, "proximity": 0.01}
 #: Model -> what a retrain is asked for beside its arm and that it should be promoted.
@@ -149,21 +152,28 @@ def rows_of(found: Mapping[str, Mapping[str, Any]]) -> list[Row]:
 
 def _figures(cell: Mapping[str, Any]) -> Iterator[Row]:
     model, rounds = cell["model"], cell["training"].get("federated")
-    yield Row(metric="retrain_minutes", model=model, value=cell["minutes"], unit="min")
-    yield Row(metric="test_auc", model=model, value=cell["metrics"]["test_auc"], unit="share")
+    all_ = {"model": model, "split": "whole"}
+    yield Row(metric="retrain_minutes", value=cell["minutes"], unit="min", **all_)
+    yield Row(metric="test_auc", value=cell["metrics"]["test_auc"], unit="share", **all_)
     if rounds:
         at_clients = rounds["auc"]["ctr"]["at_clients"]
-        yield Row(metric="at_clients", model=model, value=at_clients, unit="share")
+        yield Row(metric="at_clients", value=at_clients, unit="share", **all_)
         for name in ("clients", "rounds"):
-            yield Row(metric=name, model=model, value=rounds[name], unit=name)
+            yield Row(metric=name, value=rounds[name], unit=name, **all_)
         for way in ("down", "up"):
-            told = rounds["bytes"][way]
-            yield Row(metric="bytes", split=way, model=model, value=told / 2**20, unit="MiB")
+            told = rounds["bytes"][way] / 2**20
+            yield Row(metric="bytes", value=told, unit="MiB", model=model, split=way)
     for group, told in (cell["certificate"] or {"groups": {}})["groups"].items():
         where = {"model": model, "split": group}
         yield Row(metric="tau", value=told["tau"], unit="share", **where)
-        for name, end in zip(("least", "most"), told["times_base_rate"], strict=True):
+        for name, end in zip(("least", "most"), _band(told), strict=True):
             yield Row(metric=name, value=end, unit="times", **where)
+
+
+def _band(group: Mapping[str, Any]) -> Sequence[float]:
+    """Between which multiples of a group's base rate its mean score lies."""
+    band: Sequence[float] = group["times_base_rate"]
+    return band
 
 
 def _requests() -> str:
