@@ -47,8 +47,9 @@ ARM = "none"
 _PAUSE = 0.5
 _TITLE = "Federated and fair retrains over REST"
 _WORDS = """
-MovieLens-100k in a service as `graphsvc up` starts it. Clients are users, groups are gender; the
-ranker reads no embedding (arm `{arm}`). Each retrain is one request:
+MovieLens-100k in a service as `graphsvc up` starts it, one for each retrain, where nothing is live
+before. Clients are users, groups are gender; the ranker reads no embedding (arm `{arm}`). Each
+retrain is one request:
 
 {requests}
 
@@ -56,8 +57,8 @@ Decisions of the gate, and what the job told of itself while it trained:
 
 {told}
 
-- `test_auc`: of the ranker as it is served. `at_clients`: with the rows of users at hand that never
-  left them. `bytes`: of all rounds, down to clients and up. `retrain_minutes`: of the whole job,
+- `valid_auc`: of the ranker as it is served, on valid, and before a last layer that is fair. `served`,
+  `at_clients`: AUC on test, without and with the rows of users that never left them. `bytes`: of all rounds, down to clients and up. `retrain_minutes`: of the whole job,
   embedding included, beside whatever else the machine did.
 - `tau`: by how much a score may differ at most from that of the group's own classifier, whoever
   comes. `least`, `most`: between which multiples of the group's base rate its mean score lies.
@@ -82,11 +83,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def cells(options: argparse.Namespace) -> dict[str, grid.Measure]:
-    """Every cell by its name: a retrain each, in the order in which they are promoted."""
+    """Every cell by its name: a retrain each, each in a service of its own."""
     return {
-        grid.named(f"retrain-{model.replace(' ', '-')}", _body(model)): partial(
-            _retrained, options, model
-        )
+        grid.named(f"alone-{model}", _body(model)): partial(_retrained, options, model)
         for model in ASKED
     }
 
@@ -98,7 +97,8 @@ def _body(model: str) -> dict[str, Any]:
 
 def _retrained(options: argparse.Namespace, model: str) -> Mapping[str, Any]:
     source = MovieLens(options.data, read_settings().cache_dir)
-    world = open_world(source, "ctr", options.work, split="per_user_time", threads=2, dials={})
+    work = options.work / model
+    world = open_world(source, "ctr", work, split="per_user_time", threads=2, dials={})
     program = ("-m", "api", "up")
     with server(world.file.parent, "", program) as running, _connected(running) as ask:
         began = time.monotonic()
@@ -154,10 +154,11 @@ def _figures(cell: Mapping[str, Any]) -> Iterator[Row]:
     model, rounds = cell["model"], cell["training"].get("federated")
     all_ = {"model": model, "split": "whole"}
     yield Row(metric="retrain_minutes", value=cell["minutes"], unit="min", **all_)
-    yield Row(metric="test_auc", value=cell["metrics"]["test_auc"], unit="share", **all_)
+    yield Row(metric="valid_auc", value=cell["metrics"]["valid_auc"], unit="share", **all_)
     if rounds:
-        at_clients = rounds["auc"]["ctr"]["at_clients"]
-        yield Row(metric="at_clients", value=at_clients, unit="share", **all_)
+        for name in ("served", "at_clients"):
+            told = rounds["auc"]["ctr"][name]
+            yield Row(metric=name, value=told, unit="share", **all_)
         for name in ("clients", "rounds"):
             yield Row(metric=name, value=rounds[name], unit=name, **all_)
         for way in ("down", "up"):
@@ -182,13 +183,13 @@ def _requests() -> str:
 
 
 def _told(cells_: Sequence[Mapping[str, Any]]) -> str:
-    lines = ["| | decision | now | seen in `rank_none` |", "|---|---|---|---|"]
+    lines = ["| | decision | why | now | seen in `rank_none` |", "|---|---|---|---|---|"]
     for cell in cells_:
-        notes = cell["notes"]
-        some = dict.fromkeys([*notes[:1], *notes[len(notes) // 2 :][:1], *notes[-1:]])
+        notes, why = cell["notes"], cell["result"]
+        some = dict.fromkeys([*notes[len(notes) // 2 :][:1], *notes[-1:]])
         told = "; ".join(some).replace("|", "/")
         lines.append(
-            f"| {cell['model']} | {cell['result']['decision']} | {cell['state']} | {told} |"
+            f"| {cell['model']} | {why['decision']} | {why['reason']} | {cell['state']} | {told} |"
         )
     return "\n".join(lines)
 

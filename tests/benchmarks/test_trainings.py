@@ -23,7 +23,7 @@ def test_figures_of_a_retrain():
     cell = {
         "model": "federated and fair",
         "minutes": 2.0,
-        "metrics": {"test_auc": 0.7},
+        "metrics": {"valid_auc": 0.7},
         "training": {
             "federated": {
                 "auc": {"ctr": {"served": 0.7, "at_clients": 0.72}},
@@ -35,7 +35,7 @@ def test_figures_of_a_retrain():
         "certificate": {"groups": {"f": {"tau": 0.1, "times_base_rate": [0.5, 1.9]}}},
     }
     rows = {(row.metric, row.split): row.value for row in trainings.rows_of({"one": cell})}
-    assert rows["test_auc", "whole"] == 0.7
+    assert rows["valid_auc", "whole"] == 0.7
     assert rows["at_clients", "whole"] == 0.72
     assert (rows["bytes", "down"], rows["bytes", "up"]) == (2.0, 1.0)
     assert (rows["tau", "f"], rows["least", "f"], rows["most", "f"]) == (0.1, 0.5, 1.9)
