@@ -57,9 +57,10 @@ Decisions of the gate, and what the job told of itself while it trained:
 
 {told}
 
-- `valid_auc`: of the ranker as it is served, on valid, and before a last layer that is fair. `served`,
-  `at_clients`: AUC on test, without and with the rows of users that never left them. `bytes`: of all rounds, down to clients and up. `retrain_minutes`: of the whole job,
-  embedding included, beside whatever else the machine did.
+- `valid_auc`: of the ranker as it is served, on valid, and before a last layer that is fair.
+  `served`, `at_clients`: AUC on test, without and with the rows of users that never left them.
+  `bytes`: of all rounds, down to clients and up. `retrain_minutes`: of the whole job, embedding
+  included, beside whatever else the machine did.
 - `tau`: by how much a score may differ at most from that of the group's own classifier, whoever
   comes. `least`, `most`: between which multiples of the group's base rate its mean score lies.
   The certificate does not cover order or exposure.
