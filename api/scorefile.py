@@ -54,8 +54,8 @@ class Run:
     columns: Columns
     position: int | None
     versions: Mapping[str, str]
-    #: What a part has beside them.
-    answers: tuple[str, ...] = _OURS
+    #: Parts of other columns are of another number.
+    layout: int = 2
 
     @property
     def as_json(self) -> dict[str, Any]:

@@ -66,10 +66,15 @@ def publish(
     dials: Mapping[str, Any],
     about: About,
 ) -> None:
-    """Write `<name>.json` and `README.md` into a folder, and show the table.
+    """Write `<name>.json` and `README.md` into a folder, and show the table; of nothing neither.
+
+    Raises `SystemExit` as `spare` does.
 
     The report's commit names those of all cells, which may have been measured at several.
     """
+    if not rows:
+        raise SystemExit("error: nothing is measured yet, so there is no page of it")
+    spare(folder, about.name, rows)
     head = header_of(cells.values(), dials)
     report = orjson.dumps(as_report(rows, head), option=orjson.OPT_INDENT_2)
     (folder / f"{about.name}.json").write_bytes(report)

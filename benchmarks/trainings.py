@@ -35,7 +35,7 @@ FEDERATED = {
     "optimizer": "adam",
     "rate": 0.01,
 }
-FAIR = {"by": "gender", "scale": 0.3, "proximity": 0.01}
+FAIR = {"by": "gender", "scale": 0.3, "proximity": 1.0}
 #: Model -> what a retrain is asked for beside its arm and that it should be promoted.
 ASKED: dict[str, dict[str, Any]] = {
     "plain": {},

@@ -33,7 +33,8 @@ SETTLING = 5.0
 def asked_for() -> None:
     """Fail in one sentence where the extra is not installed."""
     assert find_spec("flwr") is not None, (
-        "Flower should be installed for these tests: .venv/bin/pip install -e '.[federated]'"
+        "Flower should be installed for these tests, best in an environment of its own: "
+        "pip install -e '.[federated,dev]'"
     )
 
 
