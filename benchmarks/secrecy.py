@@ -51,7 +51,8 @@ Logistic regression with a known optimum, clients with inputs and a truth of the
 [federated methods](../federated/README.md), of {few} and of {many} clients; FedDA `carried` with
 SGDM, {rounds} rounds of {steps} local steps. `reached` is the share of the way from the first loss
 to the least one. All that is compared is Flower's own, and off by default; clients are asked in
-one process, so `round_seconds` has no network in it, and all clients one after the other.
+one process, beside other work, so `round_seconds` has no network in it, all clients one after the
+other, and tells orders of magnitude alone.
 
 - `all`: each client in each round, answers as they are. `half drawn`, `tenth drawn`: Flower draws
   so many for a round.

@@ -186,7 +186,7 @@ def _requests() -> str:
 def _told(cells_: Sequence[Mapping[str, Any]]) -> str:
     lines = ["| | decision | why | now | seen in `rank_none` |", "|---|---|---|---|---|"]
     for cell in cells_:
-        notes, why = cell["notes"], cell["result"]
+        notes, why = cell["notes"], cell["result"]["decision"]
         some = dict.fromkeys([*notes[len(notes) // 2 :][:1], *notes[-1:]])
         told = "; ".join(some).replace("|", "/")
         lines.append(
