@@ -20,14 +20,28 @@ from graphsvc.errors import ArtifactFormat, ArtifactMissing, NotEnoughData
 from graphsvc.export import moment_at_time, present_moment
 from graphsvc.snapshot import open_snapshot
 from kge.config import check_facets
-from ranking.config import RankerConfig
+from ranking.config import ARMS, RankerConfig
 
 
-def refuse_without_live(database: Database, request: RetrainRequest) -> None:
-    """Raise `NotLiveYet` where nothing is live that the job could begin with."""
-    if field := request.begins_with_live:
-        with database.reading() as connection:
-            digests_of(ledger.live(connection), field=field)
+def refuse_without_live(database: Database, store: ArtifactStore, request: RetrainRequest) -> None:
+    """Raise `NotLiveYet` where nothing is live that the job could begin with.
+
+    And `Invalid` where rows should go on from a live ranker whose rows lie in its embedding's
+    space. Another one may be live when the job begins: its step checks again.
+    """
+    field = request.begins_with_live
+    if not field:
+        return
+    with database.reading() as connection:
+        live = digests_of(ledger.live(connection), field=field)
+    arm = store.open("ranker", live["ranker"], verify=False).payload["arm"]
+    if request.carry and ARMS[arm].begins:
+        expected = (
+            f"false, since the live ranker is of arm {arm}, whose rows begin at its embedding; "
+            "retrain first with arms whose rows begin at 0, and have one promoted"
+        )
+        problem = {"field": "body.carry", "value": True, "expected": expected}
+        raise Invalid(f"carry should be {expected}, received true", errors=[problem])
 
 
 def refuse_facets(database: Database, facets: Mapping[str, Sequence[str]]) -> None:

@@ -44,7 +44,7 @@ def post_retrain(
     ] = RetrainRequest(),  # noqa: B008  frozen, so one default serves all
 ) -> Enqueued:
     refuse_unusable(services.store, body.as_of, name="body.as_of")
-    refuse_without_live(services.database, body)
+    refuse_without_live(services.database, services.store, body)
     refuse_facets(services.database, services.settings.facets)
     refuse_idle(body.ranker, services.settings.ranker)
     refuse_conversions(services.database, body, services.settings.ranker)

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from api.jobs import steps
 from api.jobs.carrying import carried
+from api.jobs.promotion import promote
 from api.jobs.requests import RetrainRequest
 from api.jobs.steps import Workshop
 
@@ -62,3 +63,18 @@ def test_what_cannot_go_on_is_refused(asked: dict[str, Any], told: str) -> None:
 def test_arms_whose_rows_begin_at_0_are_trained_where_nobody_says_which() -> None:
     assert RetrainRequest(carry=True).arms == ("none", "frozen", "attention_blank")
     assert RetrainRequest(carry=False).arms == ("none", "frozen", "attention")
+
+
+def test_a_live_ranker_whose_rows_lie_in_its_embedding_is_refused_when_it_is_asked(
+    trained: Any, shop: Workshop, http: httpx.Client, problem: Any
+) -> None:
+    """And not after an embedding has been trained; one whose rows begin at 0 is not."""
+    begun = steps.rank(
+        shop, (trained.snapshot, trained.bundles[1]), arm="initial", seed=1, tick=silent
+    )
+    promote(shop.database, begun, reason="for this test")
+    refused = problem(http.post("/v1/retrains", json={"carry": True}), 422)
+    assert refused["errors"][0]["field"] == "body.carry"
+    assert "the live ranker is of arm initial" in refused["detail"]
+    promote(shop.database, trained.rankers[1], reason="for this test")
+    assert http.post("/v1/retrains", json={"carry": True}).status_code == 202
