@@ -6,6 +6,7 @@ Which kind it is, and how hard it searches, is for `kge/tuning.py` to say.
 One thread builds: with several, the same vectors would give other bytes each time.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import ceil
@@ -30,6 +31,8 @@ _BEYOND = 64
 #: Searching never opens more, however narrow the filter: below that an exact search is quicker.
 _MOST_EFFORT = 4096
 _BLOCK = 1 << 17
+#: From so many vectors on, an exact search is divided among at most so many threads.
+_SHARDED_FROM, _MOST_SHARDS = 200_000, 4
 #: Of the rows that a kind learns its cells from.
 _SEED = 20
 
@@ -65,7 +68,7 @@ def found_by(
     if kind == "hnsw":
         params = made.SearchParametersHNSW(efSearch=effort, **options)
     elif kind == "exact":
-        params = made.SearchParameters(**options) if options else None
+        params = None  # a filter is sifted: see `kge/parts.py`
     else:
         params = made.SearchParametersIVF(nprobe=effort, **options)
     wide = k * WIDTH.get(kind, 1) + (_BEYOND if kind in WIDTH and allowed is not None else 0)
@@ -119,7 +122,21 @@ def top(
 
 
 def flat(units: Float[np.ndarray, "n d"]) -> Any:
-    """FAISS's exact search over unit vectors; it holds a copy of them."""
+    """FAISS's exact search over unit vectors; it holds a copy of them.
+
+    Of many, each of a few threads compares a part: a single query takes as long as memory is read.
+    """
+    shards = min(_MOST_SHARDS, os.cpu_count() or 1) if len(units) >= _SHARDED_FROM else 1
+    if shards == 1:
+        return _flat(units)
+    made: Any = faiss
+    built = made.IndexShards(units.shape[1], True, True)  # threads, and numbers that go on
+    for some in np.array_split(units, shards):
+        built.add_shard(_flat(some))
+    return built
+
+
+def _flat(units: Float[np.ndarray, "n d"]) -> Any:
     built: Any = faiss.IndexFlatIP(units.shape[1])
     built.add(units)
     return built

@@ -7,6 +7,7 @@ import pytest
 from crowds import KINDS, crowd, truth
 
 from graphsvc.artifact import ArtifactStore
+from kge import searchers
 from kge.arrays import BundleArrays, FacetArrays
 from kge.bundle import Bundle, seal_bundle
 from kge.config import IndexConfig
@@ -63,14 +64,21 @@ def test_a_narrow_filter_is_answered_exactly(store: ArtifactStore, many: Bundle)
             assert 0.95 <= found.recall <= 1.0
 
 
+@pytest.mark.parametrize("sharded_from", [100, 1 << 20])
 @pytest.mark.parametrize("share", [0.9, 0.3, 0.11, 0.02])
 def test_an_exact_part_finds_what_passes_wherever_it_lies(
-    store: ArtifactStore, many: Bundle, share: float, monkeypatch: pytest.MonkeyPatch
+    store: ArtifactStore,
+    many: Bundle,
+    share: float,
+    sharded_from: int,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     """At random, near each other, and as far as can be from who asks; of several who ask at once.
 
     What passes is compared by itself only for those who find too little of it among the nearest.
+    By one thread or by several.
     """
+    monkeypatch.setattr(searchers, "_SHARDED_FROM", sharded_from)
     index = build_index(store, many, IndexConfig(kind="exact"))
     part = index.part("film")
     compare, asked = type(part)._compare, []
