@@ -61,6 +61,9 @@ UndecidedOption = Annotated[
 CarryOption = Annotated[
     bool, typer.Option("--carry", help="Begin ID rows where those of the live ranker ended.")
 ]
+LeaksOption = Annotated[
+    bool, typer.Option("--allow-leaks", help="Go on where edges give labels away.")
+]
 DaysOption = Annotated[
     float | None, typer.Option(help="Days after a click that a conversion still belongs to it.")
 ]
@@ -209,9 +212,7 @@ def retrain(  # noqa: PLR0913  (an option for each field of the request)
         ),
     ] = False,
     carry: CarryOption = False,
-    allow_leaks: Annotated[
-        bool, typer.Option("--allow-leaks", help="Go on where edges give labels away.")
-    ] = False,
+    allow_leaks: LeaksOption = False,
     as_json: AsJson = False,
 ) -> None:
     """Ask the worker for a whole retrain: snapshot to promotion."""

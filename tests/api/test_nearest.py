@@ -55,15 +55,21 @@ def index(trained) -> Iterator[Index]:
 
 @pytest.fixture
 def masks(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray | None]:
-    """What each search of FAISS in this process was allowed to find."""
+    """What each search in this process was allowed to find, by FAISS or by what was sifted."""
     seen: list[np.ndarray | None] = []
-    searching = parts.found_by
+    searching, sifting = parts.found_by, parts.Part._sifted
+
+    def sifted(part: parts.Part, units: Any, k: int, may: np.ndarray, count: int) -> Any:
+        found = sifting(part, units, k, may, count)
+        seen[-1] = may
+        return found
 
     def watched(*given: Any, allowed: np.ndarray | None = None, **named: Any) -> Any:
         seen.append(allowed)
         return searching(*given, allowed=allowed, **named)
 
     monkeypatch.setattr(parts, "found_by", watched)
+    monkeypatch.setattr(parts.Part, "_sifted", sifted)
     return seen
 
 

@@ -109,7 +109,7 @@ def test_facets_are_refreshed_alike(shop, trained):
 
 def test_a_refresh_names_no_arms(http, problem):
     refused = problem(http.post("/v1/retrains", json={"refresh": True, "arms": ["none"]}), 422)
-    says = 'arms should not be given with refresh, which trains no ranker, received ["none"]'
+    says = 'body.arms: should not be given with refresh, which trains no ranker, received ["none"]'
     assert says in refused["detail"]
     body = {"refresh": True, "seed": 77}
     job = http.post("/v1/retrains", json=body).json()["job"]
