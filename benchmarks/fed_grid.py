@@ -17,7 +17,11 @@ from flwr.supercore.task_identity import TaskIdentity
 
 
 class LocalGrid(Grid):  # type: ignore[misc]
-    """A node's context lives as long as the grid, as a SuperNode's does."""
+    """A node's context lives as long as the grid, as a SuperNode's does.
+
+    What raises `NotImplementedError` Flower's interface has, and its strategies and workflows do
+    not ask for.
+    """
 
     def __init__(self, apps: Mapping[int, ClientApp]) -> None:
         TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1

@@ -76,8 +76,8 @@ left what `carry` takes. `auc_when_carried`: `newer` learns from the newer half 
 of them as well; `whole` learns from both halves anew. What is above rows begins anew in each
 training, so rows that go on are moved in one training more: `again` and `again without sums` go on
 from a ranker of the newer half itself, and what `carried` is above them is what the older half is
-worth. `auc_change_by_carrying` is against `newer`, on the same exposures, by run. `rate` is
-Adagrad's, of all trainings of a line.
+worth. `auc_change_by_carrying` is against `newer`, `auc_change_by_sums` of `carried` against
+`without sums`, both on the same exposures, by run. `rate` is Adagrad's, of all trainings of a line.
 
 Speed is of processes of their own. Intervals are t intervals over turns or seeds.
 
@@ -300,7 +300,8 @@ def _carried(cell: Mapping[str, Any]) -> Figures:
     told = cell["carrying"]
     made = {("auc_when_carried", "AUC", name): value for name, value in told.items()}
     changes = {name: value - told["newer"] for name, value in told.items() if name != "newer"}
-    return made | {("auc_change_by_carrying", "AUC", name): one for name, one in changes.items()}
+    made |= {("auc_change_by_carrying", "AUC", name): one for name, one in changes.items()}
+    return made | {("auc_change_by_sums", "AUC", "carried"): told["carried"] - told["without sums"]}
 
 
 def _qualities(cell: Mapping[str, Any]) -> Figures:

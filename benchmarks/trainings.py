@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import grid
 import printed
 from ladder_worlds import MovieLens, open_world
-from publish import About, publish, spare
+from publish import About, publish
 from served import Server, server
 
 from api.settings import read_settings
@@ -199,7 +199,6 @@ def main() -> None:
     options = parser().parse_args()
     found = grid.run(cells(options), options)
     rows = rows_of(found)
-    spare(options.out, "trainings", rows)
     certificates = [cell["certificate"] for cell in found.values() if cell["certificate"]]
     words = _WORDS.format(
         arm=ARM,

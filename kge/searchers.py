@@ -60,7 +60,10 @@ def found_by(
     effort: int,
     allowed: Bool[np.ndarray, "n"] | None = None,
 ) -> Int[np.ndarray, "q w"]:
-    """Places that may be among the k nearest, nearest first by what the kind knows; -1 for none."""
+    """Places that may be among the k nearest, nearest first by what the kind knows; -1 for none.
+
+    Raises `ValueError` for a filter of an exact kind, which whoever searches sifts: `kge/parts.py`.
+    """
     made: Any = faiss  # its stubs describe C++, not the Python wrappers
     options: dict[str, Any] = {}
     if allowed is not None:
@@ -68,7 +71,9 @@ def found_by(
     if kind == "hnsw":
         params = made.SearchParametersHNSW(efSearch=effort, **options)
     elif kind == "exact":
-        params = None  # a filter is sifted: see `kge/parts.py`
+        if allowed is not None:
+            raise ValueError("allowed should be None of an exact kind, received a filter")
+        params = None
     else:
         params = made.SearchParametersIVF(nprobe=effort, **options)
     wide = k * WIDTH.get(kind, 1) + (_BEYOND if kind in WIDTH and allowed is not None else 0)

@@ -115,6 +115,13 @@ def test_an_exact_part_finds_what_passes_wherever_it_lies(
                 assert sum(asked) <= 1, "who asks from there is not compared by itself"
 
 
+def test_an_exact_search_takes_no_filter():
+    units = np.eye(3, dtype=np.float32)
+    built = searchers.flat(units)
+    with pytest.raises(ValueError, match="allowed should be None of an exact kind"):
+        searchers.found_by("exact", built, units, 1, effort=0, allowed=np.ones(3, bool))
+
+
 def test_without_a_filter_the_index_is_asked_however_many_a_narrow_one_may_let_pass(
     store: ArtifactStore, many: Bundle
 ):
