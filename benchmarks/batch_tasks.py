@@ -40,8 +40,8 @@ def bare(data: str, file: str, threads: int) -> dict[str, Any]:
     ranker, encoder = trio.ranker, trio.ranker.encoder
     table = pq.read_table(file)
     heads, tails = (Ids.of(table.column(name).to_pylist()) for name in ("head", "candidate"))
-    own = _encoded(heads, lambda ids: lookup.heads(trio, ids), partial(encoder.side, 0))
-    others = _encoded(tails, lambda ids: lookup.candidates(trio, ids), partial(encoder.side, 1))
+    own = encoded(heads, lambda ids: lookup.heads(trio, ids), partial(encoder.side, 0))
+    others = encoded(tails, lambda ids: lookup.candidates(trio, ids), partial(encoder.side, 1))
     shown = alike(1, position=trio.ranker.served_position, time=0)
     spent = {"features": 0.0, "batches": 0.0, "products": 0.0}
     with ThreadPoolExecutor(threads) as workers:
@@ -96,7 +96,7 @@ def _products(ranker: Ranker, batches: Sequence[FeatureBatch], threads: int) -> 
     return spent
 
 
-def _encoded(
+def encoded(
     ids: Ids,
     look_up: Callable[[Sequence[str]], LookedUp],
     encode: Callable[[EntityStates], Side],

@@ -181,10 +181,10 @@ def _ranker(options: argparse.Namespace, precision: str) -> Mapping[str, Any]:
 def _alone(options: argparse.Namespace, precision: str, count: int, turn: int) -> Mapping[str, Any]:
     """One client that waits for each of its answers."""
     made = service_of(options.data, options.work, precision)
-    bodies = _bodies(made, count, seed=turn)
+    given = bodies(made, count, seed=turn)
     with server(made.folder, "") as running, closing(running.connect()) as connection:
         settle(running)
-        spent = [ask(connection, running, PATH, body) for body in bodies]
+        spent = [ask(connection, running, PATH, body) for body in given]
         peak = running.peak_mib
     return {**percentiles(spent[WARM:]), "server_peak_mib": peak}
 
@@ -192,7 +192,7 @@ def _alone(options: argparse.Namespace, precision: str, count: int, turn: int) -
 def _fed(options: argparse.Namespace, precision: str, turn: int) -> Mapping[str, Any]:
     """The same while events about users and films come in."""
     made = service_of(options.data, options.work, precision)
-    asked, said = _bodies(made, CANDIDATES[0], seed=turn), _events(made, seed=turn)
+    asked, said = bodies(made, CANDIDATES[0], seed=turn), _events(made, seed=turn)
     with server(made.folder, "") as running, closing(running.connect()) as connection:
         settle(running)
         with posting(running, said, every=EVERY) as posted:
@@ -224,25 +224,25 @@ def _events(made: Made, *, seed: int) -> list[bytes]:
 def _loaded(options: argparse.Namespace, precision: str, clients: int) -> Mapping[str, Any]:
     """Many clients at once."""
     made = service_of(options.data, options.work, precision)
-    bodies = _bodies(made, CANDIDATES[0], seed=clients)
+    given = bodies(made, CANDIDATES[0], seed=clients)
     with server(made.folder, "", GRAPHSVC_PROCESSES=str(PROCESSES)) as running:
         settle(running)
-        spent = at_once(running, PATH, bodies, clients=clients, seconds=SECONDS)
+        spent = at_once(running, PATH, given, clients=clients, seconds=SECONDS)
     return {"answers_per_second": len(spent) / SECONDS, **percentiles(spent)}
 
 
 def _turns(options: argparse.Namespace, scores_at_once: int) -> Mapping[str, Any]:
     """Many clients of one process that computes so many scores at once."""
     made = service_of(options.data, options.work, PRECISIONS[0])
-    bodies = _bodies(made, CANDIDATES[0], seed=0)
+    given = bodies(made, CANDIDATES[0], seed=0)
     dials = {"GRAPHSVC_PROCESSES": "1", "GRAPHSVC_SCORES_AT_ONCE": str(scores_at_once)}
     with server(made.folder, "", **dials) as running:
         settle(running)
-        spent = at_once(running, PATH, bodies, clients=CROWD, seconds=SECONDS)
+        spent = at_once(running, PATH, given, clients=CROWD, seconds=SECONDS)
     return {"answers_per_second": len(spent) / SECONDS, **percentiles(spent)}
 
 
-def _bodies(made: Made, count: int, *, seed: int) -> list[bytes]:
+def bodies(made: Made, count: int, *, seed: int) -> list[bytes]:
     """Requests of all users in turn, with candidates drawn by chance."""
     users, films = made.ids("user"), made.ids("film")
     draw = np.random.default_rng(seed)

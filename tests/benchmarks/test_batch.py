@@ -2,27 +2,15 @@
 
 import json
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from planted import planted_events
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 import batch
-import ladder_worlds
 import scoring_service
-
-
-@dataclass(frozen=True)
-class Planted(ladder_worlds.MovieLens):
-    """People click what is of their genre."""
-
-    def events(self, task):
-        assert task == "ctr"
-        return iter(planted_events())
 
 
 def test_shares_become_a_mean_with_an_interval(tmp_path: Path) -> None:
@@ -52,12 +40,9 @@ def test_shares_become_a_mean_with_an_interval(tmp_path: Path) -> None:
     assert (tmp_path / "rates.png").stat().st_size > 1_000
 
 
+@pytest.mark.usefixtures("small_service")
 def test_a_small_service_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scoring_service, "MovieLens", Planted)
-    monkeypatch.setattr(scoring_service, "BUCKETS", 4096)
     monkeypatch.setattr(batch, "CANDIDATES", 5)
-    monkeypatch.setenv("GRAPHSVC_TRANSRA__EPOCHS", "2")
-    monkeypatch.setenv("GRAPHSVC_FORWARD", "onnx")
     given = ["batch.py", "--out", str(tmp_path / "out"), "--work", str(tmp_path / "work")]
     sizes = ["--turns", "2", "--pairs", "7000", "--threads", "2", "--only", "shuffled"]
     monkeypatch.setattr(sys, "argv", [*given, *sizes])

@@ -2,30 +2,18 @@
 
 import json
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from planted import planted_events
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
-import ladder_worlds
 import score
 import score_rows
 import scoring_service
 from score_forwards import EAGER, EXPORTED, ONNX
 
 from ranking.config import RankerConfig
-
-
-@dataclass(frozen=True)
-class Planted(ladder_worlds.MovieLens):
-    """People click what is of their genre."""
-
-    def events(self, task):
-        assert task == "ctr"
-        return iter(planted_events())
 
 
 def test_percentiles_by_hand() -> None:
@@ -57,9 +45,8 @@ def test_turns_become_a_mean_with_an_interval(tmp_path: Path) -> None:
     assert (tmp_path / "picture.png").stat().st_size > 1_000
 
 
+@pytest.mark.usefixtures("small_service")
 def test_a_small_service_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scoring_service, "MovieLens", Planted)
-    monkeypatch.setattr(scoring_service, "BUCKETS", 4096)
     monkeypatch.setattr(score, "PRECISIONS", ("int8",))
     small = {"CALLS": 30, "WARM": 5, "SECONDS": 0.5, "EVERY": 0.02}
     for name, value in {**small, "FORWARD_TURNS": 2}.items():
@@ -67,8 +54,6 @@ def test_a_small_service_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(score, "CANDIDATES", (5, 10))
     monkeypatch.setattr(score, "CLIENTS", (2,))
     monkeypatch.setattr(score, "AT_ONCE", (1, 3))
-    monkeypatch.setenv("GRAPHSVC_TRANSRA__EPOCHS", "2")
-    monkeypatch.setenv("GRAPHSVC_FORWARD", "onnx")
     given = ["score.py", "--out", str(tmp_path / "out"), "--work", str(tmp_path / "work")]
     monkeypatch.setattr(sys, "argv", [*given, "--turns", "2"])
     score.main()

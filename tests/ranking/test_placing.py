@@ -1,6 +1,7 @@
 """A ranker's answers are the same wherever its parts lie, and those of its own rows."""
 
 import dataclasses
+from itertools import product
 
 import numpy as np
 import pytest
@@ -25,9 +26,10 @@ SMALL = RankerConfig(
     features=FeatureConfig(min_rows=2),
     training=TrainingConfig(epochs=2, batch=64, table_share=1.0),
 )
-#: The host's own memory in the part of a device.
-FORCED = Tiers(device="cpu", device_bytes=1 << 30)
-BESIDE = Tiers(device="cpu")
+#: The host's own memory in the part of a device, and a GPU where there is one.
+DEVICES = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
+FORCED = Tiers(device=DEVICES[-1], device_bytes=1 << 30)
+BESIDE = Tiers(device=DEVICES[-1])
 
 
 @pytest.fixture
@@ -65,9 +67,11 @@ def test_fewer_bits_are_what_a_network_of_quantized_rows_says(examples, made, op
             twin = quantized(table.weight, QUANTIZED[served])
             table.weight.copy_(twin.look_up(torch.arange(len(twin))))
     expected = head_scores(trained.model, batch)[:, 0]
-    for tiers in (Tiers(), BESIDE, FORCED):
-        found = opened(sealed, tiers).logits(rows.heads, rows.tails)
-        np.testing.assert_allclose(found, expected, atol=1e-6, rtol=0)
+    for device, size in product(("", *DEVICES), (0, 1 << 30)):
+        found = opened(sealed, Tiers(device, size)).logits(rows.heads, rows.tails)
+        # A GPU adds products up in another order.
+        off = 1e-5 if device == "cuda" else 1e-6
+        np.testing.assert_allclose(found, expected, atol=off, rtol=0)
     np.testing.assert_allclose(sealed.logits(rows.heads, rows.tails), expected, atol=1e-6, rtol=0)
     assert not np.array_equal(before, expected), "rows that no bit was taken from"
 
