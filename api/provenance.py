@@ -18,18 +18,18 @@ _WIDTHS = ("amx_tile", "avx512f", "avx2")
 
 def header(dials: Mapping[str, Any]) -> dict[str, Any]:
     """Machine, commit and dials, for `graphsvc.report.as_report`."""
+    return {"machine": machine(), "commit": commit(), "dials": dict(dials)}
+
+
+def machine() -> dict[str, Any]:
+    """What a measurement depends on of where it runs."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
-        "machine": {
-            "cores": os.cpu_count(),
-            "memory_gib": round(
-                os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1
-            ),
-            "processor": processor(),
-            "system": f"{platform.system()} {platform.machine()}",
-            "python": platform.python_version(),
-        },
-        "commit": commit(),
-        "dials": dict(dials),
+        "cores": os.cpu_count(),
+        "memory_gib": round(memory / 2**30, 1),
+        "processor": processor(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
     }
 
 

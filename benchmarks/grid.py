@@ -16,7 +16,7 @@ from typing import Any
 
 from rich.console import Console
 
-from api.provenance import commit, processor
+from api.provenance import commit, machine
 
 console = Console(stderr=True, width=110, soft_wrap=True)
 
@@ -107,8 +107,14 @@ def measure(
             console.print(f"{name} failed: {error}", markup=False)
             continue
         took = round(time.monotonic() - start, 1)
-        code, where = _code(name, before, commit()), processor()
-        result = {**told, "measured_seconds": took, "commit": code, "processor": where}
+        code, where = _code(name, before, commit()), machine()
+        result = {
+            **told,
+            "measured_seconds": took,
+            "commit": code,
+            "processor": where["processor"],
+            "machine": where,
+        }
         half = file.with_suffix(".half")
         half.write_text(json.dumps(result, indent=1) + "\n")
         half.rename(file)

@@ -44,12 +44,16 @@ def page(
 
 
 def header_of(cells: Iterable[Mapping[str, Any]], dials: Mapping[str, Any]) -> dict[str, Any]:
-    """A report's header: this machine, but commits and processors are those of the cells.
+    """A report's header: commits and machines are those of the cells.
 
-    Cells may have been measured by several of either, at different times.
+    Cells may have been measured by several of either, at different times. Of older ones no more
+    than the processor was recorded: the rest is taken from the machine that writes the page.
     """
     head, told = header(dials), list(cells)
     head["commit"] = ", ".join(sorted({cell["commit"] for cell in told}))
+    for name, here in head["machine"].items():
+        of = [cell.get("machine", {}).get(name, here) for cell in told]
+        head["machine"][name] = of[0] if len(set(of)) == 1 else "; ".join(sorted(map(str, set(of))))
     head["machine"]["processor"] = "; ".join(sorted({processor_of(cell) for cell in told}))
     return head
 

@@ -63,7 +63,7 @@ attributes and counters of entities are in memory; `trained`, `int8`: the number
 - `logit_difference`: the farthest from training's network on the CPU with the same rows, of
   20,000 pairs. `device_held`: what tensors take of the GPU once the ranker is loaded;
   `device_planned`: what was planned.
-- t intervals are over turns, each a process of its own.
+- t intervals are over turns, each a process of its own; a figure of a single turn has none.
 
 ![pairs a second by way](rates.png)
 """

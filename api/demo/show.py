@@ -97,7 +97,7 @@ def hybrid_lines(words: Mapping[str, Any]) -> Iterable[str]:
 def gpu_line(words: Mapping[str, Any]) -> str:
     """Whether anything of the hybrid path ran on a GPU."""
     if not words["gpu"]:
-        return "nothing of this was ever run on a GPU: here is none, or none that may be used"
+        return "nothing of this ran on a GPU: here is none, or none that may be used"
     return f"a GPU is there ({words['gpu']}); the upper model ran on {words['upper']['device']}"
 
 

@@ -100,5 +100,5 @@ def test_what_is_printed_is_what_the_rows_say(capsys: pytest.CaptureFixture[str]
     assert "promoted: ranker_frozen" in shown
     assert "head_table: trained in float32, served in int8 from the cpu tier" in shown
     assert "id_table_served_bytes: head_table 400, tail_table 80 bytes" in shown
-    assert "nothing of this was ever run on a GPU" in shown
+    assert "nothing of this ran on a GPU" in shown
     assert "nearest to Star Wars: Empire Strikes Back" in shown

@@ -69,7 +69,7 @@ def test_rows_in_few_bits_and_tiers_are_told(trained) -> None:
         "head_table: trained in float32, served in int8 from the cpu tier",
         "tail_table: trained in float32, served in int8 from the cpu tier",
         "upper_model: in the cpu tier, on cpu, by PyTorch, as in training; there is no device",
-        "nothing of this was ever run on a GPU: here is none, or none that may be used",
+        "nothing of this ran on a GPU: here is none, or none that may be used",
     ]
     # The host's memory in the part of a device.
     device = open_ranker(shop.store, digest, bundle, tiers=Tiers("cpu", device_bytes=1 << 30))
