@@ -108,10 +108,13 @@ def gap_of(values: Mapping[str, float]) -> float:
 def added_gap(distances: Mapping[str, float], scale: float) -> float:
     """C3 for any distribution: by how much a gap may exceed that of the own classifiers at most.
 
-    max_{i != j} tau_i + tau_j, which is that of the two farthest groups
+    max_{i != j} tau_i + tau_j, which is that of the two farthest groups, and never above 1: no two
+    rates are farther apart
     """
     farthest = sorted(distances.values())[-2:]
-    return float(sum(tau(distance, scale) for distance in farthest)) if len(distances) > 1 else 0.0
+    if len(farthest) < 2:
+        return 0.0
+    return min(1.0, float(sum(tau(distance, scale) for distance in farthest)))
 
 
 def least_ratio(bands: Mapping[str, tuple[float, float]]) -> float:

@@ -106,11 +106,11 @@ def sentence(taus: Mapping[str, float]) -> str:
     """What is promised, for somebody who knows no mathematics."""
     shares = ", ".join(f"{100.0 * share:.1f} ({name})" for name, share in taus.items())
     return (
-        "Whoever it is used on, now or later, this classifier treats each group nearly as a "
-        "classifier that was fitted to that group would: of 100 people in a group, the number who "
-        "are told yes, and the number about whom it is mistaken, differ from that classifier's by "
-        f"at most {shares}, on average over the chance in each answer. The same holds among those "
-        "for whom yes is right, and among those for whom it is wrong. It is no promise that "
+        "Whoever it is used on, now or later, this classifier treats each group as a classifier "
+        "that was fitted to that group would, but for this: of 100 people in a group, the number "
+        "who are told yes, and the number about whom it is mistaken, differ from that classifier's "
+        f"by at most {shares}, on average over the chance in each answer. The same holds among "
+        "those for whom yes is right, and among those for whom it is wrong. It is no promise that "
         "groups are treated alike, nor that a group's own classifier is a good one."
     )
 

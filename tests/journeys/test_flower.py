@@ -13,11 +13,13 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 from flower_world import DIALS, FOLDER, ROWS, rounds_done, state_file, twin, write_app
 from parabolas import same
 from running import eventually, free_port
 
+from ranking.fedda.config import NoiseConfig
 from ranking.fedda.server import State
 from ranking.fedda.wire import open_state
 
@@ -55,7 +57,7 @@ def environment(folder: Path) -> dict[str, str]:
 class Deployment:
     """A SuperLink, SuperNodes and what `flwr run` needs, in a folder of their own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, kind: str = "") -> None:
         self.folder = folder
         self._port = free_port()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -67,7 +69,7 @@ class Deployment:
             f'address = "127.0.0.1:{self._port}"\n'
             f'root-certificates = "{folder}/server.pem"\n'
         )
-        write_app(folder / "app")
+        write_app(folder / "app", kind)
 
     def _certify(self) -> None:
         subprocess.run(
@@ -187,9 +189,10 @@ def _listens(port: int) -> bool:
 
 
 @pytest.fixture
-def deployment(tmp_path: Path) -> Iterator[Deployment]:
+def deployment(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Deployment]:
+    """Its apps are `summed` ones, or whatever else it is asked with."""
     asked_for()
-    made = Deployment(tmp_path)
+    made = Deployment(tmp_path, getattr(request, "param", ""))
     try:
         made.start_server()
         for number in ALL:
@@ -239,6 +242,53 @@ def test_a_server_that_is_killed_loses_its_round_alone(deployment: Deployment) -
     went = deployment.went()
     assert all(len(chosen) >= 2 for chosen in went)
     same(deployment.state().weights, twin(went).weights, within=1e-10)
+
+
+@pytest.mark.parametrize("deployment", ["summed_"], indirect=True)
+def test_a_client_that_is_killed_within_a_secret_sum_is_left_out_of_it(
+    deployment: Deployment,
+) -> None:
+    """It has dealt out its secrets, so the others' sum can be freed of its masks."""
+    deployment.hold(3, 2)
+    deployment.run()
+    deployment.wait_for("asked-3-2")
+    deployment.kill("client-2")
+    deployment.wait_done(3)
+    kept = open_state(state_file(deployment.folder), DIALS)
+    assert kept is not None
+    assert kept[1] == 3
+    went = deployment.went()[:3]
+    assert went[-1] == {0, 1}
+    # A sum is of numbers that are rounded to 22 bits.
+    same(kept[0].weights, twin(went).weights, within=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what Flower imports
+def test_noise_has_the_deviation_that_is_told() -> None:
+    """An answer of many numbers, shaken: 2 B sqrt(2 ln(1.25 / delta)) / epsilon."""
+    asked_for()
+    from flwr.app import Array, ArrayRecord, Context, Message, RecordDict
+    from flwr.supercore.task_identity import TaskIdentity
+
+    from api.secrecy import local_noise
+
+    TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1
+    told = NoiseConfig(bound=0.5, epsilon=0.8, delta=1e-4)
+    sent = RecordDict({"arrays": ArrayRecord({"W": Array(np.zeros(100_000))})})
+    message = Message(content=sent, dst_node_id=1, message_type="train")
+    context = Context(1, 1, {}, RecordDict(), {})
+
+    def silent(asked: Message, _: Context) -> Message:
+        moved = ArrayRecord({"W": Array(np.full(100_000, 1.0))})
+        return Message(content=RecordDict({"arrays": moved}), reply_to=asked)
+
+    answer = local_noise(told)(message, context, silent)
+    shaken = answer.content["arrays"]["W"].numpy()
+    expected = 2 * 0.5 * np.sqrt(2 * np.log(1.25 / 1e-4)) / 0.8
+    # The standard error of a deviation is 1 / sqrt(2 n) of it, .22 %; here are six of them.
+    assert shaken.std() == pytest.approx(expected, rel=0.0135)
+    # What moved is shortened to a length of .5, spread over all numbers.
+    assert shaken.mean() == pytest.approx(0.5 / np.sqrt(100_000), abs=6 * expected / 316)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,8 @@ DIALS = (
     MethodConfig(optimizer="adam", rate=0.05, floor=0.1),
     RoundsConfig(rounds=6, steps=3),
 )
-SECRET = SecretSumConfig(most_rows=max(ROWS))
+#: Two of three that have dealt out their secrets are enough.
+SECRET = SecretSumConfig(most_rows=max(ROWS), threshold=0.6)
 #: Seconds that a round waits for answers.
 TIMEOUT = 20.0
 
@@ -146,12 +147,12 @@ clientapp = "parabolas.client:app"
 """
 
 
-def write_app(folder: Path) -> None:
-    """Write the folder that `flwr run` sends to a SuperLink."""
+def write_app(folder: Path, kind: str) -> None:
+    """Write the folder that `flwr run` sends to a SuperLink: with apps that `kind` precedes."""
     package = folder / "parabolas"
     package.mkdir(parents=True)
     (folder / "pyproject.toml").write_text(_APP)
     (package / "__init__.py").write_text('"""An app of a test."""\n')
     for part in ("server", "client"):
-        code = f"from flower_world import {part}\n\napp = {part}()\n"
+        code = f"from flower_world import {kind}{part} as made\n\napp = made()\n"
         (package / f"{part}.py").write_text(code)

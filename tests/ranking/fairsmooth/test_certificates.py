@@ -206,6 +206,7 @@ def test_gaps_and_ratios_of_three_groups():
     two = float(tau(0.2, 1.0)) + float(tau(0.3, 1.0))
     assert added_gap(distances, 1.0) == pytest.approx(two)
     assert added_gap({"a": 0.3}, 1.0) == 0.0
+    assert added_gap({"a": 9.0, "b": 8.0}, 1.0) == 1.0, "no two rates are farther apart"
 
 
 def test_a_small_rate_is_certified_in_proportion():
