@@ -107,11 +107,11 @@ def _lifespan(
             on_dropped=telemetry.answers.labels("dropped").inc,
         )
         telemetry.watch_overlay(folded=lambda: live.folded, lag=lambda: live.lag)
-        jobs = JobQueue(settings.jobs_url, database)
+        jobs, known = JobQueue(settings.jobs_url, database), KnownKeys(database)
         app.state.services = Services(
             settings=settings,
             database=database,
-            known_keys=KnownKeys(database),
+            known_keys=known,
             gathering=Gathering(database),
             schemas=schemas,
             store=store,
@@ -124,7 +124,7 @@ def _lifespan(
         schemas.follow(settings.poll_seconds)
         live.follow(settings.poll_seconds)
         answers.start()
-        housekeeping = _housekeeping(settings, database)
+        housekeeping = _housekeeping(settings, database, known)
         housekeeping.start()
         try:
             yield
@@ -139,7 +139,7 @@ def _lifespan(
     return lifespan
 
 
-def _housekeeping(settings: Settings, database: Database) -> Housekeeping:
+def _housekeeping(settings: Settings, database: Database, known: KnownKeys) -> Housekeeping:
     return Housekeeping(
         database,
         answers_days=settings.answers_days,
@@ -147,4 +147,5 @@ def _housekeeping(settings: Settings, database: Database) -> Housekeeping:
         keyed_hours=settings.idempotency_hours,
         keyed_rows=settings.idempotency_answers,
         keyed_mib=settings.idempotency_mib,
+        write_used=known.write_used,
     )

@@ -1,9 +1,11 @@
-"""The verbs of API keys: make, list, revoke.
+"""The verbs of API keys: make, list, rotate, revoke.
 
-Takes names and public ids, shows a key once; never prints a stored one, since only hashes are.
+Takes names, scopes and public ids, shows a key once; never prints a stored one, since only hashes
+are.
 """
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from time import time
 from typing import Annotated
 
@@ -13,27 +15,67 @@ from api.opening import open_database
 from api.printing import AsJson, Output, out
 from graphsvc import keys
 
-key_app = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True)
+key_app = typer.Typer(help="Make, list, rotate and revoke API keys.", no_args_is_help=True)
+
+_DAY_SECONDS, _HOUR_SECONDS = 86_400, 3600
+_COLUMNS = ("id", "name", "scopes", "created", "expires", "last_used")
 
 
 @key_app.command("create")
 def key_create(
     *,
     name: Annotated[str, typer.Option(help="What it is for.")] = "unnamed",
+    scope: Annotated[
+        list[str],
+        typer.Option(help=f"What it is good for, once for each of {', '.join(keys.SCOPES)}."),
+    ] = list(keys.DEFAULT_SCOPES),  # noqa: B006  typer reads it, nobody writes to it
+    expires_days: Annotated[
+        float | None, typer.Option(min=0.001, max=3650, help="It ends so many days from now.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a key; it is shown once and stored as a hash."""
+    now = int(time())
+    ends = None if expires_days is None else now + round(expires_days * _DAY_SECONDS)
     with open_database().transaction() as connection:
-        key = keys.create(connection, name=name, now=int(time()))
-    out(Output({"name": name, "key": key}), as_json=as_json)
+        key = keys.create(connection, name=name, now=now, scopes=scope, expires_at=ends)
+    told = {"name": name, "scopes": list(keys.checked_scopes(scope)), "expires_at": ends}
+    out(Output({**told, "key": key}), as_json=as_json)
 
 
 @key_app.command("list")
 def key_list(*, as_json: AsJson = False) -> None:
-    """List keys by their public id."""
+    """List keys by their public id, with what they are good for and when they were last used."""
     with open_database().reading() as connection:
         rows = [asdict(key) for key in keys.list_keys(connection)]
-    out(Output({"keys": rows}, table=("keys", ("id", "name", "created_at"))), as_json=as_json)
+    if not as_json:
+        rows = [
+            {
+                **row,
+                "scopes": " ".join(row["scopes"]),
+                "created": _date(row["created_at"]),
+                "expires": _date(row["expires_at"]) or "never",
+                "last_used": _date(row["last_used_at"]) or "never",
+            }
+            for row in rows
+        ]
+    out(Output({"keys": rows}, table=("keys", _COLUMNS)), as_json=as_json)
+
+
+@key_app.command("rotate")
+def key_rotate(
+    key_id: Annotated[str, typer.Argument(metavar="ID")],
+    *,
+    grace_hours: Annotated[
+        float, typer.Option(min=0, max=24 * 31, help="So long the former one still opens.")
+    ] = 24.0,
+    as_json: AsJson = False,
+) -> None:
+    """Make another key for the same in the place of one, which ends a while later."""
+    now, grace = int(time()), round(grace_hours * _HOUR_SECONDS)
+    with open_database().transaction() as connection:
+        key = keys.rotate(connection, key_id, now=now, grace=grace)
+    out(Output({"rotated": key_id, "ends_at": now + grace, "key": key}), as_json=as_json)
 
 
 @key_app.command("revoke")
@@ -44,3 +86,7 @@ def key_revoke(
     with open_database().transaction() as connection:
         keys.revoke(connection, key_id)
     out(Output({"revoked": key_id}), as_json=as_json)
+
+
+def _date(seconds: int | None) -> str:
+    return "" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}"

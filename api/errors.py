@@ -20,6 +20,7 @@ from graphsvc.errors import (
     EntityRetired,
     GraphError,
     KeyMissing,
+    KeyRefused,
     LeakFound,
     NoSpace,
     NotEnoughData,
@@ -55,6 +56,13 @@ class Unauthorized(ApiError):
 
     status = 401
     title = "Unauthorized"
+
+
+class Forbidden(ApiError):
+    """The key is not good for this; `graphsvc key create --scope ...` makes one that is."""
+
+    status = 403
+    title = "Forbidden"
 
 
 class NotLiveYet(ApiError):
@@ -191,6 +199,7 @@ STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (ArtifactMissing, 404, "Not found"),
     (DecisionMissing, 404, "Not found"),
     (KeyMissing, 404, "Not found"),
+    (KeyRefused, 422, "Invalid request"),
     (CursorInvalid, 422, "Invalid request"),
     (ValueUnusable, 422, "Invalid request"),
     (SchemaError, 422, "Invalid request"),

@@ -40,6 +40,8 @@ class Housekeeping:
     keyed_hours: float
     keyed_rows: int
     keyed_mib: int
+    #: Writes down when keys were last used.
+    write_used: Callable[[], None]
     seconds: float = 60.0
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -78,6 +80,7 @@ class Housekeeping:
         while not self._stop.wait(self.seconds):
             if self._tried(partial(self.clean, part)):
                 part = (part + 1) % dedupe.PARTS
+            self._tried(self.write_used)
             self._tried(partial(self._all, self.prune))
             self._tried(partial(self._all, self.prune_keyed))
 

@@ -73,15 +73,15 @@ class Idempotent:
         services: Services = scope["app"].state.services
         try:
             name = _name_of(headers)
-            api_key = await _with(services, lambda c: keys.verify(c, _presented(headers)))
-            if api_key is None:  # the app says what is wrong with it
+            caller = await _with(services, lambda c: keys.verify(c, _presented(headers)))
+            if caller is None or caller.expired(time()):  # the app says what is wrong with it
                 await self.app(scope, receive, send)
                 return
             digest = _head_digest(scope)
             streamed = scope["path"] in self.streams
             if not streamed:
                 receive = await _read_first(receive, digest)
-            request = Request(api_key, name, digest.hexdigest())
+            request = Request(caller.id, name, digest.hexdigest())
             now = int(time())
             known = await self._reserve(services, request, now)
             if known.answer:

@@ -1,16 +1,18 @@
 """API keys that were verified a moment ago, so that not every request asks the database.
 
-Takes what a caller presents, gives the id of its key; holds digests, never a key, and forgets each
-within a second: for so long a key may still open after it was revoked.
+Takes what a caller presents, gives whose key it is; holds digests, never a key, and forgets each
+within a second: for so long a key may still open after it was revoked. When each was last used is
+kept here until somebody writes it down.
 """
 
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from time import monotonic
+from time import monotonic, time
 
 from graphsvc import keys
 from graphsvc.db import Database
+from graphsvc.keys import Caller
 
 #: For how long what was verified is believed.
 SECONDS = 1.0
@@ -24,26 +26,40 @@ class KnownKeys:
 
     database: Database
     clock: Callable[[], float] = monotonic
-    #: Digest of what was presented -> id of its key, and until when that is believed.
-    _verified: dict[bytes, tuple[str, float]] = field(default_factory=dict, repr=False)
+    #: Digest of what was presented -> whose key it is, and until when that is believed.
+    _verified: dict[bytes, tuple[Caller, float]] = field(default_factory=dict, repr=False)
+    #: Id of a key -> when it was last used, of those that nobody has written down.
+    _used: dict[str, int] = field(default_factory=dict, repr=False)
 
-    def recall(self, presented: str) -> str | None:
-        """The id of a key that was verified within the last second; asks nobody."""
+    def recall(self, presented: str) -> Caller | None:
+        """Whose key it is, if it was verified within the last second; asks nobody."""
         found = self._verified.get(_digest(presented))
         return found[0] if found and self.clock() < found[1] else None
 
-    def verify(self, presented: str) -> str | None:
-        """The id of a key as the database has it, or None."""
+    def verify(self, presented: str) -> Caller | None:
+        """Whose key it is by the database, or None."""
         until = self.clock() + SECONDS
         with self.database.reading() as connection:
-            key_id = keys.verify(connection, presented)
-        if key_id is not None:
+            caller = keys.verify(connection, presented)
+        if caller is not None:
             now = self.clock()
             held = {one: kept for one, kept in self._verified.items() if kept[1] > now}
             held = held if len(held) < _MOST else {}
             # Another one's may be lost, who is then verified again.
-            self._verified = held | {_digest(presented): (key_id, until)}
-        return key_id
+            self._verified = held | {_digest(presented): (caller, until)}
+            self._used[caller.id] = int(time())
+        return caller
+
+    def write_used(self) -> None:
+        """Write down when keys were last used since the last time; what fails is tried again."""
+        # What is noted meanwhile goes into the new one.
+        noted, self._used = self._used, {}
+        try:
+            with self.database.transaction() as connection:
+                keys.used(connection, noted)
+        except BaseException:
+            self._used = noted | self._used
+            raise
 
 
 def _digest(presented: str) -> bytes:

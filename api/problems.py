@@ -41,6 +41,7 @@ DOCUMENTED: dict[int | str, dict[str, Any]] = {
     for status, title in (
         (400, "Bad request"),
         (401, "Unauthorized"),
+        (403, "Forbidden"),
         (404, "Not found"),
         (409, "Conflict"),
         (412, "Precondition failed"),

@@ -118,6 +118,10 @@ class KeyMissing(GraphError):
     """No such API key exists; list the keys to see which do."""
 
 
+class KeyRefused(GraphError):
+    """No such key can be made; see docs/security.md for scopes and what they open."""
+
+
 class DatasetMissing(GraphError):
     """The files of the data set are not in this folder; download them first."""
 

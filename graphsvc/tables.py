@@ -313,6 +313,12 @@ api_keys = Table(
     Column("hash", String(64), nullable=False),
     Column("name", String(200), nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    #: What it is good for, with spaces between; keys of before are good for everything.
+    Column("scopes", String(100), nullable=False, server_default="admin"),
+    #: From here on it is good for nothing; empty: it does not end.
+    Column("expires_at", BigInteger),
+    #: To the minute or so.
+    Column("last_used_at", BigInteger),
 )
 
 #: How far each step of a job is, for those who watch.

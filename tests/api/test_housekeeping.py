@@ -11,6 +11,7 @@ from semantics import event, post
 from sqlalchemy import func, select, update
 
 from api.housekeeping import Housekeeping
+from api.known_keys import KnownKeys
 from graphsvc import answers, dedupe, idempotency
 from graphsvc.answers import Answer, Item
 from graphsvc.db import Database
@@ -22,7 +23,11 @@ def housekeeping(database: Database, **bounds: float) -> Housekeeping:
     loose = {"answers_days": 99, "answers_rows": 99} | dict.fromkeys(
         ("keyed_hours", "keyed_rows", "keyed_mib"), 99
     )
-    return Housekeeping(database, **(loose | bounds))  # type: ignore[arg-type]
+    return Housekeeping(
+        database,
+        write_used=KnownKeys(database).write_used,
+        **(loose | bounds),  # type: ignore[arg-type]
+    )
 
 
 def test_a_round_deletes_what_has_expired_and_nothing_else(database: Database) -> None:

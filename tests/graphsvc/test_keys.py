@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 
 from graphsvc import keys
 from graphsvc.db import Database
-from graphsvc.errors import KeyMissing
+from graphsvc.errors import KeyMissing, KeyRefused
 from graphsvc.tables import api_keys
 
 
@@ -20,12 +20,15 @@ def test_a_key_opens_until_it_is_revoked(database: Database) -> None:
     _, public_id, secret = key.split("_")
     with database.reading() as connection:
         assert keys.any_key(connection)
-        assert keys.verify(connection, key) == public_id
+        caller = keys.verify(connection, key)
+        assert caller == keys.Caller(public_id, frozenset({"admin"}), None)
+        assert all(caller.may(scope) for scope in keys.SCOPES)
         row = connection.execute(select(api_keys)).one()
         assert row.hash == hashlib.sha256(secret.encode()).hexdigest()
         assert secret not in str(tuple(row))
     with database.transaction() as connection:
-        assert keys.list_keys(connection) == [keys.KeyInfo(public_id, "first", 7)]
+        known = keys.KeyInfo(public_id, "first", 7, ("admin",), None, None)
+        assert keys.list_keys(connection) == [known]
         keys.revoke(connection, public_id)
         with pytest.raises(KeyMissing):
             keys.revoke(connection, public_id)
@@ -96,3 +99,59 @@ def test_the_second_waits_for_the_first_key_to_be_kept(database: Database) -> No
         assert made == []
     second.join()
     assert made == [None]
+
+
+def test_a_key_is_good_for_its_scopes_until_its_end(database: Database) -> None:
+    with database.transaction() as connection:
+        key = keys.create(connection, name="ads", now=7, scopes=["score", "read"], expires_at=9)
+    with database.reading() as connection:
+        caller = keys.verify(connection, key)
+    assert caller is not None
+    assert [scope for scope in keys.SCOPES if caller.may(scope)] == ["read", "score"]
+    assert [caller.expired(now) for now in (8, 8.9, 9, 10)] == [False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"scopes": ["read", "write"]}, "scope should be one of .*, received 'write'"),
+        ({"scopes": []}, "scope should be one or several of .*, received none"),
+        ({"expires_at": 7}, "expires_at should be after now, 7, received 7"),
+    ],
+)
+def test_what_is_no_scope_and_no_end_is_refused(
+    database: Database, given: dict[str, object], told: str
+) -> None:
+    with database.transaction() as connection, pytest.raises(KeyRefused, match=told):
+        keys.create(connection, name="x", now=7, **given)  # type: ignore[arg-type]
+
+
+def test_a_rotated_key_ends_after_its_grace(database: Database) -> None:
+    """Made at 100 to end at 200, rotated at 150: the next one ends at 250, the former at 160."""
+    with database.transaction() as connection:
+        former = keys.create(connection, name="a", now=100, scopes=["read"], expires_at=200)
+        key = keys.rotate(connection, former.split("_")[1], now=150, grace=10)
+        endless = keys.create(connection, name="b", now=100, scopes=["read"])
+        keys.rotate(connection, endless.split("_")[1], now=150, grace=0)
+        late = keys.rotate(connection, key.split("_")[1], now=245, grace=10)
+        with pytest.raises(KeyRefused, match="should not have expired"):
+            keys.rotate(connection, former.split("_")[1], now=161, grace=10)
+        with pytest.raises(KeyMissing):
+            keys.rotate(connection, "0" * 16, now=150, grace=10)
+    with database.reading() as connection:
+        ends = {one: keys.verify(connection, one) for one in (former, key, endless, late)}
+        listed = {info.id: info for info in keys.list_keys(connection)}
+    assert [caller and caller.expires_at for caller in ends.values()] == [160, 250, 150, 345]
+    assert listed[late.split("_")[1]].name == "a"
+    assert listed[late.split("_")[1]].scopes == ("read",)
+
+
+def test_last_uses_are_written_together(database: Database) -> None:
+    with database.transaction() as connection:
+        made = [keys.create(connection, name=name, now=7) for name in "abc"]
+        ids = [key.split("_")[1] for key in made]
+        keys.revoke(connection, ids[2])
+        keys.used(connection, {ids[0]: 9, ids[2]: 9})
+        keys.used(connection, {})
+        last = {info.id: info.last_used_at for info in keys.list_keys(connection)}
+    assert last == {ids[0]: 9, ids[1]: None}
