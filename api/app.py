@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 
-from anyio import CapacityLimiter
 from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 
-from api import garbage, openapi, placing, problems, threads
+from api import garbage, logs, openapi, placing, problems, threads
+from api.admitting import AdmittedRequests
 from api.answer_log import AnswerLog
+from api.auditing import AuditedRequests
 from api.bounds import BoundedRequests
 from api.deps import Services
 from api.gathering import Gathering
@@ -23,10 +24,13 @@ from api.jobs.queue import JobQueue
 from api.known_keys import KnownKeys
 from api.live import Following, Live
 from api.queries import KnownQuery
+from api.rates import Rates
 from api.routes import KEYED, OPEN, KeyNeeded, bulk
 from api.schemas import Schemas
 from api.settings import Settings, read_settings
 from api.telemetry import Telemetry, TimedRequests
+from api.tracing import TracedRequests
+from api.turns import Turns
 from graphsvc.artifact import ArtifactStore
 from graphsvc.db import Database
 
@@ -56,9 +60,14 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=_lifespan(settings, telemetry),
     )
     streams = frozenset({bulk.PATH})
+    app.add_middleware(AuditedRequests)
     app.add_middleware(Idempotent, streams=streams)
     app.add_middleware(BoundedRequests, most_bytes=settings.max_body_bytes, streams=streams)
+    app.add_middleware(
+        AdmittedRequests, most=settings.requests_at_once, most_mib=settings.bodies_mib
+    )
     app.add_middleware(TimedRequests, telemetry=telemetry)
+    app.add_middleware(TracedRequests, told=settings.log_requests)
     problems.install(app)
     for router in OPEN:
         app.include_router(router)
@@ -72,8 +81,9 @@ def create_app(settings: Settings) -> FastAPI:
 
 def from_environment() -> FastAPI:
     """The application for the environment's settings; what uvicorn's processes call."""
-    app = create_app(read_settings())
-    placing.printed()
+    settings = read_settings()
+    app = create_app(settings)
+    logs.begin(settings.logs, told=logs.SERVED)
     garbage.settle()
     return app
 
@@ -112,12 +122,13 @@ def _lifespan(
             settings=settings,
             database=database,
             known_keys=known,
+            rates=Rates(settings.rates, settings.processes),
             gathering=Gathering(database),
             schemas=schemas,
             store=store,
             live=live,
             answers=answers,
-            turns=CapacityLimiter(settings.scores_at_once or _turns(database)),
+            turns=Turns(settings.scores_at_once or _turns(database)),
             jobs=jobs,
             telemetry=telemetry,
         )

@@ -1,9 +1,10 @@
 """Who may call: anyone who holds an API key that is good for the route.
 
 Takes the header `Authorization: Bearer <key>` (or `X-API-Key`), lets the request pass or answers
-401 or 403; never logs a key.
+401, 403 or 429; never logs a key.
 """
 
+from math import ceil
 from time import time
 from typing import Annotated
 
@@ -12,9 +13,12 @@ from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
 
-from api.deps import ServicesOf
-from api.errors import Forbidden, Unauthorized
-from api.scopes import needed
+from api import auditing
+from api.deps import Services, ServicesOf
+from api.errors import Forbidden, TooMany, Unauthorized
+from api.rates import UNKNOWN
+from api.scopes import needed, route_of
+from graphsvc import keys
 from graphsvc.keys import Caller
 
 _bearer = HTTPBearer(auto_error=False, description="The API key as a bearer token.")
@@ -33,20 +37,42 @@ async def require_key(
         raise Unauthorized
     caller = services.known_keys.recall(presented)
     if caller is None:
-        caller = await to_thread.run_sync(services.known_keys.verify, presented)
-    if caller is None:
-        raise Unauthorized("the key is not valid; `graphsvc key create` makes a new one")
+        caller = await _verified(request, services, presented)
+    request.state.key = caller.id
     if caller.expired(time()):
         raise Unauthorized(
             f"the key {caller.id} has expired; `graphsvc key create` makes a new one"
         )
-    template = request.scope["route"].path
-    scope = needed(request.method, template)
+    route = route_of(request.method, request.scope["route"].path)
+    scope = needed(route)
     if not caller.may(scope):
         raise Forbidden(
-            f"{request.method} {template} needs a key with the scope {scope}; the key {caller.id} "
+            f"{' '.join(route)} needs a key with the scope {scope}; the key {caller.id} "
             f"has {', '.join(sorted(caller.scopes))}"
         )
+    if wait := services.rates.wait(caller.id, scope):
+        raise TooMany(
+            f"the key {caller.id} asks for {scope} too often: GRAPHSVC_RATES__{scope.upper()} is "
+            f"{getattr(services.rates.config, scope):g} requests a second",
+            retry_after=ceil(wait),
+        )
+    await auditing.note(request, services, caller.id, route)
+    return caller
+
+
+async def _verified(request: Request, services: Services, presented: str) -> Caller:
+    """Whose key it is by the database, which is not asked too often about keys that are none."""
+    address = request.client.host if request.client else ""
+    caller = None
+    if keys.shaped(presented):
+        if wait := services.rates.refused(address):
+            raise TooMany(
+                "keys that do not exist come from your address too often", retry_after=ceil(wait)
+            )
+        caller = await to_thread.run_sync(services.known_keys.verify, presented)
+    if caller is None:
+        services.rates.wait(address, UNKNOWN)
+        raise Unauthorized("the key is not valid; `graphsvc key create` makes a new one")
     return caller
 
 

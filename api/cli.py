@@ -5,13 +5,13 @@ beside this file in `cli_*.py`. Exit codes: 0 done, 1 could not be done (the rea
 2 wrong usage, 3 some events were rejected.
 """
 
-import logging
 import sys
 from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
 
+from api import logs
 from api.cli_ask import ask_app
 from api.cli_data import data_app
 from api.cli_export import export_app
@@ -77,6 +77,7 @@ def serve() -> None:
         "port": settings.port,
         "timeout_keep_alive": KEEP_ALIVE,
         "log_level": "warning",
+        "log_config": None,  # through our own lines, which quote no error
         "access_log": False,  # paths hold ids of people
     }
     if settings.processes > 1:
@@ -95,12 +96,14 @@ def worker(
     """Run the worker alone: it takes jobs from the queue, one at a time."""
     from api.worker import run
 
-    run(read_settings(), standby=standby)
+    settings = read_settings()
+    logs.begin(settings.logs)
+    run(settings, standby=standby)
 
 
 def main() -> None:
     """Run the command line; a failure is one sentence on stderr, never a traceback."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
+    logs.begin("text")
     try:
         app()
     except (ApiError, GraphError, KgeError, RankingError) as error:

@@ -1,4 +1,4 @@
-"""The verbs of the gate: what it decided, and what was promoted, by whom and why.
+"""The verbs that look back: what the gate decided, what was promoted by whom, who wrote what.
 
 Takes ids, prints rows and the numbers behind them; never decides, and never promotes.
 """
@@ -10,7 +10,7 @@ import typer
 
 from api.opening import open_database
 from api.printing import AsJson, Output, out
-from graphsvc import ledger
+from graphsvc import audit, ledger
 
 gate_app = typer.Typer()
 
@@ -78,3 +78,13 @@ def promotions(*, limit: Limit = 20, as_json: AsJson = False) -> None:
     rows = [asdict(row) for row in page.items]
     table = ("promotions", ("generation", "ranker", "reason", "promoted_by", "created_at"))
     out(Output({"promotions": rows}, table=table), as_json=as_json)
+
+
+@gate_app.command("audit")
+def audit_log(*, limit: Limit = 20, as_json: AsJson = False) -> None:
+    """List who asked for which write beyond ingestion, newest first, and what became of it."""
+    with open_database().reading() as connection:
+        page = audit.page(connection, limit=limit)
+    rows = [asdict(row) for row in page.items]
+    table = ("audit", ("number", "at", "actor", "action", "about", "of", "status"))
+    out(Output({"audit": rows}, table=table), as_json=as_json)

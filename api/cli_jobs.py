@@ -4,6 +4,7 @@ Takes digests and dials, prints the digest of what was sealed, or the job that w
 """
 
 import json
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,11 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import TypeAdapter, ValidationError
 
+from api.auditing import by_command
 from api.errors import Invalid
 from api.opening import open_database
 from api.printing import AsJson, Output, Ticker, out
 from api.settings import read_settings
 from graphsvc.artifact import ArtifactStore
+from graphsvc.db import Database
 from graphsvc.snapshot import open_snapshot
 
 if TYPE_CHECKING:
@@ -177,8 +180,10 @@ def promote(
     """Make a ranker and its bundle and index live; an earlier one rolls back."""
     from api.jobs.promotion import promote_by_hand
 
+    database = open_database()
+    _written_down(database, "promote", {"ranker": ranker, "bundle": bundle, "reason": reason})
     live = promote_by_hand(
-        open_database(),
+        database,
         ranker,
         reason=reason,
         by="command line",
@@ -244,6 +249,7 @@ def retrain(  # noqa: PLR0913  (an option for each field of the request)
     moments.refuse_idle(request.ranker, settings.ranker)
     moments.refuse_conversions(database, request, settings.ranker)
     moments.refuse_training(database, request)
+    _written_down(database, "retrain", request.model_dump(mode="json"))
     with closing(JobQueue(settings.jobs_url, database)) as queue:
         asked_for = asdict(queue.enqueue(JobName.RETRAIN, request))
     note = f"a worker does it (`graphsvc up` runs one); how far: `graphsvc jobs {asked_for['job']}`"
@@ -274,13 +280,22 @@ def jobs(
     with closing(JobQueue(read_settings().jobs_url, database)) as queue:
         if job:
             asked = {"cancel": cancel, "resume": resume, "retry": retry, "get": True}
-            act = getattr(queue, next(name for name, wanted in asked.items() if wanted))
+            verb = next(name for name, wanted in asked.items() if wanted)
+            if verb != "get":
+                _written_down(database, f"jobs --{verb}", {"job": job})
+            act = getattr(queue, verb)
             steps = ("progress", ("step", "state", "done", "total", "note"))
             out(Output(out_of(act(job)).model_dump(), table=steps), as_json=as_json)
             return
         found = [out_of(item).model_dump() for item in queue.page(limit=limit).items]
         columns = ("id", "name", "state", "step", "error", "updated_at")
         out(Output({"jobs": found}, table=("jobs", columns)), as_json=as_json)
+
+
+def _written_down(database: Database, verb: str, about: Mapping[str, Any]) -> None:
+    """In a transaction of its own, before it is done: jobs lie in another database."""
+    with database.transaction() as connection:
+        by_command(connection, verb, about)
 
 
 def _moment(as_of: str | None) -> int | str | None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from api.auditing import by_command
 from api.errors import Invalid
 from api.opening import open_database
 from api.printing import AsJson, Output, out
@@ -62,6 +63,7 @@ def set_schema(
             changed = evolution.change(
                 connection, wanted, reason="graphsvc schema set", now=int(time()), patient=replay
             )
+            by_command(connection, "schema set", {"version": changed.schema.version})
     finally:
         database.dispose()
     out(

@@ -3,11 +3,9 @@
 Takes settings, gives `Services`; never creates anything per request.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, TypeVar
+from typing import Annotated
 
-from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Request
 
 from api.answer_log import AnswerLog
@@ -15,9 +13,11 @@ from api.gathering import Gathering
 from api.jobs.queue import JobQueue
 from api.known_keys import KnownKeys
 from api.live import Live
+from api.rates import Rates
 from api.schemas import Schemas
 from api.settings import Settings
 from api.telemetry import Telemetry
+from api.turns import Turns
 from graphsvc.artifact import ArtifactStore
 from graphsvc.db import Database
 from graphsvc.schema import Schema
@@ -30,6 +30,7 @@ class Services:
     settings: Settings
     database: Database
     known_keys: KnownKeys
+    rates: Rates
     gathering: Gathering
     schemas: Schemas
     store: ArtifactStore
@@ -38,7 +39,7 @@ class Services:
     #: Who computes scores has a turn: Python computes one thing at a time, and threads that take it
     #: from each other in the middle of an answer cost half of all answers (decision 72). Others
     #: wait in the event loop, so that no thread waits that somebody else could use.
-    turns: CapacityLimiter
+    turns: Turns
     jobs: JobQueue
     telemetry: Telemetry
 
@@ -60,14 +61,6 @@ async def services_of(request: Request) -> Services:
 async def body_of(request: Request) -> bytes:
     """The raw body; the app bounds its size."""
     return await request.body()
-
-
-Answer = TypeVar("Answer")
-
-
-async def in_turn(services: Services, work: Callable[[], Answer]) -> Answer:
-    """Compute in a thread, when it is this one's turn."""
-    return await to_thread.run_sync(work, limiter=services.turns)
 
 
 ServicesOf = Annotated[Services, Depends(services_of)]

@@ -90,6 +90,21 @@ class SettingUnknown(ApiError):
     """The environment names a setting that there is not; docs/operations.md names them all."""
 
 
+class RateInvalid(ApiError):
+    """A rate of requests cannot be used; docs/operations.md says what it is."""
+
+
+class TooMany(ApiError):
+    """This key asks too often; ask again when Retry-After says."""
+
+    status = 429
+    title = "Too many requests"
+
+    def __init__(self, detail: str | None = None, *, retry_after: int = 1) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+
 class SettingMalformed(ApiError):
     """A setting that should be a JSON object is none; docs/operations.md says what it holds."""
 

@@ -33,9 +33,3 @@ def tell(ranker: Ranker) -> None:
     for line in ranker.placement.lines if ranker.placement else ():
         _log.info("ranker %s: %s", ranker.digest[:8], line)
     _log.info("ranker %s: its network is computed by %s", ranker.digest[:8], ranker.computed_by)
-
-
-def printed() -> None:
-    """Let this process print what `tell` says; other loggers stay as quiet as they are."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
-    _log.setLevel(logging.INFO)

@@ -48,6 +48,7 @@ DOCUMENTED: dict[int | str, dict[str, Any]] = {
         (413, "Content too large"),
         (414, "Address too long"),
         (422, "Invalid request"),
+        (429, "Too many requests"),
         (431, "Headers too large"),
         (503, "Database unavailable"),
         (507, "No space left"),

@@ -14,11 +14,11 @@ NEEDS: Mapping[tuple[str, str], str] = {
     ("POST", "/v1/recommend"): SCORE,
     ("POST", "/v1/events"): INGEST,
     ("POST", "/v1/events/bulk"): INGEST,
-    ("PUT", f"{_ENTITY}"): INGEST,
-    ("DELETE", f"{_ENTITY}"): INGEST,
+    ("PUT", _ENTITY): INGEST,
+    ("DELETE", _ENTITY): INGEST,
     ("POST", f"{_ENTITY}/restore"): INGEST,
     ("POST", f"{_ENTITY}/merge"): INGEST,
-    ("GET", f"{_ENTITY}"): READ,
+    ("GET", _ENTITY): READ,
     ("GET", f"{_ENTITY}/history"): READ,
     ("GET", f"{_ENTITY}/neighbors"): READ,
     ("GET", f"{_ENTITY}/edges"): READ,
@@ -43,11 +43,21 @@ NEEDS: Mapping[tuple[str, str], str] = {
     ("POST", "/v1/promotions"): TRAIN,
     ("GET", "/v1/decisions"): READ,
     ("GET", "/v1/decisions/{id}"): READ,
+    ("GET", "/v1/audit"): ADMIN,
     ("GET", "/metrics"): READ,
 }
+#: What the audit log holds: all that trains, promotes or rules, and what ends a thing's life.
+#: Everything else that writes is ingestion, which has the log of events.
+AUDITED = frozenset(
+    route for route, scope in NEEDS.items() if route[0] != "GET" and scope in (TRAIN, ADMIN)
+) | {("DELETE", _ENTITY), ("POST", f"{_ENTITY}/restore"), ("POST", f"{_ENTITY}/merge")}
 
 
-def needed(method: str, template: str) -> str:
+def route_of(method: str, template: str) -> tuple[str, str]:
+    """A route as it is named here: FastAPI says of an id that it may hold slashes, {id:path}."""
+    return method, template.replace(":path}", "}")
+
+
+def needed(route: tuple[str, str]) -> str:
     """The scope that a route needs."""
-    # FastAPI's template of an id that may hold slashes says so: {id:path}.
-    return NEEDS.get((method, template.replace(":path}", "}")), ADMIN)
+    return NEEDS.get(route, ADMIN)

@@ -29,8 +29,11 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from api.errors import SettingMalformed, SettingUnknown
+from api.errors import RateInvalid, SettingMalformed, SettingUnknown
+from api.logs import Form
 from api.memory import machine
+from api.rates import RateConfig
+from api.tracing import Told
 from graphsvc.hints import meant
 from kge.config import IndexConfig
 from kge.dials import Dials
@@ -81,6 +84,10 @@ class Settings(BaseSettings):
     #: Scores and recommendations that a server process computes at once, while others wait; 0: one
     #: on SQLite, two on PostgreSQL.
     scores_at_once: Annotated[int, Field(ge=0, le=1000)] = 0
+    #: Requests that a server process has under way, of one caller half of them, and MiB of their
+    #: bodies, those of bulk streams as they are read; what comes beyond is answered 503.
+    requests_at_once: Annotated[int, Field(ge=2, le=100_000)] = 256
+    bodies_mib: Annotated[int, Field(ge=1)] = 256
     #: How often a server asks the ledger whether something was promoted, in seconds.
     poll_seconds: Annotated[float, Field(gt=0, le=60)] = 0.25
     #: How many days after it happened an event may arrive, unless it is a backfill.
@@ -122,10 +129,17 @@ class Settings(BaseSettings):
     forward: Literal["onnx", "torch"] = "onnx"
     #: Dials of the gate, which says whether a candidate may take the place of what is live.
     gate: GateConfig = GateConfig()
+    #: What processes write to stderr: `json`, a JSON object a line; `text`, lines for people;
+    #: `auto`: text on a terminal, else JSON.
+    logs: Form = "auto"
+    #: Requests that are written down: `all`, `errors` (answered 400 and above) or `none`.
+    log_requests: Told = "errors"
+    #: How often one key may ask, scope by scope.
+    rates: RateConfig = RateConfig()
     #: What a server declares of the tiers that a ranker lies in.
     tiers: TierConfig = TierConfig()
 
-    @field_validator("transra", "index", "ranker", "gate", "tiers", mode="wrap")
+    @field_validator("transra", "index", "ranker", "gate", "tiers", "rates", mode="wrap")
     @classmethod
     def _by_full_name(
         cls, value: Any, check: ValidatorFunctionWrapHandler, info: ValidationInfo
@@ -136,7 +150,7 @@ class Settings(BaseSettings):
         value = _decoded(kind, value)
         try:
             return check(value)
-        except (KgeError, RankingError) as error:
+        except (KgeError, RankingError, RateInvalid) as error:
             raise type(error)(f"{_place(kind, value, room)}.{error}") from error
 
     @property

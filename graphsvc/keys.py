@@ -126,6 +126,11 @@ def rotate(connection: Connection, key_id: str, *, now: int, grace: int) -> str:
     return key
 
 
+def shaped(presented: str) -> bool:
+    """Whether what was presented has the form of a key."""
+    return _KEY.fullmatch(presented) is not None
+
+
 def verify(connection: Connection, presented: str) -> Caller | None:
     """Whose key was presented, which may have expired; None of no key. Only reads."""
     parts = _KEY.fullmatch(presented)

@@ -321,6 +321,36 @@ api_keys = Table(
     Column("last_used_at", BigInteger),
 )
 
+#: Who asked for which write, and what became of it; ingestion has its log. Rows are appended and
+#: never changed: triggers of the database refuse it.
+audit = Table(
+    "audit",
+    metadata,
+    #: Their order.
+    Column("number", _Key, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+    #: The id of an API key, or the command line.
+    Column("actor", String(64), nullable=False),
+    #: Method and template of a route, or a verb of the command line.
+    Column("action", String(100), nullable=False),
+    #: JSON: what it was about; of people and things a keyed digest.
+    Column("about", Text, nullable=False),
+    #: The HTTP request, as in its headers and the servers' log; empty of the command line.
+    Column("trace_id", String(64)),
+    #: Of the row of what became of a request: the number of the row that asked, and the status.
+    Column("of", _Key),
+    Column("status", Integer),
+    Index(None, "actor", "number"),
+)
+
+#: Secrets of this database's own, such as what digests of subjects are keyed with.
+salts = Table(
+    "salts",
+    metadata,
+    Column("name", _Name, primary_key=True),
+    Column("value", LargeBinary(32), nullable=False),
+)
+
 #: How far each step of a job is, for those who watch.
 job_progress = Table(
     "job_progress",

@@ -6,6 +6,7 @@ from api.auth import KeyNeeded
 from api.routes import (
     answers,
     artifacts,
+    audit,
     bulk,
     decisions,
     entities,
@@ -45,6 +46,7 @@ KEYED: tuple[APIRouter, ...] = (
     artifacts.router,
     promotions.router,
     decisions.router,
+    audit.router,
     metrics.router,
 )
 

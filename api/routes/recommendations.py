@@ -7,7 +7,8 @@ from fastapi import APIRouter, Header
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.answers import Answerer
-from api.deps import Services, ServicesOf, in_turn
+from api.auth import KeyOf
+from api.deps import Services, ServicesOf
 from api.filters import Filter, Name, check_size
 from api.recommending import Cap, Wish, recommend
 from api.routes.scores import MOST_CANDIDATES, REQUEST_ID, kept_answer
@@ -119,6 +120,7 @@ class RecommendationsOut(BaseModel):
 @router.post("/recommend", summary="What to show one entity")
 async def post_recommend(
     services: ServicesOf,
+    key: KeyOf,
     body: RecommendRequest,
     x_request_id: Annotated[
         str | None, Header(pattern=REQUEST_ID, description="the same as `request_id`")
@@ -127,7 +129,7 @@ async def post_recommend(
     if body.filter is not None:
         check_size(body.filter)
     request_id = body.request_id or x_request_id or uuid4().hex
-    return await in_turn(services, lambda: _answered(services, body, request_id))
+    return await services.turns.take(key, lambda: _answered(services, body, request_id))
 
 
 def _answered(services: Services, body: RecommendRequest, request_id: str) -> RecommendationsOut:

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.answers import Answerer
-from api.deps import Services, ServicesOf, in_turn
+from api.auth import KeyOf
+from api.deps import Services, ServicesOf
 from api.live import Trio
 from api.reasons import MOST_EXPLAINED, Reason
 from api.scoring import Scored, Scores
@@ -162,6 +163,7 @@ class ScoresOut(BaseModel):
 @router.post("/score", summary="Score candidates for one entity", response_model=ScoresOut)
 async def post_score(
     services: ServicesOf,
+    key: KeyOf,
     body: ScoreRequest,
     x_request_id: Annotated[
         str | None, Header(pattern=REQUEST_ID, description="the same as `request_id`")
@@ -174,7 +176,7 @@ async def post_score(
             "explain": explain or body.explain,
         }
     )
-    return await in_turn(services, lambda: _answered(services, asked))
+    return await services.turns.take(key, lambda: _answered(services, asked))
 
 
 def _answered(services: Services, body: ScoreRequest) -> Response:

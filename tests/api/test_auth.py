@@ -14,7 +14,7 @@ from sqlalchemy import update
 
 from api.app import create_app
 from api.known_keys import SECONDS, KnownKeys
-from api.scopes import ADMIN, NEEDS, needed
+from api.scopes import ADMIN, NEEDS, needed, route_of
 from api.settings import Settings
 from graphsvc import keys
 from graphsvc.db import Database
@@ -69,7 +69,8 @@ def made(trained) -> Iterator[Callable[..., str]]:
 def test_every_route_is_in_the_table_and_nothing_else() -> None:
     assert set(NEEDS) == set(KEYED)
     assert set(NEEDS.values()) == set(keys.SCOPES)
-    assert needed("POST", "/v1/what/is/new") == ADMIN
+    assert needed(("POST", "/v1/what/is/new")) == ADMIN
+    assert route_of("GET", "/v1/x/{id:path}/y") == ("GET", "/v1/x/{id}/y")
 
 
 @pytest.mark.parametrize(("method", "path"), KEYED)

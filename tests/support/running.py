@@ -20,6 +20,9 @@ from nursery import Child, nursery
 SMALL = {
     "GRAPHSVC_SCHEMA": "film",
     "GRAPHSVC_THREADS": "1",
+    # Tests ask as fast as they can.
+    "GRAPHSVC_RATES__TRAIN": "0",
+    "GRAPHSVC_RATES__ADMIN": "0",
     "GRAPHSVC_TRANSRA__DIM": "8",
     "GRAPHSVC_TRANSRA__RELATION_DIM": "8",
     "GRAPHSVC_TRANSRA__ANCHORS_PER_TYPE": "4",

@@ -1,0 +1,98 @@
+"""Every request by an id, told to the caller and beside every line of the log; a line per request.
+
+Takes requests, adds headers to answers; never logs an address, a body or a key: of a path its
+route's template is told.
+"""
+
+import logging
+import re
+import time
+from collections.abc import Mapping
+from secrets import token_hex
+from typing import Literal
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.logs import trace_id
+
+HEADER = "X-Trace-ID"
+#: What is written down of requests: all, those that were answered 400 and above, or none.
+Told = Literal["all", "errors", "none"]
+_log = logging.getLogger("graphsvc.requests")
+#: Hexadecimal digits and dashes, as of a UUID: nobody's name has that form.
+_GIVEN = re.compile(rb"[0-9A-Fa-f-]{16,64}")
+_FIRST_ERROR = 400
+#: What browsers should not do with what comes from here. A server behind TLS adds HSTS itself.
+_ALWAYS: Mapping[bytes, bytes] = {
+    b"x-content-type-options": b"nosniff",
+    b"x-frame-options": b"DENY",
+    b"referrer-policy": b"no-referrer",
+    b"cross-origin-resource-policy": b"same-origin",
+    b"cross-origin-opener-policy": b"same-origin",
+    b"permissions-policy": b"camera=(), geolocation=(), microphone=()",
+    b"cache-control": b"no-store",
+}
+_POLICY = b"content-security-policy"
+_DATA = b"default-src 'none'; frame-ancestors 'none'"
+#: The page of the documentation has scripts in it.
+_PAGES = (
+    b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+    b"img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+)
+
+
+class TracedRequests:
+    """Pure ASGI middleware, around all others: an id, safe headers, a line of the log."""
+
+    def __init__(self, app: ASGIApp, told: Told) -> None:
+        self.app = app
+        self.told = told
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        own, status, began = _id_of(scope), 500, time.perf_counter()
+        reset = trace_id.set(own)
+
+        async def traced(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = _headers(message["headers"], own)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, traced)
+        finally:
+            self._tell(scope, status, time.perf_counter() - began)
+            trace_id.reset(reset)
+
+    def _tell(self, scope: Scope, status: int, seconds: float) -> None:
+        if self.told == "none" or (self.told == "errors" and status < _FIRST_ERROR):
+            return
+        fields = {
+            "method": scope["method"],
+            "route": getattr(scope.get("route"), "path", "none"),
+            "status": status,
+            "ms": round(seconds * 1e3, 2),
+        }
+        if key := scope.get("state", {}).get("key"):
+            fields["key"] = key
+        _log.info("answered", extra={"fields": fields})
+
+
+def _id_of(scope: Scope) -> str:
+    name = HEADER.lower().encode()
+    for header, value in scope["headers"]:
+        if header == name and _GIVEN.fullmatch(value):
+            return str(value.decode())
+    return token_hex(16)
+
+
+def _headers(given: list[tuple[bytes, bytes]], own: str) -> list[tuple[bytes, bytes]]:
+    """Those of an answer, and all that it does not say itself."""
+    said = {name.lower(): value for name, value in given}
+    policy = _PAGES if said.get(b"content-type", b"").startswith(b"text/html") else _DATA
+    wanted = {**_ALWAYS, _POLICY: policy, HEADER.lower().encode(): own.encode()}
+    return [*given, *((name, value) for name, value in wanted.items() if name not in said)]

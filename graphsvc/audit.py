@@ -1,0 +1,120 @@
+"""Who asked for which write beyond ingestion, and what became of it.
+
+Takes actors, actions and what they are about, gives rows; never changes one, which the database
+refuses anyway. People and things are named by a digest that is keyed with a secret of the database:
+whoever has the id and the database finds the rows, nobody reads an id from them.
+"""
+
+import hashlib
+import hmac
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select
+
+from graphsvc.db import wait_for_writers
+from graphsvc.ids import EntityId, canonical_json
+from graphsvc.ledger import read_number
+from graphsvc.tables import audit, salts
+
+#: Who writes without a key.
+COMMAND_LINE = "command line"
+_SUBJECTS = "subjects"
+_SALT_BYTES = 32
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Written:
+    """A row: what was asked for, or what became of it."""
+
+    number: int
+    at: int
+    actor: str
+    action: str
+    about: Mapping[str, Any]
+    trace_id: str | None
+    #: The number of the row that asked, of the row of what became of it.
+    of: int | None
+    status: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenPage:
+    """Some rows, newest first; `next` continues, None at the end."""
+
+    items: Sequence[Written]
+    next: str | None
+
+
+def asked(
+    connection: Connection,
+    actor: str,
+    action: str,
+    about: Mapping[str, Any],
+    *,
+    now: int,
+    trace_id: str | None = None,
+) -> int:
+    """Write down that somebody asks for something, before it is done: the row's number."""
+    told = {"actor": actor, "action": action, "about": canonical_json(dict(about)).decode()}
+    return _append(connection, told | {"at": now, "trace_id": trace_id})
+
+
+def became(connection: Connection, of: int, status: int, *, now: int) -> None:
+    """Write down what became of a request, in a row of its own."""
+    former = connection.execute(select(audit).where(audit.c.number == of)).one()
+    told = {"actor": former.actor, "action": former.action, "about": former.about}
+    told |= {"at": now, "trace_id": former.trace_id, "of": of, "status": status}
+    _append(connection, told)
+
+
+def subject(connection: Connection, entity: EntityId) -> str:
+    """A digest that stands for an entity, the same at each call in this database."""
+    salt = connection.scalar(select(salts.c.value).where(salts.c.name == _SUBJECTS))
+    if salt is None:
+        wait_for_writers(connection)
+        salt = connection.scalar(select(salts.c.value).where(salts.c.name == _SUBJECTS))
+    if salt is None:
+        salt = secrets.token_bytes(_SALT_BYTES)
+        connection.execute(insert(salts).values(name=_SUBJECTS, value=salt))
+    return hmac.new(salt, f"{entity.type}/{entity.id}".encode(), hashlib.sha256).hexdigest()
+
+
+def page(
+    connection: Connection,
+    *,
+    actor: str | None = None,
+    limit: int = 100,
+    after: str | None = None,
+) -> WrittenPage:
+    """Rows, newest first, of one actor or of all. Raises `CursorInvalid`."""
+    query = select(audit).order_by(audit.c.number.desc())
+    if actor is not None:
+        query = query.where(audit.c.actor == actor)
+    if after is not None:
+        query = query.where(audit.c.number < read_number(after))
+    rows = connection.execute(query.limit(limit + 1)).all()
+    items = [
+        Written(
+            number=row.number,
+            at=row.at,
+            actor=row.actor,
+            action=row.action,
+            about=json.loads(row.about),
+            trace_id=row.trace_id,
+            of=row.of,
+            status=row.status,
+        )
+        for row in rows[:limit]
+    ]
+    return WrittenPage(items, str(items[-1].number) if len(rows) > limit else None)
+
+
+def _append(connection: Connection, told: Mapping[str, Any]) -> int:
+    wait_for_writers(connection)
+    last = connection.scalar(select(func.coalesce(func.max(audit.c.number), 0))) or 0
+    connection.execute(insert(audit).values(number=last + 1, **told))
+    return int(last) + 1

@@ -1,0 +1,73 @@
+"""The audit log is only appended to, and names nobody."""
+
+import pytest
+from sqlalchemy import delete, update
+from sqlalchemy.exc import DBAPIError
+
+from graphsvc import audit as log
+from graphsvc.db import Database
+from graphsvc.errors import CursorInvalid
+from graphsvc.ids import EntityId
+from graphsvc.tables import audit
+
+
+def test_what_became_of_a_request_is_a_row_of_its_own(database: Database) -> None:
+    with database.transaction() as connection:
+        first = log.asked(connection, "k1", "POST /x", {"b": 1, "a": 2}, now=7, trace_id="r")
+        second = log.asked(connection, log.COMMAND_LINE, "graphsvc x", {}, now=8)
+        log.became(connection, first, 202, now=9)
+    with database.reading() as connection:
+        rows = log.page(connection).items
+        own = log.page(connection, actor=log.COMMAND_LINE).items
+    assert [(row.number, row.of, row.status, row.at) for row in rows] == [
+        (3, first, 202, 9),
+        (second, None, None, 8),
+        (first, None, None, 7),
+    ]
+    assert {(row.actor, row.action, row.trace_id) for row in rows[::2]} == {("k1", "POST /x", "r")}
+    assert rows[0].about == {"a": 2, "b": 1}
+    assert [row.number for row in own] == [second]
+
+
+def test_pages_lead_from_the_newest_to_the_first(database: Database) -> None:
+    with database.transaction() as connection:
+        for number in range(5):
+            log.asked(connection, "k", f"act {number}", {}, now=number)
+    seen, after = [], None
+    with database.reading() as connection:
+        while True:
+            page = log.page(connection, limit=2, after=after)
+            seen += [row.action for row in page.items]
+            if page.next is None:
+                break
+            after = page.next
+        with pytest.raises(CursorInvalid):
+            log.page(connection, after="x")
+    assert seen == [f"act {number}" for number in (4, 3, 2, 1, 0)]
+
+
+@pytest.mark.parametrize("change", [update(audit).values(actor="nobody"), delete(audit)])
+def test_the_database_refuses_to_change_a_row(database: Database, change) -> None:
+    with database.transaction() as connection:
+        log.asked(connection, "k", "act", {}, now=7)
+    with (
+        pytest.raises(DBAPIError, match="the audit log is only appended to"),
+        database.transaction() as connection,
+    ):
+        connection.execute(change)
+    with database.reading() as connection:
+        assert [row.actor for row in log.page(connection).items] == ["k"]
+
+
+def test_a_subject_is_the_same_here_and_another_elsewhere(
+    both_databases: tuple[Database, Database],
+) -> None:
+    here, there = both_databases
+    one, other = EntityId("user", "anna"), EntityId("user", "bob")
+    with here.transaction() as connection:
+        digests = [log.subject(connection, entity) for entity in (one, other, one)]
+    with there.transaction() as connection:
+        elsewhere = log.subject(connection, one)
+    assert digests[0] == digests[2] != digests[1]
+    assert elsewhere not in digests
+    assert all(len(digest) == 64 for digest in digests)
