@@ -41,7 +41,7 @@ PRECISION, CANDIDATES = "trained", 100
 #: The capacity: this many clients, each of which asks again as soon as it is answered.
 CLIENTS, SECONDS = 16, 20.0
 #: The caller who asks too much: times the capacity, by so many connections.
-TIMES, CONNECTIONS = 2.0, 160
+TIMES, CONNECTIONS = 2.0, 256
 #: The other one asks so often, in seconds; and how often memory is looked at.
 EVERY, LOOK = 0.1, 1.0
 #: Minutes in which caches fill; memory is compared from there on.
