@@ -7,7 +7,7 @@ TESTS ?= tests
 # Compiled files are kept, whatever the environment says: tests start a hundred processes.
 PYTEST := env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup demo up up-demo check test slow soak format clean
+.PHONY: help setup demo up up-demo check test browser slow soak overload bom audit format clean
 
 help: ## What can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -46,13 +46,31 @@ check: setup ## Form, types, and who may import whom
 	$(BIN)/lint-imports
 
 test: check ## The checks and all tests but the slow ones; some 11 minutes on 2 cores
-	$(PYTEST) -m "not slow" $(TESTS)
+	$(PYTEST) -m "not slow and not browser" $(TESTS)
+
+browser: setup ## The page in a real browser; wants Chromium (apt-get install chromium); pictures in build/pictures
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m browser tests/browser
 
 slow: setup ## The slow tests: larger sizes, the other database, more ways to be killed; some 6 minutes
 	$(PYTEST) -m slow $(TESTS)
 
 soak: setup ## 50,000 random operations with 320 kills against an oracle, on both databases; some 40 minutes
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(BIN)/python tests/support/soak.py $(if $(OPERATIONS),--operations $(OPERATIONS)) $(if $(SEED),--seed $(SEED)) $(if $(FIRST),--first $(FIRST))
+
+overload: setup ## Ten minutes at twice the capacity: memory, refusals, what other callers wait
+	$(BIN)/python benchmarks/overload.py --out build/overload
+
+TOOLS := build/tools
+$(TOOLS)/.installed:
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check cyclonedx-bom==7.5.0 pip-audit==2.10.1
+	@touch $@
+
+bom: setup $(TOOLS)/.installed ## A bill of materials of what is installed: build/bom.json, in CycloneDX
+	$(TOOLS)/bin/cyclonedx-py environment $(VENV) --pyproject pyproject.toml --output-reproducible --output-format JSON --output-file build/bom.json
+
+audit: $(TOOLS)/.installed ## Known vulnerabilities of the tested versions; asks PyPI
+	$(TOOLS)/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 clean: ## Remove what was made, but not your data
 	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build *.egg-info

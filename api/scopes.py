@@ -44,6 +44,10 @@ NEEDS: Mapping[tuple[str, str], str] = {
     ("GET", "/v1/decisions"): READ,
     ("GET", "/v1/decisions/{id}"): READ,
     ("GET", "/v1/audit"): ADMIN,
+    ("GET", "/v1/keys"): ADMIN,
+    ("POST", "/v1/keys"): ADMIN,
+    ("POST", "/v1/keys/{id}/rotate"): ADMIN,
+    ("DELETE", "/v1/keys/{id}"): ADMIN,
     ("GET", "/metrics"): READ,
 }
 #: What the audit log holds: all that trains, promotes or rules, and what ends a thing's life.

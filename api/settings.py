@@ -79,6 +79,9 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     #: Server processes; each holds its own copy of the live trio.
     processes: Annotated[int, Field(ge=1, le=64)] = 1
+    #: Whether the server has the page at `/ui`. A page belongs to one process, so where there are
+    #: several none has it.
+    page: bool = True
     #: Threads that training uses in the worker. Servers use one per request.
     threads: Annotated[int, Field(ge=1, le=256)] = 2
     #: Scores and recommendations that a server process computes at once, while others wait; 0: one
@@ -154,6 +157,10 @@ class Settings(BaseSettings):
             raise type(error)(f"{_place(kind, value, room)}.{error}") from error
 
     @property
+    def page_here(self) -> bool:
+        return self.page and self.processes == 1
+
+    @property
     def late_seconds(self) -> int:
         return round(self.late_days * 86_400)
 
@@ -184,6 +191,21 @@ def read_settings() -> Settings:
     refuse_unknown()
     refuse_malformed()
     return Settings()
+
+
+def origins(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    """Every variable that has no others in it: its name, its value, and where that is from."""
+    from_where = {name: where for where, given in reversed(list(_given())) for name in given}
+    for name, kind in _names():
+        if is_dataclass(kind):
+            continue
+        path = name.removeprefix(_PREFIX).lower().split("__")
+        value: Any = settings
+        for part in path:
+            value = getattr(value, "schema_name" if part == "schema" else part)
+        holders = ("__".join(name.split("__")[:n]) for n in range(len(path), 0, -1))
+        where = next((from_where[one] for one in holders if one in from_where), "default")
+        yield name, str(value), where
 
 
 def refuse_unknown() -> None:

@@ -26,7 +26,7 @@ _FIRST_ERROR = 400
 _ALWAYS: Mapping[bytes, bytes] = {
     b"x-content-type-options": b"nosniff",
     b"x-frame-options": b"DENY",
-    b"referrer-policy": b"no-referrer",
+    b"referrer-policy": b"same-origin",
     b"cross-origin-resource-policy": b"same-origin",
     b"cross-origin-opener-policy": b"same-origin",
     b"permissions-policy": b"camera=(), geolocation=(), microphone=()",
@@ -38,6 +38,12 @@ _DATA = b"default-src 'none'; frame-ancestors 'none'"
 _PAGES = (
     b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
     b"img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+)
+#: Those at `/ui` are compiled in the browser.
+_VIEWS = (
+    b"default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
+    b"style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
+    b"connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
 )
 
 
@@ -59,7 +65,7 @@ class TracedRequests:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = _headers(message["headers"], own)
+                message["headers"] = _headers(message["headers"], own, scope["path"])
             await send(message)
 
         try:
@@ -90,9 +96,11 @@ def _id_of(scope: Scope) -> str:
     return token_hex(16)
 
 
-def _headers(given: list[tuple[bytes, bytes]], own: str) -> list[tuple[bytes, bytes]]:
+def _headers(given: list[tuple[bytes, bytes]], own: str, path: str) -> list[tuple[bytes, bytes]]:
     """Those of an answer, and all that it does not say itself."""
     said = {name.lower(): value for name, value in given}
     policy = _PAGES if said.get(b"content-type", b"").startswith(b"text/html") else _DATA
+    if path.startswith("/ui/"):
+        policy = _VIEWS
     wanted = {**_ALWAYS, _POLICY: policy, HEADER.lower().encode(): own.encode()}
     return [*given, *((name, value) for name, value in wanted.items() if name not in said)]

@@ -61,7 +61,8 @@ for as many every {EVERY:g} s, and waits for each answer.
   with `Retry-After`, at once, and `failed` anything else.
 - `other_p50_ms`, `other_p99_ms`: what the other caller waits, `alone` and `beside`. None of its
   requests may fail.
-- `memory_growth`: how much the server's resident memory grows a minute, from minute {_FILLING} on:
+- `memory_growth`: how much the server's own resident memory (without files that it maps, as ID
+  tables are, whose pages come in as they are read) grows a minute, from minute {_FILLING} on:
   the slope of a line through what is looked at every {LOOK:g} s, with the interval of a bootstrap
   over minutes. `memory_first`, `memory_last`: in minute
   {_FILLING + 1} and in the last one.
@@ -79,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def cells(options: argparse.Namespace) -> dict[str, grid.Measure]:
-    told = (asdict(ranker_dials(PRECISION)), COMPUTED, CLIENTS, TIMES, CONNECTIONS, EVERY)
+    told = (asdict(ranker_dials(PRECISION)), COMPUTED, CLIENTS, TIMES, CONNECTIONS, EVERY, "own")
     return {grid.named("soak", *told, options.minutes): partial(_soak, options)}
 
 
@@ -150,20 +151,22 @@ def _flooded(running: Server, body: bytes, **how: float) -> Iterator[dict[str, A
         process.kill()
         raise
     assert process.stdout is not None
-    told["statuses"] = json.loads(process.stdout.read())
+    with process.stdout as said:
+        told["statuses"] = json.loads(said.read())
     process.wait()
 
 
 @contextmanager
 def _watched(running: Server) -> Iterator[list[float]]:
-    """The server's resident memory in MiB, look by look."""
+    """The server's own resident memory in MiB, look by look."""
     looks: list[float] = []
     ended = threading.Event()
 
     def work() -> None:
         status = Path(f"/proc/{running.process.pid}/status")
         while not ended.wait(LOOK):
-            line = next(one for one in status.read_text().splitlines() if one.startswith("VmRSS"))
+            lines = status.read_text().splitlines()
+            line = next(one for one in lines if one.startswith("RssAnon"))
             looks.append(int(line.split()[1]) / 1024)
 
     thread = threading.Thread(target=work)
@@ -218,7 +221,7 @@ def _memory_rows(looks: Sequence[float]) -> list[Row]:
         rows = (chosen[:, None] * each + np.arange(each)).ravel()
         if len(set(chosen.tolist())) > 1:
             slopes.append(np.polyfit(minutes[rows], kept[rows], 1)[0])
-    low, high = np.percentile(slopes, [2.5, 97.5])
+    low, high = (float(bound) for bound in np.percentile(slopes, [2.5, 97.5]))
     slope = float(np.polyfit(minutes, kept, 1)[0])
     return [
         Row(metric="memory_growth", value=slope, unit="MiB/min", lo=low, hi=high, **where),
@@ -233,7 +236,7 @@ def draw(file: Path, found: Mapping[str, Mapping[str, Any]]) -> None:
         figure, (left, right) = plt.subplots(1, 2, figsize=(8.4, 3.0), layout="constrained")
         looks = cell["memory_mib"]
         left.plot(np.arange(1, len(looks) + 1) * LOOK / 60, looks)
-        left.set(xlabel="minutes", ylabel="resident memory, MiB", ylim=(0, None))
+        left.set(xlabel="minutes", ylabel="own memory, MiB", ylim=(0, 1.1 * max(looks)))
         for name in ("p50_ms", "p99_ms"):
             told = [one[name] for one in cell["by_minute"]]
             [line] = right.plot(range(1, len(told) + 1), told, marker="o", label=name[:3])

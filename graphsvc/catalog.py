@@ -13,10 +13,11 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from graphsvc.bulk import rows_among
+from graphsvc.consent import Consent
 from graphsvc.db import wait_for_writers
 from graphsvc.errors import ChangedMeanwhile, EntityMissing
 from graphsvc.ids import EntityId, digest_of_json, is_storable
-from graphsvc.tables import attributes, entities
+from graphsvc.tables import attributes, consents, entities
 
 _ETAG_DIGITS = 32
 
@@ -72,6 +73,15 @@ def entity(connection: Connection, entity_id: EntityId) -> EntityView:
     """One entity, by any of its ids. Raises `EntityMissing`."""
     [found] = _views(connection, [key_of(connection, entity_id)])
     return _asked_as(found, entity_id)
+
+
+def consent(connection: Connection, entity_id: EntityId) -> Consent | None:
+    """What a person said last of offsite events; None: nothing. Raises `EntityMissing`."""
+    kept = select(consents.c.state, consents.c.time, consents.c.barrier)
+    row = connection.execute(
+        kept.where(consents.c.entity == key_of(connection, entity_id))
+    ).one_or_none()
+    return None if row is None else Consent(*row)
 
 
 def page(

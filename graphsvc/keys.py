@@ -145,6 +145,12 @@ def verify(connection: Connection, presented: str) -> Caller | None:
     return Caller(public_id, frozenset(row.scopes.split()), row.expires_at)
 
 
+def known(connection: Connection, key_id: str) -> Caller | None:
+    """What the key of an id is good for now, which may have expired; None: it was revoked."""
+    row = connection.execute(_VERIFIED, {"id": key_id}).one_or_none()
+    return None if row is None else Caller(key_id, frozenset(row.scopes.split()), row.expires_at)
+
+
 def any_key(connection: Connection) -> bool:
     """Whether a key exists."""
     return connection.scalar(select(api_keys.c.id).limit(1)) is not None

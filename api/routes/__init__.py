@@ -15,6 +15,7 @@ from api.routes import (
     health,
     history,
     jobs,
+    keys,
     lifecycle,
     metrics,
     neighbors,
@@ -47,6 +48,7 @@ KEYED: tuple[APIRouter, ...] = (
     promotions.router,
     decisions.router,
     audit.router,
+    keys.router,
     metrics.router,
 )
 

@@ -39,7 +39,7 @@ def test_a_write_has_two_rows(http: httpx.Client, trained) -> None:
     for headers, status in (({}, 200), ({HEADER: own}, 200)):
         path = f"/v1/artifacts/{ranker}/promote"
         assert http.post(path, json=asked, headers=headers).status_code == status
-    became, began = _newest(http, 2)
+    became, began = (row for row in _rows(http) if row["trace_id"] == own)
     assert became["of"] == began["number"]
     assert (began["status"], became["status"]) == (None, 200)
     for row in (became, began):
@@ -50,8 +50,9 @@ def test_a_write_has_two_rows(http: httpx.Client, trained) -> None:
 
 
 def test_what_is_refused_is_written_down_as_well(http: httpx.Client, problem) -> None:
-    problem(http.post("/v1/jobs/none/cancel"), 404)
-    became, began = _newest(http, 2)
+    own = "cd" * 16
+    problem(http.post("/v1/jobs/none/cancel", headers={HEADER: own}), 404)
+    became, began = (row for row in _rows(http) if row["trace_id"] == own)
     assert (began["action"], became["status"]) == ("POST /v1/jobs/{id}/cancel", 404)
     assert began["about"] == {"id": "none"}
 

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.parametrize("trained", ["sqlite"], indirect=True)
 SAFE = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
     "cache-control": "no-store",

@@ -1,0 +1,118 @@
+"""Keys and settings: who may do what, and how this server is set."""
+
+from functools import partial
+from typing import Any
+
+from nicegui import ui
+
+from api.deps import Services
+from api.routes import keys as routes
+from api.settings import origins
+from api.ui.desk import ERRORS, Desk, tell
+from api.ui.shell import table
+from api.ui.words import age, moment
+from graphsvc import keys
+
+_LIST, _MAKE, _REVOKE = ("GET", "/v1/keys"), ("POST", "/v1/keys"), ("DELETE", "/v1/keys/{id}")
+#: Settings that may hold a password.
+_SECRET = ("DATABASE_URL",)
+
+
+async def draw(desk: Desk) -> None:
+    """Keys, for those who may; and settings."""
+    held = ui.column().classes("w-full gap-2")
+    # What is shown once has to outlive the list, which is drawn anew.
+    beside = ui.element("div")
+
+    async def again() -> None:
+        held.clear()
+        with held:
+            ui.label("Keys").classes("font-medium")
+            try:
+                listed = await desk.see(_LIST, routes.get_keys)
+            except ERRORS as error:
+                ui.label(str(error)).classes("quiet")
+                return
+            _keys(desk, listed.items, again, beside)
+
+    await again()
+    ui.label("Settings").classes("font-medium")
+    rows = [
+        {"setting": name, "value": _shown(name, value), "from": where}
+        for name, value, where in origins(desk.services.settings)
+    ]
+    table(("setting", "value", "from"), rows, key="setting", empty="")
+
+
+def _keys(desk: Desk, listed: list[routes.KeyOut], again: Any, beside: ui.element) -> None:
+    rows = [
+        {
+            "id": key.id,
+            "name": key.name,
+            "scopes": " ".join(key.scopes),
+            "made": moment(key.created_at),
+            "ends": moment(key.expires_at) or "never",
+            "last used": age(key.last_used_at),
+        }
+        for key in listed
+    ]
+    made = table(("id", "name", "scopes", "made", "ends", "last used"), rows, key="id", empty="")
+    if made is not None:
+        made.props('selection="single"')
+    with ui.row().classes("gap-2"):
+        ui.button("Make a key", icon="add", on_click=lambda: _form(desk, again, beside).open())
+
+        async def revoke() -> None:
+            if made is None or not made.selected:
+                ui.notify("choose a key first")
+                return
+            key_id = made.selected[0]["id"]
+            try:
+                work = partial(_revoked, id_=key_id)
+                await desk.act(_REVOKE, {"id": key_id}, work)
+            except ERRORS as error:
+                tell(error)
+            await again()
+
+        ui.button("Revoke", icon="block", on_click=revoke).props("outline")
+
+
+def _revoked(services: Services, _key: str, *, id_: str) -> None:
+    routes.delete_key(services, id_)
+
+
+def _form(desk: Desk, again: Any, beside: ui.element) -> ui.dialog:
+    with beside, ui.dialog() as dialog, ui.card().classes("w-96"):
+        ui.label("Make a key").classes("font-medium")
+        name = ui.input("what it is for").classes("w-full")
+        scopes = ui.select(
+            list(keys.SCOPES), label="scopes", value=["ingest", "score"], multiple=True
+        ).classes("w-full")
+        days = ui.number("days until it ends; empty: it does not", min=1, max=3650)
+        days.classes("w-full")
+
+        async def make() -> None:
+            try:
+                body = routes.KeyIn(
+                    name=name.value or "unnamed", scopes=scopes.value, expires_days=days.value
+                )
+                key = await desk.act(_MAKE, {}, lambda s, _: routes.post_key(s, body))
+            except ERRORS as error:
+                tell(error)
+                return
+            dialog.close()
+            await again()
+            with beside, ui.dialog() as once, ui.card():
+                ui.label("This is shown once; nobody can read it again.")
+                ui.label(key.key).classes("mono")
+                ui.button("I have it", on_click=once.close)
+            once.open()
+
+        with ui.row().classes("w-full justify-end"):
+            ui.button("Close", on_click=dialog.close).props("flat")
+            ui.button("Make", on_click=make)
+    return dialog
+
+
+def _shown(name: str, value: str) -> str:
+    return "(set)" if name.endswith(_SECRET) and value else value

@@ -1,0 +1,164 @@
+"""The door of the page: who has no session is sent to sign in, with a key.
+
+Takes requests under `/ui`, lets them pass, or answers 303, 401 or 403; never puts a key or an id of
+a person into an address or a log.
+"""
+
+from html import escape
+from http.cookies import CookieError, SimpleCookie
+from time import time
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from anyio import to_thread
+from fastapi import APIRouter, Request
+from starlette.datastructures import Headers
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api.deps import Services
+from api.rates import UNKNOWN
+from api.ui.sessions import Sessions
+from graphsvc import keys
+
+ROOT, LOGIN, LOGOUT = "/ui", "/ui/login", "/ui/logout"
+COOKIE = "graphsvc_session"
+_MOST_BYTES = 1024
+#: What websockets are closed with: there is no session, or it is asked from elsewhere.
+_NO_SESSION, _ELSEWHERE = 4401, 4403
+_FORM = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">
+<title>graphsvc: sign in</title>
+<style>
+:root {{ --back: #f6f7f9; --card: #fff; --text: #1b2430; --line: #8a94a3; --act: #1d4ed8; }}
+@media (prefers-color-scheme: dark) {{
+  :root {{ --back: #121417; --card: #1d2126; --text: #e6e9ee; --line: #6b7480; --act: #7aa2ff; }}
+}}
+body {{ font: 16px/1.5 system-ui, sans-serif; background: var(--back); color: var(--text);
+  display: grid; place-items: center; min-height: 100vh; margin: 0; }}
+main {{ background: var(--card); padding: 2rem; border-radius: .75rem; width: min(26rem, 85vw); }}
+h1 {{ margin: 0 0 1rem; font-size: 1.3rem; }}
+input {{ width: 100%; box-sizing: border-box; padding: .6rem; font: inherit; color: inherit;
+  background: transparent; border: 1px solid var(--line); border-radius: .4rem; }}
+button {{ margin-top: 1rem; padding: .6rem 1.2rem; font: inherit; border: 0; border-radius: .4rem;
+  background: var(--act); color: var(--card); cursor: pointer; }}
+:focus-visible {{ outline: 3px solid var(--act); outline-offset: 2px; }}
+p {{ margin: .75rem 0 0; }} .wrong {{ font-weight: 600; }} code {{ font-size: .9em; }}
+</style></head>
+<body><main><h1>graphsvc</h1>
+<form method="post" action="/ui/login">
+<label for="key">API key</label>
+<input id="key" name="key" type="password" autocomplete="current-password" required autofocus>
+<button>Sign in</button></form>
+{wrong}<p><code>graphsvc key create</code> makes a key; with the scope <code>read</code> it shows
+everything here.</p></main></body></html>"""
+
+
+class Entrance:
+    """Pure ASGI middleware in front of the page."""
+
+    def __init__(self, app: ASGIApp, sessions: Sessions) -> None:
+        self.app = app
+        self.sessions = sessions
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        guarded = path == ROOT or path.startswith(f"{ROOT}/")
+        if scope["type"] not in ("http", "websocket") or not guarded:
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        if not _from_here(headers):
+            await _refuse(scope, receive, send, _ELSEWHERE)
+            return
+        scope.setdefault("state", {})["session"] = self.sessions.find(token_of(headers))
+        if path in (LOGIN, LOGOUT) or scope["state"]["session"]:
+            await self.app(scope, receive, send)
+        else:
+            await _refuse(scope, receive, send, _NO_SESSION)
+
+
+def token_of(headers: Headers) -> str:
+    """The token that a browser sent; "" where it has none."""
+    try:
+        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        return ""
+    return found.value if found else ""
+
+
+def router(sessions: Sessions) -> APIRouter:
+    """The routes of signing in and out."""
+    made = APIRouter(include_in_schema=False)
+
+    @made.get(LOGIN)
+    def form() -> Response:
+        return HTMLResponse(_FORM.format(wrong=""))
+
+    @made.post(LOGIN)
+    async def sign_in(request: Request) -> Response:
+        wrong, key = await _key_of(request)
+        if wrong:
+            said = f'<p class="wrong" role="alert">{escape(wrong)}</p>'
+            return HTMLResponse(_FORM.format(wrong=said), status_code=401)
+        answer = RedirectResponse(ROOT + "/", status_code=303)
+        secure = request.url.scheme == "https"
+        how: dict[str, Any] = {"httponly": True, "samesite": "strict", "secure": secure}
+        answer.set_cookie(COOKIE, sessions.begin(key), path=ROOT, **how)
+        return answer
+
+    @made.post(LOGOUT)
+    def sign_out(request: Request) -> Response:
+        sessions.end(token_of(request.headers))
+        answer = RedirectResponse(LOGIN, status_code=303)
+        answer.delete_cookie(COOKIE, path=ROOT)
+        return answer
+
+    return made
+
+
+async def _key_of(request: Request) -> tuple[str, str]:
+    """Why nobody is let in, or the id of the key that was sent."""
+    services: Services = request.app.state.services
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > _MOST_BYTES:
+            return "That is no key.", ""
+    presented = parse_qs(body.decode(errors="replace")).get("key", [""])[0].strip()
+    address = request.client.host if request.client else ""
+    if services.rates.refused(address):
+        return "Too many wrong keys came from your address; wait a moment.", ""
+    caller = None
+    if keys.shaped(presented):
+        caller = await to_thread.run_sync(services.known_keys.verify, presented)
+    if caller is None:
+        services.rates.wait(address, UNKNOWN)
+        return "That key is not valid.", ""
+    if caller.expired(time()):
+        return "That key has expired.", ""
+    if not caller.may("read"):
+        return "That key lacks the scope read, without which there is nothing to show.", ""
+    return "", caller.id
+
+
+def _from_here(headers: Headers) -> bool:
+    """Whether a browser sends this from one of our own pages; only browsers say where from."""
+    origin = headers.get("origin")
+    return origin is None or urlsplit(origin).netloc == headers.get("host", "")
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send, why: int) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": why})
+        return
+    answer: Response
+    if why == _ELSEWHERE:
+        answer = PlainTextResponse("asked from another site", status_code=403)
+    elif scope["method"] == "GET" and not scope["path"].startswith(f"{ROOT}/_nicegui"):
+        answer = RedirectResponse(LOGIN, status_code=303)
+    else:
+        answer = PlainTextResponse("sign in first", status_code=401)
+    await answer(scope, receive, send)

@@ -1,0 +1,186 @@
+"""Jobs: every step with how far it is, what failed, and the way to start, stop or repeat one."""
+
+import json
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from nicegui import ui
+from pydantic import ValidationError
+from starlette.responses import Response
+
+from api.jobs.requests import RetrainRequest
+from api.routes import jobs as routes
+from api.routes.retrains import post_retrain
+from api.ui.desk import ERRORS, Desk, tell
+from api.ui.words import age, moment
+from graphsvc.wording import causes, sentence
+
+_SECONDS = 1.0
+_LIST, _ONE = ("GET", "/v1/jobs"), ("GET", "/v1/jobs/{id}")
+_RETRAIN = ("POST", "/v1/retrains")
+_COLORS = {"done": "positive", "failed": "negative", "running": "primary", "cancelled": "warning"}
+_ENDED = ("done", "failed", "cancelled")
+_ACTS = {"cancel": routes.post_cancel, "resume": routes.post_resume}
+
+
+async def draw(desk: Desk) -> None:
+    """The list, the job that is chosen, and the form."""
+    chosen: dict[str, str] = {}
+    ui.button("Start a retrain", icon="play_arrow", on_click=lambda: _form(desk).open())
+    listed = ui.column().classes("w-full gap-2")
+    shown = ui.column().classes("w-full gap-2")
+    seen: dict[str, Any] = {}
+
+    async def again() -> None:
+        try:
+            page = await desk.see(_LIST, partial(routes.get_jobs, limit=20))
+            one = None
+            if chosen:
+                one = await desk.see(_ONE, partial(routes.get_job, id_=chosen["id"]))
+        except ERRORS as error:
+            timer.deactivate()
+            tell(error)
+            return
+        if seen.get("list") != page.items:
+            seen["list"] = page.items
+            _list(listed, page.items, choose)
+        if one is not None and seen.get("one") != one:
+            seen["one"] = one
+            _one(desk, shown, one, again)
+
+    async def choose(job: str) -> None:
+        chosen["id"] = job
+        await again()
+
+    timer = ui.timer(_SECONDS, again, immediate=False)
+    await again()
+
+
+def _list(where: ui.column, items: list[Any], choose: Any) -> None:
+    where.clear()
+    with where:
+        if not items:
+            ui.label("No job was asked for yet.").classes("quiet")
+        for job in items:
+            with (
+                ui.row()
+                .classes("w-full items-center gap-3 p-2 rounded cursor-pointer")
+                .props(f'role=button tabindex=0 aria-label="job {job.id}"')
+                .on("click", partial(choose, job.id))
+                .on("keydown.enter", partial(choose, job.id))
+            ):
+                ui.badge(job.state, color=_COLORS.get(job.state, "secondary"))
+                ui.label(job.name)
+                ui.label(job.step or "").classes("quiet")
+                ui.space()
+                ui.label(age(job.created_at)).classes("quiet")
+
+
+def _one(desk: Desk, where: ui.column, job: routes.JobOut, again: Any) -> None:
+    where.clear()
+    with where, ui.card().classes("w-full"):
+        with ui.row().classes("w-full items-center"):
+            ui.label(f"{job.name}, {job.state}").classes("font-medium")
+            ui.label(job.id).classes("mono quiet")
+            ui.space()
+            if job.state not in _ENDED:
+                _act(desk, job.id, "cancel", again)
+            elif job.state != "done":
+                _act(desk, job.id, "resume", again)
+                _act(desk, job.id, "retry", again)
+        if job.error:
+            ui.label(job.error).classes("text-negative").props("role=alert")
+        for step in job.progress:
+            with ui.row().classes("w-full items-center gap-3 no-wrap"):
+                ui.label(step.step).classes("w-32")
+                share = step.done / step.total if step.total else float(step.state == "done")
+                ui.linear_progress(share, show_value=False, color=_COLORS.get(step.state)).props(
+                    f'aria-label="{step.step}: {step.state}"'
+                ).classes("grow")
+                ui.label(step.note or step.state).classes("quiet w-1/3 text-xs")
+        with ui.expansion("What was asked, and what came of it").classes("w-full"):
+            told = {"asked": job.request, "result": job.result, "begun": moment(job.created_at)}
+            ui.code(json.dumps(told, indent=1, default=str), language="json").classes("w-full")
+
+
+def _act(desk: Desk, job: str, verb: str, again: Any) -> None:
+    async def act() -> None:
+        route = ("POST", f"/v1/jobs/{{id}}/{verb}")
+        try:
+            if verb == "retry":
+                work = partial(_retried, job=job)
+                await desk.act(route, {"id": job}, work)
+            else:
+                await desk.act(route, {"id": job}, lambda s, _: _ACTS[verb](s, id_=job))
+        except ERRORS as error:
+            tell(error)
+        await again()
+
+    ui.button(verb, on_click=act).props("outline dense")
+
+
+def _retried(services: Any, _key: str, *, job: str) -> Any:
+    return routes.post_retry(services, Response(), id_=job)
+
+
+def _form(desk: Desk) -> ui.dialog:
+    """A field for each of the request, as its schema has it, with what each is for."""
+    schema = RetrainRequest.model_json_schema()
+    plain = RetrainRequest().model_dump(mode="json")
+    fields: dict[str, Any] = {}
+    with ui.dialog() as dialog, ui.card().classes("w-full max-w-2xl"):
+        ui.label("Start a retrain").classes("text-lg font-medium")
+        for name, about in schema["properties"].items():
+            fields[name] = _field(name, about, plain[name])
+        wrong = ui.label().classes("text-negative").props("role=alert")
+
+        async def ask() -> None:
+            try:
+                given = {name: _value(fields[name], plain[name]) for name in fields}
+                changed = {name: value for name, value in given.items() if value != plain[name]}
+                request = RetrainRequest.model_validate(changed)
+                made = await desk.act(
+                    _RETRAIN, {}, lambda s, _: post_retrain(s, Response(), request)
+                )
+            except ValidationError as error:
+                first = causes(error.errors())[0]
+                wrong.set_text(f"{'.'.join(map(str, first['loc']))}: {sentence(first)}")
+                return
+            except ERRORS as error:
+                wrong.set_text(str(error))
+                return
+            ui.notify(f"job {made.job} waits for the worker", type="positive")
+            dialog.close()
+
+        with ui.row().classes("w-full justify-end"):
+            ui.button("Close", on_click=dialog.close).props("flat")
+            ui.button("Start", on_click=ask)
+    return dialog
+
+
+def _field(name: str, about: Mapping[str, Any], value: Any) -> Any:
+    """What a person fills in for one field; of what is nested, JSON."""
+    choices = about.get("enum") or about.get("items", {}).get("enum")
+    if isinstance(value, bool):
+        made: Any = ui.switch(name, value=value)
+    elif choices:
+        made = ui.select(choices, label=name, value=value, multiple=isinstance(value, list))
+    else:
+        made = ui.input(name, value="" if value is None else json.dumps(value))
+    made.classes("w-full")
+    ui.label(about.get("description", "")).classes("quiet text-xs -mt-3")
+    return made
+
+
+def _value(field: Any, plain: Any) -> Any:
+    """What was filled in; of text that is no JSON, the text."""
+    if not isinstance(field, ui.input):
+        return field.value
+    text = (field.value or "").strip()
+    if not text:
+        return None if plain is None else plain
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,196 @@
+"""Models: what is live and what could be, by which figures, certificates and decisions."""
+
+import json
+from functools import partial
+from typing import Any
+
+from nicegui import ui
+
+from api.deps import Services
+from api.errors import ApiError
+from api.routes import artifacts as routes
+from api.routes.decisions import get_decisions
+from api.routes.promotions import ByHand, get_promotions
+from api.ui.desk import ERRORS, Desk, tell
+from api.ui.shell import table
+from api.ui.words import age, moment, number, short
+from graphsvc.errors import GraphError
+
+_LIST, _ONE = ("GET", "/v1/artifacts"), ("GET", "/v1/artifacts/{digest}")
+_PROMOTE = ("POST", "/v1/artifacts/{digest}/promote")
+_RANKERS, _DEPTH = 20, 6
+
+
+async def draw(desk: Desk) -> None:
+    """Rankers, the one that is chosen, promotions and decisions."""
+    listed = ui.column().classes("w-full")
+    shown = ui.column().classes("w-full")
+    below = ui.column().classes("w-full")
+
+    async def again() -> None:
+        try:
+            page = await desk.see(
+                _LIST, partial(routes.get_artifacts, kind="ranker", limit=_RANKERS)
+            )
+            said = await desk.see(("GET", "/v1/decisions"), get_decisions)
+            done = await desk.see(("GET", "/v1/promotions"), get_promotions)
+        except ERRORS as error:
+            tell(error)
+            return
+        listed.clear()
+        with listed:
+            _rankers(page.items, choose)
+        below.clear()
+        with below:
+            _decisions(said.items)
+            _promotions(desk, done.items, again)
+
+    async def choose(digest: str) -> None:
+        try:
+            found = await desk.see(_ONE, partial(_whole, digest=digest))
+        except ERRORS as error:
+            tell(error)
+            return
+        shown.clear()
+        with shown:
+            _one(desk, found, again)
+
+    await again()
+
+
+def _whole(services: Services, *, digest: str) -> dict[str, Any]:
+    """A ranker, its lineage, its report's figures and its certificate, as far as they are there."""
+    ranker = routes.get_artifact(services, digest)
+    lineage: dict[str, Any] = {}
+    waiting = [(digest, 0)]
+    while waiting:
+        one, depth = waiting.pop()
+        if one in lineage or depth > _DEPTH:
+            continue
+        lineage[one] = found = routes.get_artifact(services, one)
+        waiting += [(parent, depth + 1) for parent in found.parents.values()]
+    try:
+        certificate: dict[str, Any] | None = dict(routes.get_certificate(services, digest).root)
+    except (ApiError, GraphError):
+        certificate = None
+    return {"ranker": ranker, "lineage": lineage, "certificate": certificate}
+
+
+def _rankers(items: list[Any], choose: Any) -> None:
+    rows = [
+        {
+            "ranker": short(item.digest),
+            "state": item.state,
+            "sealed": age(item.created_at),
+            **{
+                name: number(value)
+                for name, value in list(item.metrics.items())[:4]
+                if isinstance(value, int | float)
+            },
+            "digest": item.digest,
+        }
+        for item in items
+    ]
+    names = tuple(dict.fromkeys(name for row in rows for name in row if name != "digest"))
+    made = table(names, rows, key="digest", empty="No ranker was trained yet.")
+    if made is not None:
+        made.on("row-click", lambda event: choose(event.args[1]["digest"]))
+        ui.label("Choose a row for its figures.").classes("quiet text-sm")
+
+
+def _one(desk: Desk, found: dict[str, Any], again: Any) -> None:
+    ranker = found["ranker"]
+    with ui.card().classes("w-full"):
+        with ui.row().classes("w-full items-center"):
+            ui.label(f"Ranker {short(ranker.digest)}, {ranker.state}").classes("font-medium")
+            ui.space()
+            ui.button("Promote", on_click=lambda: _ask_why(desk, ranker.digest, again).open())
+        ui.label(ranker.digest).classes("mono quiet")
+        figures = [
+            {"figure": name, "value": number(value)}
+            for name, value in ranker.metrics.items()
+            if isinstance(value, int | float)
+        ]
+        table(("figure", "value"), figures, key="figure", empty="no figures")
+        if found["certificate"]:
+            ui.label("Certificate").classes("font-medium")
+            ui.label(str(found["certificate"]["sentence"]))
+        ui.label("Lineage").classes("font-medium")
+        ui.mermaid(_drawn(found["lineage"])).classes("w-full")
+        with ui.expansion("Dials").classes("w-full"):
+            dials = json.dumps(ranker.dials, indent=1, default=str)
+            ui.code(dials, language="json").classes("w-full")
+
+
+def _drawn(lineage: dict[str, Any]) -> str:
+    """From watermark to ranker, as a picture."""
+    lines = ["graph LR"]
+    for digest, one in lineage.items():
+        lines.append(f'  {short(digest)}["{one.kind}<br>{short(digest)}"]')
+        lines += [f"  {short(parent)} --> {short(digest)}" for parent in one.parents.values()]
+    return "\n".join(lines)
+
+
+def _decisions(items: list[Any]) -> None:
+    ui.label("What the gate said").classes("font-medium")
+    rows = [
+        {
+            "when": moment(item.created_at),
+            "ranker": short(item.candidate.ranker),
+            "decision": item.decision,
+            "reason": item.reason,
+            "id": item.id,
+        }
+        for item in items
+    ]
+    table(("when", "ranker", "decision", "reason"), rows, key="id", empty="It was not asked yet.")
+
+
+def _promotions(desk: Desk, items: list[Any], again: Any) -> None:
+    ui.label("Promotions").classes("font-medium")
+    rows = [
+        {
+            "generation": item.generation,
+            "when": moment(item.created_at),
+            "ranker": short(item.ranker),
+            "reason": item.reason,
+            "by": item.promoted_by or "",
+        }
+        for item in items
+    ]
+    names = ("generation", "when", "ranker", "reason", "by")
+    table(names, rows, key="generation", empty="Nothing was promoted yet.")
+    if len(items) > 1:
+        former = items[1].ranker
+        ui.button(
+            f"Roll back to {short(former)}",
+            icon="undo",
+            on_click=lambda: _ask_why(desk, former, again).open(),
+        ).props("outline")
+
+
+def _ask_why(desk: Desk, digest: str, again: Any) -> ui.dialog:
+    """A reason first, as on the command line."""
+    with ui.dialog() as dialog, ui.card():
+        ui.label(f"Make ranker {short(digest)} live").classes("font-medium")
+        why = ui.input("reason; not needed where the gate let it pass").classes("w-80")
+
+        async def act() -> None:
+            body = ByHand(reason=why.value.strip() or None)
+            try:
+                await desk.act(
+                    _PROMOTE,
+                    {"digest": digest},
+                    lambda services, key: routes.post_promote(services, key, digest, body),
+                )
+            except ERRORS as error:
+                tell(error)
+                return
+            dialog.close()
+            ui.notify(f"ranker {short(digest)} is live", type="positive")
+            await again()
+
+        with ui.row().classes("w-full justify-end"):
+            ui.button("Close", on_click=dialog.close).props("flat")
+            ui.button("Make it live", on_click=act)
+    return dialog

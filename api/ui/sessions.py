@@ -1,0 +1,60 @@
+"""Who has signed in: tokens in this process's memory, that end by themselves.
+
+Takes callers, gives tokens that browsers keep; holds digests of them, and no key.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import monotonic
+
+#: A session ends when nobody has used it for so long, in seconds, and after a day in any case.
+IDLE_SECONDS, LONGEST_SECONDS = 3600.0, 86_400.0
+#: With more, those that were used least lately end.
+_MOST = 1000
+
+
+@dataclass(slots=True)
+class _Session:
+    key: str
+    begun: float
+    used: float
+
+
+@dataclass(slots=True)
+class Sessions:
+    """The sessions of one server process; used in its event loop, so by one at a time."""
+
+    clock: Callable[[], float] = monotonic
+    _held: dict[str, _Session] = field(default_factory=dict, repr=False)
+
+    def begin(self, key: str) -> str:
+        """A token for whoever holds the key of this id."""
+        now = self.clock()
+        self._held = {one: held for one, held in self._held.items() if self._alive(held, now)}
+        while len(self._held) >= _MOST:
+            del self._held[min(self._held, key=lambda one: self._held[one].used)]
+        token = secrets.token_urlsafe(32)
+        self._held[_digest(token)] = _Session(key, now, now)
+        return token
+
+    def find(self, token: str) -> str | None:
+        """The id of the key that a token was given for, or None."""
+        held, now = self._held.get(_digest(token)), self.clock()
+        if held is None or not self._alive(held, now):
+            return None
+        held.used = now
+        return held.key
+
+    def end(self, token: str) -> None:
+        """Whoever holds this token has signed out."""
+        self._held.pop(_digest(token), None)
+
+    @staticmethod
+    def _alive(held: _Session, now: float) -> bool:
+        return now - held.used < IDLE_SECONDS and now - held.begun < LONGEST_SECONDS
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode(errors="replace")).hexdigest()

@@ -1,0 +1,120 @@
+"""What is around every view: its name, the way to the others, sign out.
+
+Takes a view, gives a page of it; never shows anything of its own.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI, Request
+from nicegui import ui
+
+from api.ui.desk import ERRORS, Desk, tell
+
+#: A view draws itself into the page, for whoever looks at it.
+Draw = Callable[[Desk], Awaitable[None]]
+#: Rows of a table that are shown at once.
+_PAGE = 10
+_STYLE = """
+.q-table th { font-weight: 600 }
+.mono { font-family: ui-monospace, monospace; font-size: .85em; overflow-wrap: anywhere }
+.quiet { opacity: .75 }
+.skip { position: absolute; left: -999px } .skip:focus { left: 1rem; top: 1rem; z-index: 9999 }
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A view, and how it is called in the list of all."""
+
+    path: str
+    title: str
+    icon: str
+    draw: Draw
+
+
+def install(app: FastAPI, views: tuple[View, ...]) -> None:
+    """Make a page of each view."""
+    for view in views:
+        _install(app, view, views)
+
+
+def _install(app: FastAPI, view: View, views: tuple[View, ...]) -> None:
+    @ui.page(view.path, title=f"{view.title} - graphsvc")
+    async def page(request: Request) -> None:
+        desk = Desk.of(app, request)
+        _frame(view, views)
+        content = ui.column().classes("w-full max-w-6xl mx-auto p-2 sm:p-4 gap-4")
+        with content.props("id=content"):
+            title = ui.label(view.title).classes("text-2xl font-medium")
+            title.props('role="heading" aria-level=1')
+            try:
+                await view.draw(desk)
+            except ERRORS as error:
+                tell(error)
+                with ui.card().classes("w-full"):
+                    ui.label(str(error)).props("role=alert")
+
+
+def _frame(view: View, views: tuple[View, ...]) -> None:
+    ui.colors(primary="#1d4ed8", secondary="#475569", accent="#0f766e")
+    ui.dark_mode(None)  # as the system has it
+    ui.add_css(_STYLE)
+    ui.add_body_html('<a class="skip" href="#content">To the content</a>')
+    drawer = ui.left_drawer(bordered=True).props("breakpoint=900 width=210").classes("p-2")
+    with drawer:
+        nav = ui.element("nav").props('aria-label="Views"').classes("w-full")
+    with nav, ui.list().props("role=presentation").classes("w-full"):
+        for other in views:
+            here = "active aria-current=page" if other is view else ""
+            link = ui.item().props(f'tag=a role=link href="/ui{other.path}" {here}')
+            with link.classes("rounded"):
+                with ui.item_section().props("avatar"):
+                    ui.icon(other.icon).props("aria-hidden=true")
+                with ui.item_section():
+                    ui.item_label(other.title)
+    with ui.header().classes("items-center py-1"):
+        ui.button(icon="menu", on_click=drawer.toggle).props(
+            'flat color=white round aria-label="Views"'
+        )
+        ui.label("graphsvc").classes("text-lg font-medium")
+        ui.space()
+        ui.html(
+            '<form method="post" action="/ui/logout"><button class="q-btn q-btn--flat q-pa-sm" '
+            'style="color:white;cursor:pointer;background:none;border:0">Sign out</button></form>',
+            sanitize=False,
+        )
+
+
+def table(
+    columns: tuple[str, ...], rows: Sequence[Mapping[str, Any]], *, key: str, empty: str
+) -> ui.table | None:
+    """A table of rows, or the sentence that there are none."""
+    if not rows:
+        ui.label(empty).classes("quiet")
+        return None
+    made = [
+        {
+            "name": name,
+            "label": name.replace("_", " "),
+            "field": name,
+            "align": "right" if _numbers(rows, name) else "left",
+            "sortable": True,
+        }
+        for name in columns
+    ]
+    return (
+        ui.table(
+            columns=made,
+            rows=[dict(row) for row in rows],
+            row_key=key,
+            pagination={"rowsPerPage": _PAGE},
+        )
+        .props(f"flat dense wrap-cells {'hide-pagination' if len(rows) <= _PAGE else ''}")
+        .classes("w-full")
+    )
+
+
+def _numbers(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
+    return all(isinstance(row.get(name), int | float) for row in rows)

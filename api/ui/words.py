@@ -1,0 +1,33 @@
+"""How the page writes moments, ages and digests. Takes values, gives text."""
+
+from datetime import UTC, datetime
+from time import time
+
+_STEPS = ((86_400, "d"), (3600, "h"), (60, "min"))
+_SHORT = 8
+
+
+def moment(seconds: int | None) -> str:
+    """A second since 1970, in UTC."""
+    return "" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def age(seconds: int | None) -> str:
+    """How long ago that was."""
+    if seconds is None:
+        return "never"
+    past = max(0.0, time() - seconds)
+    for size, unit in _STEPS:
+        if past >= size:
+            return f"{past / size:.0f} {unit} ago"
+    return f"{past:.0f} s ago"
+
+
+def short(digest: str | None) -> str:
+    """A digest as people compare it."""
+    return (digest or "")[:_SHORT]
+
+
+def number(value: float) -> str:
+    """Five digits that count, whole numbers whole."""
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.5g}"

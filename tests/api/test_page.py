@@ -1,0 +1,155 @@
+"""The door of the page over HTTP, in a server as people start it: sessions, cookies, origins."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from running import Service, service
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from api.ui.entrance import COOKIE
+from api.ui.sessions import IDLE_SECONDS, LONGEST_SECONDS, Sessions
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with service(tmp_path_factory.mktemp("door")) as made:
+        made.start("serve")
+        made.wait_ready()
+        yield made
+
+
+@pytest.fixture
+def browser(running: Service) -> Iterator[httpx.Client]:
+    """Somebody without a key, who keeps cookies."""
+    with httpx.Client(base_url=f"http://127.0.0.1:{running.port}", timeout=30) as client:
+        yield client
+
+
+def _sign_in(browser: httpx.Client, key: str, **headers: str) -> httpx.Response:
+    return browser.post("/ui/login", data={"key": key}, headers=headers)
+
+
+def test_nobody_sees_anything_without_a_session(browser: httpx.Client) -> None:
+    for path in ("/ui", "/ui/", "/ui/jobs", "/ui/no-such-view"):
+        answer = browser.get(path)
+        assert (answer.status_code, answer.headers["location"]) == (303, "/ui/login"), path
+    assert browser.get("/ui/_nicegui/auto/static/nicegui.css").status_code == 401
+    assert browser.post("/ui/").status_code == 401
+    form = browser.get("/ui/login")
+    assert form.status_code == 200
+    assert "frame-ancestors 'none'" in form.headers["content-security-policy"]
+
+
+def test_a_key_lets_in_and_a_cookie_keeps_it(browser: httpx.Client, running: Service) -> None:
+    answer = _sign_in(browser, running.key)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/ui/")
+    cookie = answer.headers["set-cookie"].lower()
+    assert all(word in cookie for word in ("httponly", "samesite=strict", "path=/ui"))
+    assert running.key not in str(answer.headers)
+    page = browser.get("/ui/")
+    assert page.status_code == 200
+    assert "graphsvc" in page.text
+    assert browser.get("/v1/graph").status_code == 401, "a session opens no route"
+    browser.post("/ui/logout")
+    assert browser.get("/ui/").status_code == 303
+
+
+@pytest.mark.parametrize("key", ["", "no", f"gs_{'0' * 16}_{'0' * 64}", "x" * 2000])
+def test_what_is_no_key_lets_nobody_in(browser: httpx.Client, key: str) -> None:
+    answer = _sign_in(browser, key)
+    assert answer.status_code == 401
+    assert 'role="alert"' in answer.text
+    assert "set-cookie" not in answer.headers
+
+
+def test_a_key_that_may_not_read_lets_nobody_in(browser: httpx.Client, running: Service) -> None:
+    with running.client() as http:
+        made = http.post("/v1/keys", json={"scopes": ["ingest"]}).json()
+    answer = _sign_in(browser, made["key"])
+    assert answer.status_code == 401
+    assert "lacks the scope read" in answer.text
+
+
+def test_a_session_that_was_made_up_is_none(browser: httpx.Client) -> None:
+    browser.cookies.set(COOKIE, "x" * 43, path="/ui")
+    assert browser.get("/ui/").status_code == 303
+
+
+def test_other_sites_can_ask_for_nothing(browser: httpx.Client, running: Service) -> None:
+    assert _sign_in(browser, running.key, Origin="http://evil.example").status_code == 403
+    _sign_in(browser, running.key, Origin=f"http://127.0.0.1:{running.port}")
+    assert browser.get("/ui/").status_code == 200
+    refused = browser.post("/ui/logout", headers={"Origin": "http://evil.example"})
+    assert refused.status_code == 403
+    assert browser.get("/ui/").status_code == 200, "still signed in"
+
+
+def test_a_websocket_wants_a_session_and_our_own_page(
+    browser: httpx.Client, running: Service
+) -> None:
+    address = f"ws://127.0.0.1:{running.port}/ui/_nicegui_ws/socket.io/?EIO=4&transport=websocket"
+    for headers in ({}, {"Cookie": f"{COOKIE}=made-up"}):
+        with pytest.raises(InvalidStatus), connect(address, additional_headers=headers):
+            pass
+    _sign_in(browser, running.key)
+    own = {"Cookie": f"{COOKIE}={browser.cookies[COOKIE]}"}
+    with (
+        pytest.raises(InvalidStatus),
+        connect(address, additional_headers=own, origin="http://evil.example"),  # type: ignore[arg-type]
+    ):
+        pass
+    with connect(address, additional_headers=own) as socket:
+        assert socket.recv(timeout=10).startswith("0{"), "the first word of Engine.IO"
+
+
+def test_the_log_has_neither_keys_nor_cookies(browser: httpx.Client, running: Service) -> None:
+    _sign_in(browser, running.key)
+    _sign_in(browser, "no key of mine")
+    log = running.log("serve")
+    assert running.key.split("_")[2] not in log
+    assert browser.cookies[COOKIE] not in log
+    assert "no key of mine" not in log
+
+
+def test_several_processes_have_no_page(tmp_path: Path) -> None:
+    with service(tmp_path, GRAPHSVC_PROCESSES="2") as made:
+        made.start("serve")
+        made.wait_ready()
+        with made.client() as http:
+            assert http.get("/ui/login").status_code == 404
+
+
+def test_sessions_end_by_themselves() -> None:
+    now = [0.0]
+    sessions = Sessions(clock=lambda: now[0])
+    token = sessions.begin("k")
+    assert sessions.find(token) == "k"
+    assert token not in repr(sessions)
+    assert token not in str(sessions._held)
+    used = 0.0
+    while used + IDLE_SECONDS - 1 < LONGEST_SECONDS:
+        used += IDLE_SECONDS - 1
+        now[0] = used
+        assert sessions.find(token) == "k", "whoever uses it keeps it"
+    now[0] = LONGEST_SECONDS
+    assert sessions.find(token) is None, "for a day"
+    idle = sessions.begin("k")
+    now[0] += IDLE_SECONDS
+    assert sessions.find(idle) is None
+    other = sessions.begin("k")
+    sessions.end(other)
+    assert sessions.find(other) is None
+
+
+def test_no_more_sessions_than_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.ui.sessions._MOST", 3)
+    now = [0.0]
+    sessions = Sessions(clock=lambda: now[0])
+    tokens = []
+    for _ in range(5):
+        now[0] += 1.0
+        tokens.append(sessions.begin("k"))
+    assert [sessions.find(token) for token in tokens] == [None, None, "k", "k", "k"]

@@ -1,0 +1,162 @@
+"""What people see and do at /ui, in a real browser."""
+
+import re
+from collections.abc import Callable
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+pytestmark = pytest.mark.browser
+
+VIEWS = ("Overview", "Graph", "Neighbors", "Score", "Jobs", "Models", "Keys and settings")
+
+
+def _to(tab: Page, view: str, *, phone: bool = False) -> None:
+    if phone:
+        tab.get_by_role("button", name="Views").click()
+    tab.get_by_role("link", name=view).click()
+    tab.get_by_role("heading", name=view, exact=True).wait_for()
+
+
+@pytest.mark.parametrize("colors", ["light", "dark"])
+@pytest.mark.parametrize("size", ["desktop", "phone"])
+def test_every_view_opens(open_page, picture: Callable[[Page, str], None], size, colors) -> None:
+    tab = open_page(size, colors)
+    for view in VIEWS:
+        if view != "Overview":
+            _to(tab, view, phone=size == "phone")
+        tab.wait_for_timeout(700)
+        width = tab.evaluate("document.documentElement.scrollWidth")
+        assert width <= tab.viewport_size["width"] + 1, f"{view} is wider than the screen"
+        picture(tab, f"{view.split()[0].lower()}-{size}-{colors}")
+
+
+def test_overview_tells_what_there_is(open_page) -> None:
+    tab = open_page()
+    expect(tab.get_by_text(re.compile(r"generation 1, live since"))).to_be_visible()
+    expect(tab.get_by_text(re.compile(r"events in the last hour"))).to_be_visible()
+    expect(tab.locator("canvas")).to_be_visible()
+    expect(tab.get_by_role("cell", name="film", exact=True)).to_be_visible()
+
+
+def test_an_entity_is_found(open_page, picture) -> None:
+    tab = open_page()
+    _to(tab, "Graph")
+    tab.get_by_label("type").click()
+    tab.get_by_role("option", name="user").click()
+    tab.get_by_label("id", exact=True).fill("u1")
+    tab.get_by_label("id", exact=True).press("Enter")
+    expect(tab.get_by_text("What is known")).to_be_visible()
+    expect(tab.get_by_role("cell", name="onsite").first).to_be_visible()
+    picture(tab, "graph-found")
+    assert "u1" not in tab.url
+    tab.get_by_label("id", exact=True).fill("nobody")
+    tab.get_by_role("button", name="Find").click()
+    expect(tab.get_by_text("no event has named user 'nobody' yet")).to_be_visible()
+
+
+def test_neighbors_are_told_with_distances_and_reasons(open_page, picture) -> None:
+    tab = open_page()
+    _to(tab, "Neighbors")
+    tab.get_by_label("id", exact=True).fill("d1")
+    tab.get_by_role("button", name="Look").click()
+    expect(tab.get_by_text(re.compile("measured recall"))).to_be_visible()
+    expect(tab.get_by_role("cell").first).to_be_visible()
+    picture(tab, "neighbors-found")
+
+
+def test_scores_are_explained(open_page, picture) -> None:
+    tab = open_page()
+    _to(tab, "Score")
+    tab.get_by_label("id of a user").fill("u1")
+    tab.get_by_role("button", name="Score").click()
+    expect(tab.get_by_role("columnheader", name="without KGE")).to_be_visible()
+    expect(tab.get_by_role("cell", name=re.compile("^(drama|comedy) ")).first).to_be_visible()
+    tab.get_by_text(re.compile("^Why ")).first.click()
+    expect(tab.get_by_role("columnheader", name="adds to the logit")).to_be_visible()
+    picture(tab, "score-found")
+
+
+def test_a_retrain_is_started_and_watched(open_page, http: httpx.Client, picture) -> None:
+    tab = open_page()
+    _to(tab, "Jobs")
+    tab.get_by_role("button", name="Start a retrain").click()
+    tab.get_by_label("seed").fill("-3")
+    tab.get_by_role("button", name="Start", exact=True).click()
+    expect(tab.get_by_text(re.compile("seed: should be"))).to_be_visible()
+    picture(tab, "jobs-form")
+    tab.get_by_label("seed").fill("5")
+    tab.get_by_role("button", name="Start", exact=True).click()
+    expect(tab.get_by_text(re.compile("waits for the worker"))).to_be_visible()
+    newest = http.get("/v1/jobs", params={"limit": 1}).json()["items"][0]
+    assert newest["request"]["seed"] == 5
+    rows = http.get("/v1/audit", params={"limit": 2}).json()["items"]
+    assert {row["action"] for row in rows} == {"POST /v1/retrains"}
+    tab.get_by_role("button", name=f"job {newest['id']}").click()
+    expect(tab.get_by_text(newest["id"])).to_be_visible()
+    tab.get_by_role("button", name="cancel").click()
+    expect(tab.get_by_text("retrain, cancelled")).to_be_visible(timeout=20_000)
+    picture(tab, "jobs-one")
+
+
+def test_a_ranker_is_promoted_with_a_reason(open_page, http: httpx.Client, picture) -> None:
+    tab = open_page()
+    _to(tab, "Models")
+    tab.get_by_role("row").nth(1).click()
+    expect(tab.get_by_text("Lineage")).to_be_visible()
+    expect(tab.locator("svg").first).to_be_visible()
+    picture(tab, "models-one")
+    tab.get_by_role("button", name="Promote").click()
+    tab.get_by_label(re.compile("^reason")).fill("looked at it")
+    tab.get_by_role("button", name="Make it live").click()
+    expect(tab.get_by_text(re.compile(r"ranker \w+ is live"))).to_be_visible()
+    newest = http.get("/v1/promotions", params={"limit": 1}).json()["items"][0]
+    assert newest["reason"] == "looked at it"
+
+
+def test_a_key_is_made_shown_once_and_revoked(open_page, http: httpx.Client) -> None:
+    tab = open_page()
+    _to(tab, "Keys and settings")
+    tab.get_by_role("button", name="Make a key").click()
+    tab.get_by_label("what it is for").fill("browser")
+    tab.get_by_role("button", name="Make", exact=True).click()
+    key = tab.get_by_text(re.compile("^gs_")).inner_text()
+    assert http.get("/v1/graph", headers={"Authorization": f"Bearer {key}"}).status_code == 403
+    tab.get_by_role("button", name="I have it").click()
+    expect(tab.get_by_text(key)).to_have_count(0)
+
+
+def test_who_may_only_read_can_change_nothing(open_page, http: httpx.Client) -> None:
+    made = http.post("/v1/keys", json={"name": "eyes", "scopes": ["read"]}).json()
+    tab = open_page(key=made["key"])
+    _to(tab, "Keys and settings")
+    expect(tab.get_by_text("this needs a key with the scope admin")).to_be_visible()
+    _to(tab, "Jobs")
+    tab.get_by_role("button", name="Start a retrain").click()
+    tab.get_by_role("button", name="Start", exact=True).click()
+    expect(tab.get_by_text("this needs a key with the scope train")).to_be_visible()
+    assert http.delete(f"/v1/keys/{made['id']}").status_code == 204
+    tab.reload()
+    expect(tab.get_by_role("alert").first).to_contain_text("revoked")
+
+
+def test_it_is_reached_by_keyboard(open_page) -> None:
+    tab = open_page()
+    tab.keyboard.press("Tab")
+    expect(tab.get_by_text("To the content")).to_be_focused()
+    for _ in range(12):
+        tab.keyboard.press("Tab")
+        name = tab.evaluate("document.activeElement.textContent")
+        if "Jobs" in name:
+            break
+    tab.keyboard.press("Enter")
+    tab.get_by_role("heading", name="Jobs").wait_for()
+
+
+def test_signing_out_ends_it(open_page) -> None:
+    tab = open_page()
+    tab.get_by_role("button", name="Sign out").click()
+    expect(tab.get_by_label("API key")).to_be_visible()
+    tab.goto("/ui/jobs")
+    expect(tab.get_by_label("API key")).to_be_visible()
