@@ -16,12 +16,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.logs import trace_id
 
 HEADER = "X-Trace-ID"
-#: What is written down of requests: all, those that were answered 400 and above, or none.
+#: What is written down of requests: all, those that were answered 400 and above but for refusals of
+#: what is too much, or none.
 Told = Literal["all", "errors", "none"]
 _log = logging.getLogger("graphsvc.requests")
 #: Hexadecimal digits and dashes, as of a UUID: nobody's name has that form.
 _GIVEN = re.compile(rb"[0-9A-Fa-f-]{16,64}")
 _FIRST_ERROR = 400
+#: What comes by hundreds a second from whoever asks too much; `/metrics` counts it.
+_REFUSED = (429, 503)
 #: What browsers should not do with what comes from here. A server behind TLS adds HSTS itself.
 _ALWAYS: Mapping[bytes, bytes] = {
     b"x-content-type-options": b"nosniff",
@@ -75,7 +78,7 @@ class TracedRequests:
             trace_id.reset(reset)
 
     def _tell(self, scope: Scope, status: int, seconds: float) -> None:
-        if self.told == "none" or (self.told == "errors" and status < _FIRST_ERROR):
+        if self.told == "none" or (self.told == "errors" and not _worth_telling(status)):
             return
         fields = {
             "method": scope["method"],
@@ -86,6 +89,10 @@ class TracedRequests:
         if key := scope.get("state", {}).get("key"):
             fields["key"] = key
         _log.info("answered", extra={"fields": fields})
+
+
+def _worth_telling(status: int) -> bool:
+    return status >= _FIRST_ERROR and status not in _REFUSED
 
 
 def _id_of(scope: Scope) -> str:

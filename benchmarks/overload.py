@@ -29,6 +29,7 @@ from aims import Aim
 from callers import ask, at_once
 from live_service import COMPUTED
 from matplotlib import pyplot as plt
+from numpy.typing import NDArray
 from pictures import finish
 from publish import About, publish
 from score import PATH, bodies, percentiles
@@ -44,8 +45,8 @@ CLIENTS, SECONDS = 16, 20.0
 TIMES, CONNECTIONS = 2.0, 256
 #: The other one asks so often, in seconds; and how often memory is looked at.
 EVERY, LOOK = 0.1, 1.0
-#: Minutes in which caches fill; memory is compared from there on.
-_FILLING = 2
+#: Minutes in which caches fill; memory is compared from there on, and once more in the last ones.
+_FILLING, _END = 2, 3
 _MIB = 2**20
 AIMS = (Aim("memory_growth", at_most=1.0),)
 _TITLE = "Twice as much as a server can do"
@@ -65,7 +66,7 @@ for as many every {EVERY:g} s, and waits for each answer.
   tables are, whose pages come in as they are read) grows a minute, from minute {_FILLING} on:
   the slope of a line through what is looked at every {LOOK:g} s, with the interval of a bootstrap
   over minutes. `memory_first`, `memory_last`: in minute
-  {_FILLING + 1} and in the last one.
+  {_FILLING + 1} and in the last one. `memory_growth_at_the_end`: the slope of the last {_END} minutes.
 
 ![memory and waiting](overload.png)
 """
@@ -222,12 +223,19 @@ def _memory_rows(looks: Sequence[float]) -> list[Row]:
         if len(set(chosen.tolist())) > 1:
             slopes.append(np.polyfit(minutes[rows], kept[rows], 1)[0])
     low, high = (float(bound) for bound in np.percentile(slopes, [2.5, 97.5]))
-    slope = float(np.polyfit(minutes, kept, 1)[0])
+    per = {"unit": "MiB/min"}
     return [
-        Row(metric="memory_growth", value=slope, unit="MiB/min", lo=low, hi=high, **where),
+        Row(metric="memory_growth", value=_slope(kept), lo=low, hi=high, **per, **where),
         Row(metric="memory_first", value=float(kept[:each].mean()), unit="MiB", **where),
         Row(metric="memory_last", value=float(kept[-each:].mean()), unit="MiB", **where),
+        Row(metric="memory_growth_at_the_end", value=_slope(kept[-_END * each :]), **per, **where),
     ]
+
+
+def _slope(looks: NDArray[np.float64]) -> float:
+    """MiB a minute of the line through some looks."""
+    minutes = np.arange(len(looks)) * LOOK / 60
+    return float(np.polyfit(minutes, looks, 1)[0])
 
 
 def draw(file: Path, found: Mapping[str, Mapping[str, Any]]) -> None:

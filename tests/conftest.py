@@ -21,6 +21,7 @@ from pathlib import Path
 import jaxtyping
 import postgres_server
 import pytest
+import quiet_logs
 from postgres_server import Postgres
 
 # Before anything imports them: shapes and dtypes can be checked in every call.
@@ -31,6 +32,14 @@ from migrations import upgrade  # noqa: E402  (after the import hook)
 
 #: Folders whose tests are of tensors.
 _CHECKED = ("benchmarks", "kge", "ranking")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quiet_logs() -> Iterator[None]:
+    """No line that any test lets a logger write may have a key or a person in it."""
+    with quiet_logs.watched() as found:
+        yield
+    assert found == []
 
 
 @pytest.fixture(scope="session")

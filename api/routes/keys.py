@@ -32,7 +32,7 @@ class KeyOut(BaseModel):
 class KeysOut(BaseModel):
     """All keys, the oldest first."""
 
-    items: list[KeyOut]
+    items: list[KeyOut] = Field(examples=[[{"id": "5f" * 8, "name": "shop"}]])
 
 
 class KeyIn(BaseModel):

@@ -1,6 +1,7 @@
 """Jobs: every step with how far it is, what failed, and the way to start, stop or repeat one."""
 
 import json
+import re
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -16,6 +17,10 @@ from api.ui.desk import ERRORS, Desk, tell
 from api.ui.words import age, moment
 from graphsvc.wording import causes, sentence
 
+#: Step and figure -> how far it was, and what it was then.
+Curves = dict[str, list[tuple[int, float]]]
+#: A figure in what a step says of itself: `loss 2.31`.
+_FIGURE = re.compile(r"(\w+) (-?\d+\.\d+)")
 _SECONDS = 1.0
 _LIST, _ONE = ("GET", "/v1/jobs"), ("GET", "/v1/jobs/{id}")
 _RETRAIN = ("POST", "/v1/retrains")
@@ -47,7 +52,9 @@ async def draw(desk: Desk) -> None:
             _list(listed, page.items, choose)
         if one is not None and seen.get("one") != one:
             seen["one"] = one
-            _one(desk, shown, one, again)
+            curves = seen.setdefault(one.id, {})
+            _note(curves, one)
+            _one(desk, shown, one, again, curves)
 
     async def choose(job: str) -> None:
         chosen["id"] = job
@@ -77,7 +84,35 @@ def _list(where: ui.column, items: list[Any], choose: Any) -> None:
                 ui.label(age(job.created_at)).classes("quiet")
 
 
-def _one(desk: Desk, where: ui.column, job: routes.JobOut, again: Any) -> None:
+def _note(curves: Curves, job: routes.JobOut) -> None:
+    """Add what a step says of itself now to what it said while somebody looked."""
+    for step in job.progress:
+        said = _FIGURE.search(step.note)
+        if said:
+            points = curves.setdefault(f"{step.step}: {said.group(1)}", [])
+            if not points or points[-1][0] != step.done:
+                points.append((step.done, float(said.group(2))))
+
+
+def _curves(curves: Curves) -> None:
+    """What was seen of each step's figure, over how far it was."""
+    for name, points in curves.items():
+        if len(points) > 1:
+            ui.label(name).classes("quiet text-sm")
+            ui.echart(
+                {
+                    "backgroundColor": "transparent",
+                    "grid": {"left": 60, "right": 10, "top": 10, "bottom": 25},
+                    "xAxis": {"type": "value", "min": "dataMin", "max": "dataMax"},
+                    "yAxis": {"type": "value", "scale": True},
+                    "tooltip": {"trigger": "axis"},
+                    "series": [{"type": "line", "data": [list(point) for point in points]}],
+                    "animation": False,
+                }
+            ).classes("w-full h-40")
+
+
+def _one(desk: Desk, where: ui.column, job: routes.JobOut, again: Any, curves: Curves) -> None:
     where.clear()
     with where, ui.card().classes("w-full"):
         with ui.row().classes("w-full items-center"):
@@ -99,6 +134,7 @@ def _one(desk: Desk, where: ui.column, job: routes.JobOut, again: Any) -> None:
                     f'aria-label="{step.step}: {step.state}"'
                 ).classes("grow")
                 ui.label(step.note or step.state).classes("quiet w-1/3 text-xs")
+        _curves(curves)
         with ui.expansion("What was asked, and what came of it").classes("w-full"):
             told = {"asked": job.request, "result": job.result, "begun": moment(job.created_at)}
             ui.code(json.dumps(told, indent=1, default=str), language="json").classes("w-full")

@@ -15,10 +15,11 @@ from api.ui.desk import ERRORS, Desk, tell
 from api.ui.shell import table
 from api.ui.words import age, moment, number, short
 from graphsvc.errors import GraphError
+from graphsvc.report import Row, rows_of
 
 _LIST, _ONE = ("GET", "/v1/artifacts"), ("GET", "/v1/artifacts/{digest}")
 _PROMOTE = ("POST", "/v1/artifacts/{digest}/promote")
-_RANKERS, _DEPTH = 20, 6
+_RANKERS, _REPORTS, _DEPTH = 20, 50, 6
 
 
 async def draw(desk: Desk) -> None:
@@ -73,7 +74,19 @@ def _whole(services: Services, *, digest: str) -> dict[str, Any]:
         certificate: dict[str, Any] | None = dict(routes.get_certificate(services, digest).root)
     except (ApiError, GraphError):
         certificate = None
-    return {"ranker": ranker, "lineage": lineage, "certificate": certificate}
+    judged = _judged(services, digest)
+    return {"ranker": ranker, "lineage": lineage, "certificate": certificate, "judged": judged}
+
+
+def _judged(services: Services, digest: str) -> list[Row]:
+    """What the newest report that has this ranker among its models says of it."""
+    for report in routes.get_artifacts(services, kind="report", limit=_REPORTS).items:
+        # A report's parents are named as its rows name their models.
+        for model, parent in report.parents.items():
+            if parent == digest:
+                payload = routes.get_artifact(services, report.digest).payload
+                return [row for row in rows_of(payload) if row.model == model]
+    return []
 
 
 def _rankers(items: list[Any], choose: Any) -> None:
@@ -112,6 +125,8 @@ def _one(desk: Desk, found: dict[str, Any], again: Any) -> None:
             if isinstance(value, int | float)
         ]
         table(("figure", "value"), figures, key="figure", empty="no figures")
+        ui.label("By its report, with 95 % intervals").classes("font-medium")
+        _judgment(found["judged"])
         if found["certificate"]:
             ui.label("Certificate").classes("font-medium")
             ui.label(str(found["certificate"]["sentence"]))
@@ -120,6 +135,28 @@ def _one(desk: Desk, found: dict[str, Any], again: Any) -> None:
         with ui.expansion("Dials").classes("w-full"):
             dials = json.dumps(ranker.dials, indent=1, default=str)
             ui.code(dials, language="json").classes("w-full")
+
+
+def _judgment(rows: list[Row]) -> None:
+    """On all of test, and by relation, bucket and group; a word narrows it down."""
+    told = [
+        {
+            "n": n,
+            "metric": row.metric,
+            "where": row.split,
+            "value": number(row.value),
+            "interval": ""
+            if row.lo is None or row.hi is None
+            else f"{number(row.lo)} to {number(row.hi)}",
+            "unit": row.unit,
+        }
+        for n, row in enumerate(rows)
+    ]
+    word = ui.input("only what has this in it").props("dense clearable") if told else None
+    names = ("metric", "where", "value", "interval", "unit")
+    made = table(names, told, key="n", empty="no report has judged it")
+    if made is not None and word is not None:
+        made.bind_filter_from(word, "value")
 
 
 def _drawn(lineage: dict[str, Any]) -> str:

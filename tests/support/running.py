@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import orjson
 from nursery import Child, nursery
+from quiet_logs import refuse
 
 #: Dials that make a retrain take seconds.
 SMALL = {
@@ -87,6 +88,7 @@ class Service:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
         self.processes.clear()
+        refuse(self.folder)
 
     def client(self, port: int | None = None) -> httpx.Client:
         return httpx.Client(

@@ -1,0 +1,47 @@
+"""What no log of any test may hold: whole keys, and people.
+
+Takes texts, gives what should not be in them. Tests name people `...@example.org` where a log might
+tell of them.
+"""
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from api.logs import JsonLines
+
+FORBIDDEN = re.compile(r"gs_[0-9a-f]{16}_[0-9a-f]{64}|[\w.]+@example\.org")
+
+
+class _Watching(logging.Handler):
+    """Reads every record as a server would write it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.setFormatter(JsonLines())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = self.format(record)
+        if FORBIDDEN.search(line):
+            self.found.append(line)
+
+
+@contextmanager
+def watched() -> Iterator[list[str]]:
+    """Lines of this process's log that say too much, until the block ends."""
+    handler, root = _Watching(), logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield handler.found
+    finally:
+        root.removeHandler(handler)
+
+
+def refuse(folder: Path) -> None:
+    """Raise `AssertionError` where a process in a folder has written what no log may hold."""
+    for file in folder.glob("*.log"):
+        found = FORBIDDEN.search(file.read_text(errors="replace"))
+        assert found is None, f"{file.name} says {found.group()[:24]}..."
