@@ -66,7 +66,8 @@ for as many every {EVERY:g} s, and waits for each answer.
   tables are, whose pages come in as they are read) grows a minute, from minute {_FILLING} on:
   the slope of a line through what is looked at every {LOOK:g} s, with the interval of a bootstrap
   over minutes. `memory_first`, `memory_last`: in minute
-  {_FILLING + 1} and in the last one. `memory_growth_at_the_end`: the slope of the last {_END} minutes.
+  {_FILLING + 1} and in the last one. `memory_growth_at_the_end`: the slope of the last {_END}
+  minutes.
 
 ![memory and waiting](overload.png)
 """
