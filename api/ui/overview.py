@@ -66,7 +66,7 @@ def _counts(services: Services) -> list[int]:
 
 
 async def draw(desk: Desk) -> None:
-    """Draw it, and again what moves, every few seconds: whoever looks should cost next to nothing."""
+    """Draw it, and what moves again now and then: to look should cost next to nothing."""
     found = await desk.see(("GET", "/v1/graph"), _look)
     if not found.graph.events:
         ui.markdown(_NEXT)
