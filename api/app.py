@@ -64,7 +64,10 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Idempotent, streams=streams)
     app.add_middleware(BoundedRequests, most_bytes=settings.max_body_bytes, streams=streams)
     app.add_middleware(
-        AdmittedRequests, most=settings.requests_at_once, most_mib=settings.bodies_mib
+        AdmittedRequests,
+        most=settings.requests_at_once,
+        most_mib=settings.bodies_mib,
+        streams=streams,
     )
     app.add_middleware(TimedRequests, telemetry=telemetry)
     app.add_middleware(TracedRequests, told=settings.log_requests)

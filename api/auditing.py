@@ -1,16 +1,19 @@
 """Writes beyond ingestion, written down twice: before they are done, and what became of them.
 
 Takes requests whose caller is known and verbs of the command line, appends rows; never holds up
-what it writes down, once that is asked for.
+what it writes down, once that is asked for. Whoever does the write says what it was (`tell`).
 """
 
 import logging
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from time import time
 from typing import Any
 
-from anyio import to_thread
+from anyio import CancelScope, to_thread
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -20,11 +23,34 @@ from api.scopes import AUDITED
 from graphsvc import audit
 from graphsvc.db import Connection, Database
 from graphsvc.errors import GraphError
-from graphsvc.ids import EntityId
+from graphsvc.ids import NAME, EntityId
 
 _log = logging.getLogger("graphsvc.audit")
 #: Of a request that no answer came to.
 _BROKEN = 500
+#: Ids of keys and jobs, and digests: nobody's name has that form.
+_PLAIN = re.compile("[0-9a-f-]{16,64}")
+_OTHER = "(not kept)"
+#: What whoever does a write has told of it; None where nobody writes it down.
+_told: ContextVar[dict[str, Any] | None] = ContextVar("told", default=None)
+
+
+def tell(about: Mapping[str, Any]) -> None:
+    """Say what a write was about, for the row of what became of it; ids of people never."""
+    told = _told.get()
+    if told is not None:
+        told.update(about)
+
+
+@contextmanager
+def telling() -> Iterator[dict[str, Any]]:
+    """What is told in the block, by whoever does the write."""
+    told = dict[str, Any]()
+    reset = _told.set(told)
+    try:
+        yield told
+    finally:
+        _told.reset(reset)
 
 
 async def note(request: Request, services: Services, key: str, route: tuple[str, str]) -> None:
@@ -34,7 +60,7 @@ async def note(request: Request, services: Services, key: str, route: tuple[str,
     """
     if route not in AUDITED:
         return
-    work = partial(_asked, services.database, key, " ".join(route), dict(request.path_params))
+    work = partial(asked, services.database, key, route, dict(request.path_params))
     request.state.audited = await to_thread.run_sync(work)
 
 
@@ -61,29 +87,46 @@ class AuditedRequests:
                 status = message["status"]
             await send(message)
 
-        try:
-            await self.app(scope, receive, noted)
-        finally:
-            number = scope.get("state", {}).get("audited")
-            if number is not None:
-                database = scope["app"].state.services.database
-                await to_thread.run_sync(partial(_became, database, number, status))
+        with telling() as told:
+            try:
+                await self.app(scope, receive, noted)
+            finally:
+                number = scope.get("state", {}).get("audited")
+                if number is not None:
+                    database = scope["app"].state.services.database
+                    with CancelScope(shield=True):  # also where whoever asked has gone
+                        work = partial(became, database, number, status, told)
+                        await to_thread.run_sync(work)
 
 
-def _asked(database: Database, key: str, action: str, about: Mapping[str, Any]) -> int:
+def asked(database: Database, key: str, route: tuple[str, str], path: Mapping[str, Any]) -> int:
+    """Write down that a key asks for a route, in a transaction of its own: the row's number."""
     with database.transaction() as connection:
-        if "type" in about:
-            entity = EntityId(str(about["type"]), str(about["id"]))
-            about = {"type": entity.type, "subject": audit.subject(connection, entity)}
         return audit.asked(
-            connection, key, action, about, now=int(time()), trace_id=trace_id.get() or None
+            connection,
+            key,
+            " ".join(route),
+            _about(connection, path),
+            now=int(time()),
+            trace_id=trace_id.get() or None,
         )
 
 
-def _became(database: Database, number: int, status: int) -> None:
+def became(database: Database, number: int, status: int, told: Mapping[str, Any]) -> None:
+    """Write down what became of it. It is done by now, so nothing is raised where that fails."""
     try:
         with database.transaction() as connection:
-            audit.became(connection, number, status, now=int(time()))
+            audit.became(connection, number, status, now=int(time()), told=told)
     except GraphError as error:
-        # It was answered already; that it was asked for stays written down.
         _log.error("the outcome %d of row %d is not written: %s", status, number, error)
+
+
+def _about(connection: Connection, path: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands in a path, as far as it can be nobody's name; it was not checked yet."""
+    if "type" in path:
+        entity = EntityId(str(path["type"]), str(path["id"]))
+        known = entity.type if NAME.fullmatch(entity.type) else _OTHER
+        return {"type": known, "subject": audit.subject(connection, entity)}
+    return {
+        name: str(value) if _PLAIN.fullmatch(str(value)) else _OTHER for name, value in path.items()
+    }

@@ -12,6 +12,7 @@ from anyio import to_thread
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
+from starlette.datastructures import Headers
 
 from api import auditing
 from api.deps import Services, ServicesOf
@@ -35,9 +36,9 @@ async def require_key(
     presented = bearer.credentials if bearer else header
     if not presented:
         raise Unauthorized
-    caller = services.known_keys.recall(presented)
+    caller = await caller_of(services, presented, request.client.host if request.client else "")
     if caller is None:
-        caller = await _verified(request, services, presented)
+        raise Unauthorized("the key is not valid; `graphsvc key create` makes a new one")
     request.state.key = caller.id
     if caller.expired(time()):
         raise Unauthorized(
@@ -56,24 +57,36 @@ async def require_key(
             f"{getattr(services.rates.config, scope):g} requests a second",
             retry_after=ceil(wait),
         )
+    services.known_keys.used(caller.id)
     await auditing.note(request, services, caller.id, route)
     return caller
 
 
-async def _verified(request: Request, services: Services, presented: str) -> Caller:
-    """Whose key it is by the database, which is not asked too often about keys that are none."""
-    address = request.client.host if request.client else ""
-    caller = None
-    if keys.shaped(presented):
-        if wait := services.rates.refused(address):
-            raise TooMany(
-                "keys that do not exist come from your address too often", retry_after=ceil(wait)
-            )
-        caller = await to_thread.run_sync(services.known_keys.verify, presented)
+async def caller_of(services: Services, presented: str, address: str) -> Caller | None:
+    """Whose key was presented, which may have expired; None of none.
+
+    An address that presents keys which do not exist may do so only so often, so that guessing
+    keeps no database busy. Raises `TooMany` then, but not of keys that were good a while ago.
+    """
+    caller = services.known_keys.recall(presented)
+    if caller is not None or not keys.shaped(presented):
+        return caller
+    if not services.known_keys.was_good(presented) and (wait := services.rates.refused(address)):
+        raise TooMany(
+            "keys that do not exist come from your address too often", retry_after=ceil(wait)
+        )
+    caller = await to_thread.run_sync(services.known_keys.verify, presented)
     if caller is None:
         services.rates.wait(address, UNKNOWN)
-        raise Unauthorized("the key is not valid; `graphsvc key create` makes a new one")
     return caller
+
+
+def presented_in(headers: Headers) -> str:
+    """What is presented as a key; "" where nothing is."""
+    kind, _, credentials = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer" and credentials:
+        return credentials.strip()
+    return headers.get("x-api-key", "")
 
 
 CallerOf = Annotated[Caller, Depends(require_key)]

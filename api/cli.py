@@ -79,6 +79,7 @@ def serve() -> None:
         "log_level": "warning",
         "log_config": None,  # through our own lines, which quote no error
         "access_log": False,  # paths hold ids of people
+        "proxy_headers": False,  # anybody can say that they are somebody else's proxy
     }
     if settings.processes > 1:
         serve_by_several(uvicorn.Config(**served, workers=settings.processes))

@@ -74,6 +74,7 @@ class Housekeeping:
         self._stop.set()
         if self._thread:
             self._thread.join(timeout=5)
+            self._tried(self.write_used)
 
     def _run(self) -> None:
         part = randrange(dedupe.PARTS)

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from math import ceil
 from time import time
 from typing import Any, TypeVar
 
@@ -21,14 +22,17 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.auth import caller_of, presented_in
 from api.deps import Services
-from api.errors import ApiError, KeyReused, KeyUnderWay, StreamTooLarge
+from api.errors import ApiError, KeyReused, KeyUnderWay, StreamTooLarge, TooMany
 from api.kept import UNFINISHED, UNREAD, Held, Streamed, replay
 from api.problems import answer_to
-from graphsvc import idempotency, keys
+from api.scopes import READ
+from graphsvc import idempotency
 from graphsvc.db import Connection
 from graphsvc.errors import GraphError
 from graphsvc.idempotency import Answer, Known, Request
+from graphsvc.keys import Caller
 
 _log = logging.getLogger("graphsvc.idempotency")
 
@@ -73,8 +77,8 @@ class Idempotent:
         services: Services = scope["app"].state.services
         try:
             name = _name_of(headers)
-            caller = await _with(services, lambda c: keys.verify(c, _presented(headers)))
-            if caller is None or caller.expired(time()):  # the app says what is wrong with it
+            caller = await _caller(services, scope)
+            if caller is None:  # the app says what is wrong with the key
                 await self.app(scope, receive, send)
                 return
             digest = _head_digest(scope)
@@ -85,6 +89,7 @@ class Idempotent:
             now = int(time())
             known = await self._reserve(services, request, now)
             if known.answer:
+                _refuse_too_often(services, caller)
                 if streamed:
                     await _read_through(receive, digest, services.settings.max_bulk_bytes)
                 if digest.hexdigest() != known.request:
@@ -134,18 +139,25 @@ class Idempotent:
         return await _with(services, work)
 
 
+async def _caller(services: Services, scope: Scope) -> Caller | None:
+    """Whose key came with a request, if it is good for anything."""
+    client = scope.get("client")
+    presented = presented_in(Headers(scope=scope))
+    caller = await caller_of(services, presented, str(client[0]) if client else "")
+    return None if caller is None or caller.expired(time()) else caller
+
+
+def _refuse_too_often(services: Services, caller: Caller) -> None:
+    """What was kept is read; whoever reads it has a rate for that."""
+    if wait := services.rates.wait(caller.id, READ):
+        raise TooMany("kept answers are asked for too often", retry_after=ceil(wait))
+
+
 def _name_of(headers: Headers) -> str:
     names = headers.getlist(HEADER)
     if len(names) != 1 or not _KEY.fullmatch(names[0]):
         raise ApiError(f"{HEADER} should be 1 to 255 printable ASCII characters, once")
     return names[0]
-
-
-def _presented(headers: Headers) -> str:
-    kind, _, credentials = headers.get("authorization", "").partition(" ")
-    if kind.lower() == "bearer" and credentials:
-        return credentials.strip()
-    return headers.get("x-api-key", "")
 
 
 def _head_digest(scope: Scope) -> Any:

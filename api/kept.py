@@ -29,6 +29,8 @@ MOST_ANSWER_BYTES = 1024 * 1024
 _LEVEL = 1
 #: Some answers unpack to much more than their size, so they are unpacked in pieces.
 _PIECE_BYTES = 64 * 1024
+#: What was not even begun, and may be let in a moment later.
+_NOT_RUN = frozenset({401, 403, 429})
 #: These belong to one sending of the answer.
 _NOT_KEPT = frozenset({"date", "server", "connection", "transfer-encoding"})
 
@@ -59,6 +61,8 @@ class Held:
         """What is kept; None if the request may run again."""
         too_large = self.begun or len(self.body) > MOST_ANSWER_BYTES
         if too_large or self.start is None or self.start["status"] >= 500:
+            return None
+        if self.start["status"] in _NOT_RUN:
             return None
         packed = zlib.compress(_head_of(self.start) + self.body, _LEVEL)
         return Answer(self.start["status"], _media_type(self.start), packed)

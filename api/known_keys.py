@@ -16,6 +16,8 @@ from graphsvc.keys import Caller
 
 #: For how long what was verified is believed.
 SECONDS = 1.0
+#: For how long it is remembered that something was a key.
+_WHILE = 3600.0
 #: With more than so many, all are verified anew.
 _MOST = 1_000
 
@@ -28,6 +30,8 @@ class KnownKeys:
     clock: Callable[[], float] = monotonic
     #: Digest of what was presented -> whose key it is, and until when that is believed.
     _verified: dict[bytes, tuple[Caller, float]] = field(default_factory=dict, repr=False)
+    #: Digest of what was a key -> until when that is remembered.
+    _good: dict[bytes, float] = field(default_factory=dict, repr=False)
     #: Id of a key -> when it was last used, of those that nobody has written down.
     _used: dict[str, int] = field(default_factory=dict, repr=False)
 
@@ -47,13 +51,24 @@ class KnownKeys:
             held = held if len(held) < _MOST else {}
             # Another one's may be lost, who is then verified again.
             self._verified = held | {_digest(presented): (caller, until)}
-            self._used[caller.id] = int(time())
+            good = self._good if len(self._good) < _MOST else {}
+            self._good = good | {_digest(presented): now + _WHILE}
         return caller
+
+    def was_good(self, presented: str) -> bool:
+        """Whether this was a key within the last hour; it may have been revoked since."""
+        return self.clock() < self._good.get(_digest(presented), 0.0)
+
+    def used(self, key_id: str) -> None:
+        """Note that a key has opened something."""
+        self._used[key_id] = int(time())
 
     def write_used(self) -> None:
         """Write down when keys were last used since the last time; what fails is tried again."""
         # What is noted meanwhile goes into the new one.
         noted, self._used = self._used, {}
+        if not noted:
+            return
         try:
             with self.database.transaction() as connection:
                 keys.used(connection, noted)

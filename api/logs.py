@@ -22,6 +22,8 @@ trace_id: ContextVar[str] = ContextVar("trace_id", default="")
 SERVED = ("graphsvc.tiers", "graphsvc.requests")
 #: What a record of ours may carry beside its sentence, as `extra={"fields": {...}}`.
 _FIELDS = "fields"
+#: Libraries whose sentences quote what they fail on.
+_QUOTING = frozenset({"nicegui", "asyncio", "socketio", "engineio"})
 #: Calls of a traceback that are told, the innermost ones.
 _MOST_CALLS = 20
 
@@ -35,7 +37,7 @@ class JsonLines(logging.Formatter):
             + "Z",
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": _said(record),
         }
         if one := trace_id.get():
             told["trace_id"] = one
@@ -52,7 +54,7 @@ class TextLines(logging.Formatter):
         super().__init__("%(asctime)s %(name)s %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        record.message = record.getMessage()
+        record.message = _said(record)
         line = f"{self.formatTime(record)} {record.name} {record.message}"
         fields = getattr(record, _FIELDS, {})
         if fields:
@@ -61,6 +63,13 @@ class TextLines(logging.Formatter):
             told = raised(record.exc_info)
             line += "\n" + "\n".join([*(f"  {call}" for call in told["at"]), told["class"]])
         return line
+
+
+def _said(record: logging.LogRecord) -> str:
+    """What a record says; nothing of libraries that quote errors and addresses."""
+    if record.name.partition(".")[0] in _QUOTING:
+        return "its words are left out: they may quote an id"
+    return record.getMessage()
 
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]

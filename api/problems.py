@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from api.errors import STATUS, ApiError
 from graphsvc.wording import causes, expected, sentence
@@ -88,7 +89,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _known_error)
     for kind, *_ in STATUS:
         app.add_exception_handler(kind, _known_error)
-    app.add_exception_handler(Exception, _unexpected)
 
 
 def answer_to(error: Exception) -> JSONResponse:
@@ -164,10 +164,11 @@ def _field(item: ErrorDetails) -> str:
     return _printed(".".join(str(part) for part in item["loc"]))
 
 
-def _unexpected(request: Request, error: Exception) -> JSONResponse:
+def unexpected(scope: Scope, error: Exception) -> JSONResponse:
+    """The answer to what nobody foresaw, which is written down by its class and its place."""
     # The route's template, not its path: paths hold personal ids.
-    route = getattr(request.scope.get("route"), "path", "unknown route")
-    _log.error("unexpected error in %s %s", request.method, route, exc_info=error)
+    route = getattr(scope.get("route"), "path", "unknown route")
+    _log.error("unexpected error in %s %s", scope["method"], route, exc_info=error)
     return problem(500, "Internal error", "Something went wrong here; the server's log says what.")
 
 

@@ -13,6 +13,7 @@ from typing import Literal
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api import problems
 from api.logs import trace_id
 
 HEADER = "X-Trace-ID"
@@ -71,8 +72,19 @@ class TracedRequests:
                 message["headers"] = _headers(message["headers"], own, scope["path"])
             await send(message)
 
+        begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await traced(message)
+
         try:
-            await self.app(scope, receive, traced)
+            await self.app(scope, receive, watched)
+        except Exception as error:  # noqa: BLE001  nobody else answers it with an id and headers
+            answer = problems.unexpected(scope, error)
+            if not begun:
+                await answer(scope, receive, traced)
         finally:
             self._tell(scope, status, time.perf_counter() - began)
             trace_id.reset(reset)

@@ -63,12 +63,20 @@ def asked(
     return _append(connection, told | {"at": now, "trace_id": trace_id})
 
 
-def became(connection: Connection, of: int, status: int, *, now: int) -> None:
-    """Write down what became of a request, in a row of its own."""
+def became(
+    connection: Connection,
+    of: int,
+    status: int,
+    *,
+    now: int,
+    told: Mapping[str, Any] | None = None,
+) -> None:
+    """Write down what became of a request, in a row of its own, with what else is told of it."""
     former = connection.execute(select(audit).where(audit.c.number == of)).one()
-    told = {"actor": former.actor, "action": former.action, "about": former.about}
-    told |= {"at": now, "trace_id": former.trace_id, "of": of, "status": status}
-    _append(connection, told)
+    about = canonical_json(json.loads(former.about) | dict(told or {})).decode()
+    row = {"actor": former.actor, "action": former.action, "about": about}
+    row |= {"at": now, "trace_id": former.trace_id, "of": of, "status": status}
+    _append(connection, row)
 
 
 def subject(connection: Connection, entity: EntityId) -> str:

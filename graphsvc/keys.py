@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
 from graphsvc.db import wait_for_writers
 from graphsvc.errors import KeyMissing, KeyRefused
@@ -39,7 +39,13 @@ _KNOWN = select(
     api_keys.c.last_used_at,
 )
 _USED = (
-    update(api_keys).where(api_keys.c.id == bindparam("key")).values(last_used_at=bindparam("time"))
+    update(api_keys)
+    .where(
+        api_keys.c.id == bindparam("key"),
+        # Another process may have written down a later one.
+        func.coalesce(api_keys.c.last_used_at, 0) < bindparam("time"),
+    )
+    .values(last_used_at=bindparam("time"))
 )
 
 
@@ -110,9 +116,12 @@ def rotate(connection: Connection, key_id: str, *, now: int, grace: int) -> str:
     A key that was to end ends as long after its beginning as the former one would have. Raises
     `KeyMissing`, and `KeyRefused` for one that has expired.
     """
+    wait_for_writers(connection)  # two at once would both make one
     former = _info(connection, key_id)
     if former.expires_at is not None and now >= former.expires_at:
         raise KeyRefused(f"the key {key_id} should not have expired; make a new one instead")
+    if connection.scalar(select(api_keys.c.rotated).where(api_keys.c.id == key_id)):
+        raise KeyRefused(f"the key {key_id} was rotated before; rotate the one in its place")
     lives = None if former.expires_at is None else former.expires_at - former.created_at
     key = create(
         connection,
@@ -122,7 +131,9 @@ def rotate(connection: Connection, key_id: str, *, now: int, grace: int) -> str:
         expires_at=None if lives is None else now + lives,
     )
     ends = now + grace if former.expires_at is None else min(now + grace, former.expires_at)
-    connection.execute(update(api_keys).where(api_keys.c.id == key_id).values(expires_at=ends))
+    connection.execute(
+        update(api_keys).where(api_keys.c.id == key_id).values(expires_at=ends, rotated=True)
+    )
     return key
 
 

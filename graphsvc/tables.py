@@ -319,6 +319,8 @@ api_keys = Table(
     Column("expires_at", BigInteger),
     #: To the minute or so.
     Column("last_used_at", BigInteger),
+    #: Another one was made in its place; it ends soon, and is not rotated again.
+    Column("rotated", Boolean, nullable=False, server_default=false()),
 )
 
 #: Who asked for which write, and what became of it; ingestion has its log. Rows are appended and

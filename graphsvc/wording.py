@@ -26,6 +26,8 @@ PATTERNS: Mapping[str, str] = {
     r"^[A-Za-z0-9_-]{1,64}$": "1 to 64 letters, digits, - or _",
     r"^[A-Za-z0-9_-]{1,200}$": "1 to 200 letters, digits, - or _",
     r"^[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?$": "1 to 255 visible ASCII characters",
+    r"^[0-9a-f]{16}$": "16 hexadecimal digits, in lower case",
+    r"^([0-9a-f]{16}|command line)$": "the id of a key, or: command line",
     r"^[^\x00]*[^\x00\s][^\x00]*$": "text that is not blank, without null characters",
 }
 

@@ -34,9 +34,12 @@ from migrations import upgrade  # noqa: E402  (after the import hook)
 _CHECKED = ("benchmarks", "kge", "ranking")
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)
 def _quiet_logs() -> Iterator[None]:
-    """No line that any test lets a logger write may have a key or a person in it."""
+    """No line that any test lets a logger write may have a key or a person in it.
+
+    Watched anew for each, since the command line begins a log of its own in some.
+    """
     with quiet_logs.watched() as found:
         yield
     assert found == []

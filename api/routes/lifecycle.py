@@ -6,11 +6,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.auditing import tell
 from api.deps import Services, ServicesOf
 from api.errors import PersonKept
 from api.routes.entities import ENTITY, EntityOut, IdOf, TypeOf, check_type, shown
 from api.routes.saying import say
-from graphsvc import catalog
+from graphsvc import audit, catalog
 from graphsvc.builtin import MERGE, RESTORE, RETIRE
 from graphsvc.db import Connection
 from graphsvc.ids import ID_PATTERN, MAX_ID_LENGTH, EntityId
@@ -67,6 +68,8 @@ def merge(services: ServicesOf, type_: TypeOf, id_: IdOf, body: MergeIn) -> Enti
         }
 
     say(services, event, names={"actor": "path", "object": "into"})
+    with services.database.transaction() as connection:
+        tell({"into": audit.subject(connection, kept)})
     return _present(services, kept)
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.auditing import tell
 from api.auth import KeyOf
 from api.deps import ServicesOf
 from api.jobs.promotion import promote_by_hand
@@ -100,4 +101,5 @@ def by_hand(services: ServicesOf, key: str, ranker: str, body: ByHand) -> TrioOu
     live = promote_by_hand(
         services.database, ranker, reason=body.reason, by=f"key {key}", bundle=body.bundle
     )
+    tell(asdict(live) | {"reason": body.reason})
     return TrioOut(**asdict(live))

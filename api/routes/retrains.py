@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Response, status
 from pydantic import BaseModel, Field
 
+from api.auditing import tell
 from api.deps import ServicesOf
 from api.jobs.moments import (
     refuse_conversions,
@@ -50,5 +51,6 @@ def post_retrain(
     refuse_conversions(services.database, body, services.settings.ranker)
     refuse_training(services.database, body)
     asked = services.jobs.enqueue(JobName.RETRAIN, body)
+    tell({"job": asked.job, "asked": body.model_dump(mode="json")})
     response.headers["Location"] = f"/v1/jobs/{asked.job}"
     return Enqueued(job=asked.job, existing=asked.existing)

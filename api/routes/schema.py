@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Query, Response
 from pydantic import BaseModel, Field
 
+from api.auditing import tell
 from api.deps import ServicesOf
 from api.routes import etags
 from graphsvc import evolution, versions
@@ -89,6 +90,7 @@ def put_schema(
             patient=replay,
         )
     services.schemas.refresh()
+    tell({"version": changed.schema.version})
     response.headers["ETag"] = etags.quoted(str(changed.schema.version))
     return SchemaChangedOut(
         version=changed.schema.version,

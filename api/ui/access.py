@@ -36,10 +36,14 @@ async def draw(desk: Desk) -> None:
             _keys(desk, listed.items, again, beside)
 
     await again()
+    try:
+        settings = await desk.see(_LIST, lambda services: list(origins(services.settings)))
+    except ERRORS:  # whoever may not see keys may not see these either, and was told
+        return
     ui.label("Settings").classes("font-medium")
     rows = [
         {"setting": name, "value": _shown(name, value), "from": where}
-        for name, value, where in origins(desk.services.settings)
+        for name, value, where in settings
     ]
     table(("setting", "value", "from"), rows, key="setting", empty="")
 
@@ -96,7 +100,7 @@ def _form(desk: Desk, again: Any, beside: ui.element) -> ui.dialog:
                 body = routes.KeyIn(
                     name=name.value or "unnamed", scopes=scopes.value, expires_days=days.value
                 )
-                key = await desk.act(_MAKE, {}, lambda s, _: routes.post_key(s, body))
+                key = await desk.act(_MAKE, {}, lambda s, _: routes.made(s, body))
             except ERRORS as error:
                 tell(error)
                 return

@@ -1,7 +1,7 @@
 """What a view works with: the services, who looks at it, and what they may do.
 
-Takes the app, gives what the routes would give the same caller; every act is checked against the
-table of scopes, bounded and written down as if it had come over HTTP.
+Takes the app and a session, gives what the routes would give the same caller; every act is checked
+against the table of scopes, bounded and written down as if it had come over HTTP.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,21 +12,24 @@ from typing import Any, TypeVar
 from anyio import to_thread
 from fastapi import FastAPI, Request
 from nicegui import ui
+from pydantic import ValidationError
 
-from api import problems
+from api import auditing, problems
 from api.deps import Services
 from api.errors import ApiError, Forbidden, TooMany, Unauthorized
 from api.scopes import AUDITED, needed
-from graphsvc import audit, keys
+from graphsvc import keys
 from graphsvc.errors import GraphError
 from graphsvc.keys import Caller
+from graphsvc.wording import causes, sentence
 from kge.errors import KgeError
 from ranking.errors import RankingError
 
 Found = TypeVar("Found")
 #: What a caller can cause; all else is a fault here.
-ERRORS = (ApiError, GraphError, KgeError, RankingError, ValueError)
-_OK = 200
+ERRORS = (ApiError, GraphError, KgeError, RankingError, ValidationError)
+#: Of an act that ended well, and of one that nobody foresaw.
+_OK, _BROKEN, _INVALID = 200, 500, 422
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +37,8 @@ class Desk:
     """A view's way to the service, for one person who looks at it."""
 
     app: FastAPI
-    #: The id of the key that they signed in with.
-    key: str
+    #: Of whoever signed in; it may end while they look.
+    session: str
 
     @classmethod
     def of(cls, app: FastAPI, request: Request) -> "Desk":
@@ -46,77 +49,94 @@ class Desk:
         found: Services = self.app.state.services
         return found
 
-    def caller(self) -> Caller:
-        """Who they are now: the key may have been revoked since. Raises `Unauthorized`."""
-        with self.services.database.reading() as connection:
-            caller = keys.known(connection, self.key)
-        if caller is None or caller.expired(time()):
-            raise Unauthorized("your key was revoked or has expired; sign in again")
-        return caller
-
     async def see(self, route: tuple[str, str], work: Callable[[Services], Found]) -> Found:
         """What a route would show them. Raises what it would answer."""
-        return await to_thread.run_sync(lambda: self._seen(route, work))
+        key = self._admitted(route)
 
-    def _seen(self, route: tuple[str, str], work: Callable[[Services], Found]) -> Found:
-        self._check(route)
-        return work(self.services)
+        def seen() -> Found:
+            self._check(key, route)
+            return work(self.services)
+
+        return await to_thread.run_sync(seen)
 
     async def ask(
         self, route: tuple[str, str], work: Callable[[Services, str], Awaitable[Found]]
     ) -> Found:
         """The same of a route that computes in turns; it is given the id of the key."""
-        await to_thread.run_sync(self._check, route)
-        return await work(self.services, self.key)
+        key = self._admitted(route)
+        await to_thread.run_sync(self._check, key, route)
+        return await work(self.services, key)
 
     async def act(
         self,
         route: tuple[str, str],
-        about: Mapping[str, Any],
+        path: Mapping[str, Any],
         work: Callable[[Services, str], Found],
     ) -> Found:
-        """Do what a route would do for them. Raises what it would answer."""
-        return await to_thread.run_sync(lambda: self._done(route, about, work))
+        """Do what a route would do for them; `path` is what its address would name.
 
-    def _done(
-        self,
-        route: tuple[str, str],
-        about: Mapping[str, Any],
-        work: Callable[[Services, str], Found],
-    ) -> Found:
-        self._check(route)
-        if route not in AUDITED:
-            return work(self.services, self.key)
-        database, action = self.services.database, " ".join(route)
-        with database.transaction() as connection:
-            number = audit.asked(connection, self.key, action, about, now=int(time()))
-        status = 500
-        try:
-            found = work(self.services, self.key)
-            status = _OK
-        except ERRORS as error:
-            status = _status(error)
-            raise
-        finally:
-            with database.transaction() as connection:
-                audit.became(connection, number, status, now=int(time()))
-        return found
+        Raises what it would answer.
+        """
+        key = self._admitted(route)
 
-    def _check(self, route: tuple[str, str]) -> None:
-        scope = needed(route)
-        if not self.caller().may(scope):
-            raise Forbidden(f"this needs a key with the scope {scope}")
-        if self.services.rates.wait(self.key, scope):
+        def done() -> Found:
+            self._check(key, route)
+            if route not in AUDITED:
+                return work(self.services, key)
+            database = self.services.database
+            number, status = auditing.asked(database, key, route, path), _BROKEN
+            with auditing.telling() as told:
+                try:
+                    found = work(self.services, key)
+                    status = _OK
+                except ERRORS as error:
+                    status = _status(error)
+                    raise
+                finally:
+                    auditing.became(database, number, status, told)
+            return found
+
+        return await to_thread.run_sync(done)
+
+    def _admitted(self, route: tuple[str, str]) -> str:
+        """The id of their key, as often as it may; asked in the event loop, as both want it.
+
+        Raises `Unauthorized` where their session has ended.
+        """
+        key: str | None = self.app.state.sessions.key(self.session)
+        if key is None:
+            raise Unauthorized("your session has ended; sign in again")
+        if self.services.rates.wait(key, needed(route)):
             raise TooMany("that is too often; wait a moment")
+        return key
+
+    def _check(self, key: str, route: tuple[str, str]) -> Caller:
+        """Who they are now: the key may have been revoked since they signed in."""
+        with self.services.database.reading() as connection:
+            caller = keys.known(connection, key)
+        if caller is None or caller.expired(time()):
+            raise Unauthorized("your key was revoked or has expired; sign in again")
+        scope = needed(route)
+        if not caller.may(scope):
+            raise Forbidden(f"this needs a key with the scope {scope}")
+        return caller
+
+
+def told(error: Exception) -> str:
+    """Why something could not be done, in a sentence."""
+    if isinstance(error, ValidationError):
+        first = causes(error.errors())[0]
+        field = ".".join(map(str, first["loc"]))
+        return f"{field}: {sentence(first)}" if field else sentence(first)
+    return str(error)
 
 
 def tell(error: Exception) -> None:
-    """Say in a sentence why something could not be done."""
-    ui.notify(str(error), type="negative", multi_line=True, close_button=True, timeout=0)
+    """Say it to whoever looks."""
+    ui.notify(told(error), type="negative", multi_line=True, close_button=True, timeout=0)
 
 
 def _status(error: Exception) -> int:
-    try:
-        return problems.answer_to(error).status_code
-    except type(error):
-        return 422
+    if isinstance(error, ValidationError):
+        return _INVALID
+    return problems.answer_to(error).status_code

@@ -10,20 +10,20 @@ from time import time
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from anyio import to_thread
 from fastapi import APIRouter, Request
 from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.auth import caller_of
 from api.deps import Services
-from api.rates import UNKNOWN
+from api.errors import TooMany
 from api.ui.sessions import Sessions
-from graphsvc import keys
 
 ROOT, LOGIN, LOGOUT = "/ui", "/ui/login", "/ui/logout"
 COOKIE = "graphsvc_session"
 _MOST_BYTES = 1024
+_TOO_MANY = 429
 #: What websockets are closed with: there is no session, or it is asked from elsewhere.
 _NO_SESSION, _ELSEWHERE = 4401, 4403
 _FORM = """<!doctype html>
@@ -94,15 +94,16 @@ def router(sessions: Sessions) -> APIRouter:
     made = APIRouter(include_in_schema=False)
 
     @made.get(LOGIN)
-    def form() -> Response:
+    async def form() -> Response:
         return HTMLResponse(_FORM.format(wrong=""))
 
     @made.post(LOGIN)
     async def sign_in(request: Request) -> Response:
-        wrong, key = await _key_of(request)
+        wrong, status, key = await _key_of(request)
         if wrong:
             said = f'<p class="wrong" role="alert">{escape(wrong)}</p>'
-            return HTMLResponse(_FORM.format(wrong=said), status_code=401)
+            headers = {"Retry-After": "1"} if status == _TOO_MANY else {}
+            return HTMLResponse(_FORM.format(wrong=said), status_code=status, headers=headers)
         answer = RedirectResponse(ROOT + "/", status_code=303)
         secure = request.url.scheme == "https"
         how: dict[str, Any] = {"httponly": True, "samesite": "strict", "secure": secure}
@@ -110,7 +111,7 @@ def router(sessions: Sessions) -> APIRouter:
         return answer
 
     @made.post(LOGOUT)
-    def sign_out(request: Request) -> Response:
+    async def sign_out(request: Request) -> Response:
         sessions.end(token_of(request.headers))
         answer = RedirectResponse(LOGIN, status_code=303)
         answer.delete_cookie(COOKIE, path=ROOT)
@@ -119,29 +120,28 @@ def router(sessions: Sessions) -> APIRouter:
     return made
 
 
-async def _key_of(request: Request) -> tuple[str, str]:
-    """Why nobody is let in, or the id of the key that was sent."""
+async def _key_of(request: Request) -> tuple[str, int, str]:
+    """Why nobody is let in, and as which status; or the id of the key that was sent."""
     services: Services = request.app.state.services
     body = b""
     async for part in request.stream():
         body += part
         if len(body) > _MOST_BYTES:
-            return "That is no key.", ""
+            return "That is no key.", 413, ""
     presented = parse_qs(body.decode(errors="replace")).get("key", [""])[0].strip()
-    address = request.client.host if request.client else ""
-    if services.rates.refused(address):
-        return "Too many wrong keys came from your address; wait a moment.", ""
-    caller = None
-    if keys.shaped(presented):
-        caller = await to_thread.run_sync(services.known_keys.verify, presented)
+    try:
+        address = request.client.host if request.client else ""
+        caller = await caller_of(services, presented, address)
+    except TooMany as error:
+        return str(error), _TOO_MANY, ""
     if caller is None:
-        services.rates.wait(address, UNKNOWN)
-        return "That key is not valid.", ""
+        return "That key is not valid.", 401, ""
     if caller.expired(time()):
-        return "That key has expired.", ""
+        return "That key has expired.", 401, ""
     if not caller.may("read"):
-        return "That key lacks the scope read, without which there is nothing to show.", ""
-    return "", caller.id
+        return "That key lacks the scope read, without which there is nothing to show.", 403, ""
+    services.known_keys.used(caller.id)
+    return "", 0, caller.id
 
 
 def _from_here(headers: Headers) -> bool:

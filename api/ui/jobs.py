@@ -10,6 +10,7 @@ from nicegui import ui
 from pydantic import ValidationError
 from starlette.responses import Response
 
+from api.errors import Unauthorized
 from api.jobs.requests import RetrainRequest
 from api.routes import jobs as routes
 from api.routes.retrains import post_retrain
@@ -33,6 +34,7 @@ async def draw(desk: Desk) -> None:
     """The list, the job that is chosen, and the form."""
     chosen: dict[str, str] = {}
     ui.button("Start a retrain", icon="play_arrow", on_click=lambda: _form(desk).open())
+    stale = ui.label().props("role=status")
     listed = ui.column().classes("w-full gap-2")
     shown = ui.column().classes("w-full gap-2")
     seen: dict[str, Any] = {}
@@ -43,10 +45,14 @@ async def draw(desk: Desk) -> None:
             one = None
             if chosen:
                 one = await desk.see(_ONE, partial(routes.get_job, id_=chosen["id"]))
-        except ERRORS as error:
+        except Unauthorized as error:
             timer.deactivate()
             tell(error)
             return
+        except ERRORS as error:  # it may go well the next time
+            stale.set_text(f"this is of a while ago: {error}")
+            return
+        stale.set_text("")
         if seen.get("list") != page.items:
             seen["list"] = page.items
             _list(listed, page.items, choose)
@@ -76,6 +82,7 @@ def _list(where: ui.column, items: list[Any], choose: Any) -> None:
                 .props(f'role=button tabindex=0 aria-label="job {job.id}"')
                 .on("click", partial(choose, job.id))
                 .on("keydown.enter", partial(choose, job.id))
+                .on("keydown.space", partial(choose, job.id))
             ):
                 ui.badge(job.state, color=_COLORS.get(job.state, "secondary"))
                 ui.label(job.name)

@@ -108,7 +108,9 @@ def _rankers(items: list[Any], choose: Any) -> None:
     made = table(names, rows, key="digest", empty="No ranker was trained yet.")
     if made is not None:
         made.on("row-click", lambda event: choose(event.args[1]["digest"]))
-        ui.label("Choose a row for its figures.").classes("quiet text-sm")
+        named = {row["digest"]: f"{row['ranker']}, {row['state']}" for row in rows}
+        pick = ui.select(named, label="look at one", on_change=lambda event: choose(event.value))
+        pick.classes("w-64")
 
 
 def _one(desk: Desk, found: dict[str, Any], again: Any) -> None:
@@ -213,8 +215,8 @@ def _ask_why(desk: Desk, digest: str, again: Any) -> ui.dialog:
         why = ui.input("reason; not needed where the gate let it pass").classes("w-80")
 
         async def act() -> None:
-            body = ByHand(reason=why.value.strip() or None)
             try:
+                body = ByHand(reason=(why.value or "").strip() or None)
                 await desk.act(
                     _PROMOTE,
                     {"digest": digest},

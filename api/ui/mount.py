@@ -6,6 +6,7 @@ a process has it, once; an app of a test has none.
 
 from fastapi import FastAPI
 from nicegui import ui
+from starlette.middleware import Middleware
 
 from api.ui import access, graph, jobs, models, neighbors, overview, score
 from api.ui.entrance import ROOT, Entrance, router
@@ -37,4 +38,6 @@ def mount(app: FastAPI) -> None:
         show_welcome_message=False,
         reconnect_timeout=_RECONNECT_SECONDS,
     )
-    app.add_middleware(Entrance, sessions=sessions)
+    app.state.sessions = sessions
+    # Innermost: what it answers is traced, bounded and has its headers like all else.
+    app.user_middleware.append(Middleware(Entrance, sessions=sessions))

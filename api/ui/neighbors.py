@@ -38,9 +38,12 @@ async def draw(desk: Desk) -> None:
 
     async def ask() -> None:
         answer.clear()
+        if filter_.value and not _is_json(filter_.value):
+            ui.notify("filter should be a JSON object", type="negative")
+            return
         query: dict[str, Any] = {
-            "entity": {"type": type_.value, "id": id_.value.strip()},
-            "k": int(k.value or 10),
+            "entity": {"type": type_.value, "id": (id_.value or "").strip()},
+            "k": k.value or 10,
             "explain": True,
         }
         if wanted.value:
@@ -48,7 +51,7 @@ async def draw(desk: Desk) -> None:
         if relation.value:
             query["relation"] = relation.value
         try:
-            if filter_.value.strip():
+            if filter_.value:
                 query["filter"] = json.loads(filter_.value)
             asked = [facet for facet in (first.value, second.value) if facet]
             body = QueriesIn(queries=[query | {"facet": facet} for facet in asked])
@@ -63,6 +66,14 @@ async def draw(desk: Desk) -> None:
 
     go.on_click(ask)
     id_.on("keydown.enter", ask)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _show(facet: str, one: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from nicegui import ui
 
 from api.deps import Services
-from api.errors import NotLiveYet
+from api.errors import NotLiveYet, Unauthorized
 from api.routes.graph import get_graph
 from api.routes.promotions import get_promotions
 from api.ui.desk import ERRORS, Desk
@@ -100,8 +100,12 @@ async def draw(desk: Desk) -> None:
     async def again() -> None:
         try:
             new = await desk.see(("GET", "/v1/graph"), _counts)
-        except ERRORS:
-            timer.deactivate()  # whoever looks was signed out, or the database is away
+        except Unauthorized as error:
+            timer.deactivate()
+            told.set_text(str(error))
+            return
+        except ERRORS as error:  # it may go well the next time
+            told.set_text(f"this is of a while ago: {error}")
             return
         if new != shown:
             shown[:] = new

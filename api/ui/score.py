@@ -38,7 +38,7 @@ async def draw(desk: Desk) -> None:
         answer.clear()
         go.disable()
         try:
-            found = await _asked(desk, head, who.value.strip(), what.value)
+            found = await _asked(desk, head, (who.value or "").strip(), what.value)
         except ERRORS as error:
             tell(error)
             return

@@ -1,6 +1,7 @@
 """Who has signed in: tokens in this process's memory, that end by themselves.
 
-Takes callers, gives tokens that browsers keep; holds digests of them, and no key.
+Takes ids of keys, gives tokens that browsers keep; holds digests of them, and no key. Whatever a
+page does goes by the digest of its session, so that none goes on behind its end.
 """
 
 import hashlib
@@ -11,8 +12,8 @@ from time import monotonic
 
 #: A session ends when nobody has used it for so long, in seconds, and after a day in any case.
 IDLE_SECONDS, LONGEST_SECONDS = 3600.0, 86_400.0
-#: With more, those that were used least lately end.
-_MOST = 1000
+#: With more, those that were used least lately end; of one key as well.
+_MOST, _MOST_OF_ONE = 1000, 20
 
 
 @dataclass(slots=True)
@@ -33,15 +34,19 @@ class Sessions:
         """A token for whoever holds the key of this id."""
         now = self.clock()
         self._held = {one: held for one, held in self._held.items() if self._alive(held, now)}
-        while len(self._held) >= _MOST:
-            del self._held[min(self._held, key=lambda one: self._held[one].used)]
+        self._make_room([one for one, held in self._held.items() if held.key == key], _MOST_OF_ONE)
+        self._make_room(list(self._held), _MOST)
         token = secrets.token_urlsafe(32)
         self._held[_digest(token)] = _Session(key, now, now)
         return token
 
     def find(self, token: str) -> str | None:
-        """The id of the key that a token was given for, or None."""
-        held, now = self._held.get(_digest(token)), self.clock()
+        """The session that a token was given for, by its digest, or None."""
+        return _digest(token) if self.key(_digest(token)) else None
+
+    def key(self, session: str) -> str | None:
+        """The id of the key of a session, which is used by that; None: it has ended."""
+        held, now = self._held.get(session), self.clock()
         if held is None or not self._alive(held, now):
             return None
         held.used = now
@@ -50,6 +55,11 @@ class Sessions:
     def end(self, token: str) -> None:
         """Whoever holds this token has signed out."""
         self._held.pop(_digest(token), None)
+
+    def _make_room(self, among: list[str], most: int) -> None:
+        oldest = sorted(among, key=lambda one: self._held[one].used)
+        for one in oldest[: max(0, len(among) - most + 1)]:
+            del self._held[one]
 
     @staticmethod
     def _alive(held: _Session, now: float) -> bool:

@@ -3,6 +3,7 @@
 Takes a view, gives a page of it; never shows anything of its own.
 """
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +11,13 @@ from typing import Any
 from fastapi import FastAPI, Request
 from nicegui import ui
 
-from api.ui.desk import ERRORS, Desk, tell
+from api.ui.desk import ERRORS, Desk, tell, told
 
+_log = logging.getLogger("graphsvc.page")
 #: A view draws itself into the page, for whoever looks at it.
 Draw = Callable[[Desk], Awaitable[None]]
+#: A view of a large graph, or beside much work, may take a while.
+_PATIENCE_SECONDS = 60.0
 #: Rows of a table that are shown at once.
 _PAGE = 10
 _STYLE = """
@@ -41,7 +45,7 @@ def install(app: FastAPI, views: tuple[View, ...]) -> None:
 
 
 def _install(app: FastAPI, view: View, views: tuple[View, ...]) -> None:
-    @ui.page(view.path, title=f"{view.title} - graphsvc")
+    @ui.page(view.path, title=f"{view.title} - graphsvc", response_timeout=_PATIENCE_SECONDS)
     async def page(request: Request) -> None:
         desk = Desk.of(app, request)
         _frame(view, views)
@@ -54,7 +58,10 @@ def _install(app: FastAPI, view: View, views: tuple[View, ...]) -> None:
             except ERRORS as error:
                 tell(error)
                 with ui.card().classes("w-full"):
-                    ui.label(str(error)).props("role=alert")
+                    ui.label(told(error)).props("role=alert")
+            except Exception:  # noqa: BLE001  no traceback reaches whoever looks
+                _log.exception("a view could not be drawn")
+                ui.label("Something went wrong here; the server's log says what.")
 
 
 def _frame(view: View, views: tuple[View, ...]) -> None:

@@ -23,12 +23,19 @@ def upgrade() -> None:
     op.add_column("api_keys", scopes)
     op.add_column("api_keys", sa.Column("expires_at", sa.BigInteger(), nullable=True))
     op.add_column("api_keys", sa.Column("last_used_at", sa.BigInteger(), nullable=True))
+    op.add_column(
+        "api_keys",
+        sa.Column("rotated", sa.Boolean(), nullable=False, server_default=sa.false()),
+    )
 
 
 def downgrade() -> None:
     if op.get_bind().dialect.name == "postgresql":
         op.execute("SET LOCAL lock_timeout = '5s'")
+    # Without these columns every key would be good for everything, for ever.
+    op.execute("DELETE FROM api_keys WHERE scopes <> 'admin' OR expires_at IS NOT NULL")
     with op.batch_alter_table("api_keys") as table:
+        table.drop_column("rotated")
         table.drop_column("last_used_at")
         table.drop_column("expires_at")
         table.drop_column("scopes")

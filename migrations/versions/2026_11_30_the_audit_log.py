@@ -9,6 +9,7 @@ Follows: 2026_11_29_scopes_of_keys
 
 import sqlalchemy as sa
 from alembic import op
+from alembic.util import CommandError
 
 # SQLite makes only INTEGER columns its row number; there it is 64 bits wide anyway.
 KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -49,10 +50,20 @@ def upgrade() -> None:
             f"$$ BEGIN RAISE EXCEPTION '{WHY}'; END $$"
         )
         op.execute(
-            "CREATE TRIGGER audit_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON audit "
+            "CREATE TRIGGER audit_no_change BEFORE UPDATE OR DELETE ON audit "
+            "FOR EACH ROW EXECUTE FUNCTION audit_is_appended_to()"
+        )
+        op.execute(
+            "CREATE TRIGGER audit_no_truncate BEFORE TRUNCATE ON audit "
             "FOR EACH STATEMENT EXECUTE FUNCTION audit_is_appended_to()"
         )
         return
+    # A row that is replaced fires no trigger of deletion there.
+    op.execute(
+        "CREATE TRIGGER audit_no_replace BEFORE INSERT ON audit "
+        "WHEN EXISTS (SELECT 1 FROM audit WHERE number = NEW.number) "
+        "BEGIN SELECT RAISE(ABORT, 'the audit log is only appended to'); END"
+    )
     for change in ("UPDATE", "DELETE"):
         op.execute(
             f"CREATE TRIGGER audit_no_{change.lower()} BEFORE {change} ON audit "
@@ -64,6 +75,8 @@ def downgrade() -> None:
     postgresql = op.get_bind().dialect.name == "postgresql"
     if postgresql:
         op.execute("SET LOCAL lock_timeout = '5s'")
+    if op.get_bind().scalar(sa.text("SELECT count(*) FROM audit")):
+        raise CommandError("the audit log has rows, which would be lost: copy and drop the table")
     op.drop_table("salts")
     op.drop_table("audit")
     if postgresql:

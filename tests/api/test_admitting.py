@@ -2,14 +2,24 @@
 
 import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from starlette.exceptions import HTTPException
 
 from api.admitting import AdmittedRequests
+from graphsvc.keys import Caller
 
 MIB = 1 << 20
+#: Keys that were verified a moment ago, by what is presented.
+KNOWN = {key: Caller(f"id of {key}", frozenset({"score"}), None) for key in "abcd"}
+APP = SimpleNamespace(
+    state=SimpleNamespace(services=SimpleNamespace(known_keys=SimpleNamespace(recall=KNOWN.get)))
+)
+
+
+GIVEN: dict[str, Any] = {"most": 4, "most_mib": 1, "streams": frozenset({"/v1/events/bulk"})}
 
 
 class Held:
@@ -31,6 +41,7 @@ class Held:
 async def _ask(app: Any, key: str, *bodies: bytes, path: str = "/v1/score") -> tuple[int, dict]:
     scope = {
         "type": "http",
+        "app": APP,
         "path": path,
         "method": "POST",
         "headers": [(b"x-api-key", key.encode())] if key else [],
@@ -53,7 +64,7 @@ async def _ask(app: Any, key: str, *bodies: bytes, path: str = "/v1/score") -> t
 def _run(work: Callable[[AdmittedRequests, Held], Any], **bounds: int) -> None:
     async def main() -> None:
         held = Held()
-        await work(AdmittedRequests(held, **{"most": 4, "most_mib": 1} | bounds), held)
+        await work(AdmittedRequests(held, **GIVEN | bounds), held)
 
     asyncio.run(main())
 
@@ -96,23 +107,55 @@ def test_whether_it_is_up_is_told_in_any_case() -> None:
 def test_bodies_are_bounded_together() -> None:
     async def work(app: AdmittedRequests, held: Held) -> None:
         tasks = await _begin(held, [_ask(app, "a", bytes(MIB - 10))])
-        with pytest.raises(HTTPException, match="bodies of other requests") as refused:
+        with pytest.raises(HTTPException, match="the bodies that this server reads") as refused:
             await _ask(app, "b", bytes(5), bytes(6))
         assert refused.value.status_code == 503
         assert app.bytes == MIB - 10, "what was read of it is let go"
-        tasks += [asyncio.ensure_future(_ask(app, "b", bytes(10)))]
+        tasks += await _begin(held, [_ask(app, "b", bytes(10)), _ask(app, "c")])
         held.go_on.set()
-        assert [status for status, _ in await asyncio.gather(*tasks)] == [200, 200]
+        assert [status for status, _ in await asyncio.gather(*tasks)] == [200, 200, 200]
         assert app.bytes == 0
 
     _run(work)
 
 
-def test_a_caller_is_no_key() -> None:
+def test_a_stream_of_any_length_passes() -> None:
     async def work(app: AdmittedRequests, held: Held) -> None:
-        tasks = await _begin(held, [_ask(app, "gs_secret")])
-        assert b"gs_secret" not in str(dict(app.of)).encode()
+        held.go_on.set()
+        parts = [bytes(MIB)] * 3
+        assert (await _ask(app, "a", *parts, path="/v1/events/bulk"))[0] == 200
+        with pytest.raises(HTTPException):
+            await _ask(app, "a", *parts)
+
+    _run(work)
+
+
+def test_whoever_has_no_key_is_one_caller_by_address() -> None:
+    """However many keys they make up."""
+
+    async def work(app: AdmittedRequests, held: Held) -> None:
+        tasks = await _begin(held, [_ask(app, "made up"), _ask(app, "")])
+        assert (await _ask(app, "another"))[0] == 503
+        assert dict(app.of) == {"address 10.0.0.1": 2}
+        tasks += await _begin(held, [_ask(app, "a")])
+        assert app.of["key id of a"] == 1
         held.go_on.set()
         await asyncio.gather(*tasks)
+
+    _run(work)
+
+
+def test_a_body_that_does_not_come_gives_its_place_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.admitting.BODY_SECONDS", 0.05)
+
+    async def work(app: AdmittedRequests, _held: Held) -> None:
+        async def never() -> Any:
+            await asyncio.Event().wait()
+
+        scope = {"type": "http", "path": "/v1/score", "headers": [], "app": APP}
+        with pytest.raises(HTTPException, match=r"should be there within 0\.05 s") as refused:
+            await app(scope, never, never)
+        assert refused.value.status_code == 408
+        assert app.under_way == 0
 
     _run(work)

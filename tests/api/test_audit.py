@@ -45,8 +45,10 @@ def test_a_write_has_two_rows(http: httpx.Client, trained) -> None:
     for row in (became, began):
         assert row["actor"] == trained.key.split("_")[1]
         assert row["action"] == "POST /v1/artifacts/{digest}/promote"
-        assert row["about"] == {"digest": ranker}
+        assert row["about"]["digest"] == ranker
         assert row["trace_id"] == own
+    assert began["about"] == {"digest": ranker}
+    assert became["about"]["reason"] == "try"
 
 
 def test_what_is_refused_is_written_down_as_well(http: httpx.Client, problem) -> None:
@@ -54,7 +56,7 @@ def test_what_is_refused_is_written_down_as_well(http: httpx.Client, problem) ->
     problem(http.post("/v1/jobs/none/cancel", headers={HEADER: own}), 404)
     became, began = (row for row in _rows(http) if row["trace_id"] == own)
     assert (began["action"], became["status"]) == ("POST /v1/jobs/{id}/cancel", 404)
-    assert began["about"] == {"id": "none"}
+    assert began["about"] == {"id": "(not kept)"}
 
 
 def test_of_people_and_things_there_is_a_digest(http: httpx.Client) -> None:
@@ -76,6 +78,29 @@ def test_reading_scoring_and_ingestion_have_no_row(http: httpx.Client) -> None:
     assert http.post("/v1/events", json={"events": []}).status_code in (200, 422)
     assert http.get("/v1/graph").status_code == 200
     assert _newest(http, 1) == before
+
+
+def test_what_was_done_is_told_with_what_became_of_it(http: httpx.Client) -> None:
+    made = http.post("/v1/keys", json={"name": "a", "scopes": ["score"]}).json()
+    job = http.post("/v1/retrains", json={"seed": 77}).json()["job"]
+    http.post(f"/v1/jobs/{job}/cancel")
+    http.delete(f"/v1/keys/{made['id']}")
+    told = {row["action"]: row for row in reversed(_rows(http)) if row["of"]}
+    assert told["POST /v1/keys"]["about"]["key"] == made["id"]
+    assert told["POST /v1/keys"]["about"]["scopes"] == ["score"]
+    assert told["POST /v1/retrains"]["about"]["job"] == job
+    assert told["POST /v1/retrains"]["about"]["asked"]["seed"] == 77
+    assert told["POST /v1/jobs/{id}/cancel"]["about"] == {"id": job}
+    assert told["DELETE /v1/keys/{id}"]["about"] == {"id": made["id"]}
+    assert made["key"] not in str(told)
+
+
+@pytest.mark.parametrize("path", [f"/v1/jobs/{NOBODY}/cancel", "/v1/jobs/anna/cancel"])
+def test_a_path_that_may_name_somebody_is_not_kept(http: httpx.Client, path: str) -> None:
+    assert http.post(path).status_code in (404, 422)
+    rows = _newest(http, 2)
+    assert {row["about"]["id"] for row in rows} == {"(not kept)"}
+    assert "anna" not in str(_rows(http))
 
 
 def test_pages(http: httpx.Client) -> None:

@@ -117,7 +117,9 @@ def test_a_key_that_is_believed_still_ends_in_time(trained, made, problem) -> No
 def test_when_a_key_was_last_used_is_written_down(trained, made) -> None:
     key, database = made("read"), Database(trained.settings.graph_url)
     known, began = KnownKeys(database), int(time())
-    assert known.verify(key)
+    caller = known.verify(key)
+    assert caller
+    known.used(caller.id)
     known.write_used()
     known.write_used()
     with database.reading() as connection:

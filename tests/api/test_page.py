@@ -35,6 +35,8 @@ def _sign_in(browser: httpx.Client, key: str, **headers: str) -> httpx.Response:
 def test_nobody_sees_anything_without_a_session(browser: httpx.Client) -> None:
     for path in ("/ui", "/ui/", "/ui/jobs", "/ui/no-such-view"):
         answer = browser.get(path)
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["x-trace-id"]
         assert (answer.status_code, answer.headers["location"]) == (303, "/ui/login"), path
     assert browser.get("/ui/_nicegui/auto/static/nicegui.css").status_code == 401
     assert browser.post("/ui/").status_code == 401
@@ -57,10 +59,13 @@ def test_a_key_lets_in_and_a_cookie_keeps_it(browser: httpx.Client, running: Ser
     assert browser.get("/ui/").status_code == 303
 
 
-@pytest.mark.parametrize("key", ["", "no", f"gs_{'0' * 16}_{'0' * 64}", "x" * 2000])
-def test_what_is_no_key_lets_nobody_in(browser: httpx.Client, key: str) -> None:
+@pytest.mark.parametrize(
+    ("key", "status"),
+    [("", 401), ("no", 401), (f"gs_{'0' * 16}_{'0' * 64}", 401), ("x" * 2000, 413)],
+)
+def test_what_is_no_key_lets_nobody_in(browser: httpx.Client, key: str, status: int) -> None:
     answer = _sign_in(browser, key)
-    assert answer.status_code == 401
+    assert answer.status_code == status
     assert 'role="alert"' in answer.text
     assert "set-cookie" not in answer.headers
 
@@ -69,7 +74,7 @@ def test_a_key_that_may_not_read_lets_nobody_in(browser: httpx.Client, running: 
     with running.client() as http:
         made = http.post("/v1/keys", json={"scopes": ["ingest"]}).json()
     answer = _sign_in(browser, made["key"])
-    assert answer.status_code == 401
+    assert answer.status_code == 403
     assert "lacks the scope read" in answer.text
 
 
@@ -114,6 +119,14 @@ def test_the_log_has_neither_keys_nor_cookies(browser: httpx.Client, running: Se
     assert "no key of mine" not in log
 
 
+def test_an_address_that_is_no_view_stays_out_of_the_log(
+    browser: httpx.Client, running: Service
+) -> None:
+    _sign_in(browser, running.key)
+    assert browser.get("/ui/anna@example.org").status_code == 404
+    assert "anna" not in running.log("serve")
+
+
 def test_several_processes_have_no_page(tmp_path: Path) -> None:
     with service(tmp_path, GRAPHSVC_PROCESSES="2") as made:
         made.start("serve")
@@ -122,34 +135,49 @@ def test_several_processes_have_no_page(tmp_path: Path) -> None:
             assert http.get("/ui/login").status_code == 404
 
 
+def _key(sessions: Sessions, token: str) -> str | None:
+    """The key of whoever holds a token."""
+    session = sessions.find(token)
+    return sessions.key(session) if session else None
+
+
 def test_sessions_end_by_themselves() -> None:
     now = [0.0]
     sessions = Sessions(clock=lambda: now[0])
     token = sessions.begin("k")
-    assert sessions.find(token) == "k"
+    assert _key(sessions, token) == "k"
     assert token not in repr(sessions)
     assert token not in str(sessions._held)
     used = 0.0
     while used + IDLE_SECONDS - 1 < LONGEST_SECONDS:
         used += IDLE_SECONDS - 1
         now[0] = used
-        assert sessions.find(token) == "k", "whoever uses it keeps it"
+        assert _key(sessions, token) == "k", "whoever uses it keeps it"
     now[0] = LONGEST_SECONDS
-    assert sessions.find(token) is None, "for a day"
+    assert _key(sessions, token) is None, "for a day"
     idle = sessions.begin("k")
     now[0] += IDLE_SECONDS
-    assert sessions.find(idle) is None
+    assert _key(sessions, idle) is None
     other = sessions.begin("k")
+    open_page = sessions.find(other)
+    assert open_page
     sessions.end(other)
-    assert sessions.find(other) is None
+    assert sessions.key(open_page) is None, "nor does a page that is open go on"
 
 
 def test_no_more_sessions_than_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.ui.sessions._MOST", 3)
+    monkeypatch.setattr("api.ui.sessions._MOST_OF_ONE", 2)
     now = [0.0]
     sessions = Sessions(clock=lambda: now[0])
     tokens = []
-    for _ in range(5):
+    for key in "aaabbc":
         now[0] += 1.0
-        tokens.append(sessions.begin("k"))
-    assert [sessions.find(token) for token in tokens] == [None, None, "k", "k", "k"]
+        tokens.append(sessions.begin(key))
+    assert len(sessions._held) == 3
+    # Of a the first went for the third, the second and the third for those of b and c.
+    assert [key for _, key in zip(tokens, "aaabbc", strict=True) if _key(sessions, _)] == [
+        "b",
+        "b",
+        "c",
+    ]

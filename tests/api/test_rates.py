@@ -1,9 +1,12 @@
 """Buckets by hand, and what a caller is told who asks too often."""
 
+from time import sleep
+
 import pytest
 from running import free_port
 
 from api.errors import RateInvalid
+from api.known_keys import SECONDS
 from api.rates import UNKNOWN, RateConfig, Rates
 from api.settings import Settings
 from graphsvc.keys import SCOPES
@@ -73,6 +76,9 @@ def test_who_asks_too_often_is_told_when_to_come_back(trained, serving, problem)
         wrong = {"X-API-Key": f"gs_{'0' * 16}_{'0' * 64}"}
         tried = [http.get("/v1/graph", headers=wrong).status_code for _ in range(3)]
         assert tried == [401, 429, 429]
+        # Who was let in before is, from the same address.
+        sleep(SECONDS + 0.1)
+        assert http.post("/v1/jobs/none/cancel", headers=headers).status_code == 404
         assert http.get("/v1/graph", headers={"X-API-Key": "no key"}).status_code == 401
         assert http.post("/v1/jobs/none/cancel", headers=headers).status_code == 404
 

@@ -16,6 +16,7 @@ from running import eventually, free_port
 
 from api.gathering import Gathering
 from api.intake import Intake
+from api.rates import RateConfig
 from api.schemas import TRIES, Schemas
 from api.settings import Settings
 from api.setup import prepare
@@ -42,7 +43,8 @@ def two(request: pytest.FixtureRequest, tmp_path: Path, serving) -> Iterator[Two
     if request.param == "postgresql":
         url = request.getfixturevalue("postgres").create()
     ours = {"data_dir": tmp_path / "data", "database_url": url}
-    settings = [Settings(**ours, port=free_port()) for _ in range(2)]
+    often = RateConfig(admin=0.0)
+    settings = [Settings(**ours, rates=often, port=free_port()) for _ in range(2)]
     key = prepare(settings[0])
     with serving(settings[0]) as first, serving(settings[1]) as second:
         for http in (first, second):

@@ -1,11 +1,14 @@
 """What people see and do at /ui, in a real browser."""
 
 import re
+import time
 from collections.abc import Callable
 
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
+
+from api.known_keys import SECONDS
 
 pytestmark = pytest.mark.browser
 
@@ -103,7 +106,13 @@ def test_a_retrain_is_started_and_watched(open_page, http: httpx.Client, picture
 def test_a_ranker_is_promoted_with_a_reason(open_page, http: httpx.Client, picture) -> None:
     tab = open_page()
     _to(tab, "Models")
-    tab.get_by_role("row").nth(1).click()
+    tab.get_by_label("look at one").focus()
+    tab.keyboard.press("Enter")
+    tab.get_by_role("option").first.wait_for()
+    named = tab.get_by_role("option").all_inner_texts()
+    for _ in range(1 + next(n for n, told in enumerate(named) if "sealed" in told)):
+        tab.keyboard.press("ArrowDown")
+    tab.keyboard.press("Enter")
     expect(tab.get_by_text("Lineage")).to_be_visible()
     tab.get_by_label("only what has this in it").fill("logloss")
     expect(tab.get_by_role("cell", name="logloss", exact=True).first).to_be_visible()
@@ -128,6 +137,11 @@ def test_a_key_is_made_shown_once_and_revoked(open_page, http: httpx.Client) -> 
     assert http.get("/v1/graph", headers={"Authorization": f"Bearer {key}"}).status_code == 403
     tab.get_by_role("button", name="I have it").click()
     expect(tab.get_by_text(key)).to_have_count(0)
+    tab.get_by_role("row", name=key.split("_")[1]).get_by_role("checkbox").click()
+    tab.get_by_role("button", name="Revoke").click()
+    expect(tab.get_by_text(key.split("_")[1])).to_have_count(0)
+    time.sleep(SECONDS)
+    assert http.get("/v1/graph", headers={"Authorization": f"Bearer {key}"}).status_code == 401
 
 
 def test_who_may_only_read_can_change_nothing(open_page, http: httpx.Client) -> None:
@@ -139,7 +153,7 @@ def test_who_may_only_read_can_change_nothing(open_page, http: httpx.Client) -> 
     tab.get_by_role("button", name="Start a retrain").click()
     tab.get_by_role("button", name="Start", exact=True).click()
     expect(tab.get_by_text("this needs a key with the scope train")).to_be_visible()
-    assert http.delete(f"/v1/keys/{made['id']}").status_code == 204
+    assert http.delete(f"/v1/keys/{made['id']}").status_code == 200
     tab.reload()
     expect(tab.get_by_role("alert").first).to_contain_text("revoked")
 
@@ -155,6 +169,17 @@ def test_it_is_reached_by_keyboard(open_page) -> None:
             break
     tab.keyboard.press("Enter")
     tab.get_by_role("heading", name="Jobs").wait_for()
+
+
+def test_signing_out_ends_what_is_open_elsewhere_too(open_page) -> None:
+    tab = open_page()
+    other = tab.context.new_page()
+    other.goto("/ui/jobs")
+    other.get_by_role("button", name="Start a retrain").click()
+    tab.get_by_role("button", name="Sign out").click()
+    expect(tab.get_by_label("API key")).to_be_visible()
+    other.get_by_role("button", name="Start", exact=True).click()
+    expect(other.get_by_text("your session has ended").first).to_be_visible()
 
 
 def test_signing_out_ends_it(open_page) -> None:

@@ -1,7 +1,7 @@
 """The audit log is only appended to, and names nobody."""
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, insert, update
 from sqlalchemy.exc import DBAPIError
 
 from graphsvc import audit as log
@@ -54,6 +54,18 @@ def test_the_database_refuses_to_change_a_row(database: Database, change) -> Non
         pytest.raises(DBAPIError, match="the audit log is only appended to"),
         database.transaction() as connection,
     ):
+        connection.execute(change)
+    with database.reading() as connection:
+        assert [row.actor for row in log.page(connection).items] == ["k"]
+
+
+def test_a_row_is_not_replaced_either(database: Database) -> None:
+    with database.transaction() as connection:
+        log.asked(connection, "k", "act", {}, now=7)
+    change = insert(audit).values(number=1, at=1, actor="nobody", action="x", about="{}")
+    if not database.is_postgresql:
+        change = change.prefix_with("OR REPLACE")
+    with pytest.raises(DBAPIError), database.transaction() as connection:
         connection.execute(change)
     with database.reading() as connection:
         assert [row.actor for row in log.page(connection).items] == ["k"]

@@ -136,6 +136,8 @@ def test_a_rotated_key_ends_after_its_grace(database: Database) -> None:
         late = keys.rotate(connection, key.split("_")[1], now=245, grace=10)
         with pytest.raises(KeyRefused, match="should not have expired"):
             keys.rotate(connection, former.split("_")[1], now=161, grace=10)
+        with pytest.raises(KeyRefused, match="was rotated before"):
+            keys.rotate(connection, key.split("_")[1], now=246, grace=10)
         with pytest.raises(KeyMissing):
             keys.rotate(connection, "0" * 16, now=150, grace=10)
     with database.reading() as connection:
