@@ -1,6 +1,6 @@
 """Writes beyond ingestion, written down twice: before they are done, and what became of them.
 
-Takes requests whose caller is known and verbs of the command line, appends rows; never holds up
+Takes requests whose caller is known, appends rows; never holds up
 what it writes down, once that is asked for. Whoever does the write says what it was (`tell`).
 """
 
@@ -62,11 +62,6 @@ async def note(request: Request, services: Services, key: str, route: tuple[str,
         return
     work = partial(asked, services.database, key, route, dict(request.path_params))
     request.state.audited = await to_thread.run_sync(work)
-
-
-def by_command(connection: Connection, verb: str, about: Mapping[str, Any]) -> None:
-    """Write down a verb of the command line, in the transaction that does it."""
-    audit.asked(connection, audit.COMMAND_LINE, f"graphsvc {verb}", about, now=int(time()))
 
 
 class AuditedRequests:

@@ -7,16 +7,17 @@ import json
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict
+from time import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from api.auditing import by_command
 from api.errors import Invalid
 from api.opening import open_database
 from api.printing import AsJson, Output, Ticker, out
 from api.settings import read_settings
+from graphsvc import audit
 from graphsvc.artifact import ArtifactStore
 from graphsvc.db import Database
 from graphsvc.snapshot import open_snapshot
@@ -295,7 +296,7 @@ def jobs(
 def _written_down(database: Database, verb: str, about: Mapping[str, Any]) -> None:
     """In a transaction of its own, before it is done: jobs lie in another database."""
     with database.transaction() as connection:
-        by_command(connection, verb, about)
+        audit.by_command(connection, verb, about, now=int(time()))
 
 
 def _moment(as_of: str | None) -> int | str | None:

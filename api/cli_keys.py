@@ -11,10 +11,9 @@ from typing import Annotated
 
 import typer
 
-from api.auditing import by_command
 from api.opening import open_database
 from api.printing import AsJson, Output, out
-from graphsvc import keys
+from graphsvc import audit, keys
 
 key_app = typer.Typer(help="Make, list, rotate and revoke API keys.", no_args_is_help=True)
 
@@ -41,7 +40,7 @@ def key_create(
     with open_database().transaction() as connection:
         key = keys.create(connection, name=name, now=now, scopes=scope, expires_at=ends)
         told = {"name": name, "scopes": list(keys.checked_scopes(scope)), "expires_at": ends}
-        by_command(connection, "key create", told | {"key": key.split("_")[1]})
+        audit.by_command(connection, "key create", told | {"key": key.split("_")[1]}, now=now)
     out(Output({**told, "key": key}), as_json=as_json)
 
 
@@ -77,7 +76,8 @@ def key_rotate(
     now, grace = int(time()), round(grace_hours * _HOUR_SECONDS)
     with open_database().transaction() as connection:
         key = keys.rotate(connection, key_id, now=now, grace=grace)
-        by_command(connection, "key rotate", {"rotated": key_id, "key": key.split("_")[1]})
+        about = {"rotated": key_id, "key": key.split("_")[1]}
+        audit.by_command(connection, "key rotate", about, now=now)
     out(Output({"rotated": key_id, "ends_at": now + grace, "key": key}), as_json=as_json)
 
 
@@ -88,7 +88,7 @@ def key_revoke(
     """Make a key worthless, in running servers within a second."""
     with open_database().transaction() as connection:
         keys.revoke(connection, key_id)
-        by_command(connection, "key revoke", {"key": key_id})
+        audit.by_command(connection, "key revoke", {"key": key_id}, now=int(time()))
     out(Output({"revoked": key_id}), as_json=as_json)
 
 

@@ -11,11 +11,10 @@ from typing import Annotated, Any
 
 import typer
 
-from api.auditing import by_command
 from api.errors import Invalid
 from api.opening import open_database
 from api.printing import AsJson, Output, out
-from graphsvc import evolution, versions
+from graphsvc import audit, evolution, versions
 from graphsvc.schema import Schema, parse_schema, to_document
 
 schema_app = typer.Typer(help="Show the schema, or change it.", invoke_without_command=True)
@@ -63,7 +62,8 @@ def set_schema(
             changed = evolution.change(
                 connection, wanted, reason="graphsvc schema set", now=int(time()), patient=replay
             )
-            by_command(connection, "schema set", {"version": changed.schema.version})
+            about = {"version": changed.schema.version}
+            audit.by_command(connection, "schema set", about, now=int(time()))
     finally:
         database.dispose()
     out(

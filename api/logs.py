@@ -15,6 +15,9 @@ from types import TracebackType
 from typing import Any, Literal
 
 Form = Literal["auto", "json", "text"]
+#: What is written down of requests: all, those that were answered 400 and above but for refusals of
+#: what is too much, or none.
+Told = Literal["all", "errors", "none"]
 
 #: The id of the request that is being answered; "" elsewhere.
 trace_id: ContextVar[str] = ContextVar("trace_id", default="")

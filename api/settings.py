@@ -30,10 +30,9 @@ from pydantic_settings import (
 )
 
 from api.errors import RateInvalid, SettingMalformed, SettingUnknown
-from api.logs import Form
+from api.logs import Form, Told
 from api.memory import machine
 from api.rates import RateConfig
-from api.tracing import Told
 from graphsvc.hints import meant
 from kge.config import IndexConfig
 from kge.dials import Dials

@@ -9,7 +9,7 @@ from time import time
 
 from api.jobs.queue import migrate_jobs
 from api.settings import Settings
-from graphsvc import keys, versions
+from graphsvc import audit, keys, versions
 from graphsvc.db import Database
 from graphsvc.errors import SchemaError
 from graphsvc.schema import load_schema
@@ -40,7 +40,11 @@ def prepare(settings: Settings) -> str | None:
     database = Database(settings.graph_url)
     try:
         with database.transaction() as connection:
-            return keys.create_first(connection, name="first", now=int(time()))
+            now = int(time())
+            key = keys.create_first(connection, name="first", now=now)
+            if key:
+                audit.by_command(connection, "init", {"key": key.split("_")[1]}, now=now)
+            return key
     finally:
         database.dispose()
 

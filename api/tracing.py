@@ -9,17 +9,13 @@ import re
 import time
 from collections.abc import Mapping
 from secrets import token_hex
-from typing import Literal
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
-from api.logs import trace_id
+from api.logs import Told, trace_id
 
 HEADER = "X-Trace-ID"
-#: What is written down of requests: all, those that were answered 400 and above but for refusals of
-#: what is too much, or none.
-Told = Literal["all", "errors", "none"]
 _log = logging.getLogger("graphsvc.requests")
 #: Hexadecimal digits and dashes, as of a UUID: nobody's name has that form.
 _GIVEN = re.compile(rb"[0-9A-Fa-f-]{16,64}")

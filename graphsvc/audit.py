@@ -63,6 +63,11 @@ def asked(
     return _append(connection, told | {"at": now, "trace_id": trace_id})
 
 
+def by_command(connection: Connection, verb: str, about: Mapping[str, Any], *, now: int) -> None:
+    """Write down a verb of the command line, in the transaction that does it."""
+    asked(connection, COMMAND_LINE, f"graphsvc {verb}", about, now=now)
+
+
 def became(
     connection: Connection,
     of: int,
