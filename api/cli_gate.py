@@ -4,6 +4,7 @@ Takes ids, prints rows and the numbers behind them; never decides, and never pro
 """
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import typer
@@ -86,5 +87,11 @@ def audit_log(*, limit: Limit = 20, as_json: AsJson = False) -> None:
     with open_database().reading() as connection:
         page = audit.page(connection, limit=limit)
     rows = [asdict(row) for row in page.items]
+    if not as_json:
+        rows = [row | {"at": _date(row["at"])} for row in rows]
     table = ("audit", ("number", "at", "actor", "action", "about", "of", "status"))
     out(Output({"audit": rows}, table=table), as_json=as_json)
+
+
+def _date(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"

@@ -9,13 +9,13 @@ from graphsvc.tables import events
 
 _MINUTE = 60
 #: Rows from the end that are looked at; with more in the time asked for, the oldest lack.
-_MOST_ROWS = 200_000
+MOST_ROWS = 200_000
 
 
 def per_minute(connection: Connection, *, now: int, minutes: int) -> list[int]:
     """Events that were received in each of the last minutes, the oldest first."""
     first = now // _MINUTE - minutes + 1
-    last = select(events.c.received_at).order_by(events.c.seq.desc()).limit(_MOST_ROWS).subquery()
+    last = select(events.c.received_at).order_by(events.c.seq.desc()).limit(MOST_ROWS).subquery()
     minute = (last.c.received_at / _MINUTE).label("minute")
     if connection.dialect.name == "sqlite":
         minute = func.floor(last.c.received_at / _MINUTE).label("minute")

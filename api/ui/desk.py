@@ -118,7 +118,10 @@ class Desk:
             raise Unauthorized("your key was revoked or has expired; sign in again")
         scope = needed(route)
         if not caller.may(scope):
-            raise Forbidden(f"this needs a key with the scope {scope}")
+            raise Forbidden(
+                f"this needs a key with the scope {scope}, which yours lacks; `graphsvc key "
+                f"create --scope {scope}` makes one"
+            )
         return caller
 
 
@@ -133,7 +136,14 @@ def told(error: Exception) -> str:
 
 def tell(error: Exception) -> None:
     """Say it to whoever looks."""
-    ui.notify(told(error), type="negative", multi_line=True, close_button=True, timeout=0)
+    close = [{"label": "Close", "color": "white"}]
+    ui.notify(told(error), type="negative", multi_line=True, timeout=0, actions=close)
+
+
+def say_in(place: ui.element, error: Exception) -> None:
+    """Say it where the answer would have been."""
+    with place, ui.card().classes("w-full"):
+        ui.label(told(error)).props("role=alert")
 
 
 def _status(error: Exception) -> int:

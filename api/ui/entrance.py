@@ -53,7 +53,7 @@ p {{ margin: .75rem 0 0; }} .wrong {{ font-weight: 600; }} code {{ font-size: .9
 <input id="key" name="key" type="password" autocomplete="current-password" required autofocus>
 <button>Sign in</button></form>
 {wrong}<p><code>graphsvc key create</code> makes a key; with the scope <code>read</code> it shows
-everything here.</p></main></body></html>"""
+everything here but keys and settings, which want <code>admin</code>.</p></main></body></html>"""
 
 
 class Entrance:

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from api.deps import Services
 from api.routes.entities import get_edges, get_entity
 from api.routes.history import get_history
-from api.ui.desk import ERRORS, Desk, tell
+from api.ui.desk import ERRORS, Desk, say_in
 from api.ui.shell import table
 from api.ui.words import moment, number
 from graphsvc import catalog
@@ -35,7 +35,7 @@ async def draw(desk: Desk) -> None:
         try:
             found = await desk.see(_ROUTE, work)
         except ERRORS as error:
-            tell(error)
+            say_in(answer, error)
             return
         with answer:
             _show(found)
@@ -68,7 +68,10 @@ def _show(found: dict[str, Any]) -> None:
             ui.label("What is known").classes("font-medium")
             for word in _states(entity, found["consent"]):
                 ui.label(word).classes("quiet")
-            rows = [{"attribute": n, "value": str(v)} for n, v in entity.attributes.items()]
+            rows = [
+                {"attribute": n, "value": ", ".join(map(str, v)) if isinstance(v, list) else str(v)}
+                for n, v in entity.attributes.items()
+            ]
             table(("attribute", "value"), rows, key="attribute", empty="no attributes")
         with ui.card().classes("w-full"):
             ui.label("How often").classes("font-medium")
@@ -115,4 +118,4 @@ def _states(entity: Any, consent: Any) -> list[str]:
     if consent is not None:
         word = "agreed to" if consent.state == "in" else "refused"
         told.append(f"{word} the use of offsite events at {moment(consent.time)}")
-    return told or ["in answers; nothing was said of offsite events"]
+    return told or ["it may be shown; nobody has said anything about offsite events"]

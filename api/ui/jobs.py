@@ -210,7 +210,7 @@ def _field(name: str, about: Mapping[str, Any], value: Any) -> Any:
     elif choices:
         made = ui.select(choices, label=name, value=value, multiple=isinstance(value, list))
     else:
-        made = ui.input(name, value="" if value is None else json.dumps(value))
+        made = ui.input(f"{name}, as JSON", value="" if value is None else json.dumps(value))
     made.classes("w-full")
     ui.label(about.get("description", "")).classes("quiet text-xs -mt-3")
     return made

@@ -119,7 +119,8 @@ def _one(desk: Desk, found: dict[str, Any], again: Any) -> None:
         with ui.row().classes("w-full items-center"):
             ui.label(f"Ranker {short(ranker.digest)}, {ranker.state}").classes("font-medium")
             ui.space()
-            ui.button("Promote", on_click=lambda: _ask_why(desk, ranker.digest, again).open())
+            if ranker.state != "live":
+                ui.button("Promote", on_click=lambda: _ask_why(desk, ranker.digest, again).open())
         ui.label(ranker.digest).classes("mono quiet")
         figures = [
             {"figure": name, "value": number(value)}

@@ -1,15 +1,18 @@
 """Neighbors: who is near an entity, by which vectors, and why."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 from nicegui import ui
 
 from api.routes.neighbors import QueriesIn, post_neighbors
-from api.ui.desk import ERRORS, Desk, tell
+from api.ui.desk import ERRORS, Desk, say_in
 from api.ui.shell import table
+from api.ui.titles import titles
 from api.ui.words import number
+from graphsvc.ids import EntityId
 from kge.bundle import ALL
 
 _ROUTE = ("POST", "/v1/neighbors")
@@ -57,12 +60,18 @@ async def draw(desk: Desk) -> None:
             body = QueriesIn(queries=[query | {"facet": facet} for facet in asked])
             told = await desk.see(_ROUTE, lambda services: post_neighbors(services, body))
         except ERRORS as error:
-            tell(error)
+            say_in(answer, error)
             return
         found = orjson.loads(bytes(told.body))
+        near = [
+            EntityId(item["type"], item["id"])
+            for one in found["answers"]
+            for item in one.get("items", ())
+        ]
+        called = await desk.see(_ROUTE, lambda services: titles(services, near))
         with answer:
             for facet, one in zip(asked, found["answers"], strict=True):
-                _show(facet, one)
+                _show(facet, one, called)
 
     go.on_click(ask)
     id_.on("keydown.enter", ask)
@@ -76,7 +85,7 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _show(facet: str, one: dict[str, Any]) -> None:
+def _show(facet: str, one: dict[str, Any], called: Mapping[EntityId, str]) -> None:
     with ui.card().classes("w-full"):
         ui.label(f"facet {facet}").classes("font-medium")
         if one["verdict"] == "refused":
@@ -90,12 +99,19 @@ def _show(facet: str, one: dict[str, Any]) -> None:
             {
                 "type": item["type"],
                 "id": item["id"],
+                "title": called[EntityId(item["type"], item["id"])],
                 "distance": number(item["distance"]),
+                "known": "cold" if item["cold"] else "learned",
                 "why": _why(item.get("explanation")),
             }
             for item in one["items"]
         ]
-        table(("type", "id", "distance", "why"), rows, key="id", empty="nobody is near")
+        table(
+            ("type", "id", "title", "distance", "known", "why"),
+            rows,
+            key="id",
+            empty="nobody is near",
+        )
 
 
 def _why(why: dict[str, Any] | None) -> str:
@@ -114,4 +130,4 @@ def _why(why: dict[str, Any] | None) -> str:
             for step in path
         ]
         said.append(" ".join(walked))
-    return "; ".join(said)
+    return "; ".join(said) or "no short path"

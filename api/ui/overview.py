@@ -136,7 +136,8 @@ def _trio(found: _Found) -> None:
 
 
 def _sum(counts: list[int]) -> str:
-    return f"{sum(counts):,} events in the last hour, {counts[-1]:,} in this minute"
+    most = "at least " if sum(counts) >= pace.MOST_ROWS else ""
+    return f"{most}{sum(counts):,} events in the last hour, {counts[-1]:,} in this minute"
 
 
 def _pace(counts: list[int]) -> dict[str, Any]:

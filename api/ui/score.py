@@ -1,26 +1,21 @@
 """Score: one person, what they would be shown, in which order, and why."""
 
-from functools import partial
 from typing import Any
 
 import orjson
 from nicegui import ui
 
-from api.deps import Services
 from api.routes.recommendations import RecommendRequest, post_recommend
 from api.routes.scores import ScoreRequest, post_score
-from api.ui.desk import ERRORS, Desk, tell
+from api.ui.desk import ERRORS, Desk, say_in
 from api.ui.shell import table
+from api.ui.titles import titles
 from api.ui.words import number, short
-from graphsvc import catalog
-from graphsvc.errors import EntityMissing
 from graphsvc.events import EntityRef
 from graphsvc.ids import EntityId
 
 _SCORE, _RECOMMEND = ("POST", "/v1/score"), ("POST", "/v1/recommend")
 _SHOWN, _EXPLAINED = 10, 3
-#: Attributes that say what a thing is called, the first that it has.
-_CALLED = ("title", "name", "headline")
 
 
 async def draw(desk: Desk) -> None:
@@ -40,7 +35,7 @@ async def draw(desk: Desk) -> None:
         try:
             found = await _asked(desk, head, (who.value or "").strip(), what.value)
         except ERRORS as error:
-            tell(error)
+            say_in(answer, error)
             return
         finally:
             go.enable()
@@ -64,23 +59,11 @@ async def _asked(desk: Desk, head: str, id_: str, what: str) -> dict[str, Any]:
     told = await desk.ask(_SCORE, lambda s, key: post_score(s, key, asked))
     found = dict(orjson.loads(bytes(told.body)))
     type_ = desk.services.live.trio().ranker.tail_type
-    names = [item["id"] for item in found["scores"]]
+    scored = [EntityId(type_, item["id"]) for item in found["scores"]]
     # Whoever may score is told what the things are that they score.
-    found["titles"] = await desk.see(_SCORE, partial(_titles, type_=type_, ids=names))
+    called = await desk.see(_SCORE, lambda services: titles(services, scored))
+    found["titles"] = {one.id: title for one, title in called.items()}
     return found
-
-
-def _titles(services: Services, *, type_: str, ids: list[str]) -> dict[str, str]:
-    """Id -> what a thing is called, where an attribute says so."""
-    titles = {}
-    with services.database.reading() as connection:
-        for id_ in ids:
-            try:
-                said = catalog.entity(connection, EntityId(type_, id_)).attributes
-            except EntityMissing:
-                continue
-            titles[id_] = str(next((said[name] for name in _CALLED if name in said), ""))
-    return titles
 
 
 def _show(found: dict[str, Any]) -> None:
