@@ -4,13 +4,12 @@ Takes ids, prints rows and the numbers behind them; never decides, and never pro
 """
 
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import typer
 
 from api.opening import open_database
-from api.printing import AsJson, Output, out
+from api.printing import AsJson, Output, moment, out
 from graphsvc import audit, ledger
 
 gate_app = typer.Typer()
@@ -88,10 +87,6 @@ def audit_log(*, limit: Limit = 20, as_json: AsJson = False) -> None:
         page = audit.page(connection, limit=limit)
     rows = [asdict(row) for row in page.items]
     if not as_json:
-        rows = [row | {"at": _date(row["at"])} for row in rows]
+        rows = [row | {"at": moment(row["at"])} for row in rows]
     table = ("audit", ("number", "at", "actor", "action", "about", "of", "status"))
     out(Output({"audit": rows}, table=table), as_json=as_json)
-
-
-def _date(seconds: int) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"

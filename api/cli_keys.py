@@ -5,14 +5,13 @@ are.
 """
 
 from dataclasses import asdict
-from datetime import UTC, datetime
 from time import time
 from typing import Annotated
 
 import typer
 
 from api.opening import open_database
-from api.printing import AsJson, Output, out
+from api.printing import AsJson, Output, moment, out
 from graphsvc import audit, keys
 
 key_app = typer.Typer(help="Make, list, rotate and revoke API keys.", no_args_is_help=True)
@@ -54,9 +53,9 @@ def key_list(*, as_json: AsJson = False) -> None:
             {
                 **row,
                 "scopes": " ".join(row["scopes"]),
-                "created": _date(row["created_at"]),
-                "expires": _date(row["expires_at"]) or "never",
-                "last_used": _date(row["last_used_at"]) or "never",
+                "created": moment(row["created_at"]),
+                "expires": moment(row["expires_at"]) or "never",
+                "last_used": moment(row["last_used_at"]) or "never",
             }
             for row in rows
         ]
@@ -90,7 +89,3 @@ def key_revoke(
         keys.revoke(connection, key_id)
         audit.by_command(connection, "key revoke", {"key": key_id}, now=int(time()))
     out(Output({"revoked": key_id}), as_json=as_json)
-
-
-def _date(seconds: int | None) -> str:
-    return "" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}"

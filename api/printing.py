@@ -144,3 +144,8 @@ def _text(value: Any) -> str:
     if isinstance(value, dict | list | tuple):
         return json_of(value).decode()
     return whole(str(value))
+
+
+def moment(seconds: int | None) -> str:
+    """A second since 1970 as people read it, in UTC; "" of none."""
+    return "" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"

@@ -6,11 +6,12 @@ from typing import Any
 from nicegui import ui
 
 from api.deps import Services
+from api.printing import moment
 from api.routes import keys as routes
 from api.settings import origins
 from api.ui.desk import ERRORS, Desk, tell
 from api.ui.shell import table
-from api.ui.words import age, moment
+from api.ui.words import age
 from graphsvc import keys
 
 _LIST, _MAKE, _REVOKE = ("GET", "/v1/keys"), ("POST", "/v1/keys"), ("DELETE", "/v1/keys/{id}")

@@ -7,11 +7,12 @@ from nicegui import ui
 from starlette.responses import Response
 
 from api.deps import Services
+from api.printing import moment
 from api.routes.entities import get_edges, get_entity
 from api.routes.history import get_history
 from api.ui.desk import ERRORS, Desk, say_in
 from api.ui.shell import table
-from api.ui.words import moment, number
+from api.ui.words import number
 from graphsvc import catalog
 from graphsvc.ids import EntityId
 

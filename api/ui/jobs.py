@@ -12,10 +12,11 @@ from starlette.responses import Response
 
 from api.errors import Unauthorized
 from api.jobs.requests import RetrainRequest
+from api.printing import moment
 from api.routes import jobs as routes
 from api.routes.retrains import post_retrain
 from api.ui.desk import ERRORS, Desk, tell
-from api.ui.words import age, moment
+from api.ui.words import age
 from graphsvc.wording import causes, sentence
 
 #: Step and figure -> how far it was, and what it was then.

@@ -8,12 +8,13 @@ from nicegui import ui
 
 from api.deps import Services
 from api.errors import ApiError
+from api.printing import moment
 from api.routes import artifacts as routes
 from api.routes.decisions import get_decisions
 from api.routes.promotions import ByHand, get_promotions
 from api.ui.desk import ERRORS, Desk, tell
 from api.ui.shell import table
-from api.ui.words import age, moment, number, short
+from api.ui.words import age, number, short
 from graphsvc.errors import GraphError
 from graphsvc.report import Row, rows_of
 

@@ -8,11 +8,12 @@ from nicegui import ui
 
 from api.deps import Services
 from api.errors import NotLiveYet, Unauthorized
+from api.printing import moment
 from api.routes.graph import get_graph
 from api.routes.promotions import get_promotions
 from api.ui.desk import ERRORS, Desk
 from api.ui.shell import table
-from api.ui.words import age, moment, short
+from api.ui.words import age, short
 from graphsvc import pace
 
 _MINUTES, _SECONDS = 60, 15.0

@@ -1,15 +1,9 @@
-"""How the page writes moments, ages and digests. Takes values, gives text."""
+"""How the page writes ages, digests and numbers. Takes values, gives text."""
 
-from datetime import UTC, datetime
 from time import time
 
 _STEPS = ((86_400, "d"), (3600, "h"), (60, "min"))
 _SHORT = 8
-
-
-def moment(seconds: int | None) -> str:
-    """A second since 1970, in UTC."""
-    return "" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def age(seconds: int | None) -> str:
