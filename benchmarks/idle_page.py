@@ -41,7 +41,7 @@ _WORDS = f"""
 A server as `graphsvc serve` starts it, with the ranker of `benchmarks/score.py` (arm `{ARM}`,
 {BUCKETS:,} hashed rows on either side). One client asks for {CANDIDATES} candidates, {CALLS:,}
 times, while nobody looks, and while a Chromium on the same machine has the view Overview open,
-which draws itself again every few seconds. Turn by turn, who is first changes.
+which asks every 15 s for what has changed. Turn by turn, who is first changes.
 
 - `score_p50_ms`, `score_p99_ms`: t intervals over turns. `ratio`: with a page by without, turn by
   turn.
