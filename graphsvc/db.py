@@ -7,8 +7,9 @@ first statement (BEGIN IMMEDIATE), so none fails halfway because another was fas
 
 import logging
 import sqlite3
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from math import inf
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -131,11 +132,11 @@ class Database:
         with self.reading() as connection:
             connection.execute(text("SELECT 1"))
 
-    def rewrite(self, tables: Collection[str], *, most_bytes: int) -> bool:
+    def rewrite(self, *, most_bytes: float = inf) -> bool:
         """Leave no copy of deleted rows in unused room, as far as the database can do that.
 
         SQLite: all of the file is written anew, if it has at most so many bytes, and the log of
-        writes is emptied; nobody else writes meanwhile. PostgreSQL: some tables are vacuumed.
+        writes is emptied; nobody else writes meanwhile. PostgreSQL: all tables are vacuumed.
         Whether that was done to the end; else copies may be left. Raises `DatabaseUnavailable`.
         """
         with reported(), closing(self._engine.raw_connection()) as pooled:
@@ -143,7 +144,7 @@ class Database:
             if self.is_postgresql:
                 driver.autocommit = True
                 try:
-                    driver.execute(f"VACUUM {', '.join(sorted(tables))}")
+                    driver.execute("VACUUM")
                 finally:
                     driver.autocommit = False
                 return True

@@ -247,7 +247,11 @@ def _remains(shop: Workshop, rewritten: bool, pairs: Sequence[Mapping[str, Any]]
         ("what applications were answered, and exported files", "not here", "not in our hands"),
     ]
     if not rewritten:
-        unused = ("copies of deleted rows", "unused room of the database file", "its next VACUUM")
+        unused = (
+            "copies of deleted rows",
+            "unused room of the database file",
+            "`graphsvc compact`",
+        )
         told.append(unused)
     if shop.database.is_postgresql:
         log = ("copies of deleted rows", "PostgreSQL's write-ahead log", "it is recycled")

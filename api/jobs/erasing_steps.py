@@ -20,12 +20,6 @@ from graphsvc.gone import Gone
 from graphsvc.ids import EntityId
 from graphsvc.ledger import ArtifactRow
 
-#: Tables in which somebody stands by id or by key.
-_TABLES = (
-    *("entities", "events", "edges", "attributes", "counters", "consents", "retractions"),
-    *("seen", "answers", "idempotency", "erasures"),
-)
-
 
 def tables(shop: Workshop, tick: Tick) -> list[int]:
     """Take those who are on the list and not done out of the tables: their numbers."""
@@ -94,7 +88,7 @@ def remove(shop: Workshop, numbers: Sequence[int], tick: Tick) -> dict[str, Any]
         erasures.forget_ids(connection, numbers)
     tick(len(former), len(former), "the database's unused room")
     most = shop.settings.erase_rewrite_mib << 20
-    return {"rewritten": shop.database.rewrite(_TABLES, most_bytes=most)}
+    return {"rewritten": shop.database.rewrite(most_bytes=most)}
 
 
 def certify(
