@@ -29,7 +29,7 @@ from graphsvc.errors import (
 from graphsvc.ids import DIGEST, canonical_json, digest_of_file, digest_of_json
 
 FORMAT = 1
-KINDS = ("snapshot", "bundle", "index", "ranker", "report", "table", "forward")
+KINDS = ("snapshot", "bundle", "index", "ranker", "report", "table", "forward", "map")
 MANIFEST = "manifest.json"
 _DRAFT = ".draft-"
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})

@@ -31,7 +31,7 @@ QUEUE = "jobs"
 EXECUTOR = "worker-0"
 #: Raise by hand when the order of a workflow's steps changes; a worker moves the jobs of another
 #: version to its own when it starts (api/jobs/watch.py).
-APPLICATION_VERSION = "5"
+APPLICATION_VERSION = "6"
 _MOST_ACTIVE = 1000
 #: Where the mark of a job that was moved or stopped stands among its steps.
 _BEHIND_STEPS = 1000
