@@ -1,9 +1,8 @@
 """A map: a bundle's entities as points on a plane, near where their vectors are, sealed.
 
 Takes a sealed bundle, gives a sealed map and reads it back; never imports torch or PyKEEN. Near
-means a small angle, as for an index. Of 1.3 million entities of a simulated market, .012 of the ten
-nearest stay among the ten nearest on the map and 2e-4 in a plane of principal components; of a
-hundred thousand, .117 and .003: `benchmarks/mapping.py`.
+means a small angle, as for an index. How far a map can be believed is measured when it is made and
+stands in its metrics, beside what a plane of principal components would keep: `docs/page.md`.
 
     points.safetensors     points [n, 2], float32, from -1 to 1      row number = the bundle's
     map.png                the same for people to look at, by type
@@ -156,8 +155,8 @@ def preserved(
     asked = len(sample) * _NEAR
     worst = (2 * count - 3 * _NEAR - 1) / 2
     return {
-        f"neighbors_kept@{_NEAR}": round(kept / asked, 4),
-        f"trustworthiness@{_NEAR}": round(1.0 - beyond / asked / worst, 4),
+        f"neighbors_kept@{_NEAR}": round(float(kept / asked), 4),
+        f"trustworthiness@{_NEAR}": round(float(1.0 - beyond / asked / worst), 4),
     }
 
 

@@ -90,7 +90,7 @@ def test_it_is_drawn_and_fits(open_map, picture, size: str, colors: str) -> None
     tab.get_by_role("option", name="film: genres").click()
     expect(tab.get_by_role("button", name=re.compile("^genre 0 "))).to_be_visible()
     tab.wait_for_timeout(300)
-    picture(tab, f"map-{size}-{colors}")
+    picture(tab, f"map-wide-{size}-{colors}")
     assert tab.evaluate("document.documentElement.scrollWidth") <= tab.viewport_size["width"] + 1
     several = tab.evaluate(f"new Set({_PLOT}.pixels).size")
     assert several > 12, "the plane, and points in the colors of genres"
