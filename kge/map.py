@@ -7,8 +7,8 @@ stands in its metrics, beside what a plane of principal components would keep: `
     points.safetensors     points [n, 2], float32, from -1 to 1      row number = the bundle's
     map.png                the same for people to look at, by type
 
-Whoever erases a row makes its point zero and draws the picture again: nothing else here is of one
-entity. A row of the bundle whose id is empty has no point; it is zero.
+Whoever erases a row makes its point zero and draws the picture again (`kge/erasing.py`): nothing
+else here is of one entity. A row of the bundle whose id is empty has no point; it is zero.
 """
 
 import io
@@ -24,6 +24,7 @@ from scipy.spatial import cKDTree
 
 from graphsvc.artifact import Artifact, ArtifactStore, Recipe
 from graphsvc.errors import ArtifactFormat
+from graphsvc.gone import NOBODY
 from graphsvc.snapshot import TypeRange
 from kge.bundle import Bundle
 from kge.config import MapConfig
@@ -36,7 +37,7 @@ from kge.pieces import load_arrays
 
 #: Layout of the payload and files; a map of another one is refused by name.
 MAP_FORMAT = 1
-_POINTS, _PICTURE = "points.safetensors", "map.png"
+POINTS, PICTURE = "points.safetensors", "map.png"
 
 #: Of so many entities it is measured how many of how many nearest stay near.
 _SAMPLE, _NEAR = 500, 10
@@ -65,7 +66,7 @@ class Map:
     @cached_property
     def points(self) -> Float32[np.ndarray, "n 2"]:
         """A row for each of the bundle, from -1 to 1."""
-        return load_arrays(self.artifact.file(_POINTS))["points"]
+        return load_arrays(self.artifact.file(POINTS))["points"]
 
 
 def build_map(
@@ -84,8 +85,8 @@ def build_map(
     metrics = preserved(units, found)
     beside = preserved(units, principal(units))
     with store.draft() as folder:
-        save_file({"points": points}, folder / _POINTS)
-        (folder / _PICTURE).write_bytes(picture(points, held, list(bundle.types.values())))
+        save_file({"points": points}, folder / POINTS)
+        (folder / PICTURE).write_bytes(picture(points, held, list(bundle.types.values())))
         recipe = Recipe(
             kind="map",
             parents={"bundle": bundle.digest},
@@ -124,7 +125,7 @@ def open_map(store: ArtifactStore, digest: str, bundle: Bundle) -> Map:
 
 def placed(bundle: Bundle) -> Bool[np.ndarray, "n"]:
     """Which rows of a bundle have a point: those that still are somebody's."""
-    return np.asarray(bundle.ids != "", np.bool_)
+    return np.asarray(bundle.ids != NOBODY, np.bool_)
 
 
 def preserved(

@@ -20,8 +20,8 @@ from api.errors import ApiError
 from api.jobs.job import sentence
 from api.jobs.queue import JobQueue
 from api.jobs.steps import Tick, Workshop
-from graphsvc import progress
-from graphsvc.errors import DatabaseUnavailable, GraphError
+from graphsvc import progress, succession
+from graphsvc.errors import ArtifactDamaged, ArtifactMissing, DatabaseUnavailable, GraphError
 from kge.errors import KgeError
 from ranking.errors import RankingError
 
@@ -32,6 +32,7 @@ _SECONDS_BETWEEN_PINGS = 1.0
 #: ever.
 _MOST_RERUNS = 3
 #: Their messages are sentences for people.
+_VANISHED = (ArtifactMissing, ArtifactDamaged, FileNotFoundError)
 _TOLD = (ApiError, GraphError, KgeError, RankingError)
 
 Result = TypeVar("Result")
@@ -49,33 +50,63 @@ class Walk:
     jobs: JobQueue
     job_id: str
     order: tuple[str, ...]
+    #: What steps gave names artifacts as they are called now; not where that is what is told.
+    renews: bool = True
 
     def step(self, name: str, work: Callable[[Tick], Result]) -> Result:
         """Do a step unless it is done; its result should be JSON.
 
         Raises `StepFailed`.
         """
-        return DBOS.run_step({"name": name}, self._run, name, work)
+        result = DBOS.run_step({"name": name}, self._run, name, work)
+        return self._renewed(result) if self.renews else result
 
-    def _run(self, name: str, work: Callable[[Tick], Result]) -> Result:
-        reruns = 0
+    def _renewed(self, result: Result) -> Result:
+        """What a step gave, with what became of artifacts since."""
         while True:
             try:
+                with self.shop.database.reading() as connection:
+                    now: Result = succession.renewed(connection, result)
+            except DatabaseUnavailable:
+                self._wait_for_database()
+            else:
+                return now
+
+    def _run(self, name: str, work: Callable[[Tick], Result]) -> Result:
+        reruns, known = 0, None
+        while True:
+            try:
+                known = self._succeeded()
                 return self._once(name, work)
             except dbos_error.DBOSWorkflowCancelledError:
                 raise
-            except DatabaseUnavailable as error:
-                if reruns == _MOST_RERUNS:
-                    raise self._failed(name, sentence(error)) from error
-                reruns += 1
-                _log.warning("job %s waits at %s: %s", self.job_id, name, sentence(error))
-                self._wait_for_database()
-            except _TOLD as error:
-                raise self._failed(name, sentence(error)) from error
             except Exception as error:
-                _log.exception("job %s failed at %s, unexpectedly", self.job_id, name)
-                reason = f"{type(error).__name__}: {sentence(error)}"
-                raise self._failed(name, reason) from error
+                if reruns == _MOST_RERUNS or not self._begins_anew(name, error, known):
+                    raise self._failed(name, self._reason(name, error)) from error
+                reruns += 1
+
+    def _begins_anew(self, name: str, error: Exception, known: int | None) -> bool:
+        """Whether a step that was broken off may well succeed; waits until it may."""
+        if isinstance(error, DatabaseUnavailable):
+            _log.warning("job %s waits at %s: %s", self.job_id, name, sentence(error))
+            self._wait_for_database()
+            return True
+        if isinstance(error, _VANISHED) and known != self._succeeded():
+            # What it read is gone, and its successor opens in its stead.
+            _log.warning("job %s begins %s anew: somebody was erased", self.job_id, name)
+            return True
+        return False
+
+    def _reason(self, name: str, error: Exception) -> str:
+        if isinstance(error, _TOLD):
+            return sentence(error)
+        _log.error("job %s failed at %s, unexpectedly", self.job_id, name, exc_info=error)
+        return f"{type(error).__name__}: {sentence(error)}"
+
+    def _succeeded(self) -> int:
+        """How many artifacts have had successors because somebody was erased."""
+        with self.shop.database.reading() as connection:
+            return succession.count(connection)
 
     def _once(self, name: str, work: Callable[[Tick], Result]) -> Result:
         self._tell(name, "running")

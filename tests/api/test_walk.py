@@ -35,6 +35,9 @@ class Failing:
         with self.database.transaction() as connection:
             yield connection
 
+    def reading(self) -> Any:
+        return self.database.reading()
+
     def ping(self) -> None:
         self.pings += 1
         self.database.ping()
