@@ -54,21 +54,24 @@ def open_page(browser: Browser, running: Service) -> Iterator[Callable[..., Page
     wrong: list[str] = []
     contexts = []
 
-    def make(size: str = "desktop", colors: str = "light", *, key: str = "") -> Page:
+    def make(
+        size: str = "desktop", colors: str = "light", *, key: str = "", at: Service = running
+    ) -> Page:
         width, height = SIZES[size]
         context = browser.new_context(
             viewport={"width": width, "height": height},
             color_scheme=colors,  # type: ignore[arg-type]
-            base_url=f"http://127.0.0.1:{running.port}",
+            base_url=f"http://127.0.0.1:{at.port}",
+            has_touch=size == "phone",
         )
         context.set_default_timeout(10_000)
         contexts.append(context)
         tab = context.new_page()
         tab.on("pageerror", lambda error: wrong.append(str(error)))
         tab.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
-        tab.on("request", lambda asked: _here(asked.url, running.port, wrong))
+        tab.on("request", lambda asked: _here(asked.url, at.port, wrong))
         tab.goto("/ui/")
-        tab.get_by_label("API key").fill(key or running.key)
+        tab.get_by_label("API key").fill(key or at.key)
         tab.get_by_role("button", name="Sign in").click()
         tab.get_by_role("heading", name="Overview").wait_for()
         return tab
@@ -86,11 +89,17 @@ def _here(url: str, port: int, wrong: list[str]) -> None:
 
 
 @pytest.fixture
-def picture() -> Callable[[Page, str], None]:
-    """Keep what a tab looks like under a name."""
+def pictures() -> Path:
+    """The folder of pictures, and of what is measured in a browser."""
     PICTURES.mkdir(parents=True, exist_ok=True)
+    return PICTURES
+
+
+@pytest.fixture
+def picture(pictures: Path) -> Callable[[Page, str], None]:
+    """Keep what a tab looks like under a name."""
 
     def keep(tab: Page, name: str) -> None:
-        tab.screenshot(path=PICTURES / f"{name}.png", full_page=True)
+        tab.screenshot(path=pictures / f"{name}.png", full_page=True)
 
     return keep

@@ -12,7 +12,7 @@ from api.known_keys import SECONDS
 
 pytestmark = pytest.mark.browser
 
-VIEWS = ("Overview", "Graph", "Neighbors", "Score", "Jobs", "Models", "Keys and settings")
+VIEWS = ("Overview", "Graph", "Neighbors", "Map", "Score", "Jobs", "Models", "Keys and settings")
 
 
 def _to(tab: Page, view: str, *, phone: bool = False) -> None:

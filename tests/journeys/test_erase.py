@@ -73,7 +73,7 @@ def test_nothing_is_left_of_somebody_who_was_erased(database_url: str, tmp_path:
             certificate = http.get(f"/v1/artifacts/{done['certificate']}").json()["payload"]
             assert [one for one in certificate["checks"] if not one["ok"]] == []
             kinds = {one["kind"] for one in certificate["artifacts"]}
-            assert kinds >= {"snapshot", "bundle", "index", "ranker", "report"}
+            assert kinds >= {"snapshot", "bundle", "index", "ranker", "report", "map"}
 
             assert http.get(PATH).status_code == httpx.codes.NOT_FOUND
             assert near(http) == before  # everybody else is where they were
