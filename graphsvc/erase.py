@@ -86,13 +86,12 @@ def _erase_answers(connection: Connection, type_: str, ids: Sequence[str]) -> in
     table, gone = answers.c, set(ids)
     about = (table.head_type == type_) & table.head_id.in_(ids)
     count = connection.execute(delete(answers).where(about)).rowcount
-    query = select(table.request_id, table["items"]).where(table.tail_type == type_)
-    for request_id, text in connection.execute(query).all():
-        items = json.loads(text)
-        kept = [item for item in items if item[0] not in gone]
-        if len(kept) < len(items):
-            told = json.dumps(kept, separators=(",", ":"))
+    for id_ in ids:
+        named = table["items"].contains(json.dumps(id_, ensure_ascii=False), autoescape=True)
+        query = select(table.request_id, table["items"]).where(table.tail_type == type_, named)
+        for request_id, text in connection.execute(query).all():
+            kept = [item for item in json.loads(text) if item[0] not in gone]
+            told = json.dumps(kept, separators=(",", ":"), ensure_ascii=False)
             row = update(answers).where(table.request_id == request_id)
-            connection.execute(row.values({"items": told}))
-            count += 1
+            count += connection.execute(row.values({"items": told})).rowcount
     return count

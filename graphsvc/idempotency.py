@@ -6,7 +6,7 @@ renewed, so one whose holder died is taken over. Our design, after the IETF draf
 Idempotency-Key HTTP Header Field".
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,6 +19,8 @@ from graphsvc.tables import idempotency
 RESERVED_SECONDS = 120
 #: Most rows that one pruning deletes, so that it is short.
 _PRUNED = 2000
+#: Rows that are read at a time: an answer may be large.
+_READ = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,15 +117,23 @@ def release(connection: Connection, request: Request, *, since: int) -> None:
     connection.execute(delete(idempotency).where(_held(request, since)))
 
 
-def forget(connection: Connection, mentions: Callable[[bytes], bool]) -> int:
-    """Forget answers that mention somebody: how many. `mentions` reads what the caller packed."""
+def mentioning(connection: Connection, mentions: Callable[[bytes], bool]) -> list[tuple[str, str]]:
+    """Whose answers mention somebody, by key and name. `mentions` reads what the caller packed."""
     table = idempotency.c
     query = select(table.api_key, table.name, table.answer).where(table.answer.is_not(None))
-    found = [row for row in connection.execute(query).all() if mentions(row.answer)]
-    for row in found:
-        own = (table.api_key == row.api_key) & (table.name == row.name)
-        connection.execute(delete(idempotency).where(own))
-    return len(found)
+    rows = connection.execute(query.execution_options(yield_per=_READ))
+    return [(row.api_key, row.name) for row in rows if mentions(row.answer)]
+
+
+def forget(connection: Connection, names: Iterable[tuple[str, str]]) -> int:
+    """Forget some answers: how many were there."""
+    table = idempotency.c
+    return sum(
+        connection.execute(
+            delete(idempotency).where(table.api_key == api_key, table.name == name)
+        ).rowcount
+        for api_key, name in names
+    )
 
 
 def prune(connection: Connection, *, before: int, most: int, most_bytes: int) -> int:

@@ -234,7 +234,7 @@ def _remains(shop: Workshop, rewritten: bool, pairs: Sequence[Mapping[str, Any]]
             "kept: by them nobody comes in again",
         ),
         (
-            "digests of requests that had an Idempotency-Key",
+            "digests of requests that had an Idempotency-Key, and answers to those of after this",
             "table idempotency",
             f"{settings.idempotency_hours:g} hours after each request",
         ),

@@ -114,13 +114,15 @@ def certify(
 
 
 def _take_out(shop: Workshop, number: int, entity: EntityId) -> None:
+    with shop.database.reading() as connection:
+        about = idempotency.mentioning(connection, lambda packed: mentions(packed, entity.id))
     with shop.database.transaction() as connection:
         wait_for_writers(connection)
         if erasures.erasure(connection, number).removed is not None:
             return  # killed behind this transaction
         schema = versions.current(connection)
         removed = erase.erase(connection, schema, entity.type, [entity.id])
-        kept = idempotency.forget(connection, lambda packed: mentions(packed, entity.id))
+        kept = idempotency.forget(connection, about)
         erasures.took_out(connection, number, removed | ({"idempotency": kept} if kept else {}))
 
 
