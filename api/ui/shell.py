@@ -11,7 +11,8 @@ from typing import Any
 from fastapi import FastAPI, Request
 from nicegui import ui
 
-from api.ui.desk import ERRORS, Desk, tell, told
+from api.errors import TooMany
+from api.ui.desk import ERRORS, Desk, say_in, tell
 
 _log = logging.getLogger("graphsvc.page")
 #: A view draws itself into the page, for whoever looks at it.
@@ -53,15 +54,29 @@ def _install(app: FastAPI, view: View, views: tuple[View, ...]) -> None:
         with content.props("id=content"):
             title = ui.label(view.title).classes("text-2xl font-medium")
             title.props('role="heading" aria-level=1')
-            try:
-                await view.draw(desk)
-            except ERRORS as error:
-                tell(error)
-                with ui.card().classes("w-full"):
-                    ui.label(told(error)).props("role=alert")
-            except Exception:  # noqa: BLE001  no traceback reaches whoever looks
-                _log.exception("a view could not be drawn")
-                ui.label("Something went wrong here; the server's log says what.")
+            drawn = ui.column().classes("w-full gap-4")
+        await _draw(view, desk, drawn)
+
+
+async def _draw(view: View, desk: Desk, drawn: ui.column) -> None:
+    """The view in its place, or why it is not there."""
+
+    async def again() -> None:
+        drawn.clear()
+        await _draw(view, desk, drawn)
+
+    try:
+        with drawn:
+            await view.draw(desk)
+    except ERRORS as error:
+        drawn.clear()
+        if not isinstance(error, TooMany):
+            tell(error)
+        say_in(drawn, error, again)
+    except Exception:  # noqa: BLE001  no traceback reaches whoever looks
+        _log.exception("a view could not be drawn")
+        with drawn:
+            ui.label("Something went wrong here; the server's log says what.")
 
 
 def _frame(view: View, views: tuple[View, ...]) -> None:

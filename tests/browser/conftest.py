@@ -20,7 +20,7 @@ PICTURES = Path(os.environ.get("PAGE_PICTURES", "build/pictures"))
 
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service with the planted world, retrained once, with server and worker."""
+    """A service with the planted world, retrained twice, with server and worker."""
     with service(tmp_path_factory.mktemp("page")) as made:
         made.start("serve")
         made.start("worker")
@@ -29,6 +29,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
             post_all(http, planted_events())
             asked = {"arms": ["frozen", "attention"]}
             wait_job(http, http.post("/v1/retrains", json=asked).json()["job"])
+            # Another bundle and ranker, beside what is live.
+            other = {"arms": ["frozen"], "seed": 7, "promote": False}
+            wait_job(http, http.post("/v1/retrains", json=other).json()["job"])
         yield made
 
 

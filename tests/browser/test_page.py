@@ -7,19 +7,11 @@ from collections.abc import Callable
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
+from views import VIEWS, to
 
 from api.known_keys import SECONDS
 
 pytestmark = pytest.mark.browser
-
-VIEWS = ("Overview", "Graph", "Neighbors", "Score", "Jobs", "Models", "Keys and settings")
-
-
-def _to(tab: Page, view: str, *, phone: bool = False) -> None:
-    if phone:
-        tab.get_by_role("button", name="Views").click()
-    tab.get_by_role("link", name=view).click()
-    tab.get_by_role("heading", name=view, exact=True).wait_for()
 
 
 @pytest.mark.parametrize("colors", ["light", "dark"])
@@ -28,8 +20,8 @@ def test_every_view_opens(open_page, picture: Callable[[Page, str], None], size,
     tab = open_page(size, colors)
     for view in VIEWS:
         if view != "Overview":
-            _to(tab, view, phone=size == "phone")
-        tab.wait_for_timeout(700)
+            to(tab, view, phone=size == "phone")
+        tab.wait_for_timeout(300)
         width = tab.evaluate("document.documentElement.scrollWidth")
         assert width <= tab.viewport_size["width"] + 1, f"{view} is wider than the screen"
         picture(tab, f"{view.split()[0].lower()}-{size}-{colors}")
@@ -45,7 +37,7 @@ def test_overview_tells_what_there_is(open_page) -> None:
 
 def test_an_entity_is_found(open_page, picture) -> None:
     tab = open_page()
-    _to(tab, "Graph")
+    to(tab, "Graph")
     tab.get_by_label("type").click()
     tab.get_by_role("option", name="user").click()
     tab.get_by_label("id", exact=True).fill("u1")
@@ -61,7 +53,7 @@ def test_an_entity_is_found(open_page, picture) -> None:
 
 def test_neighbors_are_told_with_distances_and_reasons(open_page, picture) -> None:
     tab = open_page()
-    _to(tab, "Neighbors")
+    to(tab, "Neighbors")
     tab.get_by_label("id", exact=True).fill("d1")
     tab.get_by_role("button", name="Look").click()
     expect(tab.get_by_text(re.compile("measured recall"))).to_be_visible()
@@ -71,7 +63,7 @@ def test_neighbors_are_told_with_distances_and_reasons(open_page, picture) -> No
 
 def test_scores_are_explained(open_page, picture) -> None:
     tab = open_page()
-    _to(tab, "Score")
+    to(tab, "Score")
     tab.get_by_label("id of a user").fill("u1")
     tab.get_by_role("button", name="Score").click()
     expect(tab.get_by_role("columnheader", name="without KGE")).to_be_visible()
@@ -83,7 +75,7 @@ def test_scores_are_explained(open_page, picture) -> None:
 
 def test_a_retrain_is_started_and_watched(open_page, http: httpx.Client, picture) -> None:
     tab = open_page()
-    _to(tab, "Jobs")
+    to(tab, "Jobs")
     tab.get_by_role("button", name="Start a retrain").click()
     tab.get_by_label("seed").fill("-3")
     tab.get_by_role("button", name="Start", exact=True).click()
@@ -105,7 +97,7 @@ def test_a_retrain_is_started_and_watched(open_page, http: httpx.Client, picture
 
 def test_a_ranker_is_promoted_with_a_reason(open_page, http: httpx.Client, picture) -> None:
     tab = open_page()
-    _to(tab, "Models")
+    to(tab, "Models")
     tab.get_by_label("look at one").focus()
     tab.keyboard.press("Enter")
     tab.get_by_role("option").first.wait_for()
@@ -129,7 +121,7 @@ def test_a_ranker_is_promoted_with_a_reason(open_page, http: httpx.Client, pictu
 
 def test_a_key_is_made_shown_once_and_revoked(open_page, http: httpx.Client) -> None:
     tab = open_page()
-    _to(tab, "Keys and settings")
+    to(tab, "Keys and settings")
     tab.get_by_role("button", name="Make a key").click()
     tab.get_by_label("what it is for").fill("browser")
     tab.get_by_role("button", name="Make", exact=True).click()
@@ -147,9 +139,9 @@ def test_a_key_is_made_shown_once_and_revoked(open_page, http: httpx.Client) -> 
 def test_who_may_only_read_can_change_nothing(open_page, http: httpx.Client) -> None:
     made = http.post("/v1/keys", json={"name": "eyes", "scopes": ["read"]}).json()
     tab = open_page(key=made["key"])
-    _to(tab, "Keys and settings")
+    to(tab, "Keys and settings")
     expect(tab.get_by_text("this needs a key with the scope admin")).to_be_visible()
-    _to(tab, "Jobs")
+    to(tab, "Jobs")
     tab.get_by_role("button", name="Start a retrain").click()
     tab.get_by_role("button", name="Start", exact=True).click()
     expect(tab.get_by_text("this needs a key with the scope train")).to_be_visible()
