@@ -367,3 +367,16 @@ job_progress = Table(
     Column("detail", Text, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
 )
+
+#: What became of jobs, a line each, for those who look back; bounded per job and in all.
+job_log = Table(
+    "job_log",
+    metadata,
+    Column("number", _Key, primary_key=True, autoincrement=True),
+    Column("job_id", String(128), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("level", String(16), nullable=False),
+    Column("step", _Name),
+    Column("message", Text, nullable=False),
+    Index(None, "job_id", "number"),
+)

@@ -10,6 +10,7 @@ runs again, since it may not have told what it sealed; a few times, then that is
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from time import monotonic, sleep, time
 from typing import TypeVar
 
@@ -20,7 +21,8 @@ from api.errors import ApiError
 from api.jobs.job import sentence
 from api.jobs.queue import JobQueue
 from api.jobs.steps import Tick, Workshop
-from graphsvc import progress
+from api.logs import raised
+from graphsvc import joblog, progress
 from graphsvc.errors import DatabaseUnavailable, GraphError
 from kge.errors import KgeError
 from ranking.errors import RankingError
@@ -34,7 +36,14 @@ _MOST_RERUNS = 3
 #: Their messages are sentences for people.
 _TOLD = (ApiError, GraphError, KgeError, RankingError)
 
+#: What the job's log says.
+_STOPPED = "stopped before its end; nothing of it was kept"
+_AWAY = f"failed: the database did not answer, {_MOST_RERUNS + 1} times"
+_BEGUN_AGAIN = "begun again, after the database did not answer"
+
 Result = TypeVar("Result")
+#: A line of the job's log: how grave, and what.
+Says = tuple[joblog.Level, str]
 
 
 class StepFailed(Exception):
@@ -61,12 +70,12 @@ class Walk:
         reruns = 0
         while True:
             try:
-                return self._once(name, work)
+                return self._once(name, work, again=reruns > 0)
             except dbos_error.DBOSWorkflowCancelledError:
                 raise
             except DatabaseUnavailable as error:
                 if reruns == _MOST_RERUNS:
-                    raise self._failed(name, sentence(error)) from error
+                    raise self._failed(name, sentence(error), says=_AWAY) from error
                 reruns += 1
                 _log.warning("job %s waits at %s: %s", self.job_id, name, sentence(error))
                 self._wait_for_database()
@@ -75,17 +84,20 @@ class Walk:
             except Exception as error:
                 _log.exception("job %s failed at %s, unexpectedly", self.job_id, name)
                 reason = f"{type(error).__name__}: {sentence(error)}"
-                raise self._failed(name, reason) from error
+                raise self._failed(name, reason, says=_unforeseen(error)) from error
 
-    def _once(self, name: str, work: Callable[[Tick], Result]) -> Result:
-        self._tell(name, "running")
+    def _once(self, name: str, work: Callable[[Tick], Result], *, again: bool) -> Result:
+        begun = monotonic()
+        says: Says = ("warning", _BEGUN_AGAIN) if again else ("info", "begun")
+        self._tell(name, "running", says=says)
         try:
             result = work(_Ticker(self, name).tick)
             self.stop_if_cancelled()
         except dbos_error.DBOSWorkflowCancelledError:
-            self._tell(name, "cancelled", note="stopped before its end; nothing of it was kept")
+            self._tell(name, "cancelled", note=_STOPPED, says=("warning", _STOPPED))
             raise
-        self._tell(name, "done", done=1, total=1)
+        said = f"done in {monotonic() - begun:,.1f} s"
+        self._tell(name, "done", done=1, total=1, says=("info", said))
         return result
 
     def stop_if_cancelled(self) -> None:
@@ -94,12 +106,15 @@ class Walk:
             # The library parks an execution that ends like this, and records no result of it.
             raise dbos_error.DBOSWorkflowCancelledError(f"job {self.job_id} was cancelled")
 
-    def _failed(self, name: str, reason: str) -> StepFailed:
-        """The error of the job; it names the step, also where the step cannot be told."""
+    def _failed(self, name: str, reason: str, *, says: str = "") -> StepFailed:
+        """The error of the job; it names the step, also where the step cannot be told.
+
+        `says`: what the job's log says instead, of an error whose words are not ours.
+        """
         _log.warning("job %s failed at %s: %s", self.job_id, name, reason)
         for _ in range(1 + _MOST_RERUNS):
             try:
-                self._tell(name, "failed", note=reason)
+                self._tell(name, "failed", note=reason, says=("error", says or f"failed: {reason}"))
                 break
             except DatabaseUnavailable:
                 self._wait_for_database()
@@ -119,8 +134,17 @@ class Walk:
             return
 
     def _tell(
-        self, name: str, state: str, *, done: int = 0, total: int = 0, note: str = ""
+        self,
+        name: str,
+        state: str,
+        *,
+        done: int = 0,
+        total: int = 0,
+        note: str = "",
+        says: Says | None = None,
     ) -> None:
+        """How far a step is, and, where `says` is there, a line of the job's log."""
+        now = int(time())
         with self.shop.database.transaction() as connection:
             progress.write(
                 connection,
@@ -132,8 +156,18 @@ class Walk:
                 total=total,
                 note=note,
                 detail={},
-                now=int(time()),
+                now=now,
             )
+            if says is not None:
+                joblog.add(connection, self.job_id, joblog.Line(now, says[0], name, says[1]))
+
+
+def _unforeseen(error: Exception) -> str:
+    """The class of an error that nobody foresaw and where it was raised; its words may be data."""
+    told = raised((type(error), error, error.__traceback__))
+    place = told["at"][-1] if told["at"] else "an unknown place"
+    where = "/".join(Path(place).parts[-2:])
+    return f"failed unexpectedly: {told['class']} at {where}; the worker's log has the calls"
 
 
 class _Ticker:
