@@ -151,11 +151,17 @@ def say_in(
     """
     with place, ui.card().classes("w-full"):
         said = ui.label(told(error)).props("role=alert")
-        if isinstance(error, TooMany) and again is not None:
-            seconds = error.retry_after or 1
-            said.set_text(f"That was too often; this fills by itself in {seconds} s.")
-            # Gone with what it stands in: whoever asks for something else meanwhile gets that.
-            ui.timer(seconds, again, once=True)
+    if isinstance(error, TooMany) and again is not None and place.parent_slot is not None:
+        seconds = error.retry_after or 1
+        said.set_text(f"That was too often; this fills by itself in {seconds} s.")
+
+        async def once_more() -> None:
+            if not said.is_deleted:  # else something else was asked for meanwhile
+                await again()
+
+        # Beside the place: a timer that is cleared away ends what it has begun.
+        with place.parent_slot.parent:
+            ui.timer(seconds, once_more, once=True)
 
 
 def _status(error: Exception) -> int:

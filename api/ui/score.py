@@ -81,7 +81,10 @@ async def _answered(desk: Desk, asked: _Asked) -> dict[str, Any]:
             candidates = [item.id for item in shown.items]
         except EntityMissing as error:  # nothing is near somebody of whom nothing is known
             candidates = await desk.see(_RECOMMEND, _busiest)
-            why = f"{error}. So these are of the {len(candidates)} that have most edges."
+            why = (
+                f"{error}. So these are the best of the {len(candidates)} that have most edges, "
+                "for somebody of whom nothing is known."
+            )
     body_ = ScoreRequest(head=asked.head, candidates=candidates, explain=True)
     told = await desk.ask(_SCORE, lambda s, key: post_score(s, key, body_))
     found = dict(orjson.loads(bytes(told.body)))

@@ -4,6 +4,7 @@ Takes a view, gives a page of it; never shows anything of its own.
 """
 
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,8 +22,22 @@ Draw = Callable[[Desk], Awaitable[None]]
 _PATIENCE_SECONDS = 60.0
 #: Rows of a table that are shown at once.
 _PAGE = 10
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
+_LONG = 40
+#: A table that is wider than the screen has a shadow where it goes on.
 _STYLE = """
-.q-table th { font-weight: 600 }
+.q-table th { font-weight: 600; vertical-align: bottom }
+.q-table td.moment { white-space: nowrap }
+.q-table td.sentence { min-width: 16rem }
+.body--dark .text-primary { color: #8fb0ff !important }
+.body--dark .text-negative { color: #ff9b94 !important }
+.body--light { --table: #fff; --edge: rgba(0, 0, 0, .3) }
+.body--dark { --table: var(--q-dark); --edge: rgba(255, 255, 255, .45) }
+.q-table__middle { scrollbar-width: thin; background:
+  linear-gradient(to right, var(--table) 40%, transparent) left / 3rem 100% no-repeat local,
+  linear-gradient(to left, var(--table) 40%, transparent) right / 3rem 100% no-repeat local,
+  linear-gradient(to right, var(--edge), transparent) left / .8rem 100% no-repeat scroll,
+  linear-gradient(to left, var(--edge), transparent) right / .8rem 100% no-repeat scroll }
 .mono { font-family: ui-monospace, monospace; font-size: .85em; overflow-wrap: anywhere }
 .quiet { opacity: .75 }
 .skip { position: absolute; left: -999px } .skip:focus { left: 1rem; top: 1rem; z-index: 9999 }
@@ -123,6 +138,7 @@ def table(
             "field": name,
             "align": "right" if _numbers(rows, name) else "left",
             "sortable": True,
+            "classes": _how_wide(rows, name),
         }
         for name in columns
     ]
@@ -140,3 +156,11 @@ def table(
 
 def _numbers(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
     return all(isinstance(row.get(name), int | float) for row in rows)
+
+
+def _how_wide(rows: Sequence[Mapping[str, Any]], name: str) -> str:
+    """Moments are read in one line, and sentences in a few: a table may be wider than a phone."""
+    texts = [str(row.get(name, "")) for row in rows]
+    if any(_MOMENT.fullmatch(text) for text in texts):
+        return "moment"
+    return "sentence" if max(map(len, texts)) > _LONG else ""

@@ -1,6 +1,7 @@
 """The door of the page over HTTP, in a server as people start it: sessions, cookies, origins."""
 
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
@@ -123,7 +124,15 @@ def test_an_address_that_is_no_view_stays_out_of_the_log(
     browser: httpx.Client, running: Service
 ) -> None:
     _sign_in(browser, running.key)
-    assert browser.get("/ui/anna@example.org").status_code == 404
+    answer = browser.get("/ui/anna@example.org")
+    assert answer.status_code == 404
+    assert "There is no such view" in answer.text
+    for view in ("/ui/score", "/ui/jobs"):
+        assert f'href="{view}"' in answer.text
+    assert "anna" not in answer.text
+    for file in ("static/nothing.css", "libraries/nothing.js"):
+        asset = browser.get(f"/ui/_nicegui/{version('nicegui')}/{file}")
+        assert (asset.status_code, "<html" in asset.text) == (404, False)
     assert "anna" not in running.log("serve")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 from planted import planted_events
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 from running import Service, post_all, service, wait_job
 
 #: Where people have a browser; Playwright's own is downloaded, which not every network allows.
@@ -57,19 +57,31 @@ def open_page(browser: Browser, running: Service) -> Iterator[Callable[..., Page
     wrong: list[str] = []
     contexts = []
 
-    def make(size: str = "desktop", colors: str = "light", *, key: str = "") -> Page:
+    def make(
+        size: str = "desktop",
+        colors: str = "light",
+        *,
+        key: str = "",
+        port: int = running.port,
+        expects: str = "nothing",
+    ) -> Page:
         width, height = SIZES[size]
         context = browser.new_context(
             viewport={"width": width, "height": height},
             color_scheme=colors,  # type: ignore[arg-type]
-            base_url=f"http://127.0.0.1:{running.port}",
+            base_url=f"http://127.0.0.1:{port}",
         )
         context.set_default_timeout(10_000)
         contexts.append(context)
         tab = context.new_page()
+
+        def said(what: ConsoleMessage) -> None:
+            if what.type == "error" and expects not in what.text:
+                wrong.append(what.text)
+
         tab.on("pageerror", lambda error: wrong.append(str(error)))
-        tab.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
-        tab.on("request", lambda asked: _here(asked.url, running.port, wrong))
+        tab.on("console", said)
+        tab.on("request", lambda asked: _here(asked.url, port, wrong))
         tab.goto("/ui/")
         tab.get_by_label("API key").fill(key or running.key)
         tab.get_by_role("button", name="Sign in").click()

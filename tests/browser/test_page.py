@@ -132,21 +132,45 @@ def test_a_ranker_is_promoted_with_a_reason(open_page, http: httpx.Client, pictu
     assert newest["reason"] == "looked at it"
 
 
-def test_a_key_is_made_shown_once_and_revoked(open_page, http: httpx.Client) -> None:
+def _opens(http: httpx.Client, key: str) -> int:
+    """What a key is answered that may not read: 403, or 401 where it is none."""
+    headers = {"Authorization": f"Bearer {key}"}
+    return http.get("/v1/graph", headers=headers).status_code
+
+
+def test_a_key_is_made_rotated_and_revoked(open_page, http: httpx.Client, picture) -> None:
     tab = open_page()
     to(tab, "Keys and settings")
     tab.get_by_role("button", name="Make a key").click()
     tab.get_by_label("what it is for").fill("browser")
     tab.get_by_role("button", name="Make", exact=True).click()
     key = tab.get_by_text(re.compile("^gs_")).inner_text()
-    assert http.get("/v1/graph", headers={"Authorization": f"Bearer {key}"}).status_code == 403
+    assert _opens(http, key) == 403
     tab.get_by_role("button", name="I have it").click()
     expect(tab.get_by_text(key)).to_have_count(0)
+    tab.get_by_role("button", name="Rotate").click()
+    expect(tab.get_by_text("choose a key first")).to_be_visible()
     tab.get_by_role("row", name=key.split("_")[1]).get_by_role("checkbox").click()
+    tab.get_by_role("button", name="Rotate").click()
+    tab.get_by_label("hours that the former one").fill("0")
+    tab.get_by_role("button", name="Make it").click()
+    other = tab.get_by_text(re.compile("^gs_")).inner_text()
+    picture(tab, "access-rotated")
+    assert other != key
+    assert _opens(http, other) == 403
+    tab.get_by_role("button", name="I have it").click()
+    expect(tab.get_by_text(other)).to_have_count(0)
+    tab.get_by_role("row", name=other.split("_")[1]).get_by_role("checkbox").click()
     tab.get_by_role("button", name="Revoke").click()
-    expect(tab.get_by_text(key.split("_")[1])).to_have_count(0)
+    expect(tab.get_by_text(other.split("_")[1])).to_have_count(0)
     time.sleep(SECONDS)
-    assert http.get("/v1/graph", headers={"Authorization": f"Bearer {key}"}).status_code == 401
+    assert (_opens(http, key), _opens(http, other)) == (401, 401)
+    to(tab, "Audit")
+    for verb, about in (("POST", ""), ("POST", "/{id}/rotate"), ("DELETE", "/{id}")):
+        cell = tab.get_by_role("cell", name=f"{verb} /v1/keys{about}", exact=True).first
+        row = tab.get_by_role("row").filter(has=cell).first
+        expect(row.get_by_role("cell", name="done (200)")).to_be_visible()
+    picture(tab, "audit-keys")
 
 
 def test_who_may_only_read_can_change_nothing(open_page, http: httpx.Client) -> None:
@@ -154,6 +178,8 @@ def test_who_may_only_read_can_change_nothing(open_page, http: httpx.Client) -> 
     tab = open_page(key=made["key"])
     to(tab, "Keys and settings")
     expect(tab.get_by_text("this needs a key with the scope admin")).to_be_visible()
+    to(tab, "Audit")
+    expect(tab.get_by_role("alert")).to_contain_text("this needs a key with the scope admin")
     to(tab, "Jobs")
     tab.get_by_role("button", name="Start a retrain").click()
     tab.get_by_role("button", name="Start", exact=True).click()

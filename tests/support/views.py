@@ -2,7 +2,16 @@
 
 from playwright.sync_api import Page
 
-VIEWS = ("Overview", "Graph", "Neighbors", "Score", "Jobs", "Models", "Keys and settings")
+VIEWS = (
+    "Overview",
+    "Graph",
+    "Neighbors",
+    "Score",
+    "Jobs",
+    "Models",
+    "Audit",
+    "Keys and settings",
+)
 
 
 def to(tab: Page, view: str, *, phone: bool = False) -> None:
