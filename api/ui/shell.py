@@ -26,11 +26,14 @@ _MOMENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 _LONG = 40
 #: A table that is wider than the screen has a shadow where it goes on.
 _STYLE = """
-.q-table th { font-weight: 600; vertical-align: bottom }
+.q-table th { font-weight: 600; vertical-align: bottom; position: relative }
 .q-table td.moment { white-space: nowrap }
 .q-table td.sentence { min-width: 16rem }
-.body--dark .text-primary { color: #8fb0ff !important }
-.body--dark .text-negative { color: #ff9b94 !important }
+.q-table__sort-icon { position: absolute; margin-left: 0 }
+.q-table th.text-right .q-table__sort-icon { transform: translateX(-100%) }
+.body--dark .q-btn--outline, .body--dark .q-btn--flat, .body--dark .q-field,
+.body--dark .q-toggle, .body--dark .q-item { --q-primary: #8fb0ff }
+.body--dark .text-negative { --q-negative: #ff9b94 }
 .body--light { --table: #fff; --edge: rgba(0, 0, 0, .3) }
 .body--dark { --table: var(--q-dark); --edge: rgba(255, 255, 255, .45) }
 .q-table__middle { scrollbar-width: thin; background:
