@@ -91,6 +91,10 @@ def from_environment() -> FastAPI:
         from api.ui.mount import mount  # it takes a fifth of a second
 
         mount(app)
+    elif settings.page:
+        from api.ui import elsewhere
+
+        app.include_router(elsewhere.router(settings.page_port))
     logs.begin(settings.logs, told=logs.SERVED)
     garbage.settle()
     return app

@@ -38,6 +38,10 @@ _FORM = """<form method="post" action="/ui/login">
 everything here but keys, settings and the audit log, which want <code>admin</code>.</p>"""
 _NONE = """<p>The address leads to no view. There are:</p>
 <ul>{links}</ul>"""
+_ELSEWHERE = """<p>This server runs as several processes, and what a page shows somebody lives in
+one. Set <code>GRAPHSVC_PAGE_PORT</code> to a free port, and start the server again: one more
+process has the page there, and this address leads to it.</p>
+<p>The API is here as ever: <a href="/docs">/docs</a>.</p>"""
 
 
 def sign_in(wrong: str = "") -> str:
@@ -53,3 +57,9 @@ def no_view(views: Iterable[tuple[str, str]]) -> str:
     )
     heading = "There is no such view"
     return _PAGE.format(title=heading.lower(), heading=heading, body=_NONE.format(links=links))
+
+
+def no_page() -> str:
+    """That this server has no page, and how there is one."""
+    heading = "The page is not here"
+    return _PAGE.format(title=heading.lower(), heading=heading, body=_ELSEWHERE)

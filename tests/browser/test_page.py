@@ -14,17 +14,21 @@ from api.known_keys import SECONDS
 pytestmark = pytest.mark.browser
 
 
-@pytest.mark.parametrize("colors", ["light", "dark"])
 @pytest.mark.parametrize("size", ["desktop", "phone"])
-def test_every_view_opens(open_page, picture: Callable[[Page, str], None], size, colors) -> None:
-    tab = open_page(size, colors)
+def test_every_view_opens(open_page, picture: Callable[[Page, str], None], size) -> None:
+    tab = open_page(size)
     for view in VIEWS:
         if view != "Overview":
             to(tab, view, phone=size == "phone")
-        tab.wait_for_timeout(300)
-        width = tab.evaluate("document.documentElement.scrollWidth")
-        assert width <= tab.viewport_size["width"] + 1, f"{view} is wider than the screen"
-        picture(tab, f"{view.split()[0].lower()}-{size}-{colors}")
+        for colors in ("light", "dark"):
+            tab.emulate_media(color_scheme=colors)
+            # What is drawn and moves has come to rest.
+            tab.wait_for_timeout(200)
+            width = tab.evaluate("document.documentElement.scrollWidth")
+            assert width <= tab.viewport_size["width"] + 1, f"{view} is wider than the screen"
+            picture(tab, f"{view.split()[0].lower()}-{size}-{colors}")
+        dark = tab.evaluate("document.body.classList.contains('body--dark')")
+        assert dark, "it follows the system"
 
 
 def test_overview_tells_what_there_is(open_page) -> None:
