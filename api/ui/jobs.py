@@ -137,14 +137,14 @@ def _one(desk: Desk, job: routes.JobOut, again: Any) -> None:
     if job.error:
         ui.label(job.error).classes("text-negative").props("role=alert")
     for step in job.progress:
-        with ui.row().classes("w-full items-center gap-3 no-wrap"):
+        with ui.row().classes("w-full items-center gap-x-3 gap-y-0 sm:flex-nowrap"):
             ui.label(step.step).classes("w-32")
             share = step.done / step.total if step.total else float(step.state == "done")
             ui.linear_progress(share, show_value=False, color=_COLORS.get(step.state)).props(
                 f'aria-label="{step.step}: {step.state}"'
             ).classes("grow")
             said = f"{step.state}: {step.note}" if step.note else step.state
-            ui.label(said).classes("quiet w-1/3 text-xs")
+            ui.label(said).classes("quiet w-full sm:w-1/3 text-xs")
 
 
 def _log(lines: Sequence[routes.LineOut]) -> None:

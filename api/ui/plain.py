@@ -18,7 +18,8 @@ _PAGE = """<!doctype html>
 }}
 body {{ font: 16px/1.5 system-ui, sans-serif; background: var(--back); color: var(--text);
   display: grid; place-items: center; min-height: 100vh; margin: 0; }}
-main {{ background: var(--card); padding: 2rem; border-radius: .75rem; width: min(26rem, 85vw); }}
+main {{ box-sizing: border-box; background: var(--card); padding: 2rem; border-radius: .75rem;
+  width: min(30rem, 92vw); }}
 h1 {{ margin: 0 0 1rem; font-size: 1.3rem; }}
 input {{ width: 100%; box-sizing: border-box; padding: .6rem; font: inherit; color: inherit;
   background: transparent; border: 1px solid var(--line); border-radius: .4rem; }}

@@ -11,6 +11,7 @@ from api.answers import Answerer
 from api.deps import Services
 from api.errors import Invalid
 from api.live import Trio
+from api.onsite import saw_offsite
 from api.reasons import MOST_EXPLAINED
 from api.routes.recommendations import RecommendRequest, post_recommend
 from api.routes.scores import ScoreRequest, post_score
@@ -100,8 +101,7 @@ def _named(services: Services, found: dict[str, Any]) -> dict[str, Any]:
     trio = services.live.trio()
     scored = [EntityId(trio.ranker.tail_type, item["id"]) for item in found["scores"]]
     called = {one.id: title for one, title in titles(services, scored).items()}
-    offsite = any(relation.source == "offsite" for relation in trio.bundle.relations)
-    return {"titles": called, "offsite": offsite}
+    return {"titles": called, "offsite": saw_offsite(trio.bundle)}
 
 
 def _busiest(services: Services) -> list[str]:

@@ -12,6 +12,7 @@ from api.errors import NoRoom, WrongState
 from api.further import IDLE_SECONDS, Further, Version, choices
 from api.jobs.promotion import promote
 from api.live import Live
+from graphsvc import ledger
 from graphsvc.artifact import ArtifactStore
 from graphsvc.errors import ArtifactDamaged, ArtifactMissing
 from graphsvc.ids import EntityId
@@ -151,6 +152,17 @@ def test_what_cannot_be_opened_says_why(trained, view: Live, former: Version, tm
         weights.write_bytes(whole)
     assert (further.version, further.doing) == (None, "")
     assert further.trio(former).ranker.digest == former.ranker, "and it is tried again"
+
+
+def test_what_is_being_opened_is_told(trained, view: Live, former: Version) -> None:
+    told: list[str] = []
+    further = Further(view, free=lambda: told.append(further.doing) or 1 << 40)
+    further.trio(former)
+    assert (told, further.doing) == (["the ledger"], "")
+    told.clear()
+    parts = (trained.bundles[0], trained.indexes[0], trained.rankers[0])
+    view.beside(ledger.Live(0, *parts), None, told.append)
+    assert told == ["the bundle", "the index", "the ranker", "what the log has said since"]
 
 
 def test_two_at_once_do_not_both_load(view: Live, former: Version, monkeypatch) -> None:
