@@ -7,6 +7,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
+from running import Service
 from views import VIEWS, to
 
 from api.known_keys import SECONDS
@@ -23,7 +24,7 @@ def test_every_view_opens(open_page, picture: Callable[[Page, str], None], size)
         for colors in ("light", "dark"):
             tab.emulate_media(color_scheme=colors)
             # What is drawn and moves has come to rest.
-            tab.wait_for_timeout(200)
+            tab.wait_for_timeout(120)
             width = tab.evaluate("document.documentElement.scrollWidth")
             assert width <= tab.viewport_size["width"] + 1, f"{view} is wider than the screen"
             picture(tab, f"{view.split()[0].lower()}-{size}-{colors}")
@@ -217,9 +218,11 @@ def test_signing_out_ends_what_is_open_elsewhere_too(open_page) -> None:
     expect(other.get_by_text("your session has ended").first).to_be_visible()
 
 
-def test_signing_out_ends_it(open_page) -> None:
+def test_signing_out_ends_it_and_a_key_lets_in_again(open_page, running: Service) -> None:
     tab = open_page()
     tab.get_by_role("button", name="Sign out").click()
     expect(tab.get_by_label("API key")).to_be_visible()
     tab.goto("/ui/jobs")
-    expect(tab.get_by_label("API key")).to_be_visible()
+    tab.get_by_label("API key").fill(running.key)
+    tab.get_by_role("button", name="Sign in").click()
+    tab.get_by_role("heading", name="Overview").wait_for()
