@@ -17,7 +17,7 @@ from api.errors import Invalid
 from api.live import Following, Live, Trio
 from api.lying import lying_at
 from api.onsite import onsite_outcomes, onsite_states
-from api.opening import open_database
+from api.opening import open_database, open_store
 from api.overlay import Folded
 from api.placing import tiers_of
 from api.questions import Located, State
@@ -25,7 +25,6 @@ from api.reasons import Reason, check_explained, reasons
 from api.scoring import Scores, listed, sort_out
 from api.settings import Settings
 from graphsvc import graph, tail, versions
-from graphsvc.artifact import ArtifactStore
 from graphsvc.db import Connection, Database
 from graphsvc.errors import EntityRetired
 from graphsvc.folding import NO_OUTCOMES, Outcomes, fold_edges, fold_outcomes
@@ -372,7 +371,7 @@ def answerer_of(settings: Settings, database: Database) -> tuple[Answerer, Trio]
         schema = versions.current(connection)
     live = Live(
         database=database,
-        store=ArtifactStore(settings.artifacts_dir),
+        store=open_store(settings, database),
         schema=lambda: schema,
         following=Following(
             overlay_entities=settings.overlay_entities,

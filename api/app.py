@@ -24,6 +24,7 @@ from api.idempotency import Idempotent
 from api.jobs.queue import JobQueue
 from api.known_keys import KnownKeys
 from api.live import Following, Live
+from api.opening import open_store
 from api.queries import KnownQuery
 from api.rates import Rates
 from api.routes import KEYED, OPEN, KeyNeeded, bulk
@@ -107,7 +108,7 @@ def _lifespan(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         threads.cap(1)  # requests run side by side already
         database = Database(settings.graph_url)
-        store = ArtifactStore(settings.artifacts_dir)
+        store = open_store(settings, database)
         schemas = Schemas(database)
         live = _live(settings, database, store, schemas, telemetry)
         answers = AnswerLog(

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from api import logs
 from api.cli_ask import ask_app
 from api.cli_data import data_app
+from api.cli_erase import erase_app
 from api.cli_export import export_app
 from api.cli_gate import gate_app
 from api.cli_jobs import jobs_app
@@ -33,7 +34,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verbs in (data_app, jobs_app, gate_app, ask_app, export_app):
+for verbs in (data_app, jobs_app, gate_app, ask_app, erase_app, export_app):
     app.add_typer(verbs)
 app.add_typer(key_app, name="key")
 app.add_typer(schema_app, name="schema")

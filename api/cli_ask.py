@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from api.errors import Invalid
-from api.opening import open_database
+from api.opening import open_database, open_store
 from api.printing import AsJson, Output, Ticker, out
 from api.settings import read_settings
 from graphsvc import ledger
-from graphsvc.artifact import KINDS, ArtifactStore
+from graphsvc.artifact import KINDS
 from graphsvc.ids import EntityId
 
 if TYPE_CHECKING:
@@ -247,9 +247,10 @@ def certificate(
     """Show what a ranker certifies about groups of people."""
     from ranking.bundle import certificate_of  # torch takes a second to import
 
-    with open_database().reading() as connection:
+    database = open_database()
+    with database.reading() as connection:
         kind = ledger.artifact(connection, ranker).kind
-    sealed = ArtifactStore(read_settings().artifacts_dir).open(kind, ranker, verify=False)
+    sealed = open_store(read_settings(), database).open(kind, ranker, verify=False)
     told = certificate_of(sealed)
     groups = [{"group": name, **one} for name, one in told["groups"].items()]
     columns = ("group", "r", "tau", "rows", "base_rate", "times_base_rate", "same_decision")

@@ -14,11 +14,10 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from api.errors import Invalid
-from api.opening import open_database
+from api.opening import open_database, open_store
 from api.printing import AsJson, Output, Ticker, moment, out
 from api.settings import read_settings
 from graphsvc import audit
-from graphsvc.artifact import ArtifactStore
 from graphsvc.db import Database
 from graphsvc.joblog import Line
 from graphsvc.snapshot import open_snapshot
@@ -244,7 +243,7 @@ def retrain(  # noqa: PLR0913  (an option for each field of the request)
     asked |= {name: _json(f"--{name}", text) for name, text in objects.items() if text is not None}
     request = RetrainRequest.model_validate(asked)
     database, settings = open_database(), read_settings()
-    store = ArtifactStore(settings.artifacts_dir)
+    store = open_store(settings, database)
     moments.refuse_unusable(store, request.as_of, name="--as-of")
     moments.refuse_without_live(database, store, request)
     moments.refuse_facets(database, settings.facets)

@@ -54,8 +54,8 @@ class Choice(NamedTuple):
 class _Held:
     version: Version
     trio: Trio
-    #: What was live when it was loaded: with a promotion it goes.
-    generation: int
+    #: What was live when it was loaded, and how many were erased: it goes with the next of either.
+    stamp: tuple[int, int]
     used: float
 
 
@@ -87,7 +87,7 @@ class Further:
         """
         with self._alone():
             held = self._held
-            if held is None or held.version != version or held.generation != self.live.generation:
+            if held is None or held.version != version or held.stamp != self.live.stamp:
                 self._held = held = None
                 self._held = held = self._loaded(version)
             tail, until = held.trio.tail, monotonic() + _CATCH_UP_SECONDS
@@ -97,11 +97,11 @@ class Further:
             return held.trio
 
     def look(self) -> bool:
-        """Let go of what nobody asks for any more, or of before a promotion; whether one stays."""
+        """Let go of what nobody asks for, or of before a promotion or erasure; whether it stays."""
         with self._lock:
             held = self._held
             idle = held is not None and self.clock() - held.used > IDLE_SECONDS
-            if held is None or idle or held.generation != self.live.generation:
+            if held is None or idle or held.stamp != self.live.stamp:
                 self._held, self._watching = None, False
             return self._watching
 
@@ -126,7 +126,7 @@ class Further:
 
     def _loaded(self, version: Version) -> _Held:
         self.doing = "the ledger"
-        generation = self.live.generation
+        stamp = self.live.stamp
         with self.live.database.reading() as connection:
             bundle, index, ranker = ledger.trio_of(connection, version.ranker, version.bundle)
             forward = ledger.forward_of(connection, ranker)
@@ -137,7 +137,7 @@ class Further:
         if not self._watching:
             self._watching = True
             threading.Thread(target=self._watch, name="further-version", daemon=True).start()
-        return _Held(version, trio, generation, self.clock())
+        return _Held(version, trio, stamp, self.clock())
 
     def _tell(self, part: str) -> None:
         self.doing = part

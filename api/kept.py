@@ -5,6 +5,7 @@ knows why an answer is kept. A whole answer waits until it is kept. A stream goe
 packed on the way, and only its end waits: who has seen the end can count on a replay.
 """
 
+import json
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -144,6 +145,13 @@ async def replay(answer: Answer, send: Send) -> None:
     for piece in pieces:
         await send({"type": "http.response.body", "body": piece, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
+
+
+def mentions(packed: bytes, id_: str) -> bool:
+    """Whether a kept answer has an id in it, as JSON writes it."""
+    needles = {json.dumps(id_).encode(), orjson.dumps(id_)}
+    whole = b"".join(_unpacked(packed))
+    return any(needle in whole for needle in needles)
 
 
 def _head_of(start: Message) -> bytes:

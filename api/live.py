@@ -8,8 +8,9 @@ trio keeps it until its answer is sent, so no answer mixes versions.
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
+from typing import Any
 
 from api.candidates import Candidates
 from api.columns import Columns
@@ -18,7 +19,7 @@ from api.overlay import Overlay, Remembered
 from api.placing import tell
 from api.solving import Solver
 from api.tail import Tail
-from graphsvc import ledger
+from graphsvc import erasures, ledger
 from graphsvc.artifact import ArtifactStore
 from graphsvc.db import Database
 from graphsvc.errors import ArtifactMissing
@@ -78,6 +79,8 @@ class Trio:
     candidates: Candidates
     #: The last row of the log that the ranker's snapshot saw; 0, the safe side, if nobody can say.
     ranker_watermark: int = 0
+    #: How many were erased when it began to remember what the log says.
+    erased: int = 0
 
     @property
     def versions(self) -> dict[str, str]:
@@ -116,6 +119,11 @@ class Live:
         return self._trio.generation if self._trio else 0
 
     @property
+    def stamp(self) -> tuple[int, int]:
+        """Which promotion answers, and how many were erased: what was read before is of before."""
+        return (self._trio.generation, self._trio.erased) if self._trio else (0, 0)
+
+    @property
     def folded(self) -> int:
         """How many entities the overlay holds."""
         return len(self._trio.overlay) if self._trio else 0
@@ -129,16 +137,24 @@ class Live:
         """Swap in what the ledger says is live. True if something changed."""
         with self._refreshing:  # two loads side by side could end in the wrong order
             with self.database.reading() as connection:
-                if ledger.generation(connection) == self.generation:
-                    return False
-                live = ledger.live(connection)
+                erased, live = erasures.taken_out(connection), None
+                if ledger.generation(connection) != self.generation:
+                    live = ledger.live(connection)
                 forward = None if live is None else ledger.forward_of_live(connection, live)
-            if live is None:
-                return False
-            following = self.following
-            self._trio = self._load(live, forward if following.exported else None, following.tiers)
-            self.on_swap(live.generation)
-            return True
+            if live is not None:
+                exported = forward if self.following.exported else None
+                self._trio = replace(
+                    self._load(live, exported, self.following.tiers), erased=erased
+                )
+                self.on_swap(live.generation)
+                return True
+            if self._trio is not None and self._trio.erased != erased:
+                # Whatever was read of them, or solved from their edges, is read and solved anew.
+                self._trio = replace(
+                    self._trio, **self._memory(self._trio.bundle, self._trio.foldin), erased=erased
+                )
+                return True
+            return False
 
     def follow(self, seconds: float) -> None:
         """Refresh now, and every `seconds` in a thread until `stop`; another follows the log.
@@ -204,9 +220,22 @@ class Live:
         for facet, type_ in index.recipes:
             start = bundle.types[type_].start
             index.search(type_, bundle.facet(facet).vectors[start : start + 1], 1, facet=facet)
-        overlay = Overlay(self.following.overlay_entities)
-        solver = Solver(bundle, foldin)
-        solver.solve(ranker.head_type, [[]])
+        return Trio(
+            generation=live.generation,
+            bundle=bundle,
+            index=index,
+            completion=Completion(bundle, self.following.relation_bytes),
+            ranker=ranker,
+            foldin=foldin,
+            **self._memory(bundle, foldin),
+            ranker_watermark=self._seen(ranker.snapshot_digest)[0],
+        )
+
+    def _memory(self, bundle: Bundle, foldin: FoldIn) -> dict[str, Any]:
+        """What a trio remembers of the log, as of now; it has caught up, or nearly."""
+        most = self.following.overlay_entities
+        solver, overlay = Solver(bundle, foldin), Overlay(most)
+        solver.solve(next(iter(bundle.types)), [[]])
         watermark, graph_end = self._seen(bundle.snapshot_digest)
         tail = Tail(
             database=self.database,
@@ -221,21 +250,14 @@ class Live:
         until = monotonic() + _CATCH_UP_SECONDS
         while tail.step() and monotonic() < until:
             pass
-        return Trio(
-            generation=live.generation,
-            bundle=bundle,
-            index=index,
-            completion=Completion(bundle, self.following.relation_bytes),
-            ranker=ranker,
-            foldin=foldin,
-            solver=solver,
-            columns=Columns(bundle),
-            overlay=overlay,
-            tail=tail,
-            heads=Remembered(self.following.overlay_entities),
-            candidates=Candidates(),
-            ranker_watermark=self._seen(ranker.snapshot_digest)[0],
-        )
+        return {
+            "solver": solver,
+            "overlay": overlay,
+            "tail": tail,
+            "columns": Columns(bundle),
+            "heads": Remembered(most),
+            "candidates": Candidates(),
+        }
 
     def _ranker(
         self, live: ledger.Live, bundle: Bundle, forward: str | None, tiers: Tiers

@@ -1,11 +1,13 @@
-"""Opening what a command needs, or saying in one sentence why it cannot be opened.
+"""Opening what a process needs, or saying in one sentence why it cannot be opened.
 
-Takes settings, gives a database that answers and has a schema; never creates one.
+Takes settings, gives a database that answers and has a schema, and the artifacts; never creates
+one.
 """
 
 from api.errors import NothingHere
-from api.settings import read_settings
-from graphsvc import versions
+from api.settings import Settings, read_settings
+from graphsvc import ledger, versions
+from graphsvc.artifact import ArtifactStore
 from graphsvc.db import Database
 from graphsvc.errors import GraphError
 
@@ -34,3 +36,14 @@ def open_database() -> Database:
             "`graphsvc init` makes or upgrades it"
         )
     return database
+
+
+def open_store(settings: Settings, database: Database) -> ArtifactStore:
+    """The artifacts; one from which somebody was erased opens as what it became."""
+
+    def successor(digest: str) -> str | None:
+        with database.reading() as connection:
+            found = ledger.present(connection, digest)
+        return None if found == digest else found
+
+    return ArtifactStore(settings.artifacts_dir, successor)

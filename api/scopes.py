@@ -44,6 +44,8 @@ NEEDS: Mapping[tuple[str, str], str] = {
     ("POST", "/v1/promotions"): TRAIN,
     ("GET", "/v1/decisions"): READ,
     ("GET", "/v1/decisions/{id}"): READ,
+    ("GET", "/v1/erasures"): READ,
+    ("GET", "/v1/erasures/{number}"): READ,
     ("GET", "/v1/audit"): ADMIN,
     ("GET", "/v1/keys"): ADMIN,
     ("POST", "/v1/keys"): ADMIN,

@@ -115,6 +115,8 @@ class Settings(BaseSettings):
     #: How long answers to score requests are kept, and how many at most.
     answers_days: Annotated[float, Field(gt=0, le=3650)] = 14.0
     answers_rows: Annotated[int, Field(ge=1)] = 1_000_000
+    #: Largest SQLite file, in MiB, that an erasure writes anew, so that no copy is left in it.
+    erase_rewrite_mib: Annotated[int, Field(ge=0)] = 512
     #: Dials of the embedding.
     transra: Dials = Dials()
     #: Memory that a training of embeddings may take, its process included: blocks are made smaller

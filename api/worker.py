@@ -1,6 +1,6 @@
 """The worker: launches the workflow executor and waits.
 
-Takes settings, runs the jobs of the queue one at a time; knows nothing about models. Only one
+Takes settings, runs the jobs of each queue one at a time; knows nothing about models. Only one
 worker may run on a data folder and on a database: a second one would take over the first one's
 running job. So a worker that is no longer sure of being the only one ends at once.
 """
@@ -20,10 +20,12 @@ from typing import NoReturn, TextIO
 
 from dbos import DBOS, DBOSConfig
 
+from api import erasure_list
+from api.jobs import erase, watch
 from api.jobs import queue as jobs_queue
-from api.jobs import watch
+from api.jobs.asking import see_to_it
 from api.jobs.embedding import sweep_checkpoints
-from api.jobs.queue import APPLICATION, EXECUTOR, QUEUE, JobQueue, job_database
+from api.jobs.queue import APPLICATION, EXECUTOR, QUEUES, JobQueue, job_database
 from api.jobs.retrain import register
 from api.jobs.serializer import JsonSerializer, forbid_pickle
 from api.jobs.steps import Workshop, open_workshop
@@ -36,8 +38,6 @@ from graphsvc.errors import DatabaseUnavailable, GraphError
 
 _log = logging.getLogger("graphsvc.jobs")
 _GRACE_SECONDS = 3.0
-#: Older drafts were left behind by a step that was killed; no step takes a day.
-_DRAFT_SECONDS = 86_400.0
 #: A worker that was killed is gone before its locks are; one that is started again bears with it.
 _PATIENCE_SECONDS = 3.0
 _SECONDS_BETWEEN_TRIES = 0.5
@@ -109,21 +109,34 @@ def _launch(settings: Settings) -> tuple[Workshop, JobQueue]:
     }
     DBOS(config=config)
     shop = open_workshop(settings)
-    shop.store.sweep(_DRAFT_SECONDS)
+    shop.store.sweep()
     sweep_checkpoints(shop)
     jobs = JobQueue(settings.jobs_url, shop.database)
     watch.look(jobs, starting=True)
     register(shop, jobs)
+    erase.register(shop, jobs)
     DBOS.launch()
     jobs.lead(version)
-    DBOS.register_queue(
-        QUEUE,
-        global_concurrency=1,
-        worker_concurrency=1,
-        polling_interval_sec=0.5,
-        on_conflict="always_update",
-    )
+    _see_to_erasures(settings, shop, jobs)
+    for queue in QUEUES.values():
+        DBOS.register_queue(
+            queue,
+            global_concurrency=1,
+            worker_concurrency=1,
+            polling_interval_sec=0.5,
+            on_conflict="always_update",
+        )
     return shop, jobs
+
+
+def _see_to_erasures(settings: Settings, shop: Workshop, jobs: JobQueue) -> None:
+    """Erase who is on the list, also where the database is an earlier state of itself: restored."""
+    listed = erasure_list.path_of(settings)
+    if listed.is_file():
+        again = erasure_list.replay(shop.database, listed)
+        if again:
+            _log.warning("%d were erased since this database was so; they are erased again", again)
+    see_to_it(shop.database, jobs)
 
 
 def _watch(jobs: JobQueue) -> NoReturn:

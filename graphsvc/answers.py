@@ -15,6 +15,7 @@ from sqlalchemy import Connection, delete, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import Select
 
+from graphsvc import erasures
 from graphsvc.errors import AnswerMissing, CursorInvalid
 from graphsvc.ids import EntityId, is_storable
 from graphsvc.tables import answers as answers_table
@@ -79,7 +80,11 @@ class AnswerPage:
 
 
 def write(connection: Connection, answers: Sequence[Answer]) -> int:
-    """Keep answers, and give the number of new ones; a request id that is kept already stays."""
+    """Keep answers, and give the number of new ones; a request id that is kept already stays.
+
+    None about somebody who was erased, and none that names them.
+    """
+    answers = _of_the_living(connection, answers)
     if not answers:
         return 0
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
@@ -166,6 +171,26 @@ def prune(connection: Connection, *, before: int, most: int) -> int:
     if surplus > 0:
         removed += _remove(connection, oldest.limit(min(surplus, _PRUNED)))
     return removed
+
+
+def _of_the_living(connection: Connection, answers: Sequence[Answer]) -> Sequence[Answer]:
+    barred_types = erasures.types(connection) if answers else frozenset()
+    if not barred_types:
+        return answers
+    named = {answer.head for answer in answers}
+    named |= {
+        EntityId(answer.tail_type, item.id)
+        for answer in answers
+        if answer.tail_type in barred_types
+        for item in answer.items
+    }
+    gone = erasures.dropped(connection, named)
+    return [
+        answer
+        for answer in answers
+        if not gone(answer.head)
+        and not any(gone(EntityId(answer.tail_type, item.id)) for item in answer.items)
+    ]
 
 
 def _remove(connection: Connection, query: Select[Any]) -> int:

@@ -8,14 +8,13 @@ Nothing in a manifest depends on the clock: the same inputs give the same digest
 
 import errno
 import json
-import math
 import os
 import shutil
 import tempfile
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from graphsvc.errors import (
 from graphsvc.ids import DIGEST, canonical_json, digest_of_file, digest_of_json
 
 FORMAT = 1
-KINDS = ("snapshot", "bundle", "index", "ranker", "report", "table", "forward")
+KINDS = ("snapshot", "bundle", "index", "ranker", "report", "table", "forward", "erasure")
 MANIFEST = "manifest.json"
 _DRAFT = ".draft-"
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -83,10 +82,17 @@ class Artifact:
 
 
 class ArtifactStore:
-    """The folder under which all artifacts lie."""
+    """The folder under which all artifacts lie.
 
-    def __init__(self, root: Path) -> None:
+    `successor`: what became of an artifact that is not there any more, if anything did; it is
+    opened in its stead, so that whoever began with the former digest goes on.
+    """
+
+    def __init__(
+        self, root: Path, successor: Callable[[str], str | None] = lambda _digest: None
+    ) -> None:
         self.root = root
+        self._successor = successor
 
     @contextmanager
     def draft(self) -> Iterator[Path]:
@@ -95,7 +101,10 @@ class ArtifactStore:
         Raises `NoSpace` where the disk is full.
         """
         self.root.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=self.root))
+        held = None
+        while held is None:  # whoever sweeps at this very moment may have been faster
+            folder = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=self.root))
+            held = _hold(folder)
         try:
             yield folder
         except OSError as error:
@@ -107,26 +116,39 @@ class ArtifactStore:
             raise
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+            os.close(held)
 
-    def sweep(self, older_than_seconds: float) -> int:
+    def sweep(self) -> int:
         """Remove the drafts of processes that were killed: their number.
 
-        A draft's age counts from the last change to its folder or to a file in it; the caller
-        says what is older than any draft that is still being written.
+        Whoever writes a draft holds its folder, and the system lets go of that with the process.
         """
-        newest = time.time() - older_than_seconds
-        left_behind = [
-            folder for folder in self.root.glob(f"{_DRAFT}*") if _last_change(folder) < newest
-        ]
-        for folder in left_behind:
-            shutil.rmtree(folder, ignore_errors=True)
-        return sum(not folder.exists() for folder in left_behind)
+        removed = 0
+        for folder in self.root.glob(f"{_DRAFT}*"):
+            held = _hold(folder)
+            if held is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+                os.close(held)
+                removed += not folder.exists()
+        return removed
 
-    def seal(self, draft: Path, recipe: Recipe) -> Artifact:
+    def remove(self, kind: str, digest: str) -> None:
+        """Delete an artifact's bytes; harmless to repeat. What has them open reads on."""
+        path = self.path(kind, digest)
+        if path.is_dir():
+            # Out of its place in one step: nobody opens half of it.
+            with self.draft() as gone:
+                path.rename(gone / digest)
+
+    def seal(
+        self, draft: Path, recipe: Recipe, known: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> Artifact:
         """Name a draft by its content and rename it into place.
 
+        `known`: what a manifest says of files that are in it as they are in another artifact.
         Sealing twice is harmless, also by two processes at once; it repairs what was damaged.
         """
+        known = known or {}
         _known_kind(recipe.kind)
         manifest = {
             "format": FORMAT,
@@ -136,7 +158,8 @@ class ArtifactStore:
             "payload": dict(recipe.payload),
             "metrics": dict(recipe.metrics),
             "files": {
-                path.name: {"sha256": digest_of_file(path), "bytes": path.stat().st_size}
+                path.name: known.get(path.name)
+                or {"sha256": digest_of_file(path), "bytes": path.stat().st_size}
                 for path in sorted(draft.iterdir())
             },
         }
@@ -156,7 +179,12 @@ class ArtifactStore:
         """
         path = self.path(kind, digest)
         if not (path / MANIFEST).is_file():
-            raise ArtifactMissing(self._missing(kind, digest))
+            successor = self._successor(digest)
+            if successor is None:
+                raise ArtifactMissing(self._missing(kind, digest))
+            path, digest = self.path(kind, successor), successor
+            if not (path / MANIFEST).is_file():
+                raise ArtifactMissing(self._missing(kind, successor))
         try:
             manifest = json.loads((path / MANIFEST).read_bytes())
             same = digest_of_json(manifest) == digest
@@ -228,11 +256,18 @@ def _put(draft: Path, target: Path) -> None:
     _sync(target.parent)
 
 
-def _last_change(folder: Path) -> float:
+def _hold(folder: Path) -> int | None:
+    """Be the only one who has a folder, until the process ends; None where somebody else is."""
     try:
-        return max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
-    except OSError:  # it is being removed
-        return math.inf
+        held = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        flock(held, LOCK_EX | LOCK_NB)
+    except BlockingIOError:
+        os.close(held)
+        return None
+    return held
 
 
 def _sync_folder(folder: Path) -> None:

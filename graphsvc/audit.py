@@ -5,10 +5,7 @@ refuses anyway. People and things are named by a digest that is keyed with a sec
 whoever has the id and the database finds the rows, nobody reads an id from them.
 """
 
-import hashlib
-import hmac
 import json
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,12 +15,11 @@ from sqlalchemy import Connection, Row, func, insert, select
 from graphsvc.db import wait_for_writers
 from graphsvc.ids import EntityId, canonical_json
 from graphsvc.ledger import read_number
-from graphsvc.tables import audit, salts
+from graphsvc.subjects import Subjects
+from graphsvc.tables import audit
 
 #: Who writes without a key.
 COMMAND_LINE = "command line"
-_SUBJECTS = "subjects"
-_SALT_BYTES = 32
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,14 +98,7 @@ def became(
 
 def subject(connection: Connection, entity: EntityId) -> str:
     """A digest that stands for an entity, the same at each call in this database."""
-    salt = connection.scalar(select(salts.c.value).where(salts.c.name == _SUBJECTS))
-    if salt is None:
-        wait_for_writers(connection)
-        salt = connection.scalar(select(salts.c.value).where(salts.c.name == _SUBJECTS))
-    if salt is None:
-        salt = secrets.token_bytes(_SALT_BYTES)
-        connection.execute(insert(salts).values(name=_SUBJECTS, value=salt))
-    return hmac.new(salt, f"{entity.type}/{entity.id}".encode(), hashlib.sha256).hexdigest()
+    return Subjects.of(connection).digest(entity)
 
 
 def page(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from graphsvc.barred import Said
 from graphsvc.entry import Entry
 from graphsvc.verdict import Verdict
 
@@ -22,8 +23,8 @@ class Batch:
     entries: list[Entry] = field(default_factory=list)
     #: Name and id again within the batch: (place, place of the first, body).
     repeats: list[tuple[int, int, int]] = field(default_factory=list)
-    #: Too old, unless they were seen in time: (place, digest, body, verdict).
-    late: list[tuple[int, bytes, int, Verdict]] = field(default_factory=list)
+    #: Too old, unless they were seen in time: (place, digest, body, verdict, what it says).
+    late: list[tuple[int, bytes, int, Verdict, Said]] = field(default_factory=list)
     #: Place -> what `set_attributes` sets.
     properties: dict[int, Any] = field(default_factory=dict)
 

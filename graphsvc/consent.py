@@ -16,6 +16,7 @@ from graphsvc.bulk import Insert, rows_among
 from graphsvc.dedupe import NEVER
 from graphsvc.logread import aliases
 from graphsvc.projection import Pair
+from graphsvc.removal import delete_events, lower
 from graphsvc.retraction import sum_anew
 from graphsvc.schema import Schema
 
@@ -124,25 +125,10 @@ def _delete_refused(
             pairs |= {(head, declared.name, tail)}
             if not declared.directed:
                 pairs |= {(tail, declared.name, head)}
-    _delete(connection, sorted(refused))
-    _lower(connection, counted)
+    delete_events(connection, sorted(refused))
+    lower(connection, counted)
     sum_anew(connection, schema, pairs)
 
 
 def _offsite(schema: Schema) -> list[Any]:
     return [kind for kind in schema.events.values() if kind.source == "offsite"]
-
-
-def _delete(connection: Connection, seqs: Sequence[int]) -> None:
-    mark = "%s" if connection.dialect.name == "postgresql" else "?"
-    statement = f"DELETE FROM events WHERE seq = {mark}"  # noqa: S608
-    connection.exec_driver_sql(statement, [(seq,) for seq in seqs])
-
-
-def _lower(connection: Connection, counted: Mapping[tuple[int, str], int]) -> None:
-    mark = "%s" if connection.dialect.name == "postgresql" else "?"
-    where = f"WHERE entity = {mark} AND event_name = {mark}"
-    lower = f"UPDATE counters SET n = n - {mark} {where}"  # noqa: S608
-    connection.exec_driver_sql(lower, [(n, *name) for name, n in counted.items()])
-    gone = f"DELETE FROM counters {where} AND n <= 0"  # noqa: S608
-    connection.exec_driver_sql(gone, list(counted))

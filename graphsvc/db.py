@@ -8,7 +8,10 @@ first statement (BEGIN IMMEDIATE), so none fails halfway because another was fas
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from math import inf
+from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 import psycopg
@@ -62,6 +65,7 @@ _BUSY = (
 _WRITERS = 0x67726170
 #: SQLite's write-ahead log, in bytes: when it is copied back into the database, and what it keeps.
 _COPIED_BACK, _LARGEST_WAL = 125 << 20, 160 << 20
+_SECONDS_BETWEEN_TRIES = 0.05
 _WRITES = "graphsvc_writes"
 _PATIENCE = "graphsvc_patience"
 
@@ -128,9 +132,42 @@ class Database:
         with self.reading() as connection:
             connection.execute(text("SELECT 1"))
 
+    def rewrite(self, *, most_bytes: float = inf) -> bool:
+        """Leave no copy of deleted rows in unused room, as far as the database can do that.
+
+        SQLite: all of the file is written anew, if it has at most so many bytes, and the log of
+        writes is emptied; nobody else writes meanwhile. PostgreSQL: all tables are vacuumed.
+        Whether that was done to the end; else copies may be left. Raises `DatabaseUnavailable`.
+        """
+        with reported(), closing(self._engine.raw_connection()) as pooled:
+            driver: Any = pooled.driver_connection
+            if self.is_postgresql:
+                driver.autocommit = True
+                try:
+                    driver.execute("VACUUM")
+                finally:
+                    driver.autocommit = False
+                return True
+            driver.execute("PRAGMA query_only = 0")
+            file = Path(str(make_url(self.url).database))
+            small = file.stat().st_size <= most_bytes
+            if small:
+                driver.execute("VACUUM")
+            return _emptied(driver) and small
+
     def dispose(self) -> None:
         """Close every connection that is not in use."""
         self._engine.dispose()
+
+
+def _emptied(driver: Any) -> bool:
+    """Copy SQLite's log of writes into the file, and leave nothing of it; False if readers stay."""
+    until = monotonic() + _BUSY_SECONDS
+    while True:
+        [busy, *_] = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if not busy or monotonic() > until:
+            return not busy
+        sleep(_SECONDS_BETWEEN_TRIES)
 
 
 def limits(url: URL) -> dict[str, Any]:
@@ -255,6 +292,7 @@ def _preparing_sqlite(patience: float) -> Callable[[DBAPIConnection, ConnectionP
             "journal_mode = WAL",
             "synchronous = FULL",
             "foreign_keys = ON",
+            "secure_delete = ON",  # what is deleted is overwritten
             "cache_size = -32768",  # KiB
             f"journal_size_limit = {_LARGEST_WAL}",  # what a long reader made of more goes again
         ):

@@ -14,10 +14,11 @@ from sqlalchemy import Connection, Row, func, insert, select
 from graphsvc.db import wait_for_writers
 from graphsvc.errors import DecisionMissing
 from graphsvc.ids import DIGEST, canonical_json, digest_of_json, is_storable
-from graphsvc.ledger import read_number
+from graphsvc.ledger import present, read_number
 from graphsvc.tables import decisions
 
 _LONGEST_ECHO = 80
+_ARTIFACTS = ("ranker", "bundle", "snapshot", "champion_ranker", "champion_bundle")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,6 +61,9 @@ def record(connection: Connection, decided: Decided, *, job_id: str | None, now:
     """Write a decision's row and give its id; the same of the same job again changes nothing."""
     wait_for_writers(connection)
     values = asdict(decided)
+    # Somebody may have been erased from them since it was begun.
+    for name in _ARTIFACTS:
+        values[name] = values[name] and present(connection, values[name])
     own = digest_of_json(values | {"job_id": job_id})
     if connection.scalar(select(decisions.c.id).where(decisions.c.id == own)) is None:
         values["numbers"] = canonical_json(dict(decided.numbers)).decode()

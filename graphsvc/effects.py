@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from graphsvc.builtin import CONSENTS, MERGE, RESTORE, RETIRE
+from graphsvc.builtin import CONSENTS, MERGE, OPT_IN, RESTORE, RETIRE
 from graphsvc.consent import apply_consents
+from graphsvc.erasures import came_back
 from graphsvc.lifecycle import apply_lifecycle
 from graphsvc.merging import apply_merges
 from graphsvc.projection import Logged
@@ -27,3 +28,5 @@ def apply_effects(connection: Connection, schema: Schema, logged: Sequence[Logge
     persons = {event.actor for event in logged if event.event_name in CONSENTS}
     if persons:
         apply_consents(connection, schema, persons)
+        agreed = [event for event in logged if event.event_name == OPT_IN]
+        came_back(connection, ((event.actor, event.event_time, event.seq) for event in agreed))

@@ -50,6 +50,10 @@ class ReplayTooLong(GraphError):
     """The change replays many events while nothing can be written; ask for it expressly."""
 
 
+class ErasureMissing(GraphError):
+    """Nobody was erased under this number."""
+
+
 class ArtifactMissing(GraphError):
     """No such artifact is stored; list the artifacts to see which exist."""
 

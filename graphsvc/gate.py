@@ -7,9 +7,11 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
+from graphsvc.barred import Said, barred
 from graphsvc.builtin import CONSENTS
 from graphsvc.consent import barriers
 from graphsvc.entry import Entry
+from graphsvc.ids import EntityId
 from graphsvc.merging import circular
 from graphsvc.schema import Schema
 from graphsvc.verdict import Verdict
@@ -19,7 +21,15 @@ _EXPECTED = "absent: the person has opted out of offsite events"
 
 def refused(connection: Connection, schema: Schema, entries: Sequence[Entry]) -> dict[int, Verdict]:
     """The verdicts on the entries that may not be logged, by their place in the batch."""
-    return _opted_out(connection, schema, entries) | circular(connection, entries)
+    wrong = _opted_out(connection, schema, entries) | circular(connection, entries)
+    return wrong | barred(connection, schema, {entry.n: _said_in(entry) for entry in entries})
+
+
+def _said_in(entry: Entry) -> Said:
+    ends = {"actor": EntityId(entry.actor_type, entry.actor_id)}
+    if entry.object_type and entry.object_id:
+        ends["object"] = EntityId(entry.object_type, entry.object_id)
+    return Said(entry.event_id, entry.event_name, entry.event_time, ends)
 
 
 def _opted_out(

@@ -6,6 +6,7 @@ renewed, so one whose holder died is taken over. Our design, after the IETF draf
 Idempotency-Key HTTP Header Field".
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -112,6 +113,17 @@ def keep(
 def release(connection: Connection, request: Request, *, since: int) -> None:
     """Give up the reservation of time `since`: the request may be run again."""
     connection.execute(delete(idempotency).where(_held(request, since)))
+
+
+def forget(connection: Connection, mentions: Callable[[bytes], bool]) -> int:
+    """Forget answers that mention somebody: how many. `mentions` reads what the caller packed."""
+    table = idempotency.c
+    query = select(table.api_key, table.name, table.answer).where(table.answer.is_not(None))
+    found = [row for row in connection.execute(query).all() if mentions(row.answer)]
+    for row in found:
+        own = (table.api_key == row.api_key) & (table.name == row.name)
+        connection.execute(delete(idempotency).where(own))
+    return len(found)
 
 
 def prune(connection: Connection, *, before: int, most: int, most_bytes: int) -> int:

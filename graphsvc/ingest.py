@@ -14,6 +14,7 @@ from sqlalchemy import Connection, delete, func, select
 from graphsvc import journal_postgresql, journal_sqlite
 from graphsvc.admission import Late, Rules, admit
 from graphsvc.apply import apply_changes
+from graphsvc.barred import barred, said_in
 from graphsvc.batches import Batch, together
 from graphsvc.builtin import CONSENTS, MERGE, SET_ATTRIBUTES
 from graphsvc.db import require_writing, wait_for_writers
@@ -82,7 +83,7 @@ def prepare(
         digest = digest_of(event.event_name, event.event_id)
         body = body_of(event, text)
         if isinstance(admitted, Late):
-            batch.late.append((place, digest, body, admitted.verdict))
+            batch.late.append((place, digest, body, admitted.verdict, said_in(event)))
         elif digest in first:
             batch.repeats.append((place, first[digest], body))
         else:
@@ -130,7 +131,7 @@ def append(connection: Connection, schema: Schema, batch: Batch, *, now: int) ->
         for place, verdict in wrong.items():
             verdicts[place] = verdict
         _project(connection, schema, batch, allowed, outcomes)
-    _settle(connection, batch, bodies, now)
+    _settle(connection, schema, batch, bodies, now)
     settled = [verdict for verdict in verdicts if verdict is not None]
     if len(settled) != len(verdicts):  # whoever reads them goes by their places
         raise RuntimeError("an event of the batch was left without a verdict")
@@ -205,7 +206,13 @@ def _project(
         apply_effects(connection, schema, logged)
 
 
-def _settle(connection: Connection, batch: Batch, bodies: dict[int, int | None], now: int) -> None:
+def _settle(
+    connection: Connection,
+    schema: Schema,
+    batch: Batch,
+    bodies: dict[int, int | None],
+    now: int,
+) -> None:
     """The verdicts of what depends on another event: repetitions, and late ones that are known."""
     verdicts = batch.verdicts
     for place, first, body in batch.repeats:
@@ -215,13 +222,15 @@ def _settle(connection: Connection, batch: Batch, bodies: dict[int, int | None],
         else:
             verdicts[place] = _again(before.event_id or "", body, bodies[first])
     if batch.late:
-        digests = [digest for _, digest, _, _ in batch.late]
+        digests = [late[1] for late in batch.late]
         journal = journal_postgresql if connection.dialect.name == "postgresql" else journal_sqlite
         known = journal.bodies(connection, digests, now=now)
-        for place, digest, body, verdict in batch.late:
+        erased = barred(connection, schema, {late[0]: late[4] for late in batch.late})
+        for place, digest, body, verdict, _ in batch.late:
             seen = digest in known
             event_id = verdict.event_id or ""
-            verdicts[place] = _again(event_id, body, known[digest]) if seen else verdict
+            told = erased.get(place, verdict)
+            verdicts[place] = _again(event_id, body, known[digest]) if seen else told
 
 
 def _again(event_id: str, body: int, before: int | None) -> Verdict:

@@ -16,7 +16,7 @@ from graphsvc.db import wait_for_writers
 from graphsvc.errors import ArtifactMissing, CursorInvalid, PromotionRefused
 from graphsvc.ids import DIGEST, canonical_json, is_storable
 from graphsvc.tables import artifacts as artifacts_table
-from graphsvc.tables import promotions
+from graphsvc.tables import promotions, successors
 
 _LONGEST_SUMMARY_VALUE = 256
 _LONGEST_ECHO = 80
@@ -39,6 +39,8 @@ class ArtifactRow:
     state: str
     job_id: str | None
     created_at: int
+    #: Nobody whose erasure has this number or a lower one is in it.
+    erased_to: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,14 @@ class PromotionPage:
     next: str | None
 
 
-def record(connection: Connection, artifact: Artifact, *, job_id: str | None, now: int) -> None:
+def record(
+    connection: Connection,
+    artifact: Artifact,
+    *,
+    job_id: str | None,
+    now: int,
+    erased_to: int = 0,
+) -> None:
     """Write an artifact's row. Recording the same digest again changes nothing."""
     wait_for_writers(connection)
     found = select(artifacts_table.c.digest).where(artifacts_table.c.digest == artifact.digest)
@@ -111,22 +120,29 @@ def record(connection: Connection, artifact: Artifact, *, job_id: str | None, no
             state="sealed",
             job_id=job_id,
             created_at=now,
+            erased_to=erased_to,
         )
     )
 
 
 def artifact(connection: Connection, digest: str) -> ArtifactRow:
-    """One artifact's row. Raises `ArtifactMissing`."""
+    """One artifact's row, or that of its successor. Raises `ArtifactMissing`."""
     if not DIGEST.fullmatch(digest):
         raise ArtifactMissing(
             f"digest should be 64 hexadecimal digits, received {digest[:_LONGEST_ECHO]!r}"
         )
     row = connection.execute(
-        select(artifacts_table).where(artifacts_table.c.digest == digest)
+        select(artifacts_table).where(artifacts_table.c.digest == present(connection, digest))
     ).one_or_none()
     if row is None:
         raise ArtifactMissing(f"the ledger holds no artifact {digest}")
     return _artifact_row(row)
+
+
+def present(connection: Connection, digest: str) -> str:
+    """The digest that stands for one now: that of its successor, or itself."""
+    query = select(successors.c.after).where(successors.c.before == digest)
+    return connection.scalar(query) or digest
 
 
 def artifacts(
@@ -157,10 +173,11 @@ def trio_of(connection: Connection, ranker: str, bundle: str | None = None) -> t
     newest. Raises `ArtifactMissing` or `PromotionRefused`.
     """
     row = _of_kind(connection, ranker, "ranker")
+    ranker = row.digest
     if bundle is None:
         bundle = row.parents.get("bundle")
     else:
-        _of_kind(connection, bundle, "bundle")
+        bundle = _of_kind(connection, bundle, "bundle").digest
     if bundle is None:
         raise PromotionRefused(f"ranker {ranker} names no bundle as its parent")
     index = _newest_of(connection, "index", "bundle", bundle)
@@ -174,7 +191,7 @@ def forward_of(connection: Connection, ranker: str, *, by: int | None = None) ->
 
     `by`: that there was at that second.
     """
-    return _newest_of(connection, "forward", "ranker", ranker, by=by)
+    return _newest_of(connection, "forward", "ranker", present(connection, ranker), by=by)
 
 
 def forward_of_live(connection: Connection, live: Live) -> str | None:
@@ -206,6 +223,7 @@ def promote(
     bundle_row = _of_kind(connection, bundle, "bundle")
     index_row = _of_kind(connection, index, "index")
     ranker_row = _of_kind(connection, ranker, "ranker")
+    bundle, index, ranker = bundle_row.digest, index_row.digest, ranker_row.digest
     if index_row.parents.get("bundle") != bundle:
         raise PromotionRefused(
             f"index {index} should be built over bundle {bundle}, "
@@ -320,6 +338,7 @@ def _artifact_row(row: Row[Any]) -> ArtifactRow:
         state=row.state,
         job_id=row.job_id,
         created_at=row.created_at,
+        erased_to=row.erased_to,
     )
 
 

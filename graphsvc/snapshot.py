@@ -30,7 +30,7 @@ from graphsvc.errors import ArtifactFormat
 #: Layout of the payload and files; a snapshot of another one is refused by name.
 SNAPSHOT_FORMAT = 3
 #: Rows of a block in a file: the same however the rows came, or the bytes would differ.
-_ROW_GROUP = 1 << 16
+ROW_GROUP = 1 << 16
 
 
 class Span(IntEnum):
@@ -252,7 +252,7 @@ class Snapshot:
     def blocks(self, table: str) -> Iterator[dict[str, NDArray[Any]]]:
         """The columns of a table, block by block, for whoever need not have all at once."""
         with pq.ParquetFile(self.artifact.file(f"{table}.parquet")) as file:
-            for batch in file.iter_batches(batch_size=_ROW_GROUP):
+            for batch in file.iter_batches(batch_size=ROW_GROUP):
                 yield {
                     name: batch.column(name).to_numpy(zero_copy_only=False)
                     for name in batch.schema.names
@@ -299,8 +299,8 @@ class SnapshotDraft:
         schema = _SCHEMAS[table]
         arrays = [pa.array(columns[f.name], type=f.type, from_pandas=False) for f in schema]
         self._waiting[table].append(pa.Table.from_arrays(arrays, schema=schema))
-        if sum(len(block) for block in self._waiting[table]) >= _ROW_GROUP:
-            self._flush(table, _ROW_GROUP)
+        if sum(len(block) for block in self._waiting[table]) >= ROW_GROUP:
+            self._flush(table, ROW_GROUP)
 
     def close(self) -> None:
         """Write what is left and close the files."""
@@ -312,8 +312,8 @@ class SnapshotDraft:
         """Write row groups as long as `least` rows are there."""
         rows = pa.concat_tables([_SCHEMAS[table].empty_table(), *self._waiting[table]])
         while len(rows) >= least:
-            self.writers[table].write_table(rows.slice(0, _ROW_GROUP).combine_chunks())
-            rows = rows.slice(_ROW_GROUP)
+            self.writers[table].write_table(rows.slice(0, ROW_GROUP).combine_chunks())
+            rows = rows.slice(ROW_GROUP)
         self._waiting[table] = [rows]
 
 

@@ -30,6 +30,7 @@ from safetensors.numpy import save_file
 
 from graphsvc.artifact import Artifact, ArtifactStore, Recipe
 from graphsvc.errors import ArtifactFormat
+from graphsvc.gone import NOBODY
 from graphsvc.ids import digest_of_json
 from graphsvc.snapshot import RelationInfo, TypeRange
 from kge.arrays import BundleArrays, FacetArrays, check, find_type
@@ -201,9 +202,18 @@ class Bundle:
     @cached_property
     def _lookup(self) -> dict[str, dict[str, int]]:
         return {
-            t.name: {key: t.start + n for n, key in enumerate(self.ids[t.start : t.stop].tolist())}
+            t.name: {
+                key: t.start + n
+                for n, key in enumerate(self.ids[t.start : t.stop].tolist())
+                if key != NOBODY
+            }
             for t in self.types.values()
         }
+
+    @cached_property
+    def erased(self) -> NDArray[np.int64]:
+        """Rows of those who were erased, in rising order: zero, and nobody's."""
+        return np.flatnonzero(self.ids == NOBODY)
 
     def type_range(self, type_name: str) -> TypeRange:
         """The rows of a type. Raises `UnknownType`."""

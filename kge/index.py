@@ -74,7 +74,8 @@ class Index:
         return {(recipe.facet, recipe.type): recipe for recipe in made}
 
     @cached_property
-    def _parts(self) -> dict[tuple[str, str], Part]:
+    def parts(self) -> Mapping[tuple[str, str], Part]:
+        """The vectors of each type in each facet, by facet and type."""
         dials = self.artifact.dials
         return {
             (facet, type_): Part(
@@ -83,6 +84,7 @@ class Index:
                 vectors=self.bundle.facets[facet].vectors,
                 listed=_listed(self._source, facet, self.types[type_]),
                 left_out=self._left_out_of(facet, self.types[type_]),
+                erased=self._erased_of(self.types[type_]),
                 file=self._file(facet, type_),
                 filter_rows=dials["filter_rows"],
                 least_recall=dials["least_recall"],
@@ -112,10 +114,10 @@ class Index:
             raise UnknownType(
                 f"type should be one of {', '.join(self.types)}, received {type_name!r}"
             )
-        if (facet, type_name) not in self._parts:
-            known = dict.fromkeys(name for name, _ in self._parts)
+        if (facet, type_name) not in self.parts:
+            known = dict.fromkeys(name for name, _ in self.parts)
             raise UnknownFacet(f"facet should be one of {', '.join(known)}, received {facet!r}")
-        return self._parts[facet, type_name]
+        return self.parts[facet, type_name]
 
     def search(
         self,
@@ -149,6 +151,10 @@ class Index:
     def _left_out_of(self, facet: str, kind: TypeRange) -> NDArray[np.int64]:
         gone, known = _within(self.left_out, kind), _known(self.bundle, facet, kind)
         return np.flatnonzero(gone if known is None else gone & known)
+
+    def _erased_of(self, kind: TypeRange) -> NDArray[np.int64]:
+        rows = self.bundle.erased
+        return rows[(rows >= kind.start) & (rows < kind.stop)] - kind.start
 
     def _file(self, facet: str, type_: str) -> Path | None:
         name = _file_name(facet, type_)

@@ -113,6 +113,8 @@ class Part:
     #: places within the type that the facet knows, and that were out of answers at the build: they
     #: are compared one by one where a search may find them again
     left_out: NDArray[np.int64]
+    #: places within the type that are nobody's any more: no search finds them
+    erased: NDArray[np.int64]
     file: Path | None
     filter_rows: int
     least_recall: float
@@ -131,6 +133,7 @@ class Part:
         comes short, since what is allowed lies elsewhere, all of it is compared. To allow all is to
         say nothing.
         """
+        allowed = self._living(allowed)
         may = None if allowed is None else allowed[self._places] if self._gaps else allowed
         back = self.left_out[:0] if allowed is None else self.left_out[allowed[self.left_out]]
         count = len(self._places) if may is None else int(np.count_nonzero(may))
@@ -164,6 +167,22 @@ class Part:
         distances, rows = self._measured(units, found, most)
         recalls = np.where(exact, 1.0, 1.0 if plan is None else plan.recall)
         return Found(distances, rows, exact, recalls)
+
+    def places_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """What FAISS counts of some bundle rows, as far as it holds them, in rising order."""
+        return np.flatnonzero(np.isin(self._places + self.kind.start, rows))
+
+    def _living(self, allowed: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
+        """What may be found, without those who were erased."""
+        if not len(self.erased):
+            return allowed
+        if allowed is None:
+            living = np.ones(self.kind.stop - self.kind.start, np.bool_)
+            living[self.left_out] = False
+        else:
+            living = allowed.copy()
+        living[self.erased] = False
+        return living
 
     def _sifted(
         self, units: NDArray[np.float32], k: int, may: NDArray[np.bool_], count: int

@@ -238,6 +238,16 @@ def sweep_checkpoints(shop: Workshop) -> None:
             file.unlink(missing_ok=True)
 
 
+def forget_checkpoints(shop: Workshop) -> None:
+    """Remove all of them: rows of somebody may be in them who was erased.
+
+    A training that runs writes another one, without what it was begun with being there any more:
+    killed, it begins anew.
+    """
+    for file in _folder(shop).glob("*"):
+        file.unlink(missing_ok=True)
+
+
 def _folder(shop: Workshop) -> Path:
     return shop.settings.data_dir / "checkpoints"
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from api.jobs.promotion import digests, promote
 from api.jobs.steps import Tick, Workshop
-from graphsvc import decisions, ledger
+from graphsvc import decisions, ledger, succession
 from graphsvc.db import Connection
 from graphsvc.decisions import Decided
 from graphsvc.errors import ArtifactDamaged, ArtifactFormat, ArtifactMissing, LiveChanged
@@ -88,6 +88,7 @@ def gate(
     """Decide whether a candidate may be promoted over what is live now, and keep the decision."""
     with shop.database.reading() as connection:
         live = ledger.live(connection)
+        candidate = succession.renewed(connection, candidate)
     tick(0, 2, "the candidate on rows that nobody learned from")
     if live is None:
         found = _first(shop, candidate)

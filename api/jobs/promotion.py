@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from time import time
 
 from api.errors import Invalid
-from graphsvc import decisions, ledger
+from graphsvc import decisions, ledger, succession
 from graphsvc.db import Database, wait_for_writers
 from graphsvc.decisions import DecisionRow
 from graphsvc.errors import LiveChanged
@@ -33,10 +33,12 @@ def promote(
     """
     with database.transaction() as connection:
         wait_for_writers(connection)
+        if while_live is not None:  # as it is called since somebody was erased from it
+            while_live = succession.renewed(connection, dict(while_live))
         before = ledger.promoted_for(connection, reason) if once else None
         if before:
             return before
-        chosen, index, _ = ledger.trio_of(connection, ranker, bundle)
+        chosen, index, ranker = ledger.trio_of(connection, ranker, bundle)
         present = ledger.live(connection)
         trio = {"bundle": chosen, "index": index, "ranker": ranker}
         if present and trio == digests(present):
@@ -63,7 +65,7 @@ def promote_by_hand(
     """
     with database.reading() as connection:
         present = ledger.live(connection)
-        chosen, _, _ = ledger.trio_of(connection, ranker, bundle)
+        chosen, _, ranker = ledger.trio_of(connection, ranker, bundle)
         champion = (present.ranker, present.bundle) if present else None
         decided = decisions.latest(connection, (ranker, chosen), champion)
     passed = decided is not None and decided.decision == PASSED

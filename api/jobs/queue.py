@@ -6,7 +6,7 @@ as it does.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import time, time_ns
 from typing import Any
 
@@ -19,20 +19,22 @@ from api.errors import UnknownName, WrongState
 from api.jobs.job import ACTIVE, MOVING, QUEUE_STEP, Job, job_of, request_of
 from api.jobs.listing import listed
 from api.jobs.moments import would_choose
-from api.jobs.requests import REQUESTS, JobName, RetrainRequest
+from api.jobs.requests import REQUESTS, EraseRequest, JobName, RetrainRequest
 from api.jobs.serializer import JsonSerializer, forbid_pickle
-from graphsvc import joblog, progress
+from graphsvc import joblog, progress, succession
 from graphsvc.db import Database, reported
 from graphsvc.ids import digest_of_json, id_by_time
 
 APPLICATION = "graphsvc"
-QUEUE = "jobs"
+#: An erasure does not wait for a retrain to end, nor one for the other.
+QUEUES = {JobName.RETRAIN: "jobs", JobName.ERASE: "erasures"}
 #: The worker's name, a constant: a job belongs to a worker and a version, and is lost to any other.
 EXECUTOR = "worker-0"
 #: Raise by hand when the order of a workflow's steps changes; a worker moves the jobs of another
 #: version to its own when it starts (api/jobs/watch.py).
-APPLICATION_VERSION = "5"
+APPLICATION_VERSION = "6"
 _MOST_ACTIVE = 1000
+JobRequest = RetrainRequest | EraseRequest
 #: Where the mark of a job that was moved or stopped stands among its steps.
 _BEHIND_STEPS = 1000
 
@@ -79,7 +81,7 @@ class JobQueue:
         )
         self._database = database
 
-    def enqueue(self, name: JobName, request: RetrainRequest) -> Asked:
+    def enqueue(self, name: JobName, request: JobRequest) -> Asked:
         """Ask for a job. While an identical one waits or runs, and would end alike, it is that one.
 
         One that has chosen its moment ends alike as long as a new one would choose the same.
@@ -98,7 +100,7 @@ class JobQueue:
             handle: WorkflowHandle[Any] = self._client.enqueue(
                 {
                     "workflow_name": name.value,
-                    "queue_name": QUEUE,
+                    "queue_name": QUEUES[name],
                     "workflow_id": own,
                     # Those that were passed over hold the marks of when they were asked for.
                     "deduplication_id": digest_of_json([name.value, body, *sorted(behind)]),
@@ -108,13 +110,15 @@ class JobQueue:
             )
         return Asked(str(handle.workflow_id), existing=str(handle.workflow_id) != own)
 
-    def _ends_alike(self, job_id: str, request: RetrainRequest) -> bool:
+    def _ends_alike(self, job_id: str, request: JobRequest) -> bool:
         """Whether a job that waits or runs gives what an identical one that begins now would."""
         first = request.steps[0]
         with self._database.reading() as connection:
             begun = any(step.step == first for step in progress.read(connection, job_id))
         if not begun:
-            return True  # it looks at the log later than whoever asks now
+            return True  # it looks at the log, or the list, later than whoever asks now
+        if isinstance(request, EraseRequest):
+            return False
         for step in self._client.list_workflow_steps(job_id):
             if step["function_name"] == first and step["output"]:
                 return would_choose(self._database, step["output"], request)
@@ -211,7 +215,10 @@ class JobQueue:
         try:
             with reported():
                 self._client.rewind_workflow(
-                    job_id, start_step=kept + 1, application_version=version, queue_name=QUEUE
+                    job_id,
+                    start_step=kept + 1,
+                    application_version=version,
+                    queue_name=QUEUES[JobName(status.name)],
                 )
         except dbos_error.DBOSException:
             # Somebody else was faster: then it waits or runs, as was wanted.
@@ -286,6 +293,7 @@ class JobQueue:
         while True:
             with self._database.reading() as connection:
                 job = job_of(status, progress.read(connection, status.workflow_id))
+                job = replace(job, result=succession.renewed(connection, job.result))
             if job.state != "cancelled":
                 return job
             again = self.status(status.workflow_id)

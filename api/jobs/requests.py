@@ -36,6 +36,7 @@ class JobName(StrEnum):
     """The workflows that exist. A name that no worker knows would block the queue."""
 
     RETRAIN = "retrain"
+    ERASE = "erase"
 
 
 _EXPECTED = (
@@ -278,8 +279,22 @@ def _as_sent(values: tuple[float | str, ...]) -> str:
     return json.dumps(values)
 
 
+class EraseRequest(BaseModel):
+    """An erasure of all who are on the list and not done; the list is no input of a job."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The steps, in their order."""
+        return ("tables", "artifacts", "switch", "bytes", "certify")
+
+
 #: What each job may be asked.
-REQUESTS = {JobName.RETRAIN: RetrainRequest}
+REQUESTS: Mapping[JobName, type[RetrainRequest] | type[EraseRequest]] = {
+    JobName.RETRAIN: RetrainRequest,
+    JobName.ERASE: EraseRequest,
+}
 
 
 def conversions_of(info: InteractionInfo) -> dict[str, Any]:

@@ -8,17 +8,18 @@ job chooses the moment first, in a step of its own.
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from time import time
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from api import threads
+from api.jobs import erasing
 from api.jobs.choices import RankerChoice
 from api.jobs.moments import digests_of
 from api.jobs.requests import RetrainRequest
 from api.jobs.training import TrainingChoice
+from api.opening import open_store
 from api.provenance import header
 from api.settings import Settings
 from graphsvc import ledger, versions
@@ -61,10 +62,11 @@ class Workshop:
             return versions.current(connection)
 
     def record(self, artifact: Artifact, job_id: str | None) -> str:
-        """Write an artifact's row in the ledger and give its digest."""
-        with self.database.transaction() as connection:
-            ledger.record(connection, artifact, job_id=job_id, now=int(time()))
-        return artifact.digest
+        """Write an artifact's row in the ledger and give its digest.
+
+        Who was erased since its parents were read is not in what is recorded: its successor is.
+        """
+        return erasing.recorded(self.database, self.store, artifact, job_id)
 
     def forget_examples(self) -> None:
         """Let go of the last examples: what comes next is of another bundle and needs the room."""
@@ -73,23 +75,21 @@ class Workshop:
     def examples(self, snapshot: str, bundle: str) -> Examples:
         """The labelled rows of a snapshot under a bundle."""
         key = (snapshot, bundle)
-        if key not in self._examples:
+        found = self._examples.get(key)
+        if found is None:
             self._examples.clear()
-            self._examples[key] = build_examples(
+            found = self._examples[key] = build_examples(
                 open_snapshot(self.store, snapshot),
                 open_bundle(self.store, bundle),
             )
-        return self._examples[key]
+        return found
 
 
 def open_workshop(settings: Settings) -> Workshop:
     """Everything that steps need, for a worker or the command line."""
     threads.cap(settings.threads)
-    return Workshop(
-        settings,
-        Database(settings.graph_url),
-        ArtifactStore(settings.artifacts_dir),
-    )
+    database = Database(settings.graph_url)
+    return Workshop(settings, database, open_store(settings, database))
 
 
 def moment(shop: Workshop, request: RetrainRequest) -> dict[str, Any]:

@@ -22,8 +22,8 @@ from api.jobs.job import sentence
 from api.jobs.queue import JobQueue
 from api.jobs.steps import Tick, Workshop
 from api.logs import raised
-from graphsvc import joblog, progress
-from graphsvc.errors import DatabaseUnavailable, GraphError
+from graphsvc import joblog, progress, succession
+from graphsvc.errors import ArtifactDamaged, ArtifactMissing, DatabaseUnavailable, GraphError
 from kge.errors import KgeError
 from ranking.errors import RankingError
 
@@ -34,12 +34,12 @@ _SECONDS_BETWEEN_PINGS = 1.0
 #: ever.
 _MOST_RERUNS = 3
 #: Their messages are sentences for people.
+_VANISHED = (ArtifactMissing, ArtifactDamaged, FileNotFoundError)
 _TOLD = (ApiError, GraphError, KgeError, RankingError)
 
 #: What the job's log says.
 _STOPPED = "stopped before its end; nothing of it was kept"
 _AWAY = f"failed: the database did not answer, {_MOST_RERUNS + 1} times"
-_BEGUN_AGAIN = "begun again, after the database did not answer"
 
 Result = TypeVar("Result")
 #: A line of the job's log: how grave, and what.
@@ -58,37 +58,72 @@ class Walk:
     jobs: JobQueue
     job_id: str
     order: tuple[str, ...]
+    #: What steps gave names artifacts as they are called now; not where that is what is told.
+    renews: bool = True
 
     def step(self, name: str, work: Callable[[Tick], Result]) -> Result:
         """Do a step unless it is done; its result should be JSON.
 
         Raises `StepFailed`.
         """
-        return DBOS.run_step({"name": name}, self._run, name, work)
+        result = DBOS.run_step({"name": name}, self._run, name, work)
+        return self._renewed(result) if self.renews else result
 
-    def _run(self, name: str, work: Callable[[Tick], Result]) -> Result:
-        reruns = 0
+    def _renewed(self, result: Result) -> Result:
+        """What a step gave, with what became of artifacts since."""
         while True:
             try:
-                return self._once(name, work, again=reruns > 0)
+                with self.shop.database.reading() as connection:
+                    now: Result = succession.renewed(connection, result)
+            except DatabaseUnavailable:
+                self._wait_for_database()
+            else:
+                return now
+
+    def _run(self, name: str, work: Callable[[Tick], Result]) -> Result:
+        reruns, known, why = 0, None, ""
+        while True:
+            try:
+                known = self._succeeded()
+                return self._once(name, work, again=why)
             except dbos_error.DBOSWorkflowCancelledError:
                 raise
-            except DatabaseUnavailable as error:
-                if reruns == _MOST_RERUNS:
-                    raise self._failed(name, sentence(error), says=_AWAY) from error
-                reruns += 1
-                _log.warning("job %s waits at %s: %s", self.job_id, name, sentence(error))
-                self._wait_for_database()
-            except _TOLD as error:
-                raise self._failed(name, sentence(error)) from error
             except Exception as error:
-                _log.exception("job %s failed at %s, unexpectedly", self.job_id, name)
-                reason = f"{type(error).__name__}: {sentence(error)}"
-                raise self._failed(name, reason, says=_unforeseen(error)) from error
+                why = "" if reruns == _MOST_RERUNS else self._begins_anew(name, error, known)
+                if not why:
+                    reason, says = self._reason(name, error)
+                    raise self._failed(name, reason, says=says) from error
+                reruns += 1
 
-    def _once(self, name: str, work: Callable[[Tick], Result], *, again: bool) -> Result:
+    def _begins_anew(self, name: str, error: Exception, known: int | None) -> str:
+        """Why a step that was broken off may well succeed, once it may; "" where it may not."""
+        if isinstance(error, DatabaseUnavailable):
+            _log.warning("job %s waits at %s: %s", self.job_id, name, sentence(error))
+            self._wait_for_database()
+            return "the database did not answer"
+        if isinstance(error, _VANISHED) and known != self._succeeded():
+            # What it read is gone, and its successor opens in its stead.
+            _log.warning("job %s begins %s anew: somebody was erased", self.job_id, name)
+            return "what it read has a successor, since somebody was erased"
+        return ""
+
+    def _reason(self, name: str, error: Exception) -> tuple[str, str]:
+        """Why a step failed, and what the log of the job says instead, where not that."""
+        if isinstance(error, DatabaseUnavailable):
+            return sentence(error), _AWAY
+        if isinstance(error, _TOLD):
+            return sentence(error), ""
+        _log.error("job %s failed at %s, unexpectedly", self.job_id, name, exc_info=error)
+        return f"{type(error).__name__}: {sentence(error)}", _unforeseen(error)
+
+    def _succeeded(self) -> int:
+        """How many artifacts have had successors because somebody was erased."""
+        with self.shop.database.reading() as connection:
+            return succession.count(connection)
+
+    def _once(self, name: str, work: Callable[[Tick], Result], *, again: str) -> Result:
         begun = monotonic()
-        says: Says = ("warning", _BEGUN_AGAIN) if again else ("info", "begun")
+        says: Says = ("warning", f"begun again: {again}") if again else ("info", "begun")
         self._tell(name, "running", says=says)
         try:
             result = work(_Ticker(self, name).tick)

@@ -11,7 +11,7 @@ from dbos._sys_db import WorkflowStatus
 from api.errors import UnknownName, WrongState
 from api.jobs import queue as jobs_queue
 from api.jobs.job import ACTIVE, request_of, sentence
-from api.jobs.queue import EXECUTOR, QUEUE, JobQueue, checked
+from api.jobs.queue import EXECUTOR, QUEUES, JobQueue, checked
 
 _log = logging.getLogger("graphsvc.jobs")
 
@@ -39,7 +39,9 @@ def look(jobs: JobQueue, *, starting: bool) -> int:
 
 def _unknown(status: WorkflowStatus) -> str | None:
     """Why nobody here can run a job; None if somebody can."""
-    if status.status in ACTIVE and status.queue_name != QUEUE:  # an ended job has none
+    if (
+        status.status in ACTIVE and status.queue_name not in QUEUES.values()
+    ):  # an ended job has none
         return f"no worker looks at the queue {(status.queue_name or 'without a name')[:100]!r}"
     try:
         checked(status.name, request_of(status))

@@ -1,14 +1,15 @@
-"""The life of catalog entities: retired, restored, merged. All of it goes through the log."""
+"""The life of entities: retired, restored, merged, all through the log; or erased from it."""
 
 from time import time
 from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response, status
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.auditing import tell
 from api.deps import Services, ServicesOf
 from api.errors import PersonKept
+from api.jobs.asking import ask
 from api.routes.entities import ENTITY, EntityOut, IdOf, TypeOf, check_type, shown
 from api.routes.saying import say
 from graphsvc import audit, catalog
@@ -29,10 +30,36 @@ class MergeIn(BaseModel):
     ]
 
 
-@router.delete(ENTITY, summary="Retire a catalog entity: out of answers, kept for labels")
-def retire(services: ServicesOf, type_: TypeOf, id_: IdOf) -> EntityOut:
-    """Harmless to repeat. Its events stay, so that models go on learning from them."""
+class ErasureAsked(BaseModel):
+    """A person is being erased."""
+
+    erasure: int = Field(examples=[1], description="its number: `GET /v1/erasures/{number}`")
+    job: str | None = Field(description="the job that does it; null where it was done before")
+
+
+@router.delete(
+    ENTITY,
+    summary="Retire a catalog entity, or erase a person",
+    response_model=EntityOut | ErasureAsked,
+    responses={202: {"description": "A person is being erased", "model": ErasureAsked}},
+)
+def delete(
+    services: ServicesOf, response: Response, type_: TypeOf, id_: IdOf
+) -> EntityOut | ErasureAsked:
+    """Harmless to repeat.
+
+    A catalog entity goes out of answers and its events stay, so that models go on learning from
+    them. A person, with all ids that were merged, is removed from everything that is kept, by a
+    job that ends with a certificate; there is no way back. From this answer on, no event of theirs
+    is taken, until one says that they agree again.
+    """
+    check_type(services, type_)
     entity = EntityId(type_, id_)
+    if services.schema.entities[type_].person:
+        response.status_code = status.HTTP_202_ACCEPTED
+        asked = ask(services.database, services.jobs, entity)
+        tell({"erasure": asked.erasure, "job": asked.job})
+        return ErasureAsked(erasure=asked.erasure, job=asked.job)
     _say_of(services, entity, retired=True)
     return _present(services, entity)
 
@@ -77,8 +104,8 @@ def _say_of(services: Services, entity: EntityId, *, retired: bool) -> None:
     check_type(services, entity.type)
     if services.schema.entities[entity.type].person:
         raise PersonKept(
-            f"{entity.type} is a type of persons, who are not retired: post an opt_out event to "
-            "end the use of offsite events; erasing a person is a thing of its own"
+            f"{entity.type} is a type of persons, who are not retired, so there is nobody to "
+            "restore: who was erased comes back by an opt_in event"
         )
 
     def event(connection: Connection) -> dict[str, Any] | None:

@@ -3,7 +3,7 @@
 Expand before you contract: add in one release, remove in a later one.
 
 Revision: 2026_12_01_the_log_of_jobs
-Follows: 2026_11_30_the_audit_log
+Follows: 2026_11_30_erasures
 """
 
 import sqlalchemy as sa
@@ -13,7 +13,7 @@ from alembic import op
 KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 revision = "2026_12_01_the_log_of_jobs"
-down_revision = "2026_11_30_the_audit_log"
+down_revision = "2026_11_30_erasures"
 branch_labels = None
 depends_on = None
 

@@ -150,11 +150,7 @@ def open_table(store: ArtifactStore, digest: str) -> FacetTable:
             f"{TABLE_FORMAT}; pretrain it again"
         )
     tensors = mapped(artifact.file("vectors.safetensors"))
-    sides = []
-    for side in _SIDES:
-        column = pq.read_table(artifact.file(f"{side}_ids.parquet")).column("id")
-        ids = np.array(column.to_pylist(), dtype=object)
-        sides.append(SideTable(ids, tensors[f"{side}s"]))
+    sides = [SideTable(ids_of(artifact, side), tensors[f"{side}s"]) for side in _SIDES]
     return FacetTable(
         name=told["name"],
         head_type=told["head_type"],
@@ -163,3 +159,9 @@ def open_table(store: ArtifactStore, digest: str) -> FacetTable:
         tails=sides[1],
         digest=digest,
     )
+
+
+def ids_of(artifact: Artifact, side: str) -> NDArray[np.object_]:
+    """The id of every row of a side, in their order."""
+    column = pq.read_table(artifact.file(f"{side}_ids.parquet")).column("id")
+    return np.array(column.to_pylist(), dtype=object)

@@ -45,7 +45,7 @@ def test_without_a_key(trained, problem, method: str, path: str) -> None:
                 assert answer.headers["www-authenticate"] == "Bearer"
 
 
-FILLED = {"type": "user", "id": "u1", "digest": "0" * 64, "request_id": "r1"}
+FILLED = {"type": "user", "id": "u1", "digest": "0" * 64, "request_id": "r1", "number": "1"}
 KEYED = [route for route in ROUTES if route[1] not in OPEN]
 
 

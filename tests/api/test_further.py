@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Iterator
+from time import time_ns
 
 import followed
 import pytest
@@ -12,7 +13,7 @@ from api.errors import NoRoom, WrongState
 from api.further import IDLE_SECONDS, Further, Version, choices
 from api.jobs.promotion import promote
 from api.live import Live
-from graphsvc import ledger
+from graphsvc import erasures, ledger
 from graphsvc.artifact import ArtifactStore
 from graphsvc.errors import ArtifactDamaged, ArtifactMissing
 from graphsvc.ids import EntityId
@@ -113,6 +114,18 @@ def test_nobody_asks_for_it_any_more(view: Live, former: Version) -> None:
     now[0] += IDLE_SECONDS
     assert further.look(), "whoever asks keeps it"
     now[0] += 1
+    assert not further.look()
+    assert further.version is None
+
+
+def test_an_erasure_ends_it(trained, view: Live, former: Version) -> None:
+    further = Further(view)
+    further.trio(former)
+    with view.database.transaction() as connection:
+        gone = EntityId("user", f"gone-{time_ns()}")
+        number = erasures.ask(connection, gone, now=1).number
+        erasures.took_out(connection, number, {})
+    assert view.refresh(), "what is live remembers nothing of before either"
     assert not further.look()
     assert further.version is None
 

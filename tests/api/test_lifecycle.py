@@ -47,11 +47,23 @@ def test_a_film_is_retired_and_restored(http: httpx.Client, problem, name: str) 
     assert seen["retired"] == (seen["retired_time"] is not None)
 
 
-def test_a_person_is_not_retired(http: httpx.Client, problem, name: str) -> None:
+def test_a_person_is_erased_and_not_retired(http: httpx.Client, problem, name: str) -> None:
     where = f"/v1/entities/user/{name}"
     put(http, where, age=3)
-    for answer in (http.delete(where), http.post(f"{where}/restore")):
-        assert "opt_out" in problem(answer, 409)["detail"]
+    assert "opt_in" in problem(http.post(f"{where}/restore"), 409)["detail"]
+    asked = http.delete(where)
+    assert asked.status_code == 202, asked.text
+    again = http.delete(where)
+    assert again.json()["erasure"] == asked.json()["erasure"]
+    listed = http.get("/v1/erasures", params={"limit": 1}).json()["items"]
+    one = http.get(f"/v1/erasures/{asked.json()['erasure']}").json()
+    assert listed == [one]
+    assert (one["type"], one["certificate"], one["returned_at"]) == ("user", None, None)
+    assert name not in str(one)
+    # No worker runs here, and nothing comes in all the same.
+    refused = problem(http.put(where, json={"attributes": {"age": 4}}), 422)
+    assert "should be somebody who was not erased" in refused["detail"]
+    problem(http.get("/v1/erasures/999999"), 404)
 
 
 def test_two_ids_of_one_film(http: httpx.Client, problem, name: str) -> None:

@@ -36,6 +36,9 @@ class Failing:
         with self.database.transaction() as connection:
             yield connection
 
+    def reading(self) -> Any:
+        return self.database.reading()
+
     def ping(self) -> None:
         self.pings += 1
         self.database.ping()
@@ -89,7 +92,7 @@ def test_a_step_waits_for_the_database_and_runs_again(failing: Failing) -> None:
     assert told(failing) == ("done", "")
     begun, *again, done = lines(failing)
     assert begun == ("info", "begun")
-    assert again == [("warning", "begun again, after the database did not answer")] * 3
+    assert again == [("warning", "begun again: the database did not answer")] * 3
     assert re.fullmatch(r"done in \d+\.\d s", done[1])
 
 

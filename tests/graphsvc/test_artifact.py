@@ -2,10 +2,8 @@
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -109,25 +107,47 @@ def test_a_failed_draft_leaves_nothing(tmp_path: Path) -> None:
 
 def test_sweeping_removes_what_a_killed_process_left(tmp_path: Path) -> None:
     store = ArtifactStore(tmp_path / "store")
-    assert store.sweep(0) == 0  # no folder yet
+    assert store.sweep() == 0  # no folder yet
     sealed = seal(store)
-    hour_ago = time.time() - 3600
-
-    def leave(name: str) -> Path:
-        folder = store.root / name
-        folder.mkdir()
-        (folder / "half.txt").write_text("half")
-        return folder
-
-    old, busy, young = leave(".draft-old"), leave(".draft-busy"), leave(".draft-young")
-    for path in (old / "half.txt", old, busy, sealed.path):  # busy: a file is still written
-        os.utime(path, (hour_ago, hour_ago))
-    assert store.sweep(1800) == 1
-    assert not old.exists()
-    assert busy.exists()
-    assert young.exists()
+    killed = store.root / ".draft-killed"
+    killed.mkdir()
+    (killed / "half.txt").write_text("half")
+    with store.draft() as busy:  # whoever writes it holds it
+        assert store.sweep() == 1
+        assert busy.exists()
+    assert not killed.exists()
     assert store.open("bundle", sealed.digest) == sealed
-    assert store.sweep(1800) == 0
+    assert store.sweep() == 0
+
+
+def test_a_draft_is_nobodys_as_soon_as_its_process_is_killed(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path / "store")
+    code = (
+        "import pathlib, sys, time; from graphsvc.artifact import ArtifactStore\n"
+        "with ArtifactStore(pathlib.Path(sys.argv[1])).draft() as folder:\n"
+        "    print(folder, flush=True); time.sleep(600)"
+    )
+    command = [sys.executable, "-c", code, str(store.root)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writing:
+        assert writing.stdout is not None
+        draft = Path(writing.stdout.readline().strip())
+        assert store.sweep() == 0
+        assert draft.exists()
+        writing.kill()
+    assert store.sweep() == 1
+    assert not draft.exists()
+
+
+def test_what_became_of_an_artifact_opens_in_its_stead(tmp_path: Path) -> None:
+    first = ArtifactStore(tmp_path)
+    former, present = seal(first), seal(first, "other")
+    first.remove("bundle", former.digest)
+    first.remove("bundle", former.digest)  # harmless to repeat
+    assert not former.path.exists()
+    with pytest.raises(ArtifactMissing):
+        first.open("bundle", former.digest)
+    told = {former.digest: present.digest}
+    assert ArtifactStore(tmp_path, told.get).open("bundle", former.digest) == present
 
 
 @pytest.mark.parametrize("damage", ["changed", "missing", "manifest changed", "manifest missing"])

@@ -261,3 +261,39 @@ def test_what_a_long_reader_let_the_log_of_sqlite_grow_to_is_given_back(
         assert write(300) >= 300, "the reader may still need what was there before"
     assert write(5) <= 160
     database.dispose()
+
+
+def test_a_rewritten_file_has_no_copy_of_what_was_deleted(
+    tmp_path: Path, migrated_sqlite: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "graph.sqlite"
+    path.write_bytes(migrated_sqlite.read_bytes())
+    database = Database(f"sqlite:///{path}")
+    with database.transaction() as connection:
+        connection.execute(text("CREATE TABLE names (name TEXT)"))
+        for n in range(2_000):
+            connection.execute(text("INSERT INTO names VALUES (:name)"), {"name": f"name {n:05d}"})
+    with database.transaction() as connection:
+        connection.execute(text("DELETE FROM names WHERE name <> 'name 01000'"))
+    assert not database.rewrite(most_bytes=1000), "it is larger"
+    assert database.rewrite()
+    files = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    assert b"name 01000" in files
+    assert b"name 00999" not in files
+    assert path.with_name("graph.sqlite-wal").stat().st_size == 0
+    # While somebody reads what was, the log cannot be let go of.
+    monkeypatch.setattr("graphsvc.db._BUSY_SECONDS", 0.1)
+    with database.reading() as connection:
+        assert connection.execute(text("SELECT count(*) FROM names")).scalar() == 1
+        assert not database.rewrite()
+    database.dispose()
+
+
+def test_postgresql_is_vacuumed(postgres: Postgres) -> None:
+    database = Database(postgres.create())
+    with database.transaction() as connection:
+        connection.execute(text("CREATE TABLE names (name TEXT)"))
+    assert database.rewrite()
+    with database.transaction() as connection:  # its connections are as before
+        connection.execute(text("INSERT INTO names VALUES ('a')"))
+    database.dispose()

@@ -83,7 +83,7 @@ def test_the_same_columns_are_the_same_bytes(tmp_path: Path) -> None:
 
 def test_files_have_row_groups_of_one_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However the rows came: otherwise the same rows would have other bytes."""
-    monkeypatch.setattr("graphsvc.snapshot._ROW_GROUP", 2)
+    monkeypatch.setattr("graphsvc.snapshot.ROW_GROUP", 2)
     digests = set()
     for sizes in ([7], [1] * 7, [3, 3, 1], [0, 5, 2]):
         store = ArtifactStore(tmp_path)

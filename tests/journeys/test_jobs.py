@@ -14,7 +14,8 @@ from planted import START, click, planted_events
 from running import Service, eventually, post_all, service, wait_job
 from sqlalchemy import text
 
-from api.jobs.queue import APPLICATION, QUEUE, job_database
+from api.jobs.queue import APPLICATION, QUEUES, job_database
+from api.jobs.requests import JobName
 from api.jobs.serializer import JsonSerializer
 from graphsvc.db import Database
 
@@ -142,8 +143,8 @@ def test_jobs_that_nobody_can_run_do_not_stand_in_the_way(
         running.wait_ready()
         with HangingWorkers(running) as workers, running.client() as http:
             post_all(http, planted_events())
-            unknown = put(running, "paint", QUEUE, {})
-            odd = put(running, "retrain", QUEUE, {"split": "by_chance"})
+            unknown = put(running, "paint", QUEUES[JobName.RETRAIN], {})
+            odd = put(running, "retrain", QUEUES[JobName.RETRAIN], {"split": "by_chance"})
             elsewhere = put(running, "retrain", "nobody", {})
             job = ask(http, arms=["none"])
             workers.start()

@@ -25,6 +25,8 @@ def test_a_random_life_is_what_the_oracle_says(
     record_property("said", str(summary))  # printed at the end, see tests/conftest.py
     assert (summary.operations, summary.kills) == (OPERATIONS, KILLS)
     # Everything that there is to do was done, and every verdict was given.
-    assert {"accepted", "duplicate", "conflict", "late", "opted_out"} <= set(summary.verdicts)
+    assert {"accepted", "duplicate", "conflict", "late", "opted_out", "erased"} <= set(
+        summary.verdicts
+    )
     assert set(summary.mix) >= KINDS
     assert summary.events > OPERATIONS

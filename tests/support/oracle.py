@@ -61,10 +61,29 @@ class Oracle:
     log: list[Said] = field(default_factory=list)
     seen: dict[tuple[str, str], Seen] = field(default_factory=dict)
     named: set[str] = field(default_factory=set)
+    #: Who was erased -> when that was asked for, and from when on they agree again.
+    erased: dict[str, tuple[int, int | None]] = field(default_factory=dict)
 
     def fork(self) -> "Oracle":
         """Another one that goes its own way from here."""
-        return Oracle(self.document, list(self.log), dict(self.seen), set(self.named))
+        return Oracle(
+            self.document, list(self.log), dict(self.seen), set(self.named), dict(self.erased)
+        )
+
+    def erase(self, person: str, asked_at: int) -> None:
+        """As if no event had ever named somebody, under any id; and none will before they agree."""
+        one = self.canonical()
+        own = {
+            name for name in {person, *self.named} if one.get(name, name) == one.get(person, person)
+        }
+        for name in own:
+            if self.erased.get(name, (0, 0))[1] is not None:
+                self.erased[name] = asked_at, None
+        gone = [event for event in self.log if own & {event.actor, event.object}]
+        self.log = [event for event in self.log if event not in gone]
+        for event in gone:
+            self.seen.pop((event.name, event.id), None)
+        self.named -= own
 
     # The door
 
@@ -94,11 +113,14 @@ class Oracle:
                 said[place] = self._take(name, told, now)
         for place, name, told in late:  # those that were seen in time are no news
             known = name in self.seen and self.seen[name].expires_at > now
-            said[place] = self._again(name, told) if known else "late"
+            unknown = "erased" if self._is_barred(_said(told)) else "late"
+            said[place] = self._again(name, told) if known else unknown
         return said
 
     def _take(self, name: tuple[str, str], told: Mapping[str, Any], now: int) -> str:
         event = _said(told)
+        if self._is_barred(event):
+            return "erased"
         if event.source == "offsite" and _is_refused(event, self.consents(), self.canonical()):
             return "opted_out"
         known = name in self.seen and self.seen[name].expires_at > now
@@ -110,10 +132,23 @@ class Oracle:
         self.seen[name] = Seen(_body(told), now + LATE + 7 * DAY if forgotten else NEVER)
         self.log.append(event)
         self.named |= {end for end in (event.actor, event.object) if end}
+        if event.name == "opt_in" and event.actor in self.erased:
+            asked_at, since = self.erased[event.actor]
+            if event.time > asked_at:
+                self.erased[event.actor] = asked_at, min(event.time, since or event.time)
         if event.name in ("opt_out", "opt_in", "merge"):
             held, one = self.consents(), self.canonical()
             self.log = [kept for kept in self.log if not _is_refused(kept, held, one)]
         return "accepted"
+
+    def _is_barred(self, event: Said) -> bool:
+        """Whether an event names somebody who was erased and had not agreed again by then."""
+        held = [self.erased[end] for end in (event.actor, event.object) if end in self.erased]
+        return any(
+            (since is None or event.time < since)
+            and not (event.name == "opt_in" and event.time > asked_at)
+            for asked_at, since in held
+        )
 
     def _again(self, name: tuple[str, str], told: Mapping[str, Any]) -> str:
         return "duplicate" if self.seen[name].body == _body(told) else "conflict"

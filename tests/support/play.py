@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 from compare import of_database, of_oracle
 from crowd import crowd, kill_in_a_crowd
+from erased import erase
 from keyed import keyed
 from model import FOLLOW_SECONDS, JOB_SECONDS, Life, Summary, life, verdicts_of
 from oracle import Said
@@ -125,7 +126,8 @@ def stream(alive: Life) -> None:
 
 
 def put_attributes(alive: Life) -> None:
-    user = alive.chance.choice(USERS)
+    # Who was erased is for `ingest`, which dates what it says.
+    user = alive.chance.choice([one for one in USERS if f"user/{one}" not in alive.oracle.erased])
     values = {"age": alive.chance.choice([17, 30, 60.5, None])}
     alive.ask("PUT", f"/v1/entities/user/{user}", json={"attributes": values})
     [said] = alive.ask("GET", f"/v1/entities/user/{user}/history", params={"limit": 1})["items"]
@@ -289,6 +291,7 @@ _WEIGHTS: dict[Callable[[Life], None], float] = {
     score: 6,
     neighbors: 4,
     newcomer: 1,
+    erase: 1,
     promote: 1,
     cancel_or_resume: 1,
 }
@@ -301,9 +304,6 @@ KINDS = frozenset(
     {name_of(operation) for operation in [*_WEIGHTS, retrain]}
     | {f"kill {kind}" for kind in KINDS_OF_KILL}
 )
-
-
-# How it is killed, and how it ends
 
 
 def _kill(alive: Life) -> None:
@@ -365,7 +365,8 @@ def _end(alive: Life) -> None:
 
     eventually("all jobs are done", all_done, seconds=JOB_SECONDS)
     alive.check(entities=10_000)
-    alive.wait_generation(1 if alive.jobs else 0)
+    last = alive.ask("GET", "/v1/promotions", params={"limit": 1})["items"]
+    alive.wait_generation(last[0]["generation"] if last else 0)
     score(alive)
     alive.generation = alive.ask("GET", "/health/ready")["generation"]
 
@@ -386,7 +387,7 @@ def _offline(url: str, alive: Life) -> None:
 
 
 def _check_promotions(connection: Connection, generation: int) -> None:
-    rows = list(connection.execute(select(promotions)))
+    rows = list(connection.execute(select(promotions).order_by(promotions.c.generation)))
     parents = {
         row.digest: json.loads(row.parents)["bundle"]
         for row in connection.execute(select(artifacts))

@@ -1,0 +1,146 @@
+"""The verbs of the right to be forgotten: ask, list, verify, replay.
+
+Takes a person or a number, prints what became of them; shows no id that it was not given.
+"""
+
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from time import monotonic, time
+from typing import Annotated, Any
+
+import typer
+
+from api import erasure_list
+from api.errors import Invalid, UnknownName
+from api.opening import open_database
+from api.printing import AsJson, Output, Ticker, out
+from api.settings import read_settings
+from graphsvc import audit, erasures, versions
+from graphsvc.erasures import Erasure
+from graphsvc.ids import EntityId
+
+erase_app = typer.Typer()
+
+
+@erase_app.command()
+def erase(
+    type_: Annotated[str | None, typer.Argument(metavar="[TYPE]", help="E.g. user.")] = None,
+    id_: Annotated[str | None, typer.Argument(metavar="[ID]", help="The application's id.")] = None,
+    *,
+    verify: Annotated[
+        int | None, typer.Option(help="Look again at what the certificate of this erasure says.")
+    ] = None,
+    replay: Annotated[
+        Path | None,
+        typer.Option(
+            help="Erase again who is on a list, e.g. behind a restore.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Erase a person from everything that is kept; there is no way back.
+
+    With --verify or --replay: of people who were erased before.
+    """
+    given = [type_ is not None or id_ is not None, verify is not None, replay is not None]
+    if sum(given) != 1 or (given[0] and id_ is None):
+        raise Invalid("say one of: TYPE and ID of a person, --verify NUMBER, --replay FILE")
+    if verify is not None:
+        _verify(verify, as_json)
+    elif replay is not None:
+        _replay(replay, as_json)
+    else:
+        _erase(EntityId(str(type_), str(id_)), as_json)
+
+
+@erase_app.command(name="erasures")
+def list_erasures(*, as_json: AsJson = False) -> None:
+    """Who was erased, by digest, newest first."""
+    with open_database().reading() as connection:
+        items = [_shown(one) for one in reversed(erasures.every(connection))]
+    columns = ("erasure", "type", "subject", "asked_at", "certificate", "returned_at")
+    out(Output({"items": items}, table=("items", columns)), as_json=as_json)
+
+
+@erase_app.command()
+def compact(*, as_json: AsJson = False) -> None:
+    """Write the database's file anew, so that no copy of a deleted row is left in it.
+
+    Nobody else writes meanwhile: a quiet hour is the time for a large one.
+    """
+    database = open_database()
+    with database.transaction() as connection:
+        audit.by_command(connection, "compact", {}, now=int(time()))
+    start = monotonic()
+    with Ticker("compact", quiet=as_json):
+        done = database.rewrite()
+    told = {"done": done, "seconds": round(monotonic() - start, 1)}
+    out(Output(told, note=None if done else "somebody reads; do it again"), as_json=as_json)
+    if not done:
+        raise typer.Exit(1)
+
+
+def _erase(entity: EntityId, as_json: bool) -> None:
+    from api.jobs.asking import ask
+    from api.jobs.queue import JobQueue
+
+    database, settings = open_database(), read_settings()
+    with database.reading() as connection:
+        known = versions.current(connection).entities
+    persons = [name for name, kind in known.items() if kind.person]
+    if entity.type not in persons:
+        raise UnknownName(
+            f"type should be one of persons ({', '.join(persons)}), received {entity.type!r}"
+        )
+    with database.transaction() as connection:
+        about = {"type": entity.type, "subject": audit.subject(connection, entity)}
+        audit.by_command(connection, "erase", about, now=int(time()))
+    with closing(JobQueue(settings.jobs_url, database)) as queue:
+        asked = ask(database, queue, entity)
+    note = "a worker does it (`graphsvc up` runs one)"
+    if asked.job is not None:
+        note += f"; how far: `graphsvc jobs {asked.job}`"
+    out(Output(asked._asdict(), note=note), as_json=as_json)
+
+
+def _verify(number: int, as_json: bool) -> None:
+    from api.jobs.certifying import verify
+    from api.jobs.steps import open_workshop
+
+    with open_database().reading() as connection:
+        one = erasures.erasure(connection, number)
+    if one.certificate is None:
+        raise Invalid(f"erasure {number} should be done, and is under way: it has no certificate")
+    with Ticker("verify", quiet=as_json) as ticker:
+        checks = verify(open_workshop(read_settings()), one.certificate, ticker.tick)
+    failed = sum(not check.ok for check in checks)
+    told = {
+        "certificate": one.certificate,
+        "ok": not failed,
+        "checks": [asdict(check) for check in checks],
+    }
+    out(Output(told, table=("checks", ("check", "ok", "looked_at"))), as_json=as_json)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _replay(file: Path, as_json: bool) -> None:
+    from api.jobs.asking import see_to_it
+    from api.jobs.queue import JobQueue
+
+    database, settings = open_database(), read_settings()
+    with database.transaction() as connection:
+        audit.by_command(connection, "erase --replay", {}, now=int(time()))
+    again = erasure_list.replay(database, file)
+    with closing(JobQueue(settings.jobs_url, database)) as queue:
+        see_to_it(database, queue)
+    out(Output({"erased_again": again}), as_json=as_json)
+
+
+def _shown(one: Erasure) -> dict[str, Any]:
+    told = asdict(one)
+    told["erasure"] = told.pop("number")
+    return told

@@ -1,0 +1,270 @@
+"""The certificate of an erasure: what was removed where, what is left until when; and a look again.
+
+Takes numbers of the list, looks through all that is kept, and seals what it found; later takes a
+certificate and looks again. Knows people by digests alone.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from api.jobs import erasing
+from api.jobs.steps import Tick, Workshop
+from graphsvc import dedupe, erasures, ledger
+from graphsvc.artifact import Artifact, Recipe
+from graphsvc.db import Connection
+from graphsvc.erasures import Erasure
+from graphsvc.errors import ArtifactDamaged, ArtifactFormat, ArtifactMissing
+from graphsvc.ledger import ArtifactRow
+from graphsvc.renewal import all_zero
+from graphsvc.snapshot import Snapshot, TypeRange
+from graphsvc.snapshot_erasing import names_nobody
+
+FORMAT = 1
+#: Questions of the k-NN probe, and neighbors that each wants.
+_QUERIES, _NEIGHBORS, _SEED = 100, 10, 7
+_PAGE = 1000
+#: Ids of events are remembered so much longer than events may be late.
+_SLACK_DAYS = dedupe.SLACK_SECONDS / 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One look at what is kept: whether nobody is there, and what was looked at."""
+
+    check: str
+    ok: bool
+    looked_at: str
+
+
+def seal_certificate(
+    shop: Workshop,
+    numbers: Sequence[int],
+    *,
+    pairs: Sequence[Mapping[str, Any]],
+    rewritten: bool,
+    tick: Tick,
+) -> Artifact:
+    """Look whether anything is left, and seal what was done; the same again gives another time."""
+    with shop.database.reading() as connection:
+        people = [erasures.erasure(connection, number) for number in numbers]
+    checks = list(_checks(shop, people, pairs, tick))
+    told = {
+        "certificate_format": FORMAT,
+        "people": [
+            {
+                "erasure": one.number,
+                "type": one.type,
+                "subject": one.subject,
+                "asked_at": one.asked_at,
+                "removed": dict(one.removed or {}),
+            }
+            for one in people
+        ],
+        "certified_at": int(time()),
+        "artifacts": [dict(one) for one in pairs],
+        "checks": [asdict(one) for one in checks],
+        "remains": _remains(shop, rewritten, pairs),
+    }
+    with shop.store.draft() as folder:
+        return shop.store.seal(folder, Recipe(kind="erasure", payload=told))
+
+
+def verify(shop: Workshop, digest: str, tick: Tick) -> list[Check]:
+    """Look again: the certificate's own bytes, and all that is kept now.
+
+    Raises `ArtifactMissing` where there is no such certificate.
+    """
+    try:
+        certificate = shop.store.open("erasure", digest)
+    except (ArtifactDamaged, ArtifactFormat) as error:
+        return [Check("certificate", ok=False, looked_at=str(error))]
+    told = certificate.payload
+    with shop.database.reading() as connection:
+        people = [erasures.erasure(connection, one["erasure"]) for one in told["people"]]
+    as_listed = [one["subject"] for one in told["people"]] == [one.subject for one in people]
+    return [
+        Check("certificate", ok=True, looked_at="every byte of it is as it was sealed"),
+        Check("list", ok=as_listed, looked_at=f"{len(people)} on the list, by the same digests"),
+        *_checks(shop, people, told["artifacts"], tick),
+    ]
+
+
+def _checks(
+    shop: Workshop,
+    people: Sequence[Erasure],
+    pairs: Sequence[Mapping[str, Any]],
+    tick: Tick,
+) -> Iterator[Check]:
+    yield from _in_tables(shop, people)
+    there = [pair for pair in pairs if shop.store.path(pair["kind"], pair["before"]).exists()]
+    yield Check("former bytes", not there, f"{len(pairs)} artifacts of before")
+    with shop.database.reading() as connection:
+        rows = list(_every(connection))
+        live = ledger.live(connection)
+    total = len(pairs) + len(rows)
+    for done, pair in enumerate(pairs):
+        tick(done, total, "rows that became zero")
+        yield _zeroed(shop, pair)
+    for done, row in enumerate(rows, start=len(pairs)):
+        tick(done, total, "ids of what is kept")
+        found = _in_artifact(shop, row, people)
+        if found is not None:
+            yield found
+    if live is not None:
+        yield _probe(shop, live)
+
+
+def _in_tables(shop: Workshop, people: Sequence[Erasure]) -> Iterator[Check]:
+    """Nobody stands in the tables but who came back."""
+    with shop.database.reading() as connection:
+        gone = erasures.those(connection, [one for one in people if one.returned_at is None])
+        for table, (there, of) in erasures.left_in_tables(connection, gone).items():
+            yield Check(f"table {table}", not there, f"{of} ids")
+        left = erasures.ids_left(connection, [one.number for one in people])
+        yield Check("list without ids", not left, f"{len(people)} rows of it")
+
+
+def _zeroed(shop: Workshop, told: Mapping[str, Any]) -> Check:
+    """Rows that became zero are zero in what there is now of an artifact."""
+    name = f"rows of {told['kind']} {told['after'][:8]}"
+    try:
+        artifact = shop.store.open(told["kind"], told["after"])
+    except ArtifactMissing:
+        return Check(name, ok=True, looked_at="nothing: its bytes are gone")
+    except ArtifactDamaged as error:
+        return Check(name, ok=False, looked_at=str(error))
+    count, ok = 0, True
+    for file, rows in told["zeroed"].items():
+        count += sum(len(some) for some in rows.values())
+        ok = ok and _are_zero(artifact.file(file), rows)
+    return Check(name, ok, f"{count} rows, every byte of the artifact")
+
+
+def _are_zero(file: Path, rows: Mapping[str, Sequence[int]]) -> bool:
+    from kge.erasing import CODES, codes_are_zero
+
+    return codes_are_zero(file, rows[CODES]) if CODES in rows else all_zero(file, rows)
+
+
+def _in_artifact(shop: Workshop, row: ArtifactRow, people: Sequence[Erasure]) -> Check | None:
+    """Nobody is among the ids of an artifact but who had come back by then; None: it has none."""
+    try:
+        artifact = shop.store.open(row.kind, row.digest, verify=False)
+    except ArtifactMissing:
+        return None
+    except ArtifactDamaged as error:
+        return Check(f"ids of {row.kind} {row.digest[:8]}", ok=False, looked_at=str(error))
+    with shop.database.reading() as connection:
+        seen = erasing.watermark_of(connection, shop.store, artifact)
+        gone = erasures.those(connection, [one for one in people if one.bars(seen)])
+    held = _ids_in(artifact)
+    if held is None:
+        return None
+    there = sum(len(gone.among(type_, held[type_])) for type_ in gone.types if type_ in held)
+    blank = artifact.kind != "snapshot" or names_nobody(Snapshot(artifact))
+    of = sum(len(held[type_]) for type_ in gone.types if type_ in held)
+    return Check(f"ids of {row.kind} {row.digest[:8]}", not there and blank, f"{of} ids")
+
+
+def _ids_in(artifact: Artifact) -> Mapping[str, Sequence[str | None]] | None:
+    """Type -> the ids that an artifact has, where it has any."""
+    if artifact.kind == "snapshot":
+        source = Snapshot(artifact)
+        return {
+            kind.name: source.ids[kind.start : kind.stop].tolist() for kind in source.types.values()
+        }
+    if artifact.kind == "bundle":
+        from kge.bundle import Bundle
+
+        bundle = Bundle(artifact)
+        return {
+            kind.name: bundle.ids[kind.start : kind.stop].tolist() for kind in bundle.types.values()
+        }
+    if artifact.kind in ("ranker", "table"):
+        from ranking.erasing import ids_in
+
+        return ids_in(artifact)
+    return None
+
+
+def _by_type(types: Mapping[str, TypeRange], ids: NDArray[np.object_]) -> dict[str, list[str]]:
+    return {name: ids[kind.start : kind.stop].tolist() for name, kind in types.items()}
+
+
+def _probe(shop: Workshop, live: ledger.Live) -> Check:
+    """Nobody who was erased is near anything."""
+    from kge.bundle import open_bundle
+    from kge.erasing import found_by_probe
+    from kge.index import open_index
+
+    name = f"k-NN probe of index {live.index[:8]}"
+    try:
+        index = open_index(shop.store, live.index, open_bundle(shop.store, live.bundle))
+    except (ArtifactDamaged, ArtifactMissing) as error:
+        return Check(name, ok=False, looked_at=str(error))
+    found = found_by_probe(index, queries=_QUERIES, k=_NEIGHBORS, seed=_SEED)
+    looked = f"the {_NEIGHBORS} nearest of {_QUERIES} directions, by type and facet"
+    return Check(name, not found, looked)
+
+
+def _remains(shop: Workshop, rewritten: bool, pairs: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """What is left, of which nobody can tell whose it was, and until when."""
+    settings = shop.settings
+    days = settings.late_days + _SLACK_DAYS
+    learned = sorted({one["kind"] for one in pairs} & {"bundle", "ranker", "table", "forward"})
+    told = []
+    if learned:
+        told.append(
+            (
+                "what networks, hashed rows, relations' maps and anchors learned beside them",
+                f"successors of kind {', '.join(learned)}",
+                "a retrain after this, and until older versions are deleted",
+            )
+        )
+    told += [
+        (
+            "keyed digests of type and id",
+            "this certificate, the list of erasures, the audit log",
+            "kept: by them nobody comes in again",
+        ),
+        (
+            "digests of requests that had an Idempotency-Key",
+            "table idempotency",
+            f"{settings.idempotency_hours:g} hours after each request",
+        ),
+        (
+            "digests of events that an earlier opt-out took out",
+            "table seen",
+            f"{days:g} days after they arrived",
+        ),
+        ("copies in backups", "wherever you keep them", "a restore that replays the list"),
+        ("what applications were answered, and exported files", "not here", "not in our hands"),
+    ]
+    if not rewritten:
+        unused = (
+            "copies of deleted rows",
+            "unused room of the database file",
+            "`graphsvc compact`",
+        )
+        told.append(unused)
+    if shop.database.is_postgresql:
+        log = ("copies of deleted rows", "PostgreSQL's write-ahead log", "it is recycled")
+        told.append(log)
+    return [dict(zip(("what", "where", "until"), one, strict=True)) for one in told]
+
+
+def _every(connection: Connection) -> Iterator[ArtifactRow]:
+    """All rows of the ledger."""
+    after = None
+    while True:
+        page = ledger.artifacts(connection, limit=_PAGE, after=after)
+        yield from page.items
+        after = page.next
+        if after is None:
+            return

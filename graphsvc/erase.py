@@ -1,0 +1,98 @@
+"""Taking an entity out of every table, as if no event had ever named it.
+
+Takes ids that stand for one entity, gives how many rows went; never commits, so all of it happens
+or none. What others have of it goes too: its edges, its part of their counters, its place in
+answers. The projections are what a replay of the rest of the log gives.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+
+from sqlalchemy import Connection, delete, select, update
+
+from graphsvc.builtin import MERGE
+from graphsvc.bulk import rows_among
+from graphsvc.db import wait_for_writers
+from graphsvc.dedupe import digest_of
+from graphsvc.logread import canonical
+from graphsvc.removal import delete_events, lower
+from graphsvc.schema import Schema
+from graphsvc.tables import answers, seen
+
+#: What hangs on an entity by its key: table -> columns.
+_HELD: Mapping[str, tuple[str, ...]] = {
+    "edges": ("head", "tail"),
+    "retractions": ("head", "tail"),
+    "attributes": ("entity",),
+    "counters": ("entity",),
+    "consents": ("entity",),
+    "entities": ("key",),
+}
+
+
+def erase(
+    connection: Connection, schema: Schema, type_: str, ids: Collection[str]
+) -> dict[str, int]:
+    """Take out all that is of some ids of one type: rows that went, by table.
+
+    Harmless to repeat. Of copies that SQLite leaves in unused parts of its file see `compact` in
+    `db.py`.
+    """
+    wait_for_writers(connection)
+    names = sorted(ids)
+    query = "SELECT key FROM entities WHERE type = {value} AND id {among}"
+    keys = sorted(row[0] for row in rows_among(connection, query, names, where=(type_,)))
+    removed = Counter(_erase_events(connection, schema, type_, keys))
+    for table, columns in _HELD.items():
+        for column in columns:
+            statement = f"DELETE FROM {table} WHERE {column} {{among_numbers}} RETURNING 1"  # noqa: S608
+            removed[table] += len(rows_among(connection, statement, keys))
+    removed["answers"] = _erase_answers(connection, type_, names)
+    return {table: n for table, n in sorted(removed.items()) if n}
+
+
+def _erase_events(
+    connection: Connection, schema: Schema, type_: str, keys: Sequence[int]
+) -> dict[str, int]:
+    """Their events, what makes these known, and their part of others' counters."""
+    columns = "seq, event_name, event_id, actor, object"
+    query = f"SELECT {columns} FROM events WHERE actor {{among_numbers}}"  # noqa: S608
+    rows = rows_among(connection, query, keys)
+    # There is no index by object, so all of the log is looked at; only where that may help.
+    if any(event.tail == type_ for event in schema.events.values()):
+        query = f"SELECT {columns} FROM events WHERE object {{among_numbers}}"  # noqa: S608
+        rows += rows_among(connection, query, keys)
+    found = {row[0]: row for row in rows}
+    own = set(keys)
+    others = {end for row in found.values() for end in row[3:] if end not in own} - {None}
+    held = canonical(connection, others)
+    counted: Counter[tuple[int, str]] = Counter()
+    for _, name, _, *ends in found.values():
+        if name != MERGE:
+            counted.update({(held[end], name) for end in ends if end in held})
+    delete_events(connection, sorted(found))
+    lower(connection, counted)
+    digests = [digest_of(row[1], row[2]) for row in found.values()]
+    known = sum(
+        connection.execute(delete(seen).where(seen.c.digest == digest)).rowcount
+        for digest in digests
+    )
+    return {"events": len(found), "seen": known}
+
+
+def _erase_answers(connection: Connection, type_: str, ids: Sequence[str]) -> int:
+    """Answers about them; and their place in answers about others."""
+    table, gone = answers.c, set(ids)
+    about = (table.head_type == type_) & table.head_id.in_(ids)
+    count = connection.execute(delete(answers).where(about)).rowcount
+    query = select(table.request_id, table["items"]).where(table.tail_type == type_)
+    for request_id, text in connection.execute(query).all():
+        items = json.loads(text)
+        kept = [item for item in items if item[0] not in gone]
+        if len(kept) < len(items):
+            told = json.dumps(kept, separators=(",", ":"))
+            row = update(answers).where(table.request_id == request_id)
+            connection.execute(row.values({"items": told}))
+            count += 1
+    return count

@@ -1,0 +1,182 @@
+"""What a certificate says is so, and what is there again is found."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loops import silent
+from planted import START, click
+
+from api.jobs import certifying, erasing_steps
+from api.jobs.steps import Workshop, open_workshop
+from graphsvc import erasures, ledger, succession, versions
+from graphsvc.artifact import Recipe
+from graphsvc.ids import EntityId
+from graphsvc.ingest import ingest
+
+WHO = EntityId("user", "u5")
+
+
+@pytest.fixture
+def shop(trained_once, tmp_path: Path) -> Iterator[Workshop]:
+    """What was trained twice, in a folder of its own."""
+    made = trained_once("sqlite")
+    shutil.copytree(made.settings.data_dir, tmp_path / "data")
+    opened = open_workshop(made.settings.model_copy(update={"data_dir": tmp_path / "data"}))
+    yield opened
+    opened.database.dispose()
+
+
+def erased(shop: Workshop, who: EntityId = WHO) -> str:
+    """All steps of an erasure, one after the other: its certificate."""
+    with shop.database.transaction() as connection:
+        erasures.ask(connection, who, now=START + 100_000)
+    numbers = erasing_steps.tables(shop, silent)
+    made = erasing_steps.artifacts(shop, numbers, silent)
+    switched = erasing_steps.switch(shop, numbers, made, tick=silent, job_id="job")
+    cleaned = erasing_steps.remove(shop, numbers, silent)
+    told = (switched, cleaned)
+    certificate = erasing_steps.certify(shop, numbers, told, tick=silent, job_id="job")
+    assert certificate is not None
+    return certificate
+
+
+def failed(shop: Workshop, certificate: str) -> list[str]:
+    return [one.check for one in certifying.verify(shop, certificate, silent) if not one.ok]
+
+
+def payload(shop: Workshop, certificate: str) -> Any:
+    return shop.store.open("erasure", certificate).payload
+
+
+def test_all_that_is_kept_was_looked_through(shop: Workshop) -> None:
+    certificate = erased(shop)
+    assert failed(shop, certificate) == []
+    checks = [one["check"] for one in payload(shop, certificate)["checks"]]
+    with shop.database.reading() as connection:
+        kept = ledger.artifacts(connection, limit=100).items
+    for one in kept:
+        if one.kind in ("snapshot", "bundle", "ranker"):
+            assert f"ids of {one.kind} {one.digest[:8]}" in checks
+    assert {"table entities", "table answers", "former bytes", "list without ids"} <= set(checks)
+    assert any(one.startswith("k-NN probe") for one in checks)
+    # Both trios lost them, and what is not theirs is nowhere in it.
+    told = payload(shop, certificate)
+    assert [one["kind"] for one in told["artifacts"]].count("bundle") == 2
+    assert "u5" not in str(told)
+    assert told["people"][0]["type"] == "user"
+    assert any("learned beside them" in one["what"] for one in told["remains"])
+
+
+def test_what_is_there_again_is_found(shop: Workshop) -> None:
+    with shop.database.reading() as connection:
+        live = ledger.live(connection)
+    assert live is not None
+    former = shop.store.open("bundle", live.bundle).path
+    aside = shop.store.root.parent / "aside"
+    shutil.copytree(former, aside)
+    certificate = erased(shop)
+
+    shutil.copytree(aside, former)
+    assert failed(shop, certificate) == ["former bytes"]
+    shutil.rmtree(former)
+
+    with shop.database.reading() as connection:
+        present = ledger.present(connection, live.bundle)
+    file = shop.store.open("bundle", present).path / "arrays.safetensors"
+    whole = file.read_bytes()
+    file.unlink()  # it may be linked
+    file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert failed(shop, certificate) == [f"rows of bundle {present[:8]}", *probe_of(shop)]
+    file.write_bytes(whole)
+    assert failed(shop, certificate) == []
+
+    own = shop.store.open("erasure", certificate).path / "manifest.json"
+    own.write_bytes(own.read_bytes().replace(b'"ok":true', b'"ok":True', 1))
+    assert failed(shop, certificate) == ["certificate"]
+
+
+def probe_of(shop: Workshop) -> list[str]:
+    with shop.database.reading() as connection:
+        live = ledger.live(connection)
+    return [] if live is None else [f"k-NN probe of index {live.index[:8]}"]
+
+
+def test_who_stands_in_a_table_again_is_found(shop: Workshop) -> None:
+    certificate = erased(shop)
+    raw = click("u5", "c1", START + 200_000, "slipped in")
+    with shop.database.transaction() as connection:
+        schema = versions.current(connection)
+        # As if the door had not been shut.
+        connection.exec_driver_sql("UPDATE erasures SET subject = 'f' || substr(subject, 2)")
+        ingest(connection, schema, [raw], now=START + 200_000)
+        subject = payload(shop, certificate)["people"][0]["subject"]
+        connection.exec_driver_sql("UPDATE erasures SET subject = ?", (subject,))
+    assert failed(shop, certificate) == ["table entities"]
+
+
+def test_an_artifact_that_has_them_and_came_in_by_no_door_is_found(shop: Workshop) -> None:
+    with shop.database.reading() as connection:
+        [snapshot] = ledger.artifacts(connection, kind="snapshot").items
+    sealed = shop.store.open("snapshot", snapshot.digest)
+    aside = shop.store.root.parent / "aside"
+    shutil.copytree(sealed.path, aside)
+    certificate = erased(shop)
+    with shop.store.draft() as folder:
+        for file in aside.glob("*.parquet"):
+            shutil.copy(file, folder)
+        recipe = Recipe(kind="snapshot", payload={**sealed.payload, "note": "from a copy"})
+        again = shop.store.seal(folder, recipe)
+    with shop.database.transaction() as connection:
+        ledger.record(connection, again, job_id=None, now=1, erased_to=1)
+    assert failed(shop, certificate) == [f"ids of snapshot {again.digest[:8]}"]
+    # The next erasure does not trust the ledger's word for what it names, and looks anew.
+    with shop.database.transaction() as connection:
+        connection.exec_driver_sql("UPDATE artifacts SET erased_to = 0")
+    erased(shop, EntityId("user", "u6"))
+
+
+def test_a_second_person_and_digests_of_long_ago(shop: Workshop) -> None:
+    with shop.database.reading() as connection:
+        live = ledger.live(connection)
+    assert live is not None
+    first = erased(shop)
+    second = erased(shop, EntityId("user", "u6"))
+    assert failed(shop, first) == failed(shop, second) == []
+    with shop.database.reading() as connection:
+        now = ledger.live(connection)
+        assert now is not None
+        assert ledger.present(connection, live.bundle) == now.bundle
+        assert succession.renewed(connection, {"x": [live.ranker]}) == {"x": [now.ranker]}
+        assert now.generation == live.generation + 2
+    assert shop.store.open("bundle", live.bundle).digest == now.bundle
+
+
+def test_steps_may_be_run_twice(shop: Workshop) -> None:
+    with shop.database.transaction() as connection:
+        erasures.ask(connection, WHO, now=START + 100_000)
+    numbers = erasing_steps.tables(shop, silent)
+    assert erasing_steps.tables(shop, silent) == numbers
+    with shop.database.reading() as connection:
+        told = erasures.erasure(connection, numbers[0]).removed
+    assert told is not None
+    assert told["events"] > 0
+    made = erasing_steps.artifacts(shop, numbers, silent)
+    assert erasing_steps.artifacts(shop, numbers, silent) == made
+    switched = erasing_steps.switch(shop, numbers, made, tick=silent, job_id="job")
+    assert erasing_steps.switch(shop, numbers, made, tick=silent, job_id="job") == switched
+    for _ in range(2):
+        assert erasing_steps.remove(shop, numbers, silent) == {"rewritten": True}
+
+
+def test_of_a_large_file_the_certificate_says_what_is_left(shop: Workshop) -> None:
+    small = replace(shop, settings=shop.settings.model_copy(update={"erase_rewrite_mib": 0}))
+    remains = payload(small, erased(small))["remains"]
+    assert [one["until"] for one in remains if "unused room" in one["where"]] == [
+        "`graphsvc compact`"
+    ]
+    whole = payload(shop, erased(shop, EntityId("user", "u6")))["remains"]
+    assert not any("unused room" in one["where"] for one in whole)
