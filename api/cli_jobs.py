@@ -134,6 +134,16 @@ def index(bundle: Digest, *, as_json: AsJson = False) -> None:
     out(Output({"index": digest}), as_json=as_json)
 
 
+@jobs_app.command(name="map")
+def draw_map(bundle: Digest, *, as_json: AsJson = False) -> None:
+    """Make the map of a bundle, which the page shows when the bundle is live."""
+    from api.jobs import map as step
+
+    with Ticker("map", quiet=as_json) as ticker:
+        digest = step.draw_map(_workshop(), bundle, ticker.tick)
+    out(Output({"map": digest}), as_json=as_json)
+
+
 @jobs_app.command()
 def rank(
     snapshot: Digest,

@@ -34,7 +34,7 @@ from api.logs import Form, Told
 from api.memory import machine
 from api.rates import RateConfig
 from graphsvc.hints import meant
-from kge.config import IndexConfig
+from kge.config import IndexConfig, MapConfig
 from kge.dials import Dials
 from kge.errors import KgeError
 from ranking.config import RankerConfig, TierConfig
@@ -128,6 +128,8 @@ class Settings(BaseSettings):
     facets: dict[FacetName, list[str]] = {}
     #: Dials of nearest-neighbor search.
     index: IndexConfig = IndexConfig()
+    #: Dials of the map that a retrain makes of its bundle, for the page.
+    map: MapConfig = MapConfig()
     #: Dials of the rankers; the arm is chosen by the retrain request.
     ranker: RankerConfig = RankerConfig()
     #: What computes the network of a ranker that answers from the CPU: `onnx` is ONNX Runtime, for
@@ -145,7 +147,7 @@ class Settings(BaseSettings):
     #: What a server declares of the tiers that a ranker lies in.
     tiers: TierConfig = TierConfig()
 
-    @field_validator("transra", "index", "ranker", "gate", "tiers", "rates", mode="wrap")
+    @field_validator("transra", "index", "map", "ranker", "gate", "tiers", "rates", mode="wrap")
     @classmethod
     def _by_full_name(
         cls, value: Any, check: ValidatorFunctionWrapHandler, info: ValidationInfo

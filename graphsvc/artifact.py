@@ -28,7 +28,7 @@ from graphsvc.errors import (
 from graphsvc.ids import DIGEST, canonical_json, digest_of_file, digest_of_json
 
 FORMAT = 1
-KINDS = ("snapshot", "bundle", "index", "ranker", "report", "table", "forward", "erasure")
+KINDS = ("snapshot", "bundle", "index", "ranker", "report", "table", "forward", "erasure", "map")
 MANIFEST = "manifest.json"
 _DRAFT = ".draft-"
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})

@@ -204,6 +204,11 @@ def forward_of_live(connection: Connection, live: Live) -> str | None:
     return forward_of(connection, live.ranker, by=connection.scalar(promoted))
 
 
+def map_of(connection: Connection, bundle: str) -> str | None:
+    """The map of a bundle, the newest of several; None where none was made."""
+    return _newest_of(connection, "map", "bundle", present(connection, bundle))
+
+
 def promote(
     connection: Connection,
     *,

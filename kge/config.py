@@ -255,6 +255,9 @@ def _one_of(field: str, value: str, known: tuple[str, ...]) -> None:
         raise ConfigError(f"{field} should be one of {', '.join(known)}, received {value!r}")
 
 
+#: Of fewer a picture shows nothing; more take hours.
+_LEAST_LANDMARKS, _MOST_LANDMARKS = 1000, 1_000_000
+
 #: auto chooses by count, dimension and memory; scan reads the bundle's own vectors.
 IndexKind = Literal["auto", "exact", "hnsw", "ivf_sq8", "ivf_pq", "scan"]
 
@@ -293,6 +296,23 @@ class IndexConfig:
             _at_least(field, getattr(self, field), 1)
         _at_least("links", self.links, 2)
         _share("least_recall", self.least_recall)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MapConfig:
+    """How the map of a bundle is made."""
+
+    #: Whether retrains make one.
+    enabled: bool = True
+    #: Up to so many entities are laid out by their neighbors; others are put between those.
+    landmarks: int = 100_000
+
+    def __post_init__(self) -> None:
+        if not _LEAST_LANDMARKS <= self.landmarks <= _MOST_LANDMARKS:
+            raise ConfigError(
+                f"landmarks should be {_LEAST_LANDMARKS} to {_MOST_LANDMARKS}, "
+                f"received {self.landmarks}"
+            )
 
 
 def check_facets(groups: Mapping[str, Sequence[str]], relations: Sequence[str]) -> None:

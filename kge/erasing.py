@@ -1,4 +1,4 @@
-"""A bundle and an index without somebody: rows are zeroed where they are.
+"""A bundle, an index and a map without somebody: rows are zeroed where they are.
 
 Takes opened artifacts and who is gone, says how their files are written anew; never seals. All
 other rows keep their places, so that what was built over them goes on.
@@ -26,6 +26,7 @@ from graphsvc.renewal import (
 )
 from kge.bundle import Bundle
 from kge.index import Index
+from kge.map import PICTURE, POINTS, Map, picture, placed
 
 #: What a part of an index holds of a vector.
 CODES = "codes"
@@ -71,6 +72,18 @@ def index_without(artifact: Artifact, bundle: Bundle) -> Rewriting:
             changes[part.file.name] = _codes_zeroed(places)
             zeroed[part.file.name] = {CODES: places.tolist()}
     return Rewriting(changes, zeroed, {})
+
+
+def map_without(artifact: Artifact, bundle: Bundle) -> Rewriting:
+    """Points of rows that are nobody's in the bundle's successor become zero, and are not drawn."""
+    rows, points = bundle.erased, Map(artifact).points.copy()
+    points[rows] = 0
+
+    def drawn(_source: Path, target: Path) -> None:
+        target.write_bytes(picture(points, placed(bundle), list(bundle.types.values())))
+
+    changes: dict[str, Change] = {POINTS: rows_written({"points": rows}), PICTURE: drawn}
+    return Rewriting(changes, {POINTS: {"points": rows.tolist()}}, {})
 
 
 def codes_are_zero(file: Path, places: Sequence[int]) -> bool:

@@ -6,6 +6,7 @@ Takes plain values, gives the service's answers; a refusal becomes one sentence.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
+from urllib.parse import quote
 
 import httpx
 import orjson
@@ -71,6 +72,10 @@ class Client:
     def report(self, digest: str) -> Mapping[str, Any]:
         """The rows of a sealed report."""
         return self._call("GET", f"/v1/artifacts/{digest}")["payload"]
+
+    def erase(self, type_: str, id_: str) -> Mapping[str, Any]:
+        """Ask for a person to be erased; gives the erasure's number and the job's id."""
+        return self._call("DELETE", f"/v1/entities/{type_}/{quote(id_)}")
 
     def graph(self) -> Mapping[str, Any]:
         return self._call("GET", "/v1/graph")

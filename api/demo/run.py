@@ -11,14 +11,14 @@ import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 from rich.progress import Progress
 
-from api.demo import arms, data
+from api.demo import arms, data, forget
 from api.demo.client import Client, ServiceFailed
 from api.demo.show import show
 from api.printing import announce, progress_bars
@@ -26,6 +26,7 @@ from api.processes import Pair
 from api.provenance import header
 from api.settings import Settings, read_settings
 from api.setup import prepare
+from graphsvc import erasures
 from graphsvc.datasets import MovieLensCounts, movielens
 from graphsvc.report import Row, as_report, rows_of
 from ranking.config import LADDER
@@ -47,6 +48,8 @@ class Session:
     client: Client
     pair: Pair
     progress: Progress
+    environment: Mapping[str, str]
+    key: str
 
 
 def run(folder: Path | None, report: Path, *, as_json: bool) -> None:
@@ -54,7 +57,7 @@ def run(folder: Path | None, report: Path, *, as_json: bool) -> None:
     started = time.monotonic()
     source = data.fetch(folder, read_settings().cache_dir)
     skipped = MovieLensCounts()
-    events = list(movielens(source, skipped))
+    events = forget.renamed(list(movielens(source, skipped)))
     with _service(quiet=as_json) as session:
         rows = _ingest(session, events) + _skipped(skipped)
         jobs = _retrain(session)
@@ -74,6 +77,7 @@ def run(folder: Path | None, report: Path, *, as_json: bool) -> None:
     with progress_bars(quiet=as_json) as progress:
         headline = jobs[0]["result"]["snapshot"]
         rows += arms.measure(session.settings, headline, FOLDER / "arms", progress)
+    erased = _forget(session, events, quiet=as_json)
     rows.append(_row("demo_seconds", time.monotonic() - started, "s"))
     dials = {"data": "MovieLens-100k + Freebase", "protocols": PROTOCOLS, "jobs": _chosen(jobs)}
     chosen = jobs[-1]["result"]
@@ -85,6 +89,7 @@ def run(folder: Path | None, report: Path, *, as_json: bool) -> None:
         "neighbors": near,
         "promoted": {"arm": promoted, **chosen["promoted"]},
         "hybrid": found.words,
+        "erasure": erased,
     }
     report.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
     show(document, report, as_json=as_json)
@@ -107,14 +112,49 @@ def _service(*, quiet: bool) -> Iterator[Session]:
     key = prepare(settings)
     if key is None:
         raise ServiceFailed(f"{home} was not empty")
+    with _running(settings, environment, key, quiet=quiet) as session:
+        yield session
+
+
+@contextmanager
+def _running(
+    settings: Settings, environment: Mapping[str, str], key: str, *, quiet: bool
+) -> Iterator[Session]:
+    """Server and worker on a data folder, until the block ends."""
     pair = Pair(settings, environment)
     try:
         with Client(f"http://127.0.0.1:{settings.port}", key) as client:
             client.wait_ready(pair.ended)
             with progress_bars(quiet=quiet) as progress:
-                yield Session(settings, client, pair, progress)
+                yield Session(settings, client, pair, progress, environment, key)
     finally:
         pair.stop()
+
+
+def _forget(before: Session, events: Sequence[Mapping[str, Any]], *, quiet: bool) -> dict[str, Any]:
+    """Erase somebody, when all else is measured: what was trained is not what it was behind it."""
+    from api.jobs import certifying
+    from api.jobs.steps import open_workshop
+
+    def verify(erasure: int) -> list[dict[str, Any]]:
+        shop = open_workshop(before.settings)
+        with shop.database.reading() as connection:
+            certificate = erasures.erasure(connection, erasure).certificate
+        checks = certifying.verify(shop, str(certificate), lambda _done, _total, _note: None)
+        return [asdict(check) for check in checks]
+
+    [late, *_] = (event for event in events if event["event_name"] == "click")
+    late = {**late, "actor": {"type": "user", "id": forget.RENAMED}}
+    with _running(before.settings, before.environment, before.key, quiet=quiet) as session:
+        told = forget.measure(
+            session.client,
+            before.settings.data_dir,
+            late,
+            follow=lambda job: _follow(session, job, "erasure:"),
+            verify=verify,
+        )
+    forget.require(told)
+    return told
 
 
 def _ingest(session: Session, events: Sequence[Mapping[str, Any]]) -> list[Row]:

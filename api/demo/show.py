@@ -12,6 +12,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
+from api.demo import forget
 from graphsvc.report import Row, rows_of
 
 #: What the rows of the embedding's four arms are of; their own split follows.
@@ -60,6 +61,8 @@ def show(document: Mapping[str, Any], path: Path, *, as_json: bool) -> None:
         console.print(f"  {sentence}")
     near = document["neighbors"]
     console.print(f"  nearest to {near['of']}: {'; '.join(near['items'])}")
+    for sentence in forget.lines(document["erasure"]):
+        console.print(f"  {sentence}")
     console.print(f"\nEvery figure is in {path}. `make up-demo` serves what was trained here.")
 
 

@@ -111,7 +111,7 @@ def _without(
     if artifact.kind == "snapshot":
         return snapshot_erasing.without(artifact, gone)
     # Only who has such artifacts imports their rooms.
-    if artifact.kind in ("bundle", "index"):
+    if artifact.kind in ("bundle", "index", "map"):
         from kge import erasing
         from kge.bundle import Bundle
 
@@ -119,14 +119,14 @@ def _without(
             return erasing.bundle_without(artifact, gone)
         if parents == artifact.parents:
             return UNTOUCHED
-        return erasing.index_without(
-            artifact, Bundle(store.open("bundle", parents["bundle"], verify=False))
-        )
+        of = {"index": erasing.index_without, "map": erasing.map_without}
+        after = Bundle(store.open("bundle", parents["bundle"], verify=False))
+        return of[artifact.kind](artifact, after)
     if artifact.kind in ("ranker", "table"):
         from ranking import erasing as ranking_erasing
 
-        of = {"ranker": ranking_erasing.ranker_without, "table": ranking_erasing.table_without}
-        return of[artifact.kind](artifact, gone)
+        by_kind = {"ranker": ranking_erasing.ranker_without, "table": ranking_erasing.table_without}
+        return by_kind[artifact.kind](artifact, gone)
     return UNTOUCHED
 
 

@@ -25,8 +25,9 @@ _STATES: Mapping[str, JobState] = {
 }
 #: What the library calls a job that waits or runs.
 ACTIVE = ["DELAYED", "ENQUEUED", "PENDING"]
-#: A job whose worker died this often while it ran is not started again by itself.
-MOST_RECOVERIES = 10
+#: A job whose worker died more often while it ran is not started again by itself; in each step of a
+#: retrain it may die once.
+MOST_RECOVERIES = 11
 #: The step of progress that tells what was done to the job, rather than what it did.
 QUEUE_STEP = "queue"
 #: Its state while a job is being queued for another version of the worker.

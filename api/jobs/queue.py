@@ -32,7 +32,7 @@ QUEUES = {JobName.RETRAIN: "jobs", JobName.ERASE: "erasures"}
 EXECUTOR = "worker-0"
 #: Raise by hand when the order of a workflow's steps changes; a worker moves the jobs of another
 #: version to its own when it starts (api/jobs/watch.py).
-APPLICATION_VERSION = "6"
+APPLICATION_VERSION = "7"
 _MOST_ACTIVE = 1000
 JobRequest = RetrainRequest | EraseRequest
 #: Where the mark of a job that was moved or stopped stands among its steps.

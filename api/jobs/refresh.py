@@ -1,4 +1,4 @@
-"""The second half of a refresh: embed, frame, index, judge, gate, promote; the live ranker stays.
+"""The second half of a refresh, from embed to promote; the live ranker stays.
 
 Takes a walk that has its snapshot and the trio that was live, gives digests; never trains a ranker.
 The live bundle is where the embedding begins, so that its vectors stay where they were and the
@@ -11,6 +11,7 @@ from api.jobs import steps
 from api.jobs.embedding import embed
 from api.jobs.forward import export_candidate
 from api.jobs.gate import Candidate, gate
+from api.jobs.map import mapping
 from api.jobs.promotion import promote
 from api.jobs.requests import RetrainRequest
 from api.jobs.steps import Workshop
@@ -35,6 +36,7 @@ def refresh(
     )
     arm = walk.step("frame", lambda _tick: arm_that_reads(shop.store, ranker, bundle))
     built = walk.step("index", lambda tick: steps.index(shop, bundle, tick, job))
+    drawn = walk.step("map", mapping(shop, bundle, job))
     report = walk.step(
         "judge",
         lambda tick: steps.judge(
@@ -64,6 +66,7 @@ def refresh(
     return {
         "bundle": bundle,
         "index": built,
+        "map": drawn,
         "rankers": {arm: ranker},
         "report": report,
         "forward": forward,

@@ -84,7 +84,7 @@ _DAY_SECONDS = 86_400
 
 
 class RetrainRequest(BaseModel):
-    """A retrain: snapshot, check, embed, index, rank, judge, gate, promote; or a refresh."""
+    """A retrain: snapshot, check, embed, index, map, rank, judge, gate, promote; or a refresh."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -182,8 +182,8 @@ class RetrainRequest(BaseModel):
         last = ("judge", "gate", "export", *(("promote",) if self.promote else ()))
         first = ("moment", "snapshot", "check", "embed")
         if self.refresh:
-            return (*first, "frame", "index", *last)
-        between = ("index",) if self.pretraining is None else ("index", "pretrain")
+            return (*first, "frame", "index", "map", *last)
+        between = ("index", "map", *(() if self.pretraining is None else ("pretrain",)))
         return (*first, *between, *(f"rank_{arm}" for arm in self.arms), *last)
 
     @property

@@ -18,6 +18,7 @@ from api.jobs.embedding import embed
 from api.jobs.forward import export_candidate
 from api.jobs.gate import Candidate, gate, promote_judged
 from api.jobs.job import MOST_RECOVERIES
+from api.jobs.map import mapping
 from api.jobs.pretraining import pretrain
 from api.jobs.queue import JobQueue
 from api.jobs.refresh import refresh
@@ -58,6 +59,7 @@ def register(shop: Workshop, jobs: JobQueue) -> Callable[[dict[str, Any]], dict[
             ),
         )
         built = walk.step("index", lambda tick: steps.index(shop, bundle, tick, job))
+        drawn = walk.step("map", mapping(shop, bundle, job))
 
         parents = (sealed, bundle)
         tables = _pretrained(walk, request, parents)
@@ -76,6 +78,7 @@ def register(shop: Workshop, jobs: JobQueue) -> Callable[[dict[str, Any]], dict[
             **begun,
             "bundle": bundle,
             "index": built,
+            "map": drawn,
             **({"tables": tables} if tables else {}),
             "rankers": rankers,
             "report": report,

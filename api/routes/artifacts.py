@@ -16,7 +16,9 @@ from ranking.bundle import certificate_of
 
 router = APIRouter(prefix="/v1/artifacts", tags=["artifacts"])
 
-Kind = Literal["snapshot", "bundle", "index", "ranker", "report", "table", "forward", "erasure"]
+Kind = Literal[
+    "snapshot", "bundle", "index", "ranker", "report", "table", "forward", "erasure", "map"
+]
 DigestOf = Annotated[str, Path(alias="digest", pattern=DIGEST.pattern, examples=["3f" * 32])]
 
 

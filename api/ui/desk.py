@@ -21,6 +21,7 @@ from api.errors import ApiError, Forbidden, TooMany, Unauthorized
 from api.scopes import AUDITED, needed
 from graphsvc import keys
 from graphsvc.errors import GraphError
+from graphsvc.ids import EntityId
 from graphsvc.keys import Caller
 from graphsvc.wording import causes, sentence
 from kge.errors import KgeError
@@ -98,6 +99,15 @@ class Desk:
             return found
 
         return await to_thread.run_sync(done)
+
+    def hand(self, entity: EntityId) -> None:
+        """Begin the next view that asks with an entity."""
+        self.app.state.sessions.hand(self.session, entity)
+
+    def handed(self) -> EntityId | None:
+        """The entity that a view before handed over, once."""
+        found: EntityId | None = self.app.state.sessions.handed(self.session)
+        return found
 
     def _admitted(self, route: tuple[str, str]) -> str:
         """The id of their key, as often as it may; asked in the event loop, as both want it.

@@ -10,7 +10,8 @@ from nicegui import ui
 from starlette.middleware import Middleware
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
-from api.ui import access, audit, graph, jobs, models, neighbors, overview, plain, score
+from api.ui import access, audit, graph, jobs, models, neighbors, overview, plain, points, score
+from api.ui import map as map_view
 from api.ui.entrance import ROOT, Entrance, router
 from api.ui.sessions import Sessions
 from api.ui.shell import View, install
@@ -19,6 +20,7 @@ VIEWS = (
     View("/", "Overview", "dashboard", overview.draw),
     View("/graph", "Graph", "hub", graph.draw),
     View("/neighbors", "Neighbors", "scatter_plot", neighbors.draw),
+    View("/map", "Map", "map", map_view.draw),
     View("/score", "Score", "leaderboard", score.draw),
     View("/jobs", "Jobs", "model_training", jobs.draw),
     View("/models", "Models", "verified", models.draw),
@@ -40,6 +42,7 @@ def mount(app: FastAPI) -> None:
     """The page on this app, before it starts."""
     sessions = Sessions()
     app.include_router(router(sessions))
+    app.include_router(points.router())
     install(app, VIEWS)
     ui.run_with(
         app,

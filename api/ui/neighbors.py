@@ -77,6 +77,10 @@ async def draw(desk: Desk) -> None:
 
     go.on_click(ask)
     id_.on("keydown.enter", ask)
+    handed = desk.handed()
+    if handed is not None and handed.type in types:
+        type_.value, id_.value = handed
+        await ask()
 
 
 async def _answers(

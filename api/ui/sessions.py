@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
 
+from graphsvc.ids import EntityId
+
 #: A session ends when nobody has used it for so long, in seconds, and after a day in any case.
 IDLE_SECONDS, LONGEST_SECONDS = 3600.0, 86_400.0
 #: With more, those that were used least lately end; of one key as well.
@@ -21,6 +23,8 @@ class _Session:
     key: str
     begun: float
     used: float
+    #: The entity that the next view is to begin with: its type and id.
+    handed: EntityId | None = None
 
 
 @dataclass(slots=True)
@@ -51,6 +55,19 @@ class Sessions:
             return None
         held.used = now
         return held.key
+
+    def hand(self, session: str, entity: EntityId) -> None:
+        """What the next view is to begin with, so that it need not be in an address."""
+        if held := self._held.get(session):
+            held.handed = entity
+
+    def handed(self, session: str) -> EntityId | None:
+        """What a view handed over to this one; None from the second time on."""
+        held = self._held.get(session)
+        if held is None:
+            return None
+        entity, held.handed = held.handed, None
+        return entity
 
     def end(self, token: str) -> None:
         """Whoever holds this token has signed out."""

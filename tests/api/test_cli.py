@@ -54,6 +54,7 @@ def test_the_walk_from_snapshot_to_promotion_verb_by_verb(run, trained) -> None:
     snapshot = digest("snapshot", "snapshot")
     bundle = digest("bundle", "embed", snapshot, "--seed", "3")
     index = digest("index", "index", bundle)
+    assert len(digest("map", "map", bundle)) == 64
     ranker = digest("ranker", "rank", snapshot, bundle, "--arm", "none", "--seed", "3")
     code, out, _ = run("promote", ranker, "--reason", "test", "--json")
     assert code == 0

@@ -85,6 +85,17 @@ def test_what_is_printed_is_what_the_rows_say(capsys: pytest.CaptureFixture[str]
         "neighbors": near,
         "promoted": promoted,
         "hybrid": hybrid,
+        "erasure": {
+            "certificate": "c" * 64,
+            "seconds": 2,
+            "removed": {"events": 12, "edges": 3},
+            "successors": ["bundle", "ranker", "ranker"],
+            "files_before": 7,
+            "files_after": 0,
+            "late": "erased",
+            "checks": [{"check": "list", "ok": True}, {"check": "k-NN probe", "ok": False}],
+            "remains": [{"what": "digests", "where": "the list", "until": "kept"}],
+        },
     }
     show(document, Path("report.json"), as_json=False)
     shown = " ".join(capsys.readouterr().out.split())
@@ -102,3 +113,8 @@ def test_what_is_printed_is_what_the_rows_say(capsys: pytest.CaptureFixture[str]
     assert "id_table_served_bytes: head_table 400, tail_table 80 bytes" in shown
     assert "nothing of this ran on a GPU" in shown
     assert "nearest to Star Wars: Empire Strikes Back" in shown
+    assert "a person is erased, 2 s: events 12, edges 3" in shown
+    assert "successors: bundle 1, ranker 2" in shown
+    assert "files with their id: 7 before, 0 after" in shown
+    assert "2 checks, 1 failed: k-NN probe" in shown
+    assert "remains: digests (the list): kept" in shown

@@ -68,7 +68,7 @@ def test_a_retrain_has_the_step_where_it_is_asked_for() -> None:
     asked = RetrainRequest.model_validate(
         {"arms": ["none"], "promote": False, "pretraining": {"facets": ["gnn"]}}
     )
-    before = ("moment", "snapshot", "check", "embed", "index")
+    before = ("moment", "snapshot", "check", "embed", "index", "map")
     assert asked.steps == (*before, "pretrain", "rank_none", "judge", "gate", "export")
     assert "pretrain" not in RetrainRequest().steps
     with pytest.raises(ValidationError, match="pretraining should not be given with refresh"):

@@ -119,7 +119,8 @@ def test_a_refresh_names_no_arms(http, problem):
     http.post(f"/v1/jobs/{job}/cancel")
     assert http.post(f"/v1/jobs/{job}/retry").status_code == 202
     assert RetrainRequest.model_validate(request).steps == (
-        *("moment", "snapshot", "check", "embed", "frame", "index", "judge", "gate", "export"),
+        *("moment", "snapshot", "check", "embed", "frame", "index", "map"),
+        *("judge", "gate", "export"),
         "promote",
     )
 

@@ -62,17 +62,18 @@ def open_page(browser: Browser, running: Service) -> Iterator[Callable[..., Page
         colors: str = "light",
         *,
         key: str = "",
-        port: int = running.port,
+        at: Service = running,
         expects: str = "nothing",
     ) -> Page:
         width, height = SIZES[size]
         context = browser.new_context(
             viewport={"width": width, "height": height},
             color_scheme=colors,  # type: ignore[arg-type]
-            base_url=f"http://127.0.0.1:{port}",
+            base_url=f"http://127.0.0.1:{at.port}",
+            has_touch=size == "phone",
         )
         context.set_default_timeout(10_000)
-        context.add_cookies([_signed_in(port, key or running.key)])  # type: ignore[list-item]
+        context.add_cookies([_signed_in(at.port, key or at.key)])  # type: ignore[list-item]
         contexts.append(context)
         tab = context.new_page()
 
@@ -82,7 +83,7 @@ def open_page(browser: Browser, running: Service) -> Iterator[Callable[..., Page
 
         tab.on("pageerror", lambda error: wrong.append(str(error)))
         tab.on("console", said)
-        tab.on("request", lambda asked: _here(asked.url, port, wrong))
+        tab.on("request", lambda asked: _here(asked.url, at.port, wrong))
         tab.goto("/ui/")
         tab.get_by_role("heading", name="Overview").wait_for()
         return tab
@@ -107,11 +108,17 @@ def _here(url: str, port: int, wrong: list[str]) -> None:
 
 
 @pytest.fixture
-def picture() -> Callable[[Page, str], None]:
-    """Keep what a tab looks like under a name."""
+def pictures() -> Path:
+    """The folder of pictures, and of what is measured in a browser."""
     PICTURES.mkdir(parents=True, exist_ok=True)
+    return PICTURES
+
+
+@pytest.fixture
+def picture(pictures: Path) -> Callable[[Page, str], None]:
+    """Keep what a tab looks like under a name."""
 
     def keep(tab: Page, name: str) -> None:
-        tab.screenshot(path=PICTURES / f"{name}.png", full_page=True)
+        tab.screenshot(path=pictures / f"{name}.png", full_page=True)
 
     return keep

@@ -1,6 +1,7 @@
 """What people stumble over who are here for the first time, in a real browser."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -62,7 +63,7 @@ def test_a_view_that_was_too_much_fills_by_itself(
     running.start("serve", name="slow", GRAPHSVC_PORT=str(port), GRAPHSVC_RATES__READ="0.2")
     try:
         running.wait_ready(port)
-        tab = open_page(port=port)
+        tab = open_page(at=replace(running, port=port))
         to(tab, "Graph")
         expect(tab.get_by_role("alert")).to_contain_text("this fills by itself in")
         expect(tab.get_by_role("button", name="Find")).to_have_count(0)

@@ -14,7 +14,7 @@ import orjson
 import pytest
 from forgotten import PATH, REF, said
 from nursery import nursery
-from planted import COMEDIES, START, click
+from planted import COMEDIES, START, click, planted_events
 from running import Service, eventually, post_all, service, wait_job
 
 RETRAIN = {"arms": ["frozen", "attention"], "seed": 1}
@@ -73,7 +73,7 @@ def test_nothing_is_left_of_somebody_who_was_erased(database_url: str, tmp_path:
             certificate = http.get(f"/v1/artifacts/{done['certificate']}").json()["payload"]
             assert [one for one in certificate["checks"] if not one["ok"]] == []
             kinds = {one["kind"] for one in certificate["artifacts"]}
-            assert kinds >= {"snapshot", "bundle", "index", "ranker", "report"}
+            assert kinds >= {"snapshot", "bundle", "index", "ranker", "report", "map"}
 
             assert http.get(PATH).status_code == httpx.codes.NOT_FOUND
             assert near(http) == before  # everybody else is where they were
@@ -85,6 +85,33 @@ def test_nothing_is_left_of_somebody_who_was_erased(database_url: str, tmp_path:
             verified(running, told["erasure"])
             comes_back_by_agreeing(http)
             verified(running, told["erasure"])
+
+
+def test_somebody_whom_no_artifact_knows_is_gone_from_servers_too(tmp_path: Path) -> None:
+    """They came after the training, and were folded in: nothing is promoted, and they go."""
+    with service(tmp_path, GRAPHSVC_TRANSRA__EPOCHS="2") as running:
+        running.start("serve")
+        running.start("worker")
+        running.wait_ready()
+        with running.client() as http:
+            post_all(http, planted_events())
+            wait_job(http, http.post("/v1/retrains", json=RETRAIN).json()["job"])
+            eventually("it is live", lambda: served(http), seconds=20)
+            for who in ("newcomer", REF["id"]):
+                clicks = [click(who, f"c{n}", START + 90_000 + n, f"{who}-{n}") for n in range(3)]
+                post_all(http, clicks)
+            eventually("both are near", lambda: people(http) >= {"newcomer", REF["id"]}, seconds=10)
+            done = wait_job(http, http.delete(PATH).json()["job"])["result"]
+            assert done["generation"] is None
+            eventually("they are gone", lambda: REF["id"] not in people(http), seconds=10)
+            eventually("others are back", lambda: "newcomer" in people(http), seconds=10)
+            assert forgotten.places(tmp_path / "data") == []
+
+
+def people(http: httpx.Client) -> set[str]:
+    """Everybody who is near a film, the nearest or not."""
+    found = http.get("/v1/entities/film/c1/neighbors?k=100&type=user").json()
+    return {item["id"] for item in found["items"]}
 
 
 def live_and_asked(http: httpx.Client) -> dict[str, str]:

@@ -30,6 +30,7 @@ def test_the_withheld_edge_comes_first(database_url: str, tmp_path: Path) -> Non
                 "check",
                 "embed",
                 "index",
+                "map",
                 "rank_frozen",
                 "judge",
                 "gate",

@@ -171,12 +171,12 @@ def test_a_job_whose_worker_always_dies_is_given_up(database_url: str, tmp_path:
             job = ask(http, arms=["none"])
             workers.start("embed")
             workers.kill()
-            count(running, job, 11)  # as if that had happened eleven times
+            count(running, job, 12)  # as if that had happened twelve times
             after = ask(http, arms=["none"], seed=2)
             workers.start()
             given_up = ended(http, job)
             assert given_up["state"] == "failed"
-            assert given_up["error"].startswith("embed: the worker ended 11 times while this job")
+            assert given_up["error"].startswith("embed: the worker ended 12 times while this job")
             wait_job(http, after)
             http.post(f"/v1/jobs/{job}/resume")
             wait_job(http, job)

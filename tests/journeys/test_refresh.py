@@ -31,7 +31,7 @@ def test_a_refresh_keeps_the_ranker_and_its_frame(tmp_path: Path) -> None:
             workers.kill()
             workers.start()
             done = wait_job(http, job)
-            later = ["frame", "index", "judge", "gate", "export", "promote"]
+            later = ["frame", "index", "map", "judge", "gate", "export", "promote"]
             assert steps_of(http, job)[4:] == later
             second = done["result"]
             check_lineage(http, first, second)

@@ -18,8 +18,10 @@ from kge.erasing import (
     codes_are_zero,
     found_by_probe,
     index_without,
+    map_without,
 )
 from kge.index import Index, build_index, open_index
+from kge.map import PICTURE, POINTS, build_map, open_map
 
 GONE = Named({"film": frozenset({"f2", "never seen"}), "user": frozenset({"u0", "f1"})})
 ROWS = [2, 7]
@@ -30,6 +32,22 @@ def without(store: ArtifactStore, bundle: Bundle, gone: Gone) -> Bundle:
     rewriting = bundle_without(bundle.artifact, gone)
     made = renewed(store, bundle.artifact, rewriting.changes, bundle.artifact.parents)
     return open_bundle(store, made.digest)
+
+
+def test_a_map_has_no_point_of_theirs_and_draws_none(store, split_bundle):
+    before = build_map(store, split_bundle)
+    after = without(store, split_bundle, GONE)
+    rewriting = map_without(before.artifact, after)
+    assert rewriting.zeroed == {POINTS: {"points": ROWS}}
+    parents = {"bundle": after.digest}
+    made = renewed(store, before.artifact, rewriting.changes, parents)
+    opened = open_map(store, made.digest, after)
+    assert not opened.points[ROWS].any()
+    rest = np.setdiff1d(np.arange(12), ROWS)
+    np.testing.assert_array_equal(opened.points[rest], before.points[rest])
+    pictures = [one.file(PICTURE).read_bytes() for one in (before.artifact, made)]
+    assert pictures[0] != pictures[1]
+    assert renewed(store, before.artifact, rewriting.changes, parents).digest == made.digest
 
 
 def index_of(store: ArtifactStore, index: Index, bundle: Bundle) -> Index:

@@ -6,6 +6,7 @@ VIEWS = (
     "Overview",
     "Graph",
     "Neighbors",
+    "Map",
     "Score",
     "Jobs",
     "Models",
