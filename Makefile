@@ -45,8 +45,13 @@ check: setup ## Form, types, and who may import whom
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: check ## The checks and all tests but the slow ones; some 11 minutes on 2 cores
-	$(PYTEST) -m "not slow and not browser" $(TESTS)
+# The page is looked at where there is a browser.
+CHROMIUM := $(shell command -v chromium || command -v chromium-browser)
+NO_CHROMIUM := the browser tests were left out, for want of Chromium: apt-get install chromium, then make browser
+
+test: check ## The checks and all tests but the slow ones; some 12 minutes on 2 cores
+	$(PYTEST) -m "not slow$(if $(CHROMIUM),, and not browser)" $(TESTS)
+	@$(if $(CHROMIUM),:,echo "$(NO_CHROMIUM)")
 
 browser: setup ## The page in a real browser; wants Chromium (apt-get install chromium); pictures in build/pictures
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m browser tests/browser

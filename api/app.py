@@ -17,6 +17,7 @@ from api.answer_log import AnswerLog
 from api.auditing import AuditedRequests
 from api.bounds import BoundedRequests
 from api.deps import Services
+from api.further import Further
 from api.gathering import Gathering
 from api.housekeeping import Housekeeping
 from api.idempotency import Idempotent
@@ -32,6 +33,7 @@ from api.settings import Settings, read_settings
 from api.telemetry import Telemetry, TimedRequests
 from api.tracing import TracedRequests
 from api.turns import Turns
+from graphsvc.artifact import ArtifactStore
 from graphsvc.db import Database
 
 _DESCRIPTION = (
@@ -90,6 +92,10 @@ def from_environment() -> FastAPI:
         from api.ui.mount import mount  # it takes a fifth of a second
 
         mount(app)
+    elif settings.page:
+        from api.ui import elsewhere
+
+        app.include_router(elsewhere.router(settings.page_port))
     logs.begin(settings.logs, told=logs.SERVED)
     garbage.settle()
     return app
@@ -104,20 +110,7 @@ def _lifespan(
         database = Database(settings.graph_url)
         store = open_store(settings, database)
         schemas = Schemas(database)
-        live = Live(
-            database=database,
-            store=store,
-            schema=lambda: schemas.present,
-            following=Following(
-                overlay_entities=settings.overlay_entities,
-                most_edges=settings.foldin_edges,
-                relation_bytes=settings.index.relation_mib << 20,
-                tail_seconds=settings.tail_seconds,
-                tiers=placing.tiers_of(settings.tiers),
-                exported=settings.forward == "onnx",
-            ),
-            on_swap=telemetry.generation.set,
-        )
+        live = _live(settings, database, store, schemas, telemetry)
         answers = AnswerLog(
             database=database,
             on_written=telemetry.answers.labels("written").inc,
@@ -125,6 +118,7 @@ def _lifespan(
         )
         telemetry.watch_overlay(folded=lambda: live.folded, lag=lambda: live.lag)
         jobs, known = JobQueue(settings.jobs_url, database), KnownKeys(database)
+        further = Further(live)
         app.state.services = Services(
             settings=settings,
             database=database,
@@ -134,6 +128,7 @@ def _lifespan(
             schemas=schemas,
             store=store,
             live=live,
+            further=further,
             answers=answers,
             turns=Turns(settings.scores_at_once or _turns(database)),
             jobs=jobs,
@@ -148,6 +143,7 @@ def _lifespan(
             yield
         finally:
             housekeeping.stop()
+            further.stop()
             live.stop()
             answers.stop()
             schemas.stop()
@@ -155,6 +151,29 @@ def _lifespan(
             database.dispose()
 
     return lifespan
+
+
+def _live(
+    settings: Settings,
+    database: Database,
+    store: ArtifactStore,
+    schemas: Schemas,
+    telemetry: Telemetry,
+) -> Live:
+    return Live(
+        database=database,
+        store=store,
+        schema=lambda: schemas.present,
+        following=Following(
+            overlay_entities=settings.overlay_entities,
+            most_edges=settings.foldin_edges,
+            relation_bytes=settings.index.relation_mib << 20,
+            tail_seconds=settings.tail_seconds,
+            tiers=placing.tiers_of(settings.tiers),
+            exported=settings.forward == "onnx",
+        ),
+        on_swap=telemetry.generation.set,
+    )
 
 
 def _housekeeping(settings: Settings, database: Database, known: KnownKeys) -> Housekeeping:

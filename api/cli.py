@@ -43,10 +43,10 @@ app.add_typer(schema_app, name="schema")
 @app.command()
 def up(*, as_json: AsJson = False) -> None:
     """Run server and worker until Ctrl-C; prepares everything at the first start."""
-    from api.processes import check_port, run_pair
+    from api.processes import check_ports, run_pair
 
     settings = read_settings()
-    check_port(settings)  # before anything slow is begun, and before a key is made
+    check_ports(settings)  # before anything slow is begun, and before a key is made
 
     from api.setup import prepare
 
@@ -59,14 +59,16 @@ def up(*, as_json: AsJson = False) -> None:
 @app.command()
 def serve() -> None:
     """Run the HTTP server alone."""
+    from contextlib import nullcontext
+
     import uvicorn
 
     from api.listening import serve_by_several
-    from api.processes import KEEP_ALIVE, check_port
+    from api.processes import KEEP_ALIVE, PageProcess, check_ports
     from api.setup import prepare
 
     settings = read_settings()
-    check_port(settings)
+    check_ports(settings)
     key = prepare(settings)
     if key:
         sys.stdout.write(f"API key, shown this once: {key}\n")
@@ -83,7 +85,8 @@ def serve() -> None:
         "proxy_headers": False,  # anybody can say that they are somebody else's proxy
     }
     if settings.processes > 1:
-        serve_by_several(uvicorn.Config(**served, workers=settings.processes))
+        with PageProcess(settings) if settings.page_apart else nullcontext():
+            serve_by_several(uvicorn.Config(**served, workers=settings.processes))
     else:
         uvicorn.run(**served)
 

@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from api.audited import COLUMNS, line
 from api.opening import open_database
-from api.printing import AsJson, Output, moment, out
+from api.printing import AsJson, Output, out
 from graphsvc import audit, ledger
 
 gate_app = typer.Typer()
@@ -82,11 +83,13 @@ def promotions(*, limit: Limit = 20, as_json: AsJson = False) -> None:
 
 @gate_app.command("audit")
 def audit_log(*, limit: Limit = 20, as_json: AsJson = False) -> None:
-    """List who asked for which write beyond ingestion, newest first, and what became of it."""
+    """List who asked for which write beyond ingestion, newest first, and what became of it.
+
+    A line is a write; with `--json` both of its rows are given as they are kept.
+    """
     with open_database().reading() as connection:
-        page = audit.page(connection, limit=limit)
-    rows = [asdict(row) for row in page.items]
-    if not as_json:
-        rows = [row | {"at": moment(row["at"])} for row in rows]
-    table = ("audit", ("number", "at", "actor", "action", "about", "of", "status"))
-    out(Output({"audit": rows}, table=table), as_json=as_json)
+        if as_json:
+            rows = [asdict(row) for row in audit.page(connection, limit=limit).items]
+        else:
+            rows = [line(write) for write in audit.writes(connection, limit=limit).items]
+    out(Output({"audit": rows}, table=("audit", COLUMNS)), as_json=as_json)

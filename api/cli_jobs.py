@@ -4,7 +4,7 @@ Takes digests and dials, prints the digest of what was sealed, or the job that w
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from time import time
@@ -15,10 +15,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from api.errors import Invalid
 from api.opening import open_database, open_store
-from api.printing import AsJson, Output, Ticker, out
+from api.printing import AsJson, Output, Ticker, moment, out
 from api.settings import read_settings
 from graphsvc import audit
 from graphsvc.db import Database
+from graphsvc.joblog import Line
 from graphsvc.snapshot import open_snapshot
 
 if TYPE_CHECKING:
@@ -277,17 +278,23 @@ def jobs(
     retry: Annotated[
         bool, typer.Option("--retry", help="Do it again from the start, as a new job.")
     ] = False,
+    log: Annotated[bool, typer.Option("--log", help="What became of it, a line each.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=100)] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List jobs, newest first; or show, cancel, resume or retry one."""
+    """List jobs, newest first; or show, cancel, resume or retry one, or show its log."""
     from api.jobs.queue import JobQueue
     from api.routes.jobs import out_of
 
-    if cancel + resume + retry > (job is not None):
-        raise typer.BadParameter("--cancel, --resume and --retry want a job's id, one at a time")
+    if cancel + resume + retry + log > (job is not None):
+        raise typer.BadParameter(
+            "--cancel, --resume, --retry and --log want a job's id, one at a time"
+        )
     database = open_database()
     with closing(JobQueue(read_settings().jobs_url, database)) as queue:
+        if job and log:
+            out(_lines(queue.log(job), as_json=as_json), as_json=as_json)
+            return
         if job:
             asked = {"cancel": cancel, "resume": resume, "retry": retry, "get": True}
             verb = next(name for name, wanted in asked.items() if wanted)
@@ -300,6 +307,13 @@ def jobs(
         found = [out_of(item).model_dump() for item in queue.page(limit=limit).items]
         columns = ("id", "name", "state", "step", "error", "updated_at")
         out(Output({"jobs": found}, table=("jobs", columns)), as_json=as_json)
+
+
+def _lines(log: Sequence[Line], *, as_json: bool) -> Output:
+    rows = [asdict(line) for line in log]
+    if not as_json:
+        rows = [row | {"at": moment(row["at"]), "step": row["step"] or ""} for row in rows]
+    return Output({"log": rows}, table=("log", ("at", "level", "step", "message")))
 
 
 def _written_down(database: Database, verb: str, about: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from api.answer_log import AnswerLog
+from api.further import Further
 from api.gathering import Gathering
 from api.jobs.queue import JobQueue
 from api.known_keys import KnownKeys
@@ -35,6 +36,8 @@ class Services:
     schemas: Schemas
     store: ArtifactStore
     live: Live
+    #: A version that somebody looks at beside what is live.
+    further: Further
     answers: AnswerLog
     #: Who computes scores has a turn: Python computes one thing at a time, and threads that take it
     #: from each other in the middle of an answer cost half of all answers (decision 72). Others

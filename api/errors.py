@@ -80,6 +80,13 @@ class NothingHere(ApiError):
     title = "Not prepared"
 
 
+class NoRoom(ApiError):
+    """There is not enough free memory for this; try again when less of it is taken."""
+
+    status = 503
+    title = "No room"
+
+
 class PortTaken(ApiError):
     """Something else listens on this port; set GRAPHSVC_PORT to another."""
 

@@ -1,8 +1,8 @@
 """Cleaning up behind ingestion and scoring, a little at a time, whether or not there is traffic.
 
 Takes a database, deletes ids of events that can no longer be asked for, and answers, kept to be
-joined or to be given again, that are too old or too many; never anything else. Each server process
-does it: the parts are small, and twice is harmless.
+joined or to be given again, and lines of jobs, that are too old or too many; never anything else.
+Each server process does it: the parts are small, and twice is harmless.
 """
 
 import logging
@@ -13,7 +13,7 @@ from functools import partial
 from random import randrange
 from time import time
 
-from graphsvc import answers, dedupe, idempotency
+from graphsvc import answers, dedupe, idempotency, joblog
 from graphsvc.db import Database
 from graphsvc.errors import GraphError
 
@@ -65,6 +65,11 @@ class Housekeeping:
                 connection, before=before, most=self.keyed_rows, most_bytes=self.keyed_mib * _MIB
             )
 
+    def prune_lines(self, _now: int) -> int:
+        """The same for lines of jobs' logs beyond as many as are kept."""
+        with self.database.transaction() as connection:
+            return joblog.prune(connection, most=joblog.MOST)
+
     def start(self) -> None:
         """Begin, anywhere: servers that are started often must not clean the same part only."""
         self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
@@ -84,6 +89,7 @@ class Housekeeping:
             self._tried(self.write_used)
             self._tried(partial(self._all, self.prune))
             self._tried(partial(self._all, self.prune_keyed))
+            self._tried(partial(self._all, self.prune_lines))
 
     def _all(self, prune: Callable[[int], int]) -> None:
         while prune(int(time())) and not self._stop.wait(_BREATH_SECONDS):

@@ -119,6 +119,11 @@ class Live:
         return self._trio.generation if self._trio else 0
 
     @property
+    def stamp(self) -> tuple[int, int]:
+        """Which promotion answers, and how many were erased: what was read before is of before."""
+        return (self._trio.generation, self._trio.erased) if self._trio else (0, 0)
+
+    @property
     def folded(self) -> int:
         """How many entities the overlay holds."""
         return len(self._trio.overlay) if self._trio else 0
@@ -138,7 +143,9 @@ class Live:
                 forward = None if live is None else ledger.forward_of_live(connection, live)
             if live is not None:
                 exported = forward if self.following.exported else None
-                self._trio = replace(self._load(live, exported), erased=erased)
+                self._trio = replace(
+                    self._load(live, exported, self.following.tiers), erased=erased
+                )
                 self.on_swap(live.generation)
                 return True
             if self._trio is not None and self._trio.erased != erased:
@@ -183,11 +190,29 @@ class Live:
         hurried = trio is not None and trio.tail.step() and not trio.tail.calm
         return _BREATH_SECONDS if hurried else self.following.tail_seconds
 
-    def _load(self, live: ledger.Live, forward: str | None = None) -> Trio:
+    def beside(self, other: ledger.Live, forward: str | None, told: Callable[[str], None]) -> Trio:
+        """A trio that is not live, for whoever compares; on the CPU, where the live one may not be.
+
+        `told` hears what is being opened. Raises what opening raises.
+        """
+        tiers = CPU_ALONE._replace(cpu_bytes=self.following.tiers.cpu_bytes)
+        return self._load(other, forward if self.following.exported else None, tiers, told)
+
+    def _load(
+        self,
+        live: ledger.Live,
+        forward: str | None,
+        tiers: Tiers,
+        told: Callable[[str], None] = lambda _part: None,
+    ) -> Trio:
+        told("the bundle")
         bundle = open_bundle(self.store, live.bundle)
+        told("the index")
         index = open_index(self.store, live.index, bundle)
-        ranker = self._ranker(live, bundle, forward)
+        told("the ranker")
+        ranker = self._ranker(live, bundle, forward, tiers)
         tell(ranker)
+        told("what the log has said since")
         foldin = FoldIn(bundle, bundle.fold_in())
         # What is read or computed at first use is so before the swap, not in somebody's request.
         bundle.rows(ranker.head_type, [])
@@ -234,9 +259,10 @@ class Live:
             "candidates": Candidates(),
         }
 
-    def _ranker(self, live: ledger.Live, bundle: Bundle, forward: str | None) -> Ranker:
+    def _ranker(
+        self, live: ledger.Live, bundle: Bundle, forward: str | None, tiers: Tiers
+    ) -> Ranker:
         """The ranker, without its exported network where that cannot be read: it answers anyway."""
-        tiers = self.following.tiers
         try:
             return open_ranker(self.store, live.ranker, bundle, tiers=tiers, forward=forward)
         except ForwardUnusable as error:

@@ -11,6 +11,7 @@ import numpy as np
 
 from graphsvc.folding import NO_OUTCOMES, Outcomes
 from graphsvc.schema import Schema
+from kge.bundle import Bundle
 from ranking.bundle import EntityStates
 
 
@@ -36,3 +37,8 @@ def onsite_states(schema: Schema, states: EntityStates) -> EntityStates:
         exposures=nothing if shown_offsite else states.exposures,
         outcomes=nothing if done_offsite else states.outcomes,
     )
+
+
+def saw_offsite(bundle: Bundle) -> bool:
+    """Whether there is a relation of offsite events that its vectors could have learned from."""
+    return any(relation.source == "offsite" for relation in bundle.relations)

@@ -1,6 +1,6 @@
-"""Server and worker side by side, and both stopped cleanly.
+"""Server and worker side by side, a process for the page, and all stopped cleanly.
 
-Takes settings, runs two child processes; never does their work itself. They end when this process
+Takes settings, runs child processes; never does their work itself. They end when this process
 does, even if it is killed. A worker that lost its database is started again; whatever else ends by
 itself ends the pair.
 """
@@ -14,7 +14,8 @@ import sys
 import threading
 from collections.abc import Mapping
 from time import monotonic
-from types import FrameType
+from types import FrameType, TracebackType
+from typing import Self
 
 from api.errors import PortTaken
 from api.settings import Settings
@@ -27,6 +28,7 @@ _SECONDS_BEFORE_RESTART = 1.0
 #: How long a server leaves an idle connection open, in seconds: longer than a client that pauses
 #: between two requests does, who else may ask in the very moment in which it is closed.
 KEEP_ALIVE = 75
+_PAGE_ENDED = "the page's process has ended (exit code {code}), and is started again\n"
 
 
 class Pair:
@@ -60,22 +62,62 @@ class Pair:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
         for process in (self.server, self.worker):
-            try:
-                process.wait(_GRACE_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            _end(process)
 
 
-def check_port(settings: Settings) -> None:
-    """Raise `PortTaken` unless the server's port is free, before anything is made or shown."""
+class PageProcess:
+    """A server process of its own that has the page, beside several that have none.
+
+    One that ends by itself is started again; it ends with the block, and with this process.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._environment = {
+            **os.environ,
+            "GRAPHSVC_PORT": str(settings.page_port),
+            "GRAPHSVC_PROCESSES": "1",
+        }
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="page-process", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._process = _start("serve", self._environment)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        _end(self._process)
+
+    def _keep(self) -> None:
+        while not self._stop.wait(_SECONDS_BEFORE_RESTART):
+            if self._process.poll() is not None:
+                sys.stderr.write(_PAGE_ENDED.format(code=self._process.returncode))
+                self._process = _start("serve", self._environment)
+
+
+def check_ports(settings: Settings) -> None:
+    """Raise `PortTaken` unless the ports are free, before anything is made or shown."""
+    check_port(settings)
+    if settings.page_apart:
+        check_port(settings.model_copy(update={"port": settings.page_port}), "GRAPHSVC_PAGE_PORT")
+
+
+def check_port(settings: Settings, name: str = "GRAPHSVC_PORT") -> None:
+    """Raise `PortTaken` unless the server's port, of the setting `name`, is free."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((settings.host, settings.port))
         except OSError as error:
-            says = "set GRAPHSVC_PORT to another port"
+            says = f"set {name} to another port"
             if error.errno != errno.EADDRINUSE:
                 says += ", or GRAPHSVC_HOST to an address of this machine"
             raise PortTaken(
@@ -102,6 +144,17 @@ def run_pair(settings: Settings) -> int:
         sys.stderr.write(f"error: the {ended} ended by itself; its log is above\n")
         return 1
     return 0
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Ask a process to end, and end it if it does not."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(_GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _start(verb: str, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":

@@ -32,6 +32,7 @@ NEEDS: Mapping[tuple[str, str], str] = {
     ("POST", "/v1/retrains"): TRAIN,
     ("GET", "/v1/jobs"): READ,
     ("GET", "/v1/jobs/{id}"): READ,
+    ("GET", "/v1/jobs/{id}/log"): READ,
     ("POST", "/v1/jobs/{id}/cancel"): TRAIN,
     ("POST", "/v1/jobs/{id}/resume"): TRAIN,
     ("POST", "/v1/jobs/{id}/retry"): TRAIN,

@@ -79,8 +79,10 @@ class Settings(BaseSettings):
     #: Server processes; each holds its own copy of the live trio.
     processes: Annotated[int, Field(ge=1, le=64)] = 1
     #: Whether the server has the page at `/ui`. A page belongs to one process, so where there are
-    #: several none has it.
+    #: several none of them has it.
     page: bool = True
+    #: Where there are several: the port of one more process, which has the page; 0: there is none.
+    page_port: Annotated[int, Field(ge=0, le=65535)] = 0
     #: Threads that training uses in the worker. Servers use one per request.
     threads: Annotated[int, Field(ge=1, le=256)] = 2
     #: Scores and recommendations that a server process computes at once, while others wait; 0: one
@@ -162,6 +164,11 @@ class Settings(BaseSettings):
     @property
     def page_here(self) -> bool:
         return self.page and self.processes == 1
+
+    @property
+    def page_apart(self) -> bool:
+        """Whether one more process has the page."""
+        return self.page and self.processes > 1 and self.page_port > 0
 
     @property
     def late_seconds(self) -> int:

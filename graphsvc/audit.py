@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, Row, func, insert, select
 
 from graphsvc.db import wait_for_writers
 from graphsvc.ids import EntityId, canonical_json
@@ -42,6 +42,22 @@ class WrittenPage:
     """Some rows, newest first; `next` continues, None at the end."""
 
     items: Sequence[Written]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A write whole: the row that asked, and the row of what became of it, where there is one."""
+
+    asked: Written
+    became: Written | None
+
+
+@dataclass(frozen=True, slots=True)
+class WritePage:
+    """Some writes, newest first; `next` continues, None at the end."""
+
+    items: Sequence[Write]
     next: str | None
 
 
@@ -99,20 +115,39 @@ def page(
     if after is not None:
         query = query.where(audit.c.number < read_number(after))
     rows = connection.execute(query.limit(limit + 1)).all()
-    items = [
-        Written(
-            number=row.number,
-            at=row.at,
-            actor=row.actor,
-            action=row.action,
-            about=json.loads(row.about),
-            trace_id=row.trace_id,
-            of=row.of,
-            status=row.status,
-        )
-        for row in rows[:limit]
-    ]
+    items = [_written(row) for row in rows[:limit]]
     return WrittenPage(items, str(items[-1].number) if len(rows) > limit else None)
+
+
+def writes(connection: Connection, *, limit: int = 100, after: str | None = None) -> WritePage:
+    """Writes by when they were asked for, newest first. Raises `CursorInvalid`."""
+    query = select(audit).where(audit.c.of.is_(None)).order_by(audit.c.number.desc())
+    if after is not None:
+        query = query.where(audit.c.number < read_number(after))
+    rows = connection.execute(query.limit(limit + 1)).all()
+    items = [_written(row) for row in rows[:limit]]
+    outcomes: dict[int | None, Written] = {}
+    if items:
+        # An outcome has a higher number than what asked, and nothing else leads to it.
+        since = audit.c.number > items[-1].number
+        of = audit.c.of.in_([row.number for row in items])
+        found = connection.execute(select(audit).where(since, of).order_by(audit.c.number))
+        outcomes = {row.of: _written(row) for row in found}
+    made = [Write(row, outcomes.get(row.number)) for row in items]
+    return WritePage(made, str(items[-1].number) if len(rows) > limit else None)
+
+
+def _written(row: Row[Any]) -> Written:
+    return Written(
+        number=row.number,
+        at=row.at,
+        actor=row.actor,
+        action=row.action,
+        about=json.loads(row.about),
+        trace_id=row.trace_id,
+        of=row.of,
+        status=row.status,
+    )
 
 
 def _append(connection: Connection, told: Mapping[str, Any]) -> int:

@@ -5,7 +5,7 @@ well, the reason in a sentence; never changes either.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from dbos._sys_db import WorkflowStatus
@@ -57,6 +57,9 @@ def job_of(status: WorkflowStatus, steps: Sequence[StepProgress]) -> Job:
     if any(step.state == MOVING for step in steps):
         steps = [step for step in steps if step.state != MOVING]
         state = "waiting" if state == "cancelled" else state
+    if state in ("cancelled", "failed"):
+        # One that was under way has not told its end: it is about to, or its worker has gone.
+        steps = [replace(s, state=state) if s.state == "running" else s for s in steps]
     return Job(
         id=status.workflow_id,
         name=status.name,

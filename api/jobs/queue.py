@@ -21,7 +21,7 @@ from api.jobs.listing import listed
 from api.jobs.moments import would_choose
 from api.jobs.requests import REQUESTS, EraseRequest, JobName, RetrainRequest
 from api.jobs.serializer import JsonSerializer, forbid_pickle
-from graphsvc import progress, succession
+from graphsvc import joblog, progress, succession
 from graphsvc.db import Database, reported
 from graphsvc.ids import digest_of_json, id_by_time
 
@@ -145,6 +145,8 @@ class JobQueue:
             with reported():
                 self._client.cancel_workflow(job_id)
             job = self.get(job_id)
+            if job.state == "cancelled":
+                self._note(job_id, "warning", "cancelled, as was asked")
         if job.state != "cancelled":  # also if it has ended in this very moment
             raise WrongState(
                 f"job {job_id} is {job.state}; only one that waits or runs can be cancelled"
@@ -207,6 +209,9 @@ class JobQueue:
             kept += 1
         with self._database.transaction() as connection:
             progress.forget(connection, job_id, from_position=kept, before=_BEHIND_STEPS)
+            where = f"behind {order[kept - 1]}" if kept else "from its first step"
+            line = joblog.Line(int(time()), "info", None, f"waits to go on {where}")
+            joblog.add(connection, job_id, line)
         try:
             with reported():
                 self._client.rewind_workflow(
@@ -224,6 +229,7 @@ class JobQueue:
     def stop(self, job_id: str, reason: str) -> None:
         """Cancel a job that cannot run, with the reason for people to read."""
         self._mark(job_id, "failed", reason)
+        self._note(job_id, "error", f"cancelled: {reason}")
         with reported():
             self._client.cancel_workflow(job_id)
 
@@ -258,6 +264,16 @@ class JobQueue:
                 detail={},
                 now=int(time()),
             )
+
+    def log(self, job_id: str) -> list[joblog.Line]:
+        """What is known of what became of a job, oldest first. Raises `UnknownName`."""
+        self.status(job_id)
+        with self._database.reading() as connection:
+            return joblog.read(connection, job_id)
+
+    def _note(self, job_id: str, level: joblog.Level, message: str) -> None:
+        with self._database.transaction() as connection:
+            joblog.add(connection, job_id, joblog.Line(int(time()), level, None, message))
 
     def _unmark(self, job_id: str) -> None:
         with self._database.transaction() as connection:

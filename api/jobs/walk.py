@@ -10,6 +10,7 @@ runs again, since it may not have told what it sealed; a few times, then that is
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from time import monotonic, sleep, time
 from typing import TypeVar
 
@@ -20,7 +21,8 @@ from api.errors import ApiError
 from api.jobs.job import sentence
 from api.jobs.queue import JobQueue
 from api.jobs.steps import Tick, Workshop
-from graphsvc import progress, succession
+from api.logs import raised
+from graphsvc import joblog, progress, succession
 from graphsvc.errors import ArtifactDamaged, ArtifactMissing, DatabaseUnavailable, GraphError
 from kge.errors import KgeError
 from ranking.errors import RankingError
@@ -35,7 +37,13 @@ _MOST_RERUNS = 3
 _VANISHED = (ArtifactMissing, ArtifactDamaged, FileNotFoundError)
 _TOLD = (ApiError, GraphError, KgeError, RankingError)
 
+#: What the job's log says.
+_STOPPED = "stopped before its end; nothing of it was kept"
+_AWAY = f"failed: the database did not answer, {_MOST_RERUNS + 1} times"
+
 Result = TypeVar("Result")
+#: A line of the job's log: how grave, and what.
+Says = tuple[joblog.Level, str]
 
 
 class StepFailed(Exception):
@@ -73,50 +81,58 @@ class Walk:
                 return now
 
     def _run(self, name: str, work: Callable[[Tick], Result]) -> Result:
-        reruns, known = 0, None
+        reruns, known, why = 0, None, ""
         while True:
             try:
                 known = self._succeeded()
-                return self._once(name, work)
+                return self._once(name, work, again=why)
             except dbos_error.DBOSWorkflowCancelledError:
                 raise
             except Exception as error:
-                if reruns == _MOST_RERUNS or not self._begins_anew(name, error, known):
-                    raise self._failed(name, self._reason(name, error)) from error
+                why = "" if reruns == _MOST_RERUNS else self._begins_anew(name, error, known)
+                if not why:
+                    reason, says = self._reason(name, error)
+                    raise self._failed(name, reason, says=says) from error
                 reruns += 1
 
-    def _begins_anew(self, name: str, error: Exception, known: int | None) -> bool:
-        """Whether a step that was broken off may well succeed; waits until it may."""
+    def _begins_anew(self, name: str, error: Exception, known: int | None) -> str:
+        """Why a step that was broken off may well succeed, once it may; "" where it may not."""
         if isinstance(error, DatabaseUnavailable):
             _log.warning("job %s waits at %s: %s", self.job_id, name, sentence(error))
             self._wait_for_database()
-            return True
+            return "the database did not answer"
         if isinstance(error, _VANISHED) and known != self._succeeded():
             # What it read is gone, and its successor opens in its stead.
             _log.warning("job %s begins %s anew: somebody was erased", self.job_id, name)
-            return True
-        return False
+            return "what it read has a successor, since somebody was erased"
+        return ""
 
-    def _reason(self, name: str, error: Exception) -> str:
+    def _reason(self, name: str, error: Exception) -> tuple[str, str]:
+        """Why a step failed, and what the log of the job says instead, where not that."""
+        if isinstance(error, DatabaseUnavailable):
+            return sentence(error), _AWAY
         if isinstance(error, _TOLD):
-            return sentence(error)
+            return sentence(error), ""
         _log.error("job %s failed at %s, unexpectedly", self.job_id, name, exc_info=error)
-        return f"{type(error).__name__}: {sentence(error)}"
+        return f"{type(error).__name__}: {sentence(error)}", _unforeseen(error)
 
     def _succeeded(self) -> int:
         """How many artifacts have had successors because somebody was erased."""
         with self.shop.database.reading() as connection:
             return succession.count(connection)
 
-    def _once(self, name: str, work: Callable[[Tick], Result]) -> Result:
-        self._tell(name, "running")
+    def _once(self, name: str, work: Callable[[Tick], Result], *, again: str) -> Result:
+        begun = monotonic()
+        says: Says = ("warning", f"begun again: {again}") if again else ("info", "begun")
+        self._tell(name, "running", says=says)
         try:
             result = work(_Ticker(self, name).tick)
             self.stop_if_cancelled()
         except dbos_error.DBOSWorkflowCancelledError:
-            self._tell(name, "cancelled", note="stopped before its end; nothing of it was kept")
+            self._tell(name, "cancelled", note=_STOPPED, says=("warning", _STOPPED))
             raise
-        self._tell(name, "done", done=1, total=1)
+        said = f"done in {monotonic() - begun:,.1f} s"
+        self._tell(name, "done", done=1, total=1, says=("info", said))
         return result
 
     def stop_if_cancelled(self) -> None:
@@ -125,12 +141,15 @@ class Walk:
             # The library parks an execution that ends like this, and records no result of it.
             raise dbos_error.DBOSWorkflowCancelledError(f"job {self.job_id} was cancelled")
 
-    def _failed(self, name: str, reason: str) -> StepFailed:
-        """The error of the job; it names the step, also where the step cannot be told."""
+    def _failed(self, name: str, reason: str, *, says: str = "") -> StepFailed:
+        """The error of the job; it names the step, also where the step cannot be told.
+
+        `says`: what the job's log says instead, of an error whose words are not ours.
+        """
         _log.warning("job %s failed at %s: %s", self.job_id, name, reason)
         for _ in range(1 + _MOST_RERUNS):
             try:
-                self._tell(name, "failed", note=reason)
+                self._tell(name, "failed", note=reason, says=("error", says or f"failed: {reason}"))
                 break
             except DatabaseUnavailable:
                 self._wait_for_database()
@@ -150,8 +169,17 @@ class Walk:
             return
 
     def _tell(
-        self, name: str, state: str, *, done: int = 0, total: int = 0, note: str = ""
+        self,
+        name: str,
+        state: str,
+        *,
+        done: int = 0,
+        total: int = 0,
+        note: str = "",
+        says: Says | None = None,
     ) -> None:
+        """How far a step is, and, where `says` is there, a line of the job's log."""
+        now = int(time())
         with self.shop.database.transaction() as connection:
             progress.write(
                 connection,
@@ -163,8 +191,18 @@ class Walk:
                 total=total,
                 note=note,
                 detail={},
-                now=int(time()),
+                now=now,
             )
+            if says is not None:
+                joblog.add(connection, self.job_id, joblog.Line(now, says[0], name, says[1]))
+
+
+def _unforeseen(error: Exception) -> str:
+    """The class of an error that nobody foresaw and where it was raised; its words may be data."""
+    told = raised((type(error), error, error.__traceback__))
+    place = told["at"][-1] if told["at"] else "an unknown place"
+    where = "/".join(Path(place).parts[-2:])
+    return f"failed unexpectedly: {told['class']} at {where}; the worker's log has the calls"
 
 
 class _Ticker:

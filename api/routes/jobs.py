@@ -1,5 +1,6 @@
 """Jobs: what waits, what runs, how far it is, how it ended; and stopping or resuming one."""
 
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Response, status
@@ -49,6 +50,23 @@ class JobPage(BaseModel):
     next: str | None = Field(examples=[None])
 
 
+class LineOut(BaseModel):
+    """A line of a job's log; `step` is null where it is about the whole job."""
+
+    at: int = Field(examples=[1767225600])
+    level: Literal["info", "warning", "error"]
+    step: str | None = Field(examples=["embed"])
+    message: str = Field(examples=["done in 41.2 s"])
+
+
+class JobLog(BaseModel):
+    """The last 500 lines of a job; of jobs of long ago there may be none any more."""
+
+    items: list[LineOut] = Field(
+        examples=[[{"at": 1767225600, "level": "info", "step": "embed", "message": "begun"}]]
+    )
+
+
 @router.get("", summary="Jobs, newest first")
 def get_jobs(
     services: ServicesOf,
@@ -62,6 +80,12 @@ def get_jobs(
 @router.get("/{id}", summary="One job: state, step, progress, result or error")
 def get_job(services: ServicesOf, id_: Annotated[str, Path(alias="id", pattern=_ID)]) -> JobOut:
     return out_of(services.jobs.get(id_))
+
+
+@router.get("/{id}/log", summary="What became of a job, a line each, oldest first")
+def get_log(services: ServicesOf, id_: Annotated[str, Path(alias="id", pattern=_ID)]) -> JobLog:
+    lines = services.jobs.log(id_)
+    return JobLog(items=[LineOut(**asdict(line)) for line in lines])
 
 
 @router.post(

@@ -109,6 +109,11 @@ def post_rotate(
 ) -> MadeOut:
     """As of making one, with an Idempotency-Key there is no answer to be given again."""
     request.scope[UNFINISHED] = True
+    return rotated(services, id_, body)
+
+
+def rotated(services: Services, id_: str, body: RotateIn) -> MadeOut:
+    """Another key in the place of one."""
     grace = round(body.grace_hours * _HOUR_SECONDS)
     with services.database.transaction() as connection:
         key = keys.rotate(connection, id_, now=int(time()), grace=grace)

@@ -16,6 +16,7 @@ from api.deps import Services, ServicesOf
 from api.errors import Invalid
 from api.explaining import MOST_EXPLAINED, check_explained
 from api.filters import Filter, Name, Number, check_size, parse_filter
+from api.live import Trio
 from api.questions import Answered, Direction, Question
 from api.routes.entities import ENTITY, IdOf, TypeOf, check_type
 from api.routes.found import FoundOut, shown
@@ -204,8 +205,11 @@ def get_neighbors(
     response_model=ManyNeighborsOut,
 )
 def post_neighbors(services: ServicesOf, body: QueriesIn) -> Any:
+    return many(services, services.live.trio(), body)
+
+
+def many(services: Services, trio: Trio, body: QueriesIn) -> Response:
     """Queries that ask alike are one search; one that is refused leaves the others alone."""
-    trio = services.live.trio()
     questions = [_question(query) for query in body.queries]
     sound = [question for question in questions if isinstance(question, Question)]
     answers = iter(ask(_answerer(services), trio, sound))

@@ -6,6 +6,7 @@ from typing import Any
 from nicegui import ui
 
 from api.deps import Services
+from api.errors import TooMany
 from api.printing import moment
 from api.routes import keys as routes
 from api.settings import origins
@@ -15,6 +16,7 @@ from api.ui.words import age
 from graphsvc import keys
 
 _LIST, _MAKE, _REVOKE = ("GET", "/v1/keys"), ("POST", "/v1/keys"), ("DELETE", "/v1/keys/{id}")
+_ROTATE = ("POST", "/v1/keys/{id}/rotate")
 #: Settings that may hold a password.
 _SECRET = ("DATABASE_URL",)
 
@@ -25,20 +27,24 @@ async def draw(desk: Desk) -> None:
     # What is shown once has to outlive the list, which is drawn anew.
     beside = ui.element("div")
 
-    async def again() -> None:
+    async def again(*, first: bool = False) -> None:
         held.clear()
         with held:
             ui.label("Keys").classes("font-medium")
             try:
                 listed = await desk.see(_LIST, routes.get_keys)
             except ERRORS as error:
+                if first and isinstance(error, TooMany):  # all is drawn anew when it may be
+                    raise
                 ui.label(str(error)).classes("quiet")
                 return
             _keys(desk, listed.items, again, beside)
 
-    await again()
+    await again(first=True)
     try:
         settings = await desk.see(_LIST, lambda services: list(origins(services.settings)))
+    except TooMany:
+        raise
     except ERRORS:  # whoever may not see keys may not see these either, and was told
         return
     ui.label("Settings").classes("font-medium")
@@ -67,11 +73,21 @@ def _keys(desk: Desk, listed: list[routes.KeyOut], again: Any, beside: ui.elemen
     with ui.row().classes("gap-2"):
         ui.button("Make a key", icon="add", on_click=lambda: _form(desk, again, beside).open())
 
-        async def revoke() -> None:
+        def chosen() -> str | None:
             if made is None or not made.selected:
                 ui.notify("choose a key first")
+                return None
+            return str(made.selected[0]["id"])
+
+        def rotate() -> None:
+            key_id = chosen()
+            if key_id is not None:
+                _rotation(desk, again, beside, key_id).open()
+
+        async def revoke() -> None:
+            key_id = chosen()
+            if key_id is None:
                 return
-            key_id = made.selected[0]["id"]
             try:
                 work = partial(_revoked, id_=key_id)
                 await desk.act(_REVOKE, {"id": key_id}, work)
@@ -79,6 +95,7 @@ def _keys(desk: Desk, listed: list[routes.KeyOut], again: Any, beside: ui.elemen
                 tell(error)
             await again()
 
+        ui.button("Rotate", icon="autorenew", on_click=rotate).props("outline")
         ui.button("Revoke", icon="block", on_click=revoke).props("outline")
 
 
@@ -107,16 +124,50 @@ def _form(desk: Desk, again: Any, beside: ui.element) -> ui.dialog:
                 return
             dialog.close()
             await again()
-            with beside, ui.dialog() as once, ui.card():
-                ui.label("This is shown once; nobody can read it again.")
-                ui.label(key.key).classes("mono")
-                ui.button("I have it", on_click=once.close)
-            once.open()
+            _once(beside, key.key, "")
 
         with ui.row().classes("w-full justify-end"):
             ui.button("Close", on_click=dialog.close).props("flat")
             ui.button("Make", on_click=make)
     return dialog
+
+
+def _rotation(desk: Desk, again: Any, beside: ui.element, key_id: str) -> ui.dialog:
+    with beside, ui.dialog() as dialog, ui.card().classes("w-96"):
+        ui.label(f"Another key in the place of {key_id}").classes("font-medium")
+        ui.label("It has the same name, scopes and lifetime.").classes("quiet")
+        hours = ui.number("hours that the former one still opens", value=24, min=0, max=24 * 31)
+        hours.classes("w-full")
+
+        async def rotate() -> None:
+            try:
+                body = routes.RotateIn(grace_hours=hours.value)
+                work = partial(_rotated, id_=key_id, body=body)
+                key = await desk.act(_ROTATE, {"id": key_id}, work)
+            except ERRORS as error:
+                tell(error)
+                return
+            dialog.close()
+            await again()
+            _once(beside, key.key, f"Of {key_id}, which still opens for {body.grace_hours:g} h. ")
+
+        with ui.row().classes("w-full justify-end"):
+            ui.button("Close", on_click=dialog.close).props("flat")
+            ui.button("Make it", on_click=rotate)
+    return dialog
+
+
+def _rotated(services: Services, _key: str, *, id_: str, body: routes.RotateIn) -> routes.MadeOut:
+    return routes.rotated(services, id_, body)
+
+
+def _once(beside: ui.element, key: str, which: str) -> None:
+    """Show a key, this once."""
+    with beside, ui.dialog() as once, ui.card():
+        ui.label(f"{which}This is shown once; nobody can read it again.")
+        ui.label(key).classes("mono")
+        ui.button("I have it", on_click=once.close)
+    once.open()
 
 
 def _shown(name: str, value: str) -> str:

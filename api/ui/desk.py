@@ -4,6 +4,7 @@ Takes the app and a session, gives what the routes would give the same caller; e
 against the table of scopes, bounded and written down as if it had come over HTTP.
 """
 
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from time import time
@@ -116,8 +117,9 @@ class Desk:
         key: str | None = self.app.state.sessions.key(self.session)
         if key is None:
             raise Unauthorized("your session has ended; sign in again")
-        if self.services.rates.wait(key, needed(route)):
-            raise TooMany("that is too often; wait a moment")
+        seconds = self.services.rates.wait(key, needed(route))
+        if seconds:
+            raise TooMany("that is too often; wait a moment", retry_after=math.ceil(seconds))
         return key
 
     def _check(self, key: str, route: tuple[str, str]) -> Caller:
@@ -150,10 +152,26 @@ def tell(error: Exception) -> None:
     ui.notify(told(error), type="negative", multi_line=True, timeout=0, actions=close)
 
 
-def say_in(place: ui.element, error: Exception) -> None:
-    """Say it where the answer would have been."""
+def say_in(
+    place: ui.element, error: Exception, again: Callable[[], Awaitable[None]] | None = None
+) -> None:
+    """Say it where the answer would have been.
+
+    What was only too often is asked `again` by itself, when it may be.
+    """
     with place, ui.card().classes("w-full"):
-        ui.label(told(error)).props("role=alert")
+        said = ui.label(told(error)).props("role=alert")
+    if isinstance(error, TooMany) and again is not None and place.parent_slot is not None:
+        seconds = error.retry_after or 1
+        said.set_text(f"That was too often; this fills by itself in {seconds} s.")
+
+        async def once_more() -> None:
+            if not said.is_deleted:  # else something else was asked for meanwhile
+                await again()
+
+        # Beside the place: a timer that is cleared away ends what it has begun.
+        with place.parent_slot.parent:
+            ui.timer(seconds, once_more, once=True)
 
 
 def _status(error: Exception) -> int:

@@ -4,7 +4,6 @@ Takes requests under `/ui`, lets them pass, or answers 303, 401 or 403; never pu
 a person into an address or a log.
 """
 
-from html import escape
 from http.cookies import CookieError, SimpleCookie
 from time import time
 from typing import Any
@@ -18,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api.auth import caller_of
 from api.deps import Services
 from api.errors import TooMany
+from api.ui import plain
 from api.ui.sessions import Sessions
 
 ROOT, LOGIN, LOGOUT = "/ui", "/ui/login", "/ui/logout"
@@ -26,34 +26,6 @@ _MOST_BYTES = 1024
 _TOO_MANY = 429
 #: What websockets are closed with: there is no session, or it is asked from elsewhere.
 _NO_SESSION, _ELSEWHERE = 4401, 4403
-_FORM = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">
-<title>graphsvc: sign in</title>
-<style>
-:root {{ --back: #f6f7f9; --card: #fff; --text: #1b2430; --line: #8a94a3; --act: #1d4ed8; }}
-@media (prefers-color-scheme: dark) {{
-  :root {{ --back: #121417; --card: #1d2126; --text: #e6e9ee; --line: #6b7480; --act: #7aa2ff; }}
-}}
-body {{ font: 16px/1.5 system-ui, sans-serif; background: var(--back); color: var(--text);
-  display: grid; place-items: center; min-height: 100vh; margin: 0; }}
-main {{ background: var(--card); padding: 2rem; border-radius: .75rem; width: min(26rem, 85vw); }}
-h1 {{ margin: 0 0 1rem; font-size: 1.3rem; }}
-input {{ width: 100%; box-sizing: border-box; padding: .6rem; font: inherit; color: inherit;
-  background: transparent; border: 1px solid var(--line); border-radius: .4rem; }}
-button {{ margin-top: 1rem; padding: .6rem 1.2rem; font: inherit; border: 0; border-radius: .4rem;
-  background: var(--act); color: var(--card); cursor: pointer; }}
-:focus-visible {{ outline: 3px solid var(--act); outline-offset: 2px; }}
-p {{ margin: .75rem 0 0; }} .wrong {{ font-weight: 600; }} code {{ font-size: .9em; }}
-</style></head>
-<body><main><h1>graphsvc</h1>
-<form method="post" action="/ui/login">
-<label for="key">API key</label>
-<input id="key" name="key" type="password" autocomplete="current-password" required autofocus>
-<button>Sign in</button></form>
-{wrong}<p><code>graphsvc key create</code> makes a key; with the scope <code>read</code> it shows
-everything here but keys and settings, which want <code>admin</code>.</p></main></body></html>"""
 
 
 class Entrance:
@@ -95,15 +67,14 @@ def router(sessions: Sessions) -> APIRouter:
 
     @made.get(LOGIN)
     async def form() -> Response:
-        return HTMLResponse(_FORM.format(wrong=""))
+        return HTMLResponse(plain.sign_in())
 
     @made.post(LOGIN)
     async def sign_in(request: Request) -> Response:
         wrong, status, key = await _key_of(request)
         if wrong:
-            said = f'<p class="wrong" role="alert">{escape(wrong)}</p>'
             headers = {"Retry-After": "1"} if status == _TOO_MANY else {}
-            return HTMLResponse(_FORM.format(wrong=said), status_code=status, headers=headers)
+            return HTMLResponse(plain.sign_in(wrong), status_code=status, headers=headers)
         answer = RedirectResponse(ROOT + "/", status_code=303)
         secure = request.url.scheme == "https"
         how: dict[str, Any] = {"httponly": True, "samesite": "strict", "secure": secure}

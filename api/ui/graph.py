@@ -36,7 +36,7 @@ async def draw(desk: Desk) -> None:
         try:
             found = await desk.see(_ROUTE, work)
         except ERRORS as error:
-            say_in(answer, error)
+            say_in(answer, error, find)
             return
         with answer:
             _show(found)

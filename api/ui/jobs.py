@@ -1,23 +1,20 @@
-"""Jobs: every step with how far it is, what failed, and the way to start, stop or repeat one."""
+"""Jobs: every step with how far it is, what became of it, the way to start, stop or repeat one."""
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from nicegui import ui
-from pydantic import ValidationError
 from starlette.responses import Response
 
 from api.errors import Unauthorized
-from api.jobs.requests import RetrainRequest
 from api.printing import moment
 from api.routes import jobs as routes
-from api.routes.retrains import post_retrain
 from api.ui.desk import ERRORS, Desk, tell
+from api.ui.retrain import form
 from api.ui.words import age
-from graphsvc.wording import causes, sentence
 
 #: Step and figure -> how far it was, and what it was then.
 Curves = dict[str, list[tuple[int, float]]]
@@ -25,7 +22,7 @@ Curves = dict[str, list[tuple[int, float]]]
 _FIGURE = re.compile(r"(\w+) (-?\d+\.\d+)")
 _SECONDS = 1.0
 _LIST, _ONE = ("GET", "/v1/jobs"), ("GET", "/v1/jobs/{id}")
-_RETRAIN = ("POST", "/v1/retrains")
+_LOG = ("GET", "/v1/jobs/{id}/log")
 _COLORS = {"done": "positive", "failed": "negative", "running": "primary", "cancelled": "warning"}
 _ENDED = ("done", "failed", "cancelled")
 _ACTS = {"cancel": routes.post_cancel, "resume": routes.post_resume}
@@ -34,7 +31,7 @@ _ACTS = {"cancel": routes.post_cancel, "resume": routes.post_resume}
 async def draw(desk: Desk) -> None:
     """The list, the job that is chosen, and the form."""
     chosen: dict[str, str] = {}
-    ui.button("Start a retrain", icon="play_arrow", on_click=lambda: _form(desk).open())
+    ui.button("Start a retrain", icon="play_arrow", on_click=lambda: form(desk).open())
     stale = ui.label().props("role=status")
     listed = ui.column().classes("w-full gap-2")
     shown = ui.column().classes("w-full gap-2")
@@ -43,9 +40,11 @@ async def draw(desk: Desk) -> None:
     async def again() -> None:
         try:
             page = await desk.see(_LIST, partial(routes.get_jobs, limit=20))
-            one = None
+            one, log = None, []
             if chosen:
                 one = await desk.see(_ONE, partial(routes.get_job, id_=chosen["id"]))
+                if seen.get("one") != one:
+                    log = (await desk.see(_LOG, partial(routes.get_log, id_=one.id))).items
         except Unauthorized as error:
             timer.deactivate()
             tell(error)
@@ -61,7 +60,12 @@ async def draw(desk: Desk) -> None:
             seen["one"] = one
             curves = seen.setdefault(one.id, {})
             _note(curves, one)
-            _one(desk, shown, one, again, curves)
+            shown.clear()
+            with shown, ui.card().classes("w-full"):
+                _one(desk, one, again)
+                _curves(curves)
+                _log(log)
+                _asked(one, seen)
 
     async def choose(job: str) -> None:
         chosen["id"] = job
@@ -120,32 +124,50 @@ def _curves(curves: Curves) -> None:
             ).classes("w-full h-40")
 
 
-def _one(desk: Desk, where: ui.column, job: routes.JobOut, again: Any, curves: Curves) -> None:
-    where.clear()
-    with where, ui.card().classes("w-full"):
-        with ui.row().classes("w-full items-center"):
-            ui.label(f"{job.name}, {job.state}").classes("font-medium")
-            ui.label(job.id).classes("mono quiet")
-            ui.space()
-            if job.state not in _ENDED:
-                _act(desk, job.id, "cancel", again)
-            elif job.state != "done":
-                _act(desk, job.id, "resume", again)
-                _act(desk, job.id, "retry", again)
-        if job.error:
-            ui.label(job.error).classes("text-negative").props("role=alert")
-        for step in job.progress:
-            with ui.row().classes("w-full items-center gap-3 no-wrap"):
-                ui.label(step.step).classes("w-32")
-                share = step.done / step.total if step.total else float(step.state == "done")
-                ui.linear_progress(share, show_value=False, color=_COLORS.get(step.state)).props(
-                    f'aria-label="{step.step}: {step.state}"'
-                ).classes("grow")
-                ui.label(step.note or step.state).classes("quiet w-1/3 text-xs")
-        _curves(curves)
-        with ui.expansion("What was asked, and what came of it").classes("w-full"):
-            told = {"asked": job.request, "result": job.result, "begun": moment(job.created_at)}
-            ui.code(json.dumps(told, indent=1, default=str), language="json").classes("w-full")
+def _one(desk: Desk, job: routes.JobOut, again: Any) -> None:
+    with ui.row().classes("w-full items-center"):
+        ui.label(f"{job.name}, {job.state}").classes("font-medium")
+        ui.label(job.id).classes("mono quiet")
+        ui.space()
+        if job.state not in _ENDED:
+            _act(desk, job.id, "cancel", again)
+        elif job.state != "done":
+            _act(desk, job.id, "resume", again)
+            _act(desk, job.id, "retry", again)
+    if job.error:
+        ui.label(job.error).classes("text-negative").props("role=alert")
+    for step in job.progress:
+        with ui.row().classes("w-full items-center gap-x-3 gap-y-0 sm:flex-nowrap"):
+            ui.label(step.step).classes("w-32")
+            share = step.done / step.total if step.total else float(step.state == "done")
+            ui.linear_progress(share, show_value=False, color=_COLORS.get(step.state)).props(
+                f'aria-label="{step.step}: {step.state}"'
+            ).classes("grow")
+            said = f"{step.state}: {step.note}" if step.note else step.state
+            ui.label(said).classes("quiet w-full sm:w-1/3 text-xs")
+
+
+def _log(lines: Sequence[routes.LineOut]) -> None:
+    """What became of it, the newest line first, in a box of its own height."""
+    ui.label("Log").classes("font-medium")
+    if not lines:
+        ui.label("Nothing is kept of it.").classes("quiet")
+        return
+    box = ui.column().classes("w-full gap-1 max-h-64 overflow-auto flex-nowrap")
+    with box.props('tabindex=0 role=log aria-label="log of the job, newest first"'):
+        for line in reversed(lines):
+            grave = "" if line.level == "info" else f"{line.level}: "
+            said = f"{moment(line.at)} {line.step or 'job'}: {grave}{line.message}"
+            ui.label(said).classes(f"mono {'font-bold' if grave else ''}")
+
+
+def _asked(job: routes.JobOut, seen: dict[str, Any]) -> None:
+    """What was asked; it stays open where somebody has opened it, though all is drawn anew."""
+    more = ui.expansion("What was asked, and what came of it", value=seen.get("open", False))
+    more.on_value_change(lambda event: seen.update(open=event.value))
+    with more.classes("w-full"):
+        told = {"asked": job.request, "result": job.result, "begun": moment(job.created_at)}
+        ui.code(json.dumps(told, indent=1, default=str), language="json").classes("w-full")
 
 
 def _act(desk: Desk, job: str, verb: str, again: Any) -> None:
@@ -166,65 +188,3 @@ def _act(desk: Desk, job: str, verb: str, again: Any) -> None:
 
 def _retried(services: Any, _key: str, *, job: str) -> Any:
     return routes.post_retry(services, Response(), id_=job)
-
-
-def _form(desk: Desk) -> ui.dialog:
-    """A field for each of the request, as its schema has it, with what each is for."""
-    schema = RetrainRequest.model_json_schema()
-    plain = RetrainRequest().model_dump(mode="json")
-    fields: dict[str, Any] = {}
-    with ui.dialog() as dialog, ui.card().classes("w-full max-w-2xl"):
-        ui.label("Start a retrain").classes("text-lg font-medium")
-        for name, about in schema["properties"].items():
-            fields[name] = _field(name, about, plain[name])
-        wrong = ui.label().classes("text-negative").props("role=alert")
-
-        async def ask() -> None:
-            try:
-                given = {name: _value(fields[name], plain[name]) for name in fields}
-                changed = {name: value for name, value in given.items() if value != plain[name]}
-                request = RetrainRequest.model_validate(changed)
-                made = await desk.act(
-                    _RETRAIN, {}, lambda s, _: post_retrain(s, Response(), request)
-                )
-            except ValidationError as error:
-                first = causes(error.errors())[0]
-                wrong.set_text(f"{'.'.join(map(str, first['loc']))}: {sentence(first)}")
-                return
-            except ERRORS as error:
-                wrong.set_text(str(error))
-                return
-            ui.notify(f"job {made.job} waits for the worker", type="positive")
-            dialog.close()
-
-        with ui.row().classes("w-full justify-end"):
-            ui.button("Close", on_click=dialog.close).props("flat")
-            ui.button("Start", on_click=ask)
-    return dialog
-
-
-def _field(name: str, about: Mapping[str, Any], value: Any) -> Any:
-    """What a person fills in for one field; of what is nested, JSON."""
-    choices = about.get("enum") or about.get("items", {}).get("enum")
-    if isinstance(value, bool):
-        made: Any = ui.switch(name, value=value)
-    elif choices:
-        made = ui.select(choices, label=name, value=value, multiple=isinstance(value, list))
-    else:
-        made = ui.input(f"{name}, as JSON", value="" if value is None else json.dumps(value))
-    made.classes("w-full")
-    ui.label(about.get("description", "")).classes("quiet text-xs -mt-3")
-    return made
-
-
-def _value(field: Any, plain: Any) -> Any:
-    """What was filled in; of text that is no JSON, the text."""
-    if not isinstance(field, ui.input):
-        return field.value
-    text = (field.value or "").strip()
-    if not text:
-        return None if plain is None else plain
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

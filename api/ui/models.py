@@ -29,7 +29,7 @@ async def draw(desk: Desk) -> None:
     shown = ui.column().classes("w-full")
     below = ui.column().classes("w-full")
 
-    async def again() -> None:
+    async def again(*, first: bool = False) -> None:
         try:
             page = await desk.see(
                 _LIST, partial(routes.get_artifacts, kind="ranker", limit=_RANKERS)
@@ -37,6 +37,8 @@ async def draw(desk: Desk) -> None:
             said = await desk.see(("GET", "/v1/decisions"), get_decisions)
             done = await desk.see(("GET", "/v1/promotions"), get_promotions)
         except ERRORS as error:
+            if first:
+                raise
             tell(error)
             return
         listed.clear()
@@ -57,7 +59,7 @@ async def draw(desk: Desk) -> None:
         with shown:
             _one(desk, found, again)
 
-    await again()
+    await again(first=True)
 
 
 def _whole(services: Services, *, digest: str) -> dict[str, Any]:

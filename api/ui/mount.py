@@ -4,11 +4,13 @@ Takes an app that is complete, adds what lies under `/ui`. NiceGUI is one per pr
 a process has it, once; an app of a test has none.
 """
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from nicegui import app as nicegui
 from nicegui import ui
 from starlette.middleware import Middleware
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
-from api.ui import access, graph, jobs, models, neighbors, overview, points, score
+from api.ui import access, audit, graph, jobs, models, neighbors, overview, plain, points, score
 from api.ui import map as map_view
 from api.ui.entrance import ROOT, Entrance, router
 from api.ui.sessions import Sessions
@@ -22,9 +24,18 @@ VIEWS = (
     View("/score", "Score", "leaderboard", score.draw),
     View("/jobs", "Jobs", "model_training", jobs.draw),
     View("/models", "Models", "verified", models.draw),
+    View("/audit", "Audit", "history", audit.draw),
     View("/access", "Keys and settings", "key", access.draw),
 )
 _RECONNECT_SECONDS = 10.0
+
+
+async def _no_view(request: Request, _error: Exception) -> Response:
+    """What an address that leads nowhere is answered; it is told to nobody, the log included."""
+    if f"{ROOT}/_nicegui" in request.url.path:
+        return PlainTextResponse("there is no such file", status_code=404)
+    views = [(f"{ROOT}{view.path}", view.title) for view in VIEWS]
+    return HTMLResponse(plain.no_view(views), status_code=404)
 
 
 def mount(app: FastAPI) -> None:
@@ -41,6 +52,7 @@ def mount(app: FastAPI) -> None:
         show_welcome_message=False,
         reconnect_timeout=_RECONNECT_SECONDS,
     )
+    nicegui.add_exception_handler(404, _no_view)
     app.state.sessions = sessions
     # Innermost: what it answers is traced, bounded and has its headers like all else.
     app.user_middleware.append(Middleware(Entrance, sessions=sessions))

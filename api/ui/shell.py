@@ -4,6 +4,7 @@ Takes a view, gives a page of it; never shows anything of its own.
 """
 
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 from fastapi import FastAPI, Request
 from nicegui import ui
 
-from api.ui.desk import ERRORS, Desk, tell, told
+from api.errors import TooMany
+from api.ui.desk import ERRORS, Desk, say_in, tell
 
 _log = logging.getLogger("graphsvc.page")
 #: A view draws itself into the page, for whoever looks at it.
@@ -20,8 +22,25 @@ Draw = Callable[[Desk], Awaitable[None]]
 _PATIENCE_SECONDS = 60.0
 #: Rows of a table that are shown at once.
 _PAGE = 10
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
+_LONG = 40
+#: A table that is wider than the screen has a shadow where it goes on.
 _STYLE = """
-.q-table th { font-weight: 600 }
+.q-table th { font-weight: 600; vertical-align: bottom; position: relative }
+.q-table td.moment { white-space: nowrap }
+.q-table td.sentence { min-width: 16rem }
+.q-table__sort-icon { position: absolute; margin-left: 0 }
+.q-table th.text-right .q-table__sort-icon { transform: translateX(-100%) }
+.body--dark .q-btn--outline, .body--dark .q-btn--flat, .body--dark .q-field,
+.body--dark .q-toggle, .body--dark .q-item { --q-primary: #8fb0ff }
+.body--dark .text-negative { --q-negative: #ff9b94 }
+.body--light { --table: #fff; --edge: rgba(0, 0, 0, .3) }
+.body--dark { --table: var(--q-dark); --edge: rgba(255, 255, 255, .45) }
+.q-table__middle { scrollbar-width: thin; background:
+  linear-gradient(to right, var(--table) 40%, transparent) left / 3rem 100% no-repeat local,
+  linear-gradient(to left, var(--table) 40%, transparent) right / 3rem 100% no-repeat local,
+  linear-gradient(to right, var(--edge), transparent) left / .8rem 100% no-repeat scroll,
+  linear-gradient(to left, var(--edge), transparent) right / .8rem 100% no-repeat scroll }
 .mono { font-family: ui-monospace, monospace; font-size: .85em; overflow-wrap: anywhere }
 .quiet { opacity: .75 }
 .skip { position: absolute; left: -999px } .skip:focus { left: 1rem; top: 1rem; z-index: 9999 }
@@ -53,15 +72,29 @@ def _install(app: FastAPI, view: View, views: tuple[View, ...]) -> None:
         with content.props("id=content"):
             title = ui.label(view.title).classes("text-2xl font-medium")
             title.props('role="heading" aria-level=1')
-            try:
-                await view.draw(desk)
-            except ERRORS as error:
-                tell(error)
-                with ui.card().classes("w-full"):
-                    ui.label(told(error)).props("role=alert")
-            except Exception:  # noqa: BLE001  no traceback reaches whoever looks
-                _log.exception("a view could not be drawn")
-                ui.label("Something went wrong here; the server's log says what.")
+            drawn = ui.column().classes("w-full gap-4")
+        await _draw(view, desk, drawn)
+
+
+async def _draw(view: View, desk: Desk, drawn: ui.column) -> None:
+    """The view in its place, or why it is not there."""
+
+    async def again() -> None:
+        drawn.clear()
+        await _draw(view, desk, drawn)
+
+    try:
+        with drawn:
+            await view.draw(desk)
+    except ERRORS as error:
+        drawn.clear()
+        if not isinstance(error, TooMany):
+            tell(error)
+        say_in(drawn, error, again)
+    except Exception:  # noqa: BLE001  no traceback reaches whoever looks
+        _log.exception("a view could not be drawn")
+        with drawn:
+            ui.label("Something went wrong here; the server's log says what.")
 
 
 def _frame(view: View, views: tuple[View, ...]) -> None:
@@ -108,6 +141,7 @@ def table(
             "field": name,
             "align": "right" if _numbers(rows, name) else "left",
             "sortable": True,
+            "classes": _how_wide(rows, name),
         }
         for name in columns
     ]
@@ -125,3 +159,11 @@ def table(
 
 def _numbers(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
     return all(isinstance(row.get(name), int | float) for row in rows)
+
+
+def _how_wide(rows: Sequence[Mapping[str, Any]], name: str) -> str:
+    """Moments are read in one line, and sentences in a few: a table may be wider than a phone."""
+    texts = [str(row.get(name, "")) for row in rows]
+    if any(_MOMENT.fullmatch(text) for text in texts):
+        return "moment"
+    return "sentence" if max(map(len, texts)) > _LONG else ""

@@ -18,7 +18,7 @@ from graphsvc.tables.graph import (
 )
 from graphsvc.tables.ledger import artifacts, decisions, promotions, successors
 from graphsvc.tables.naming import metadata
-from graphsvc.tables.people import api_keys, audit, erasures, job_progress, salts
+from graphsvc.tables.people import api_keys, audit, erasures, job_log, job_progress, salts
 from graphsvc.tables.served import answers, idempotency
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "erasures",
     "events",
     "idempotency",
+    "job_log",
     "job_progress",
     "metadata",
     "promotions",

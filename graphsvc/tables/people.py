@@ -97,3 +97,16 @@ erasures = Table(
     Column("returned_seq", BigInteger),
     Index(None, "subject"),
 )
+
+#: What became of jobs, a line each, for those who look back; bounded per job and in all.
+job_log = Table(
+    "job_log",
+    metadata,
+    Column("number", Key, primary_key=True, autoincrement=True),
+    Column("job_id", String(128), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("level", String(16), nullable=False),
+    Column("step", Name),
+    Column("message", Text, nullable=False),
+    Index(None, "job_id", "number"),
+)

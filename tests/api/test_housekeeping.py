@@ -12,10 +12,11 @@ from sqlalchemy import func, select, update
 
 from api.housekeeping import Housekeeping
 from api.known_keys import KnownKeys
-from graphsvc import answers, dedupe, idempotency
+from graphsvc import answers, dedupe, idempotency, joblog
 from graphsvc.answers import Answer, Item
 from graphsvc.db import Database
 from graphsvc.ids import EntityId
+from graphsvc.joblog import Line
 from graphsvc.tables import seen
 
 
@@ -91,6 +92,22 @@ def test_answers_to_keyed_requests_go_as_well(database: Database) -> None:
     keeper = housekeeping(database, keyed_hours=24, keyed_mib=1)
     assert keeper.prune_keyed(now) == 3, "two too old; of the others one, of 1.2 MB together"
     assert keeper.prune_keyed(now) == 0
+
+
+def test_lines_of_jobs_are_bounded(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joblog, "MOST", 2)
+    for n in range(5):
+        with database.transaction() as connection:
+            joblog.add(connection, f"job{n}", Line(1, "info", None, "begun"))
+    keeper = housekeeping(database, seconds=0.01)
+    keeper.start()
+    eventually("the oldest go", lambda: _jobs(database) == ["job3", "job4"], seconds=5)
+    keeper.stop()
+
+
+def _jobs(database: Database) -> list[str]:
+    with database.reading() as connection:
+        return [f"job{n}" for n in range(5) if joblog.read(connection, f"job{n}")]
 
 
 def test_it_lives_on_whatever_goes_wrong(

@@ -243,6 +243,12 @@ def test_a_job_that_waits_is_cancelled_and_goes_on(http: httpx.Client, problem) 
         resumed = http.post(f"/v1/jobs/{job}/resume")
         assert resumed.status_code == 202
         assert (resumed.json()["id"], resumed.json()["state"]) == (job, "waiting")
+    # What was done to it is told, once each.
+    told = http.get(f"/v1/jobs/{job}/log").json()["items"]
+    assert [(one["level"], one["step"], one["message"]) for one in told] == [
+        ("warning", None, "cancelled, as was asked"),
+        ("info", None, "waits to go on from its first step"),
+    ]
     # The job that waits again is found by its request, as before.
     assert http.post("/v1/retrains", json=body).json()["job"] == job
 
@@ -282,6 +288,18 @@ def test_a_retry_is_a_new_job_of_the_same_request(http: httpx.Client, problem) -
     assert first.json()["id"] == again["id"] != job
     assert (again["state"], again["request"]["seed"]) == ("waiting", 41)
     assert http.get(f"/v1/jobs/{job}").json()["state"] == "cancelled"
+
+
+def test_no_step_of_a_cancelled_job_runs(http: httpx.Client, trained: Any) -> None:
+    job = ask(http, 42)
+    begin(trained, job)
+    assert http.get(f"/v1/jobs/{job}").json()["progress"][0]["state"] == "running"
+    assert http.post(f"/v1/jobs/{job}/cancel").json()["progress"][0]["state"] == "cancelled"
+    assert http.get(f"/v1/jobs/{job}").json()["progress"][0]["state"] == "cancelled"
+
+
+def test_the_log_of_an_unknown_job_is_not_found(http: httpx.Client, problem) -> None:
+    problem(http.get("/v1/jobs/none-such/log"), 404)
 
 
 @pytest.mark.parametrize("verb", ["cancel", "resume", "retry"])

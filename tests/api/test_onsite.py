@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from little_shop import ADS, NOW, Shop, event, log
 
-from api.onsite import onsite_outcomes, onsite_states
+from api.live import Live
+from api.onsite import onsite_outcomes, onsite_states, saw_offsite
 from graphsvc.folding import NO_OUTCOMES, Outcomes
 from graphsvc.schema import parse_schema, to_document
 from ranking.bundle import EntityStates
@@ -197,3 +198,8 @@ def test_edges_and_counters_of_offsite_events_are_left_out() -> None:
     assert (onsite.exposures.tolist(), onsite.outcomes.tolist()) == ([7], [3])
     assert onsite.nameless is not None
     assert onsite.nameless.all()
+
+
+def test_what_a_bundle_could_learn_of_offsite_events(shop: Shop, live: Live) -> None:
+    assert saw_offsite(shop.live("attention").bundle), "people buy what ads lead to, elsewhere"
+    assert not saw_offsite(live.trio().bundle), "films have no offsite events"

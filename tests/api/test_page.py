@@ -1,11 +1,16 @@
 """The door of the page over HTTP, in a server as people start it: sessions, cookies, origins."""
 
+import os
+import signal
+import socket
 from collections.abc import Iterator
+from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
 import pytest
-from running import Service, service
+from running import Service, eventually, free_port, service
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
@@ -123,16 +128,75 @@ def test_an_address_that_is_no_view_stays_out_of_the_log(
     browser: httpx.Client, running: Service
 ) -> None:
     _sign_in(browser, running.key)
-    assert browser.get("/ui/anna@example.org").status_code == 404
+    answer = browser.get("/ui/anna@example.org")
+    assert answer.status_code == 404
+    assert "There is no such view" in answer.text
+    for view in ("/ui/score", "/ui/jobs"):
+        assert f'href="{view}"' in answer.text
+    assert "anna" not in answer.text
+    for file in ("static/nothing.css", "libraries/nothing.js"):
+        asset = browser.get(f"/ui/_nicegui/{version('nicegui')}/{file}")
+        assert (asset.status_code, "<html" in asset.text) == (404, False)
     assert "anna" not in running.log("serve")
 
 
-def test_several_processes_have_no_page(tmp_path: Path) -> None:
+def test_several_processes_say_that_they_have_no_page(tmp_path: Path) -> None:
     with service(tmp_path, GRAPHSVC_PROCESSES="2") as made:
         made.start("serve")
         made.wait_ready()
         with made.client() as http:
-            assert http.get("/ui/login").status_code == 404
+            for path in ("/ui", "/ui/", "/ui/login", "/ui/jobs"):
+                answer = http.get(path)
+                assert (answer.status_code, "GRAPHSVC_PAGE_PORT" in answer.text) == (200, True)
+
+
+def test_several_processes_lead_to_the_one_that_has_the_page(tmp_path: Path) -> None:
+    port = free_port()
+    with service(tmp_path, GRAPHSVC_PROCESSES="2", GRAPHSVC_PAGE_PORT=str(port)) as made:
+        made.start("serve")
+        made.wait_ready()
+        made.wait_ready(port)
+        with httpx.Client(base_url=f"http://127.0.0.1:{made.port}") as browser:
+            there = f"http://127.0.0.1:{port}/ui/"
+            assert browser.get("/ui?who=anna").headers["location"] == there
+            assert browser.get("/ui/jobs").headers["location"] == f"{there}jobs"
+            form = browser.get("/ui", follow_redirects=True)
+            assert str(form.url) == f"{there}login"
+            signed_in = browser.post(f"{there}login", data={"key": made.key})
+            assert signed_in.headers["location"] == "/ui/"
+            assert browser.get(there).status_code == 200
+        made.stop()
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+
+
+def test_a_page_process_that_ends_is_started_again(tmp_path: Path) -> None:
+    port = free_port()
+    with service(tmp_path, GRAPHSVC_PROCESSES="2", GRAPHSVC_PAGE_PORT=str(port)) as made:
+        made.start("serve")
+        made.wait_ready(port)
+        os.kill(_listening(port), signal.SIGKILL)
+        eventually("it says so", lambda: "is started again" in made.log("serve"), seconds=10)
+        made.wait_ready(port)
+        made.kill("serve")
+        eventually("it ends with its parent", lambda: not _is_there(port), seconds=20)
+
+
+def _is_there(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _listening(port: int) -> int:
+    """The process that listens on a port of this machine."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    inode = next(row[9] for row in rows if row[1] == f"0100007F:{port:04X}" and row[3] == "0A")
+    for handle in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):
+            if str(handle.readlink()) == f"socket:[{inode}]":
+                return int(handle.parts[2])
+    raise AssertionError(f"nobody listens on {port}")
 
 
 def _key(sessions: Sessions, token: str) -> str | None:

@@ -1,5 +1,6 @@
 """A step that the database fails: it waits, runs again a few times, and then says why."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ from sqlalchemy import Connection
 
 from api.jobs import walk
 from api.jobs.walk import StepFailed, Walk
-from graphsvc import progress
+from graphsvc import joblog, progress
 from graphsvc.db import Database
 from graphsvc.errors import DatabaseUnavailable, NoSpace
 
@@ -62,6 +63,13 @@ def told(failing: Failing) -> tuple[str, str]:
     return step.state, step.note
 
 
+def lines(failing: Failing) -> list[tuple[str, str]]:
+    with failing.database.reading() as connection:
+        found = joblog.read(connection, "job")
+    assert {line.step for line in found} == {"embed"}
+    return [(line.level, line.message) for line in found]
+
+
 class Work:
     """Fails so often, then is done; refuses so many transactions after it failed."""
 
@@ -82,6 +90,10 @@ def test_a_step_waits_for_the_database_and_runs_again(failing: Failing) -> None:
     assert run(failing, work) == "made"
     assert (work.ran, failing.pings) == (4, 3)
     assert told(failing) == ("done", "")
+    begun, *again, done = lines(failing)
+    assert begun == ("info", "begun")
+    assert again == [("warning", "begun again: the database did not answer")] * 3
+    assert re.fullmatch(r"done in \d+\.\d s", done[1])
 
 
 @pytest.mark.parametrize("away", [0, 1, 3], ids="away for {}".format)
@@ -98,6 +110,25 @@ def test_a_step_that_the_database_always_fails_says_so(failing: Failing, away: i
     assert str(failed.value) == "embed: the database does not answer: gone"
     assert work.ran == 4
     assert told(failing) == ("failed", "the database does not answer: gone")
+    # Of an error whose words are a library's the log of the job has none.
+    assert lines(failing)[-1] == ("error", "failed: the database did not answer, 4 times")
+
+
+def test_what_nobody_foresaw_is_told_by_class_and_place_in_the_log(failing: Failing) -> None:
+    with pytest.raises(StepFailed):
+        run(failing, Work(failing, ValueError("anna@example.invalid"), times=1))
+    level, message = lines(failing)[-1]
+    assert level == "error"
+    assert re.match(
+        r"failed unexpectedly: builtins\.ValueError at api/test_walk\.py:\d+ __call__;", message
+    )
+    assert "anna" not in message
+
+
+def test_what_was_foreseen_is_told_in_its_words(failing: Failing) -> None:
+    with pytest.raises(StepFailed):
+        run(failing, Work(failing, NoSpace(), times=1))
+    assert lines(failing)[-1] == ("error", f"failed: {NoSpace()}")
 
 
 @pytest.mark.parametrize("error", [AWAY, NoSpace()], ids=["away", "full"])
@@ -123,3 +154,4 @@ def test_a_cancelled_job_fails_at_no_step(failing: Failing) -> None:
     with pytest.raises(dbos_error.DBOSWorkflowCancelledError):
         run(failing, Work(failing, AWAY, times=0), status="CANCELLED")
     assert told(failing)[0] == "cancelled"
+    assert lines(failing)[-1] == ("warning", "stopped before its end; nothing of it was kept")

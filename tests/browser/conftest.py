@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 from planted import planted_events
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 from running import Service, post_all, service, wait_job
 
 #: Where people have a browser; Playwright's own is downloaded, which not every network allows.
@@ -20,7 +20,7 @@ PICTURES = Path(os.environ.get("PAGE_PICTURES", "build/pictures"))
 
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service with the planted world, retrained once, with server and worker."""
+    """A service with the planted world, retrained twice, with server and worker."""
     with service(tmp_path_factory.mktemp("page")) as made:
         made.start("serve")
         made.start("worker")
@@ -29,6 +29,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
             post_all(http, planted_events())
             asked = {"arms": ["frozen", "attention"]}
             wait_job(http, http.post("/v1/retrains", json=asked).json()["job"])
+            # Another bundle and ranker, beside what is live.
+            other = {"arms": ["frozen"], "seed": 7, "promote": False}
+            wait_job(http, http.post("/v1/retrains", json=other).json()["job"])
         yield made
 
 
@@ -55,7 +58,12 @@ def open_page(browser: Browser, running: Service) -> Iterator[Callable[..., Page
     contexts = []
 
     def make(
-        size: str = "desktop", colors: str = "light", *, key: str = "", at: Service = running
+        size: str = "desktop",
+        colors: str = "light",
+        *,
+        key: str = "",
+        at: Service = running,
+        expects: str = "nothing",
     ) -> Page:
         width, height = SIZES[size]
         context = browser.new_context(
@@ -65,14 +73,18 @@ def open_page(browser: Browser, running: Service) -> Iterator[Callable[..., Page
             has_touch=size == "phone",
         )
         context.set_default_timeout(10_000)
+        context.add_cookies([_signed_in(at.port, key or at.key)])  # type: ignore[list-item]
         contexts.append(context)
         tab = context.new_page()
+
+        def said(what: ConsoleMessage) -> None:
+            if what.type == "error" and expects not in what.text:
+                wrong.append(what.text)
+
         tab.on("pageerror", lambda error: wrong.append(str(error)))
-        tab.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+        tab.on("console", said)
         tab.on("request", lambda asked: _here(asked.url, at.port, wrong))
         tab.goto("/ui/")
-        tab.get_by_label("API key").fill(key or at.key)
-        tab.get_by_role("button", name="Sign in").click()
         tab.get_by_role("heading", name="Overview").wait_for()
         return tab
 
@@ -80,6 +92,13 @@ def open_page(browser: Browser, running: Service) -> Iterator[Callable[..., Page
     for context in contexts:
         context.close()
     assert wrong == []
+
+
+def _signed_in(port: int, key: str) -> dict[str, str]:
+    """What a browser keeps of signing in; the form is filled in by a test of its own."""
+    answer = httpx.post(f"http://127.0.0.1:{port}/ui/login", data={"key": key})
+    (cookie,) = answer.cookies.jar
+    return {"name": cookie.name, "value": str(cookie.value), "domain": "127.0.0.1", "path": "/ui"}
 
 
 def _here(url: str, port: int, wrong: list[str]) -> None:

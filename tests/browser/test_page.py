@@ -7,32 +7,29 @@ from collections.abc import Callable
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
+from running import Service
+from views import VIEWS, to
 
 from api.known_keys import SECONDS
 
 pytestmark = pytest.mark.browser
 
-VIEWS = ("Overview", "Graph", "Neighbors", "Map", "Score", "Jobs", "Models", "Keys and settings")
 
-
-def _to(tab: Page, view: str, *, phone: bool = False) -> None:
-    if phone:
-        tab.get_by_role("button", name="Views").click()
-    tab.get_by_role("link", name=view).click()
-    tab.get_by_role("heading", name=view, exact=True).wait_for()
-
-
-@pytest.mark.parametrize("colors", ["light", "dark"])
 @pytest.mark.parametrize("size", ["desktop", "phone"])
-def test_every_view_opens(open_page, picture: Callable[[Page, str], None], size, colors) -> None:
-    tab = open_page(size, colors)
+def test_every_view_opens(open_page, picture: Callable[[Page, str], None], size) -> None:
+    tab = open_page(size)
     for view in VIEWS:
         if view != "Overview":
-            _to(tab, view, phone=size == "phone")
-        tab.wait_for_timeout(700)
-        width = tab.evaluate("document.documentElement.scrollWidth")
-        assert width <= tab.viewport_size["width"] + 1, f"{view} is wider than the screen"
-        picture(tab, f"{view.split()[0].lower()}-{size}-{colors}")
+            to(tab, view, phone=size == "phone")
+        for colors in ("light", "dark"):
+            tab.emulate_media(color_scheme=colors)
+            # What is drawn and moves has come to rest.
+            tab.wait_for_timeout(120)
+            width = tab.evaluate("document.documentElement.scrollWidth")
+            assert width <= tab.viewport_size["width"] + 1, f"{view} is wider than the screen"
+            picture(tab, f"{view.split()[0].lower()}-{size}-{colors}")
+        dark = tab.evaluate("document.body.classList.contains('body--dark')")
+        assert dark, "it follows the system"
 
 
 def test_overview_tells_what_there_is(open_page) -> None:
@@ -45,7 +42,7 @@ def test_overview_tells_what_there_is(open_page) -> None:
 
 def test_an_entity_is_found(open_page, picture) -> None:
     tab = open_page()
-    _to(tab, "Graph")
+    to(tab, "Graph")
     tab.get_by_label("type").click()
     tab.get_by_role("option", name="user").click()
     tab.get_by_label("id", exact=True).fill("u1")
@@ -61,7 +58,7 @@ def test_an_entity_is_found(open_page, picture) -> None:
 
 def test_neighbors_are_told_with_distances_and_reasons(open_page, picture) -> None:
     tab = open_page()
-    _to(tab, "Neighbors")
+    to(tab, "Neighbors")
     tab.get_by_label("id", exact=True).fill("d1")
     tab.get_by_role("button", name="Look").click()
     expect(tab.get_by_text(re.compile("measured recall"))).to_be_visible()
@@ -71,7 +68,7 @@ def test_neighbors_are_told_with_distances_and_reasons(open_page, picture) -> No
 
 def test_scores_are_explained(open_page, picture) -> None:
     tab = open_page()
-    _to(tab, "Score")
+    to(tab, "Score")
     tab.get_by_label("id of a user").fill("u1")
     tab.get_by_role("button", name="Score").click()
     expect(tab.get_by_role("columnheader", name="without KGE")).to_be_visible()
@@ -83,13 +80,23 @@ def test_scores_are_explained(open_page, picture) -> None:
 
 def test_a_retrain_is_started_and_watched(open_page, http: httpx.Client, picture) -> None:
     tab = open_page()
-    _to(tab, "Jobs")
+    to(tab, "Jobs")
     tab.get_by_role("button", name="Start a retrain").click()
     tab.get_by_label("seed").fill("-3")
     tab.get_by_role("button", name="Start", exact=True).click()
     expect(tab.get_by_text(re.compile("seed: should be"))).to_be_visible()
-    picture(tab, "jobs-form")
     tab.get_by_label("seed").fill("5")
+    days = tab.get_by_label("conversion_days")
+    expect(days).not_to_be_visible()
+    picture(tab, "jobs-form")
+    tab.get_by_text("What it learns from").click()
+    days.fill("0")
+    tab.get_by_text("What it learns from").click()
+    expect(days).not_to_be_visible()
+    tab.get_by_role("button", name="Start", exact=True).click()
+    expect(tab.get_by_text(re.compile("conversion_days: should be"))).to_be_visible()
+    expect(days).to_be_visible()
+    days.fill("7")
     tab.get_by_role("button", name="Start", exact=True).click()
     expect(tab.get_by_text(re.compile("waits for the worker"))).to_be_visible()
     newest = http.get("/v1/jobs", params={"limit": 1}).json()["items"][0]
@@ -100,12 +107,15 @@ def test_a_retrain_is_started_and_watched(open_page, http: httpx.Client, picture
     expect(tab.get_by_text(newest["id"])).to_be_visible()
     tab.get_by_role("button", name="cancel").click()
     expect(tab.get_by_text("retrain, cancelled")).to_be_visible(timeout=20_000)
+    log = tab.get_by_role("log")
+    expect(log.get_by_text(re.compile("cancelled, as was asked"))).to_be_visible()
+    expect(tab.get_by_role("progressbar", name=re.compile(": running"))).to_have_count(0)
     picture(tab, "jobs-one")
 
 
 def test_a_ranker_is_promoted_with_a_reason(open_page, http: httpx.Client, picture) -> None:
     tab = open_page()
-    _to(tab, "Models")
+    to(tab, "Models")
     tab.get_by_label("look at one").focus()
     tab.keyboard.press("Enter")
     tab.get_by_role("option").first.wait_for()
@@ -127,29 +137,55 @@ def test_a_ranker_is_promoted_with_a_reason(open_page, http: httpx.Client, pictu
     assert newest["reason"] == "looked at it"
 
 
-def test_a_key_is_made_shown_once_and_revoked(open_page, http: httpx.Client) -> None:
+def _opens(http: httpx.Client, key: str) -> int:
+    """What a key is answered that may not read: 403, or 401 where it is none."""
+    headers = {"Authorization": f"Bearer {key}"}
+    return http.get("/v1/graph", headers=headers).status_code
+
+
+def test_a_key_is_made_rotated_and_revoked(open_page, http: httpx.Client, picture) -> None:
     tab = open_page()
-    _to(tab, "Keys and settings")
+    to(tab, "Keys and settings")
     tab.get_by_role("button", name="Make a key").click()
     tab.get_by_label("what it is for").fill("browser")
     tab.get_by_role("button", name="Make", exact=True).click()
     key = tab.get_by_text(re.compile("^gs_")).inner_text()
-    assert http.get("/v1/graph", headers={"Authorization": f"Bearer {key}"}).status_code == 403
+    assert _opens(http, key) == 403
     tab.get_by_role("button", name="I have it").click()
     expect(tab.get_by_text(key)).to_have_count(0)
+    tab.get_by_role("button", name="Rotate").click()
+    expect(tab.get_by_text("choose a key first")).to_be_visible()
     tab.get_by_role("row", name=key.split("_")[1]).get_by_role("checkbox").click()
+    tab.get_by_role("button", name="Rotate").click()
+    tab.get_by_label("hours that the former one").fill("0")
+    tab.get_by_role("button", name="Make it").click()
+    other = tab.get_by_text(re.compile("^gs_")).inner_text()
+    picture(tab, "access-rotated")
+    assert other != key
+    assert _opens(http, other) == 403
+    tab.get_by_role("button", name="I have it").click()
+    expect(tab.get_by_text(other)).to_have_count(0)
+    tab.get_by_role("row", name=other.split("_")[1]).get_by_role("checkbox").click()
     tab.get_by_role("button", name="Revoke").click()
-    expect(tab.get_by_text(key.split("_")[1])).to_have_count(0)
+    expect(tab.get_by_text(other.split("_")[1])).to_have_count(0)
     time.sleep(SECONDS)
-    assert http.get("/v1/graph", headers={"Authorization": f"Bearer {key}"}).status_code == 401
+    assert (_opens(http, key), _opens(http, other)) == (401, 401)
+    to(tab, "Audit")
+    for verb, about in (("POST", ""), ("POST", "/{id}/rotate"), ("DELETE", "/{id}")):
+        cell = tab.get_by_role("cell", name=f"{verb} /v1/keys{about}", exact=True).first
+        row = tab.get_by_role("row").filter(has=cell).first
+        expect(row.get_by_role("cell", name="done (200)")).to_be_visible()
+    picture(tab, "audit-keys")
 
 
 def test_who_may_only_read_can_change_nothing(open_page, http: httpx.Client) -> None:
     made = http.post("/v1/keys", json={"name": "eyes", "scopes": ["read"]}).json()
     tab = open_page(key=made["key"])
-    _to(tab, "Keys and settings")
+    to(tab, "Keys and settings")
     expect(tab.get_by_text("this needs a key with the scope admin")).to_be_visible()
-    _to(tab, "Jobs")
+    to(tab, "Audit")
+    expect(tab.get_by_role("alert")).to_contain_text("this needs a key with the scope admin")
+    to(tab, "Jobs")
     tab.get_by_role("button", name="Start a retrain").click()
     tab.get_by_role("button", name="Start", exact=True).click()
     expect(tab.get_by_text("this needs a key with the scope train")).to_be_visible()
@@ -182,9 +218,11 @@ def test_signing_out_ends_what_is_open_elsewhere_too(open_page) -> None:
     expect(other.get_by_text("your session has ended").first).to_be_visible()
 
 
-def test_signing_out_ends_it(open_page) -> None:
+def test_signing_out_ends_it_and_a_key_lets_in_again(open_page, running: Service) -> None:
     tab = open_page()
     tab.get_by_role("button", name="Sign out").click()
     expect(tab.get_by_label("API key")).to_be_visible()
     tab.goto("/ui/jobs")
-    expect(tab.get_by_label("API key")).to_be_visible()
+    tab.get_by_label("API key").fill(running.key)
+    tab.get_by_role("button", name="Sign in").click()
+    tab.get_by_role("heading", name="Overview").wait_for()

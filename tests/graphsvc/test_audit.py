@@ -46,6 +46,24 @@ def test_pages_lead_from_the_newest_to_the_first(database: Database) -> None:
     assert seen == [f"act {number}" for number in (4, 3, 2, 1, 0)]
 
 
+def test_a_write_is_whole_wherever_its_outcome_stands(database: Database) -> None:
+    with database.transaction() as connection:
+        first = log.asked(connection, "k1", "POST /a", {"x": 1}, now=1)
+        second = log.asked(connection, "k2", "POST /b", {}, now=2)
+        third = log.asked(connection, log.COMMAND_LINE, "graphsvc x", {}, now=3)
+        log.became(connection, second, 403, now=4)
+        log.became(connection, first, 202, now=9, told={"y": 2})
+    with database.reading() as connection:
+        page = log.writes(connection, limit=2)
+        rest = log.writes(connection, limit=2, after=page.next)
+    said = [
+        (one.asked.number, one.became and (one.became.status, one.became.about))
+        for one in (*page.items, *rest.items)
+    ]
+    assert said == [(third, None), (second, (403, {})), (first, (202, {"x": 1, "y": 2}))]
+    assert (page.next, rest.next) == (str(second), None)
+
+
 @pytest.mark.parametrize("change", [update(audit).values(actor="nobody"), delete(audit)])
 def test_the_database_refuses_to_change_a_row(database: Database, change) -> None:
     with database.transaction() as connection:

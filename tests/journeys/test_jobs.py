@@ -33,11 +33,21 @@ def test_a_running_job_stops_at_once_and_goes_on(database_url: str, tmp_path: Pa
             eventually("training", lambda: step_of(http, job, "embed", "done") > 0, seconds=90)
             asked = verb(running, job, "--cancel")
             assert (asked["id"], asked["state"]) == (job, "cancelled")
+            assert step_of(http, job, "embed", "state") == "cancelled", "no step runs any more"
             eventually(
                 "the step has ended",
-                lambda: step_of(http, job, "embed", "state") == "cancelled",
+                lambda: step_of(http, job, "embed", "note").startswith("stopped"),
                 seconds=10,
             )
+            said = call(running, "jobs", job, "--log", "--json")
+            told = [(line["step"], line["message"]) for line in orjson.loads(said.stdout)["log"]]
+            assert told[:2] == [("moment", "begun"), ("moment", told[1][1])]
+            assert told[1][1].startswith("done in ")
+            assert told[-3:] == [
+                ("embed", "begun"),
+                (None, "cancelled, as was asked"),
+                ("embed", "stopped before its end; nothing of it was kept"),
+            ]
             artifacts = running.folder / "data/artifacts"
             assert not list(artifacts.glob(".draft-*"))
             assert not list(artifacts.glob("bundle/*"))

@@ -1,0 +1,51 @@
+"""How a write looks in one line: who asked for what, what it was about, what became of it.
+
+Takes a write of the audit log, gives a row for people; machines get both rows as they are.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from api.printing import moment
+from graphsvc.audit import COMMAND_LINE, Write
+
+COLUMNS = ("number", "at", "actor", "action", "about", "outcome")
+#: From there on it was refused, and from there on it failed.
+_REFUSED, _BROKEN = 400, 500
+
+
+def line(write: Write) -> dict[str, Any]:
+    """The write as a row of `COLUMNS`."""
+    asked = write.asked
+    # What became of it says all that was asked, and what was told while it was done.
+    about = (write.became or asked).about
+    return {
+        "number": asked.number,
+        "at": moment(asked.at),
+        "actor": asked.actor,
+        "action": asked.action,
+        "about": _named(about, ": "),
+        "outcome": _outcome(write),
+    }
+
+
+def _outcome(write: Write) -> str:
+    status = write.became.status if write.became else None
+    if status is None:
+        # A command is written down with what it does, or before it is queued.
+        known = write.asked.actor == COMMAND_LINE
+        return "by command" if known else "not known: under way, or the server ended"
+    word = "failed" if status >= _BROKEN else "refused" if status >= _REFUSED else "done"
+    return f"{word} ({status})"
+
+
+def _named(values: Mapping[str, Any], mark: str) -> str:
+    """Names and values; what was left as nothing is left out."""
+    there = (one for one in values.items() if one[1] not in (None, []) and one[1] is not False)
+    return ", ".join(f"{name}{mark}{_text(value)}" for name, value in there)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return _named(value, " ")
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
