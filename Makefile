@@ -57,7 +57,8 @@ browser: setup ## The page in a real browser; wants Chromium (apt-get install ch
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m browser tests/browser
 
 slow: setup ## The slow tests: larger sizes, the other database, more ways to be killed; some 6 minutes
-	$(PYTEST) -m slow $(TESTS)
+	$(PYTEST) -m "slow$(if $(CHROMIUM),, and not browser)" $(TESTS)
+	@$(if $(CHROMIUM),:,echo "$(NO_CHROMIUM)")
 
 soak: setup ## 50,000 random operations with 320 kills against an oracle, on both databases; some 40 minutes
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(BIN)/python tests/support/soak.py $(if $(OPERATIONS),--operations $(OPERATIONS)) $(if $(SEED),--seed $(SEED)) $(if $(FIRST),--first $(FIRST))

@@ -235,7 +235,8 @@ class Live:
         """What a trio remembers of the log, as of now; it has caught up, or nearly."""
         most = self.following.overlay_entities
         solver, overlay = Solver(bundle, foldin), Overlay(most)
-        solver.solve(next(iter(bundle.types)), [[]])
+        for type_ in bundle.types:
+            solver.solve(type_, [[]])
         watermark, graph_end = self._seen(bundle.snapshot_digest)
         tail = Tail(
             database=self.database,

@@ -11,6 +11,7 @@ from api.errors import ApiError
 from api.printing import moment
 from api.routes import artifacts as routes
 from api.routes.decisions import get_decisions
+from api.routes.erasures import ErasureOut, get_erasures
 from api.routes.promotions import ByHand, get_promotions
 from api.ui.desk import ERRORS, Desk, tell
 from api.ui.shell import table
@@ -36,6 +37,7 @@ async def draw(desk: Desk) -> None:
             )
             said = await desk.see(("GET", "/v1/decisions"), get_decisions)
             done = await desk.see(("GET", "/v1/promotions"), get_promotions)
+            gone = await desk.see(("GET", "/v1/erasures"), get_erasures)
         except ERRORS as error:
             if first:
                 raise
@@ -48,6 +50,7 @@ async def draw(desk: Desk) -> None:
         with below:
             _decisions(said.items)
             _promotions(desk, done.items, again)
+            _erasures(gone.items)
 
     async def choose(digest: str) -> None:
         try:
@@ -187,6 +190,25 @@ def _decisions(items: list[Any]) -> None:
         for item in items
     ]
     table(("when", "ranker", "decision", "reason"), rows, key="id", empty="It was not asked yet.")
+
+
+def _erasures(items: list[ErasureOut]) -> None:
+    """Who was erased from them, by digest, and the certificate of it."""
+    rows = [
+        {
+            "erasure": one.erasure,
+            "type": one.type,
+            "subject": short(one.subject),
+            "state": one.state.replace("_", " "),
+            "asked": moment(one.asked_at),
+            "rows": sum((one.removed or {}).values()),
+            "certificate": short(one.certificate) if one.certificate else "",
+        }
+        for one in items
+    ]
+    ui.label("People who were erased").classes("font-medium")
+    names = ("erasure", "type", "subject", "state", "asked", "rows", "certificate")
+    table(names, rows, key="erasure", empty="Nobody was erased yet.")
 
 
 def _promotions(desk: Desk, items: list[Any], again: Any) -> None:

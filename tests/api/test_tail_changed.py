@@ -101,7 +101,7 @@ def test_a_promotion_takes_nothing_back_of_what_people_did(trained) -> None:
     bundle = embed(shop, snapshot, seed=2, tick=quiet, previous=trained.bundles[1])
     index = steps.index(shop, bundle, quiet)
     made = ledger.Live(generation=99, bundle=bundle, index=index, ranker=trained.rankers[1])
-    trio = live._load(made)
+    trio = live.beside(made, None, lambda _part: None)
     assert trio.tail.watermark == trio.tail.done, "the log holds nothing newer"
     while trio.tail.step():
         pass

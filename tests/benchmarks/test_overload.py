@@ -41,6 +41,7 @@ def test_rows_tell_what_was_refused_and_what_failed() -> None:
     assert told["other_p99_ms", "beside"] == 4.0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_service")
 def test_a_small_service_is_asked_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = {"CANDIDATES": 5, "SECONDS": 1.0, "CLIENTS": 2, "CONNECTIONS": 8, "LOOK": 0.1}

@@ -83,6 +83,7 @@ def test_turns_become_a_mean_with_an_interval() -> None:
     assert recommend.AIMS[0].is_of(row)
 
 
+@pytest.mark.slow
 def test_a_small_service_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = {"CALLS": 20, "WARM": 5, "NEAREST_PEOPLE": 8, "RANKED_PEOPLE": 3, "SIZES": (200, 600)}
     for name, value in few.items():

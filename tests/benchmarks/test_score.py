@@ -45,6 +45,7 @@ def test_turns_become_a_mean_with_an_interval(tmp_path: Path) -> None:
     assert (tmp_path / "picture.png").stat().st_size > 1_000
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_service")
 def test_a_small_service_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(score, "PRECISIONS", ("int8",))

@@ -268,7 +268,7 @@ def test_a_rewritten_file_has_no_copy_of_what_was_deleted(
 ) -> None:
     path = tmp_path / "graph.sqlite"
     path.write_bytes(migrated_sqlite.read_bytes())
-    database = Database(f"sqlite:///{path}")
+    database = Database(f"sqlite:///{path}?timeout=0.1")
     with database.transaction() as connection:
         connection.execute(text("CREATE TABLE names (name TEXT)"))
         for n in range(2_000):

@@ -2,8 +2,9 @@
 
 A worker is told a step, a point and a version. At the step it writes `<data>/hanging` and sleeps,
 the point being `begun` (nothing was done yet) or `sealed` (the work is done and in the ledger, and
-the job does not know); or, the point being `broken`, it fails as no code of ours should. The
-version takes the place of the code's own, as if the steps had changed since.
+the job does not know); or, the point being `broken`, it fails as no code of ours should. The point
+`recording` is of a kind of artifact: one that is sealed waits for `<data>/go-on` before the ledger
+has it. The version takes the place of the code's own, as if the steps had changed since.
 """
 
 import sys
@@ -14,7 +15,7 @@ from typing import Self
 from nursery import Child, kill, nursery
 from running import Service, eventually
 
-MARK = "hanging"
+MARK, GO_ON = "hanging", "go-on"
 
 
 class HangingWorkers:
@@ -54,6 +55,7 @@ class HangingWorkers:
 def work() -> None:
     """Be a worker that hangs where the arguments say."""
     from api.jobs import queue
+    from api.jobs.steps import Workshop
     from api.jobs.walk import Walk
     from api.settings import read_settings
     from api.worker import run
@@ -76,5 +78,13 @@ def work() -> None:
 
         return walk(self, name, slow if name == step else work)
 
+    def record_or_wait(self, artifact, job_id):
+        if point == "recording" and artifact.kind == step:
+            mark.write_text(step)
+            while not mark.with_name(GO_ON).exists():
+                sleep(0.05)
+        return record(self, artifact, job_id)
+
     Walk.step = step_or_hang
+    record, Workshop.record = Workshop.record, record_or_wait
     run(read_settings())

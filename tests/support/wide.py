@@ -1,4 +1,4 @@
-"""A world of more than a hundred thousand films, for what draws or lists all of them.
+"""A world of as many films as are wanted, for what draws or lists all of them.
 
 The planted world is trained; the bundle is then made wider by films whose vectors are planted, too:
 each lies near the middle of its series, and that near the middle of its genre.
@@ -19,19 +19,19 @@ from graphsvc.snapshot import TypeRange
 from kge.arrays import BundleArrays
 from kge.bundle import Bundle, open_bundle, seal_bundle
 
-GENRES, SERIES, FILMS = 24, 15, 110_000
+GENRES, SERIES = 24, 15
 _FIRST_YEAR = 1930
 
 
-def wide_events() -> list[dict[str, Any]]:
-    """The planted world, and what there is to say of the films."""
-    return [*planted_events(), *_films()]
+def wide_events(films: int) -> list[dict[str, Any]]:
+    """The planted world, and what there is to say of so many more films."""
+    return [*planted_events(), *_films(films)]
 
 
-def widen(shop: Workshop, bundle: str, ranker: str) -> str:
+def widen(shop: Workshop, bundle: str, ranker: str, films: int) -> str:
     """Make the wider bundle, its index and its map, and promote it; the digest of the map."""
     held = open_bundle(shop.store, bundle)
-    wider = seal_bundle(shop.store, held.snapshot_digest, _wider(held), dials={}, metrics={})
+    wider = seal_bundle(shop.store, held.snapshot_digest, _wider(held, films), dials={}, metrics={})
     shop.record(wider.artifact, None)
     steps.index(shop, wider.digest, _quietly)
     drawn = draw_map(shop, wider.digest, _quietly)
@@ -39,14 +39,14 @@ def widen(shop: Workshop, bundle: str, ranker: str) -> str:
     return drawn
 
 
-def _wider(held: Bundle) -> BundleArrays:
+def _wider(held: Bundle, count: int) -> BundleArrays:
     films = held.types["film"]
-    genre, series = _groups()
+    genre, series = _groups(count)
     draw = np.random.default_rng(12)
     normal = lambda *shape: draw.normal(size=shape).astype(np.float32)  # noqa: E731
     middles = normal(GENRES, held.dim)
     parts = middles[:, None] + 0.4 * normal(GENRES, SERIES, held.dim)
-    vectors = parts[genre, series] + 0.25 * normal(FILMS, held.dim)
+    vectors = parts[genre, series] + 0.25 * normal(count, held.dim)
 
     def joined(own: np.ndarray, added: np.ndarray) -> np.ndarray:
         return np.concatenate([own[: films.stop], added.astype(own.dtype), own[films.stop :]])
@@ -54,8 +54,8 @@ def _wider(held: Bundle) -> BundleArrays:
     types = [
         TypeRange(
             t.name,
-            t.start + FILMS * (t.start >= films.stop),
-            t.stop + FILMS * (t.stop >= films.stop),
+            t.start + count * (t.start >= films.stop),
+            t.stop + count * (t.stop >= films.stop),
         )
         for t in held.types.values()
     ]
@@ -63,19 +63,19 @@ def _wider(held: Bundle) -> BundleArrays:
     return replace(
         held.alone("all"),
         vectors=joined(held.vectors, vectors),
-        bias=joined(held.bias, np.zeros(FILMS)),
-        degree=joined(held.degree, np.ones(FILMS)),
-        ids=joined(held.ids, np.array([_id(n) for n in range(FILMS)], object)),
+        bias=joined(held.bias, np.zeros(count)),
+        degree=joined(held.degree, np.ones(count)),
+        ids=joined(held.ids, np.array([_id(n) for n in range(count)], object)),
         types=types,
-        frame_rows=np.where(rows >= films.stop, rows + FILMS, rows).astype(rows.dtype),
+        frame_rows=np.where(rows >= films.stop, rows + count, rows).astype(rows.dtype),
         frame=held.frame,
         previous=held.digest,
     )
 
 
-def _films() -> Iterator[dict[str, Any]]:
-    genre, series = _groups()
-    for film in range(FILMS):
+def _films(count: int) -> Iterator[dict[str, Any]]:
+    genre, series = _groups(count)
+    for film in range(count):
         yield {
             "event_id": f"wide-{film}",
             "event_name": "set_attributes",
@@ -90,11 +90,11 @@ def _films() -> Iterator[dict[str, Any]]:
         }
 
 
-def _groups() -> tuple[np.ndarray, np.ndarray]:
+def _groups(count: int) -> tuple[np.ndarray, np.ndarray]:
     """Of each film its genre, some of which are large, and its series."""
     draw = np.random.default_rng(11)
     share = 1 / np.arange(2, GENRES + 2)
-    return draw.choice(GENRES, FILMS, p=share / share.sum()), draw.integers(SERIES, size=FILMS)
+    return draw.choice(GENRES, count, p=share / share.sum()), draw.integers(SERIES, size=count)
 
 
 def _id(film: int) -> str:
