@@ -99,7 +99,7 @@ def _erase(entity: EntityId, as_json: bool) -> None:
         about = {"type": entity.type, "subject": audit.subject(connection, entity)}
         audit.by_command(connection, "erase", about, now=int(time()))
     with closing(JobQueue(settings.jobs_url, database)) as queue:
-        asked = ask(database, queue, entity)
+        asked = ask(database, queue, entity, erasure_list.path_of(settings))
     note = "a worker does it (`graphsvc up` runs one)"
     if asked.job is not None:
         note += f"; how far: `graphsvc jobs {asked.job}`"

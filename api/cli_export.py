@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
+from api.opening import open_database, open_store
 from api.printing import AsJson, Output, out
 from api.settings import read_settings
-from graphsvc.artifact import ArtifactStore
 from graphsvc.snapshot import open_snapshot
 
 export_app = typer.Typer()
@@ -33,6 +33,6 @@ def export(
     """Write a snapshot as Parquet, for PyTorch Geometric or for DGL."""
     from api.exporting import export as write
 
-    opened = open_snapshot(ArtifactStore(read_settings().artifacts_dir), snapshot)
+    opened = open_snapshot(open_store(read_settings(), open_database()), snapshot)
     files = write(opened, format_, to)
     out(Output({"folder": str(to), "format": format_, "files": files}), as_json=as_json)

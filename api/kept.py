@@ -7,7 +7,7 @@ packed on the way, and only its end waits: who has seen the end can count on a r
 
 import json
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -147,11 +147,14 @@ async def replay(answer: Answer, send: Send) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-def mentions(packed: bytes, id_: str) -> bool:
-    """Whether a kept answer has an id in it, as JSON writes it."""
-    needles = {json.dumps(id_).encode(), orjson.dumps(id_)}
+def mentioned(packed: bytes, ids: Collection[str]) -> bool:
+    """Whether one of some ids is in a kept answer, in whatever sentence, as JSON writes it."""
     whole = b"".join(_unpacked(packed))
-    return any(needle in whole for needle in needles)
+    return any(
+        needle in whole
+        for id_ in ids
+        for needle in {json.dumps(id_)[1:-1].encode(), orjson.dumps(id_)[1:-1]}
+    )
 
 
 def _head_of(start: Message) -> bytes:

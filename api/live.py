@@ -15,7 +15,7 @@ from typing import Any
 from api.candidates import Candidates
 from api.columns import Columns
 from api.errors import NotLiveYet
-from api.overlay import Overlay, Remembered
+from api.overlay import Overlay, Place, Remembered
 from api.placing import tell
 from api.solving import Solver
 from api.tail import Tail
@@ -237,6 +237,7 @@ class Live:
         solver, overlay = Solver(bundle, foldin), Overlay(most)
         for type_ in bundle.types:
             solver.solve(type_, [[]])
+        _hide_erased(bundle, overlay)
         watermark, graph_end = self._seen(bundle.snapshot_digest)
         tail = Tail(
             database=self.database,
@@ -281,6 +282,14 @@ class Live:
             return 0, 0
         snapshot = Snapshot(sealed)
         return snapshot.watermark["seq"], snapshot.graph_end
+
+
+def _hide_erased(bundle: Bundle, overlay: Overlay) -> None:
+    """Let no search, no relation and no anchor name a row that is nobody's any more."""
+    for kind in bundle.types.values():
+        for row in bundle.erased[(bundle.erased >= kind.start) & (bundle.erased < kind.stop)]:
+            place = Place(int(row) - kind.start, kind.stop - kind.start)
+            overlay.hide(kind.name, place, hidden=True)
 
 
 @dataclass(slots=True)

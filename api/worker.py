@@ -21,6 +21,7 @@ from typing import NoReturn, TextIO
 from dbos import DBOS, DBOSConfig
 
 from api import erasure_list
+from api.errors import Invalid
 from api.jobs import erase, watch
 from api.jobs import queue as jobs_queue
 from api.jobs.asking import see_to_it
@@ -81,7 +82,7 @@ def run(settings: Settings, *, standby: bool = False) -> None:
         lock.truncate(0)
         lock.write("ready\n")  # for people who look, and for tests
         lock.flush()
-        threading.Thread(target=_watch, args=(jobs,), daemon=True).start()
+        threading.Thread(target=_watch, args=(shop.database, jobs), daemon=True).start()
         while not asked_to_stop.wait(_SECONDS_BETWEEN_CHECKS):
             try:
                 only.check()
@@ -133,18 +134,23 @@ def _see_to_erasures(settings: Settings, shop: Workshop, jobs: JobQueue) -> None
     """Erase who is on the list, also where the database is an earlier state of itself: restored."""
     listed = erasure_list.path_of(settings)
     if listed.is_file():
-        again = erasure_list.replay(shop.database, listed)
+        try:
+            again = erasure_list.replay(shop.database, listed)
+        except Invalid as error:
+            again = 0
+            _log.error("who was erased since is not erased again: %s", error)
         if again:
             _log.warning("%d were erased since this database was so; they are erased again", again)
     see_to_it(shop.database, jobs)
 
 
-def _watch(jobs: JobQueue) -> NoReturn:
+def _watch(database: Database, jobs: JobQueue) -> NoReturn:
     pause = threading.Event()
     while True:
         pause.wait(_SECONDS_BETWEEN_WATCHES)
         try:
             watch.look(jobs, starting=False)
+            see_to_it(database, jobs)
         except DatabaseUnavailable as error:
             _log.warning("the queue was not looked at: %s", error)
 

@@ -140,6 +140,12 @@ class ArtifactStore:
             with self.draft() as gone:
                 path.rename(gone / digest)
 
+    def every(self) -> Iterator[tuple[str, str]]:
+        """(kind, digest) of all that lies there, whoever knows of it."""
+        for kind in KINDS:
+            for path in sorted((self.root / kind).glob("*")):
+                yield kind, path.name
+
     def seal(
         self, draft: Path, recipe: Recipe, known: Mapping[str, Mapping[str, Any]] | None = None
     ) -> Artifact:
@@ -177,14 +183,11 @@ class ArtifactStore:
         `verify` reads every byte and compares; leave it on wherever bytes come from disk.
         Raises `ArtifactMissing`, `ArtifactDamaged` or `ArtifactFormat`.
         """
+        # First: the former one may be there still, and gone in the middle of what is read of it.
+        digest = self._successor(digest) or digest
         path = self.path(kind, digest)
         if not (path / MANIFEST).is_file():
-            successor = self._successor(digest)
-            if successor is None:
-                raise ArtifactMissing(self._missing(kind, digest))
-            path, digest = self.path(kind, successor), successor
-            if not (path / MANIFEST).is_file():
-                raise ArtifactMissing(self._missing(kind, successor))
+            raise ArtifactMissing(self._missing(kind, digest))
         try:
             manifest = json.loads((path / MANIFEST).read_bytes())
             same = digest_of_json(manifest) == digest

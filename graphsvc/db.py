@@ -89,6 +89,7 @@ class Database:
         if self.is_postgresql:
             parsed = parsed.difference_update_query(["timeout"])  # its driver knows no such thing
         self.url = parsed.render_as_string(hide_password=False)
+        self._patience = patience
         self._engine: Engine = create_engine(
             parsed,
             connect_args=limits(parsed) if self.is_postgresql else {},
@@ -153,7 +154,10 @@ class Database:
             small = file.stat().st_size <= most_bytes
             if small:
                 driver.execute("VACUUM")
-            return _emptied(driver) and small
+            try:
+                return _emptied(driver) and small
+            finally:
+                driver.execute(f"PRAGMA busy_timeout = {round(self._patience * 1000)}")
 
     def dispose(self) -> None:
         """Close every connection that is not in use."""
@@ -161,8 +165,12 @@ class Database:
 
 
 def _emptied(driver: Any) -> bool:
-    """Copy SQLite's log of writes into the file, and leave nothing of it; False if readers stay."""
+    """Copy SQLite's log of writes into the file, and leave nothing of it; False if readers stay.
+
+    It would hold up all writers while it waits for readers, so it asks again instead.
+    """
     until = monotonic() + _BUSY_SECONDS
+    driver.execute("PRAGMA busy_timeout = 0")
     while True:
         [busy, *_] = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if not busy or monotonic() > until:

@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from graphsvc.builtin import MERGE
 from graphsvc.bulk import rows_among
@@ -73,11 +73,11 @@ def _erase_events(
             counted.update({(held[end], name) for end in ends if end in held})
     delete_events(connection, sorted(found))
     lower(connection, counted)
-    digests = [digest_of(row[1], row[2]) for row in found.values()]
-    known = sum(
-        connection.execute(delete(seen).where(seen.c.digest == digest)).rowcount
-        for digest in digests
-    )
+    digests = [{"known": digest_of(row[1], row[2])} for row in found.values()]
+    known = 0
+    if digests:
+        forgotten = delete(seen).where(seen.c.digest == bindparam("known"))
+        known = connection.execute(forgotten, digests).rowcount
     return {"events": len(found), "seen": known}
 
 

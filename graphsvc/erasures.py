@@ -61,10 +61,12 @@ class Barrier(NamedTuple):
 
     asked_at: int
     returned_at: int | None
+    #: Whether the tables have lost them by now: before that nobody comes back.
+    out: bool
 
     def refuses(self, event_time: int, *, agrees: bool) -> bool:
         """Whether an event may not come in. `agrees`: the person says in it that they agree."""
-        if agrees and event_time > self.asked_at:
+        if agrees and self.out and event_time > self.asked_at:
             return False
         return self.returned_at is None or event_time < self.returned_at
 
@@ -101,6 +103,11 @@ def replay(connection: Connection, listed: Mapping[str, Any]) -> Erasure | None:
         row = update(erasures).where(erasures.c.number == made.number)
         connection.execute(row.values(back))
     return made
+
+
+def key_name(connection: Connection) -> str:
+    """What the key is called that all digests of this list are under."""
+    return Subjects.of(connection).name
 
 
 def as_listed(one: Erasure) -> dict[str, Any]:
@@ -186,10 +193,11 @@ def barriers(connection: Connection, names: Collection[EntityId]) -> Mapping[Ent
     subjects = Subjects.of(connection)
     by_digest = {subjects.digest(name): name for name in names}
     query = (
-        "SELECT subject, asked_at, returned_at FROM erasures WHERE subject {among} ORDER BY number"
+        "SELECT subject, asked_at, returned_at, removed IS NOT NULL FROM erasures "
+        "WHERE subject {among} ORDER BY number"
     )
     rows = rows_among(connection, query, sorted(by_digest))
-    return {by_digest[subject]: Barrier(*held) for subject, *held in rows}
+    return {by_digest[row[0]]: Barrier(row[1], row[2], bool(row[3])) for row in rows}
 
 
 def came_back(connection: Connection, agreed: Iterable[tuple[int, int, int]]) -> None:
@@ -206,7 +214,8 @@ def came_back(connection: Connection, agreed: Iterable[tuple[int, int, int]]) ->
         if held is None or time <= held.asked_at:
             continue
         since = time if held.returned_at is None else min(time, held.returned_at)
-        first = seq if held.returned_seq is None else held.returned_seq
+        known = held.returned_seq is not None and held.returned_seq != _NEVER_SEEN
+        first = held.returned_seq if known else seq
         connection.execute(
             update(erasures)
             .where(table.number == held.number)

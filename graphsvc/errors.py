@@ -50,6 +50,10 @@ class ReplayTooLong(GraphError):
     """The change replays many events while nothing can be written; ask for it expressly."""
 
 
+class ErasureIncomplete(GraphError):
+    """Somebody was erased, and something of them is left; resume the job once it is mended."""
+
+
 class ErasureMissing(GraphError):
     """Nobody was erased under this number."""
 

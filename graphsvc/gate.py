@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
+from graphsvc import erasures
 from graphsvc.barred import Said, barred
 from graphsvc.builtin import CONSENTS
 from graphsvc.consent import barriers
@@ -22,6 +23,8 @@ _EXPECTED = "absent: the person has opted out of offsite events"
 def refused(connection: Connection, schema: Schema, entries: Sequence[Entry]) -> dict[int, Verdict]:
     """The verdicts on the entries that may not be logged, by their place in the batch."""
     wrong = _opted_out(connection, schema, entries) | circular(connection, entries)
+    if not erasures.last(connection):  # as a rule: then nobody has to be asked about
+        return wrong
     return wrong | barred(connection, schema, {entry.n: _said_in(entry) for entry in entries})
 
 

@@ -41,6 +41,8 @@ class ArtifactRow:
     created_at: int
     #: Nobody whose erasure has this number or a lower one is in it.
     erased_to: int = 0
+    #: The row of the log up to which its snapshot looks; 0, the safe side, where nobody knows.
+    watermark: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +123,21 @@ def record(
             job_id=job_id,
             created_at=now,
             erased_to=erased_to,
+            watermark=watermark_of(connection, artifact),
         )
     )
+
+
+def watermark_of(connection: Connection, artifact: Artifact) -> int | None:
+    """The row of the log up to which an artifact's snapshot looks; None where nobody knows."""
+    if artifact.kind == "snapshot":
+        return int(artifact.payload["watermark"]["seq"])
+    for kind in ("snapshot", "bundle", "ranker"):
+        if kind in artifact.parents:
+            parent = present(connection, artifact.parents[kind])
+            query = select(artifacts_table.c.watermark).where(artifacts_table.c.digest == parent)
+            return connection.scalar(query)
+    return None
 
 
 def artifact(connection: Connection, digest: str) -> ArtifactRow:
@@ -143,6 +158,11 @@ def present(connection: Connection, digest: str) -> str:
     """The digest that stands for one now: that of its successor, or itself."""
     query = select(successors.c.after).where(successors.c.before == digest)
     return connection.scalar(query) or digest
+
+
+def digests(connection: Connection) -> frozenset[str]:
+    """Of all artifacts that there are."""
+    return frozenset(connection.scalars(select(artifacts_table.c.digest)))
 
 
 def artifacts(
@@ -344,6 +364,7 @@ def _artifact_row(row: Row[Any]) -> ArtifactRow:
         job_id=row.job_id,
         created_at=row.created_at,
         erased_to=row.erased_to,
+        watermark=row.watermark or 0,
     )
 
 

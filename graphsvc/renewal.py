@@ -63,7 +63,7 @@ def renewed(
         for name, entry in files.items():
             source = artifact.path / name
             if name not in changes:
-                os.link(source, folder / name)
+                _same(source, folder / name)
                 continue
             if digest_of_file(source) != entry["sha256"]:
                 raise ArtifactDamaged(
@@ -79,6 +79,13 @@ def renewed(
             metrics=artifact.metrics,
         )
         return store.seal(folder, recipe, {n: e for n, e in files.items() if n not in changes})
+
+
+def _same(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # not every filesystem has links
+        shutil.copyfile(source, target)
 
 
 def rows_written(rows: Mapping[str, NDArray[np.int64]]) -> Change:

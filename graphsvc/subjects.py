@@ -36,6 +36,11 @@ class Subjects:
             raise GraphError("the database has no salt for subjects; run `graphsvc init`")
         return cls(key)
 
+    @property
+    def name(self) -> str:
+        """What the key is called: lists say under which one they are."""
+        return hmac.digest(self._key, b"the name of this key", "sha256").hex()
+
     def digest(self, entity: EntityId) -> str:
         """64 hexadecimal digits that stand for an entity."""
         return hmac.digest(self._key, f"{entity.type}/{entity.id}".encode(), "sha256").hex()

@@ -24,10 +24,12 @@ _NAMING: tuple[tuple[Table, tuple[str, ...]], ...] = (
 
 
 class Pair(NamedTuple):
-    """An artifact's digest, and its successor."""
+    """An artifact's digest, its successor, and what became of rows."""
 
     before: str
     after: Artifact
+    #: As JSON holds it: `zeroed`, by file and tensor, and `dropped`, by table.
+    told: Mapping[str, Any]
 
 
 class Succeeded(NamedTuple):
@@ -36,6 +38,7 @@ class Succeeded(NamedTuple):
     before: str
     after: str
     kind: str
+    told: Mapping[str, Any]
 
 
 def behind(connection: Connection, number: int) -> list[ledger.ArtifactRow]:
@@ -48,8 +51,11 @@ def behind(connection: Connection, number: int) -> list[ledger.ArtifactRow]:
 def made_for(connection: Connection, numbers: Collection[int]) -> list[Succeeded]:
     """What has a successor because of some erasures."""
     table = successors.c
-    query = select(table.before, table.after, table.kind).where(table.erasure.in_(numbers))
-    return [Succeeded(*row) for row in connection.execute(query.order_by(table.kind, table.before))]
+    query = select(table.before, table.after, table.kind, table.told)
+    rows = connection.execute(
+        query.where(table.erasure.in_(numbers)).order_by(table.kind, table.before)
+    )
+    return [Succeeded(row.before, row.after, row.kind, json.loads(row.told)) for row in rows]
 
 
 def switch(
@@ -101,8 +107,15 @@ def succeeded(connection: Connection, pair: Pair, number: int) -> None:
     digest, kind = pair.after.digest, pair.after.kind
     earlier = update(successors).where(successors.c.after == pair.before)
     connection.execute(earlier.values(after=digest))
-    row = {"before": pair.before, "after": digest, "kind": kind, "erasure": number}
+    told = canonical_json(dict(pair.told)).decode()
+    row = {"before": pair.before, "after": digest, "kind": kind, "erasure": number, "told": told}
     connection.execute(insert(successors).values(row))
+
+
+def everything(connection: Connection) -> list[Succeeded]:
+    """All that has a successor."""
+    numbers = connection.scalars(select(successors.c.erasure).distinct()).all()
+    return made_for(connection, numbers)
 
 
 def every(connection: Connection) -> dict[str, str]:

@@ -94,15 +94,19 @@ def codes_are_zero(file: Path, places: Sequence[int]) -> bool:
     return not any(codes[[row for row, _ in rows]].any() for codes, rows in stored)
 
 
-def found_by_probe(index: Index, *, queries: int, k: int, seed: int) -> int:
-    """How often somebody who was erased is found among the k nearest of random directions."""
+def found_by_probe(index: Index, *, queries: int, k: int, seed: int) -> tuple[int, float]:
+    """How often somebody who was erased is near random directions; the largest number of theirs.
+
+    Near: among the k nearest. The number is of all vectors that stand for nobody, in any facet.
+    """
     draw, erased = np.random.default_rng(seed), index.bundle.erased
-    asked = draw.standard_normal((queries, index.bundle.dim)).astype(np.float32)
-    found = [
-        np.isin(index.search(type_, asked, k, facet=facet).rows, erased).sum()
-        for facet, type_ in index.parts
-    ]
-    return int(sum(found))
+    found, longest = 0, 0.0
+    for facet, type_ in index.parts:
+        vectors = index.bundle.facets[facet].vectors
+        asked = draw.standard_normal((queries, vectors.shape[1])).astype(np.float32)
+        found += int(np.isin(index.search(type_, asked, k, facet=facet).rows, erased).sum())
+        longest = max(longest, float(np.abs(vectors[erased]).max(initial=0.0)))
+    return found, longest
 
 
 def _zeroed(rows: NDArray[np.int64]) -> Change:

@@ -15,15 +15,21 @@ from numpy.typing import NDArray
 
 from api.jobs import erasing
 from api.jobs.steps import Tick, Workshop
-from graphsvc import dedupe, erasures, ledger
+from graphsvc import dedupe, erasures, ledger, succession
 from graphsvc.artifact import Artifact, Recipe
 from graphsvc.db import Connection
 from graphsvc.erasures import Erasure
-from graphsvc.errors import ArtifactDamaged, ArtifactFormat, ArtifactMissing
+from graphsvc.errors import (
+    ArtifactDamaged,
+    ArtifactFormat,
+    ArtifactMissing,
+    ErasureIncomplete,
+)
 from graphsvc.ledger import ArtifactRow
 from graphsvc.renewal import all_zero
 from graphsvc.snapshot import Snapshot, TypeRange
 from graphsvc.snapshot_erasing import names_nobody
+from graphsvc.succession import Succeeded
 
 FORMAT = 1
 #: Questions of the k-NN probe, and neighbors that each wants.
@@ -43,17 +49,20 @@ class Check:
 
 
 def seal_certificate(
-    shop: Workshop,
-    numbers: Sequence[int],
-    *,
-    pairs: Sequence[Mapping[str, Any]],
-    rewritten: bool,
-    tick: Tick,
+    shop: Workshop, numbers: Sequence[int], cleaned: Mapping[str, Any], tick: Tick
 ) -> Artifact:
-    """Look whether anything is left, and seal what was done; the same again gives another time."""
+    """Look whether anything is left, and seal what was done; the same again gives another time.
+
+    `cleaned`: what the step `bytes` tells. Raises `ErasureIncomplete` where something is left.
+    """
     with shop.database.reading() as connection:
         people = [erasures.erasure(connection, number) for number in numbers]
+        pairs = [_as_told(one) for one in succession.made_for(connection, numbers)]
     checks = list(_checks(shop, people, pairs, tick))
+    failed = [one for one in checks if not one.ok]
+    if failed:
+        left = "; ".join(f"{one.check}: {one.looked_at}" for one in failed)
+        raise ErasureIncomplete(f"something is left of who was erased ({left})")
     told = {
         "certificate_format": FORMAT,
         "people": [
@@ -68,8 +77,9 @@ def seal_certificate(
         ],
         "certified_at": int(time()),
         "artifacts": [dict(one) for one in pairs],
+        "deleted": list(cleaned["deleted"]),
         "checks": [asdict(one) for one in checks],
-        "remains": _remains(shop, rewritten, pairs),
+        "remains": _remains(shop, rewritten=cleaned["rewritten"]),
     }
     with shop.store.draft() as folder:
         return shop.store.seal(folder, Recipe(kind="erasure", payload=told))
@@ -106,7 +116,11 @@ def _checks(
     yield Check("former bytes", not there, f"{len(pairs)} artifacts of before")
     with shop.database.reading() as connection:
         rows = list(_every(connection))
+        known = ledger.digests(connection)
+        gone = erasures.those(connection, [one for one in people if one.returned_at is None])
         live = ledger.live(connection)
+    strays = list(erasing.strays(shop.store, known, gone))
+    yield Check("what is in no ledger", not strays, f"{len(known)} artifacts are in it")
     total = len(pairs) + len(rows)
     for done, pair in enumerate(pairs):
         tick(done, total, "rows that became zero")
@@ -161,8 +175,7 @@ def _in_artifact(shop: Workshop, row: ArtifactRow, people: Sequence[Erasure]) ->
     except ArtifactDamaged as error:
         return Check(f"ids of {row.kind} {row.digest[:8]}", ok=False, looked_at=str(error))
     with shop.database.reading() as connection:
-        seen = erasing.watermark_of(connection, shop.store, artifact)
-        gone = erasures.those(connection, [one for one in people if one.bars(seen)])
+        gone = erasures.those(connection, [one for one in people if one.bars(row.watermark)])
     held = _ids_in(artifact)
     if held is None:
         return None
@@ -176,16 +189,12 @@ def _ids_in(artifact: Artifact) -> Mapping[str, Sequence[str | None]] | None:
     """Type -> the ids that an artifact has, where it has any."""
     if artifact.kind == "snapshot":
         source = Snapshot(artifact)
-        return {
-            kind.name: source.ids[kind.start : kind.stop].tolist() for kind in source.types.values()
-        }
+        return _by_type(source.types, source.ids)
     if artifact.kind == "bundle":
         from kge.bundle import Bundle
 
         bundle = Bundle(artifact)
-        return {
-            kind.name: bundle.ids[kind.start : kind.stop].tolist() for kind in bundle.types.values()
-        }
+        return _by_type(bundle.types, bundle.ids)
     if artifact.kind in ("ranker", "table"):
         from ranking.erasing import ids_in
 
@@ -208,26 +217,28 @@ def _probe(shop: Workshop, live: ledger.Live) -> Check:
         index = open_index(shop.store, live.index, open_bundle(shop.store, live.bundle))
     except (ArtifactDamaged, ArtifactMissing) as error:
         return Check(name, ok=False, looked_at=str(error))
-    found = found_by_probe(index, queries=_QUERIES, k=_NEIGHBORS, seed=_SEED)
-    looked = f"the {_NEIGHBORS} nearest of {_QUERIES} directions, by type and facet"
-    return Check(name, not found, looked)
+    found, longest = found_by_probe(index, queries=_QUERIES, k=_NEIGHBORS, seed=_SEED)
+    looked = (
+        f"the {_NEIGHBORS} nearest of {_QUERIES} directions, by type and facet, and every number "
+        f"of {len(index.bundle.erased)} vectors that stand for nobody"
+    )
+    return Check(name, not found and not longest, looked)
 
 
-def _remains(shop: Workshop, rewritten: bool, pairs: Sequence[Mapping[str, Any]]) -> list[Any]:
+def _as_told(one: Succeeded) -> dict[str, Any]:
+    return {"kind": one.kind, "before": one.before, "after": one.after, **one.told}
+
+
+def _remains(shop: Workshop, *, rewritten: bool) -> list[dict[str, str]]:
     """What is left, of which nobody can tell whose it was, and until when."""
     settings = shop.settings
     days = settings.late_days + _SLACK_DAYS
-    learned = sorted({one["kind"] for one in pairs} & {"bundle", "ranker", "table", "forward"})
-    told = []
-    if learned:
-        told.append(
-            (
-                "what networks, hashed rows, relations' maps and anchors learned beside them",
-                f"successors of kind {', '.join(learned)}",
-                "a retrain after this, and until older versions are deleted",
-            )
-        )
-    told += [
+    told = [
+        (
+            "what networks, hashed rows, relations' maps and anchors learned beside them",
+            "every version that was trained on what they did, also by a retrain under way now",
+            "a retrain that begins after this, and until older versions are deleted",
+        ),
         (
             "keyed digests of type and id",
             "this certificate, the list of erasures, the audit log",
@@ -246,16 +257,12 @@ def _remains(shop: Workshop, rewritten: bool, pairs: Sequence[Mapping[str, Any]]
         ("copies in backups", "wherever you keep them", "a restore that replays the list"),
         ("what applications were answered, and exported files", "not here", "not in our hands"),
     ]
-    if not rewritten:
-        unused = (
-            "copies of deleted rows",
-            "unused room of the database file",
-            "`graphsvc compact`",
-        )
-        told.append(unused)
     if shop.database.is_postgresql:
-        log = ("copies of deleted rows", "PostgreSQL's write-ahead log", "it is recycled")
-        told.append(log)
+        where = "PostgreSQL's dead rows and its write-ahead log"
+        told.append(("copies of deleted rows", where, "it uses their room again"))
+    elif not rewritten:
+        where = "unused room of the database file"
+        told.append(("copies of deleted rows", where, "`graphsvc compact`"))
     return [dict(zip(("what", "where", "until"), one, strict=True)) for one in told]
 
 

@@ -70,7 +70,8 @@ def embed(
     def run(facet: str, training: "Training", *, choose: bool = False) -> _Learned:
         file = _checkpoint(shop, snapshot, facet, training)
         sample = sample_of(source, training.graph)
-        return _learn(_Run(facet, training, file, sample), tick, source if choose else None)
+        run = _Run(facet, training, file, sample, source.artifact.path)
+        return _learn(run, tick, source if choose else None)
 
     learned = [run("", begun, choose=previous is None and dials.prior_edges is None)]
     del begun  # its tables, of which no more than the arrays is needed while facets train
@@ -185,6 +186,8 @@ class _Run:
     file: Path
     #: held-out edges to look for on the way; None where there are none
     sample: "Sample | None"
+    #: Where its snapshot lies, for as long as nobody is erased from it.
+    source: Path
     points: "list[Point]" = field(default_factory=list)
 
     @property
@@ -195,8 +198,6 @@ class _Run:
 
     def steps(self) -> Iterator[tuple[int, int, str]]:
         """Train to the end; steps done, their number, and what the last one was about."""
-        from kge.checkpoint import save
-
         self._go_on()
         saved, training, prefix = monotonic(), self.training, f"{self.facet}: " * bool(self.facet)
         for told in training.steps():
@@ -205,8 +206,17 @@ class _Run:
             note = f"{prefix}{told.note}, loss {training.loss:.3f}{held_out}"
             yield told.step, told.total, note
             if monotonic() - saved > _SECONDS_BETWEEN_CHECKPOINTS:
-                save(training, self.file, {"points": self.points})
+                self._save()
                 saved = monotonic()
+
+    def _save(self) -> None:
+        """Keep where the training is; not once somebody was erased from what it was begun with."""
+        from kge.checkpoint import save
+
+        if self.source.exists():
+            save(self.training, self.file, {"points": self.points})
+        if not self.source.exists():
+            self.file.unlink(missing_ok=True)
 
     def _follow(self, told: "Progress") -> None:
         """Add what is known after a step to the curve, where a point of it is due."""
@@ -241,8 +251,7 @@ def sweep_checkpoints(shop: Workshop) -> None:
 def forget_checkpoints(shop: Workshop) -> None:
     """Remove all of them: rows of somebody may be in them who was erased.
 
-    A training that runs writes another one, without what it was begun with being there any more:
-    killed, it begins anew.
+    A training that runs writes none any more, where its snapshot had them: killed, it begins anew.
     """
     for file in _folder(shop).glob("*"):
         file.unlink(missing_ok=True)

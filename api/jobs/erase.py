@@ -33,10 +33,10 @@ def register(shop: Workshop, jobs: JobQueue) -> Callable[[dict[str, Any]], dict[
         switched = walk.step(
             "switch", lambda tick: steps.switch(shop, numbers, made, tick=tick, job_id=job)
         )
-        cleaned = walk.step("bytes", lambda tick: steps.remove(shop, numbers, tick))
+        cleaned = walk.step("bytes", lambda tick: steps.remove(shop, numbers, switched, tick))
         certificate = walk.step(
             "certify",
-            lambda tick: steps.certify(shop, numbers, (switched, cleaned), tick=tick, job_id=job),
+            lambda tick: steps.certify(shop, numbers, cleaned, tick=tick, job_id=job),
         )
         return {
             "erasures": numbers,

@@ -5,7 +5,7 @@ artifact comes through here as well: a training that was under way may have read
 gone by now.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from graphlib import TopologicalSorter
 from time import time
 from typing import Any, NamedTuple
@@ -13,25 +13,35 @@ from typing import Any, NamedTuple
 from graphsvc import erasures, ledger, snapshot_erasing, succession
 from graphsvc.artifact import Artifact, ArtifactStore
 from graphsvc.db import Connection, Database, wait_for_writers
-from graphsvc.errors import ArtifactMissing
+from graphsvc.errors import ArtifactDamaged, ArtifactFormat, ArtifactMissing
 from graphsvc.gone import Gone
 from graphsvc.ledger import ArtifactRow
 from graphsvc.renewal import UNTOUCHED, Rewriting, renewed
-from graphsvc.snapshot import Snapshot
 from graphsvc.succession import Pair
+from kge.errors import KgeError
+from ranking.errors import RankingError
 
 
 class Succession(NamedTuple):
     """An artifact that has become another one, and how."""
 
     pair: Pair
-    rewriting: Rewriting
+
+
+class Unreadable(NamedTuple):
+    """An artifact that nobody can open any more, and why: nothing is lost with its bytes."""
+
+    why: str
+
+
+#: What is wrong with an artifact of another version, or one whose parent is gone.
+_UNREADABLE = (ArtifactFormat, ArtifactMissing, KgeError, RankingError, KeyError)
 
 
 def successors(
     store: ArtifactStore, rows: Iterable[ArtifactRow], gone: Gone, present: Mapping[str, str]
-) -> Iterator[tuple[str, Succession | None]]:
-    """Each artifact's digest, and what it becomes; None where nobody is in it or its ancestors.
+) -> Iterator[tuple[ArtifactRow, Succession | Unreadable | None]]:
+    """Each artifact, and what it becomes; None where nobody is in it or its ancestors.
 
     Parents come first. `present`: what artifacts of before are called now. What has no bytes any
     more has nobody in it. Raises `ArtifactDamaged`.
@@ -40,21 +50,53 @@ def successors(
     after = dict(present)
     graph = {one.digest: set(one.parents.values()) & known.keys() for one in known.values()}
     for digest in TopologicalSorter(graph).static_order():
+        row = known[digest]
         try:
-            artifact = store.open(known[digest].kind, digest, verify=False)
+            artifact = store.open(row.kind, digest, verify=False)
         except ArtifactMissing:
-            yield digest, None
+            yield row, None
             continue
         parents = {kind: after.get(one, one) for kind, one in artifact.parents.items()}
-        made = _succession(store, artifact, gone, parents)
+        try:
+            made = _succession(store, artifact, gone, parents)
+        except _UNREADABLE as error:
+            yield row, Unreadable(str(error))
+            continue
         if made is not None:
             after[digest] = made.pair.after.digest
-        yield digest, made
+        yield row, made
 
 
-def pair_of(store: ArtifactStore, told: Mapping[str, Any]) -> Pair:
+def pair_of(store: ArtifactStore, made: Mapping[str, Any]) -> Pair:
     """An artifact and its successor, as a step tells of them."""
-    return Pair(told["before"], store.open(told["kind"], told["after"], verify=False))
+    after = store.open(made["kind"], made["after"], verify=False)
+    return Pair(made["before"], after, made["told"])
+
+
+def strays(store: ArtifactStore, known: Collection[str], gone: Gone) -> Iterator[tuple[str, str]]:
+    """(kind, digest) of what lies there, is in no ledger, and has somebody in it who is gone.
+
+    A worker that was killed behind sealing, or an earlier database, leaves such. Whoever is about
+    to record one that is taken away begins its step anew.
+    """
+    for kind, digest in store.every():
+        if digest in known:
+            continue
+        try:
+            artifact = store.open(kind, digest, verify=False)
+            held = artifact.digest != digest or _holds(store, artifact, gone)
+        except (*_UNREADABLE, ArtifactDamaged):
+            held = True  # nobody can read it, so nobody can say who is in it
+        if held:
+            yield kind, digest
+
+
+def _holds(store: ArtifactStore, artifact: Artifact, gone: Gone) -> bool:
+    """Whether somebody is in an artifact; one without ids is as its bundle is."""
+    if artifact.kind in ("index", "map"):
+        bundle = artifact.parents["bundle"]
+        return store.open("bundle", bundle, verify=False).digest != bundle
+    return bool(_without(store, artifact, gone, artifact.parents).changes)
 
 
 def recorded(
@@ -66,6 +108,7 @@ def recorded(
     very moment finds the row, or is found here.
     """
     whole, through, sealed = artifact, 0, list[Artifact]()
+    told: Mapping[str, Any] = {}
     while True:
         with database.transaction() as connection:
             wait_for_writers(connection)
@@ -75,12 +118,14 @@ def recorded(
                 now = int(time())
                 ledger.record(connection, artifact, job_id=job_id, now=now, erased_to=settled)
                 if artifact is not whole:
-                    succession.succeeded(connection, Pair(whole.digest, artifact), last)
+                    succession.succeeded(connection, Pair(whole.digest, artifact, told), last)
                 break
-            gone = erasures.gone(connection, watermark=watermark_of(connection, store, whole))
+            seen = ledger.watermark_of(connection, whole) or 0
+            gone = erasures.gone(connection, watermark=seen)
             parents = _present(connection, whole)
         made = _succession(store, whole, gone, parents)
-        artifact, through = whole if made is None else made.pair.after, last
+        through = last
+        artifact, told = (whole, told) if made is None else (made.pair.after, made.pair.told)
         sealed.append(artifact)
     for one in (whole, *sealed):
         if one.digest != artifact.digest:
@@ -101,7 +146,8 @@ def _succession(
     if not rewriting.changes and parents == artifact.parents:
         return None
     made = renewed(store, artifact, rewriting.changes, parents)
-    return Succession(Pair(artifact.digest, made), rewriting)
+    told = {"zeroed": dict(rewriting.zeroed), "dropped": dict(rewriting.dropped)}
+    return Succession(Pair(artifact.digest, made, told))
 
 
 def _without(
@@ -117,10 +163,11 @@ def _without(
 
         if artifact.kind == "bundle":
             return erasing.bundle_without(artifact, gone)
+        of = {"index": erasing.index_without, "map": erasing.map_without}
+        # Without it nobody can open them, either.
+        after = Bundle(store.open("bundle", parents["bundle"], verify=False))
         if parents == artifact.parents:
             return UNTOUCHED
-        of = {"index": erasing.index_without, "map": erasing.map_without}
-        after = Bundle(store.open("bundle", parents["bundle"], verify=False))
         return of[artifact.kind](artifact, after)
     if artifact.kind in ("ranker", "table"):
         from ranking import erasing as ranking_erasing
@@ -128,20 +175,3 @@ def _without(
         by_kind = {"ranker": ranking_erasing.ranker_without, "table": ranking_erasing.table_without}
         return by_kind[artifact.kind](artifact, gone)
     return UNTOUCHED
-
-
-def watermark_of(connection: Connection, store: ArtifactStore, artifact: Artifact) -> int:
-    """The row of the log up to which an artifact's snapshot looks; 0, the safe side, of no other.
-
-    Who came back later than that is not in it by their own will.
-    """
-    while artifact.kind != "snapshot":
-        kinds = [kind for kind in ("snapshot", "bundle", "ranker") if kind in artifact.parents]
-        if not kinds:
-            return 0
-        digest = ledger.present(connection, artifact.parents[kinds[0]])
-        try:
-            artifact = store.open(kinds[0], digest, verify=False)
-        except ArtifactMissing:
-            return 0
-    return int(Snapshot(artifact).watermark["seq"])

@@ -140,6 +140,8 @@ class JobQueue:
         Harmless to repeat. Raises `UnknownName`, or `WrongState` if it has ended otherwise.
         """
         job = self.get(job_id)
+        if job.name == JobName.ERASE:
+            raise WrongState(f"job {job_id} erases people, who have a right to it: it goes on")
         if job.state in ("waiting", "running"):
             self._unmark(job_id)
             with reported():
@@ -178,6 +180,12 @@ class JobQueue:
             raise WrongState(f"job {job_id} is {job.state}; cancel it before it is retried")
         request = checked(job.name, job.request)
         return self.get(self.enqueue(JobName(job.name), request).job)
+
+    def last(self, name: JobName) -> WorkflowStatus | None:
+        """The library's row of the newest job of a name."""
+        with reported():
+            found = self._client.list_workflows(name=name.value, limit=1, sort_desc=True)
+        return found[0] if found else None
 
     def close(self) -> None:
         self._client.destroy()

@@ -139,11 +139,11 @@ def snapshot(
 def index(shop: Workshop, bundle: str, tick: Tick, job_id: str | None = None) -> str:
     """Build the index of a bundle, each part of the kind that its vectors need.
 
-    Without those that were out of answers at the moment of the bundle's snapshot.
+    Without those that were out of answers at the moment of the bundle's snapshot, or are erased.
     """
     opened = open_bundle(shop.store, bundle)
-    retired = _retired(shop.store, opened)
-    built = build_index(shop.store, opened, shop.settings.index, tick, left_out=retired)
+    out = np.union1d(_retired(shop.store, opened), opened.erased).astype(np.int32)
+    built = build_index(shop.store, opened, shop.settings.index, tick, left_out=out)
     return shop.record(built.artifact, job_id)
 
 

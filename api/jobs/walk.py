@@ -22,7 +22,7 @@ from api.jobs.job import sentence
 from api.jobs.queue import JobQueue
 from api.jobs.steps import Tick, Workshop
 from api.logs import raised
-from graphsvc import joblog, progress, succession
+from graphsvc import erasures, joblog, progress, succession
 from graphsvc.errors import ArtifactDamaged, ArtifactMissing, DatabaseUnavailable, GraphError
 from kge.errors import KgeError
 from ranking.errors import RankingError
@@ -81,7 +81,8 @@ class Walk:
                 return now
 
     def _run(self, name: str, work: Callable[[Tick], Result]) -> Result:
-        reruns, known, why = 0, None, ""
+        reruns, why = 0, ""
+        known: tuple[int, int] | None = None
         while True:
             try:
                 known = self._succeeded()
@@ -95,7 +96,7 @@ class Walk:
                     raise self._failed(name, reason, says=says) from error
                 reruns += 1
 
-    def _begins_anew(self, name: str, error: Exception, known: int | None) -> str:
+    def _begins_anew(self, name: str, error: Exception, known: tuple[int, int] | None) -> str:
         """Why a step that was broken off may well succeed, once it may; "" where it may not."""
         if isinstance(error, DatabaseUnavailable):
             _log.warning("job %s waits at %s: %s", self.job_id, name, sentence(error))
@@ -116,10 +117,10 @@ class Walk:
         _log.error("job %s failed at %s, unexpectedly", self.job_id, name, exc_info=error)
         return f"{type(error).__name__}: {sentence(error)}", _unforeseen(error)
 
-    def _succeeded(self) -> int:
-        """How many artifacts have had successors because somebody was erased."""
+    def _succeeded(self) -> tuple[int, int]:
+        """How far erasures are: what a step has read may be gone where one has gone on since."""
         with self.shop.database.reading() as connection:
-            return succession.count(connection)
+            return succession.count(connection), erasures.taken_out(connection)
 
     def _once(self, name: str, work: Callable[[Tick], Result], *, again: str) -> Result:
         begun = monotonic()

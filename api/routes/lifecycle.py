@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Response, status
 from pydantic import BaseModel, ConfigDict, Field
 
+from api import erasure_list
 from api.auditing import tell
 from api.deps import Services, ServicesOf
 from api.errors import PersonKept
@@ -57,7 +58,8 @@ def delete(
     entity = EntityId(type_, id_)
     if services.schema.entities[type_].person:
         response.status_code = status.HTTP_202_ACCEPTED
-        asked = ask(services.database, services.jobs, entity)
+        listed = erasure_list.path_of(services.settings)
+        asked = ask(services.database, services.jobs, entity, listed)
         tell({"erasure": asked.erasure, "job": asked.job})
         return ErasureAsked(erasure=asked.erasure, job=asked.job)
     _say_of(services, entity, retired=True)

@@ -225,8 +225,9 @@ def _promotions(desk: Desk, items: list[Any], again: Any) -> None:
     ]
     names = ("generation", "when", "ranker", "reason", "by")
     table(names, rows, key="generation", empty="Nothing was promoted yet.")
-    if len(items) > 1:
-        former = items[1].ranker
+    # An erasure promotes what is live once more, as its successor.
+    former = next((item.ranker for item in items if item.ranker != items[0].ranker), None)
+    if former is not None:
         ui.button(
             f"Roll back to {short(former)}",
             icon="undo",

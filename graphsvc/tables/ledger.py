@@ -30,6 +30,8 @@ artifacts = Table(
     Column("created_at", BigInteger, nullable=False),
     #: Nobody whose erasure has this number or a lower one is in it.
     Column("erased_to", BigInteger, nullable=False, server_default="0"),
+    #: The row of the log up to which its snapshot looks; empty where nobody knows.
+    Column("watermark", BigInteger),
     Index(None, "kind", "created_at", "digest"),
 )
 
@@ -42,6 +44,8 @@ successors = Table(
     Column("kind", String(16), nullable=False),
     #: The highest number of the erasures that it was made for.
     Column("erasure", BigInteger, nullable=False),
+    #: JSON: rows that became zero, by file and tensor, and how many were dropped, by table.
+    Column("told", Text, nullable=False),
     Index(None, "after"),
 )
 

@@ -29,12 +29,14 @@ def upgrade() -> None:
     op.add_column(
         "artifacts", sa.Column("erased_to", sa.BigInteger(), nullable=False, server_default="0")
     )
+    op.add_column("artifacts", sa.Column("watermark", sa.BigInteger(), nullable=True))
     op.create_table(
         "successors",
         sa.Column("before", sa.String(length=64), nullable=False),
         sa.Column("after", sa.String(length=64), nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("erasure", sa.BigInteger(), nullable=False),
+        sa.Column("told", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("before", name=op.f("pk_successors")),
     )
     op.create_index(op.f("ix_successors_after"), "successors", ["after"])
@@ -66,4 +68,5 @@ def downgrade() -> None:
     op.drop_table("erasures")
     op.drop_table("successors")
     with op.batch_alter_table("artifacts") as table:
+        table.drop_column("watermark")
         table.drop_column("erased_to")

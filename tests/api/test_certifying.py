@@ -13,7 +13,8 @@ from planted import START, click
 from api.jobs import certifying, erasing_steps
 from api.jobs.steps import Workshop, open_workshop
 from graphsvc import erasures, ledger, succession, versions
-from graphsvc.artifact import Recipe
+from graphsvc.artifact import Artifact, Recipe
+from graphsvc.errors import ErasureIncomplete
 from graphsvc.ids import EntityId
 from graphsvc.ingest import ingest
 
@@ -37,9 +38,8 @@ def erased(shop: Workshop, who: EntityId = WHO) -> str:
     numbers = erasing_steps.tables(shop, silent)
     made = erasing_steps.artifacts(shop, numbers, silent)
     switched = erasing_steps.switch(shop, numbers, made, tick=silent, job_id="job")
-    cleaned = erasing_steps.remove(shop, numbers, silent)
-    told = (switched, cleaned)
-    certificate = erasing_steps.certify(shop, numbers, told, tick=silent, job_id="job")
+    cleaned = erasing_steps.remove(shop, numbers, switched, silent)
+    certificate = erasing_steps.certify(shop, numbers, cleaned, tick=silent, job_id="job")
     assert certificate is not None
     return certificate
 
@@ -81,7 +81,7 @@ def test_what_is_there_again_is_found(shop: Workshop) -> None:
     certificate = erased(shop)
 
     shutil.copytree(aside, former)
-    assert failed(shop, certificate) == ["former bytes"]
+    assert failed(shop, certificate) == ["former bytes", "what is in no ledger"]
     shutil.rmtree(former)
 
     with shop.database.reading() as connection:
@@ -118,25 +118,95 @@ def test_who_stands_in_a_table_again_is_found(shop: Workshop) -> None:
     assert failed(shop, certificate) == ["table entities"]
 
 
-def test_an_artifact_that_has_them_and_came_in_by_no_door_is_found(shop: Workshop) -> None:
-    with shop.database.reading() as connection:
-        [snapshot] = ledger.artifacts(connection, kind="snapshot").items
-    sealed = shop.store.open("snapshot", snapshot.digest)
-    aside = shop.store.root.parent / "aside"
-    shutil.copytree(sealed.path, aside)
-    certificate = erased(shop)
+def copied(shop: Workshop, kind: str, digest: str) -> Artifact:
+    """Another artifact with the same files, that nobody has recorded."""
+    sealed = shop.store.open(kind, digest)
     with shop.store.draft() as folder:
-        for file in aside.glob("*.parquet"):
-            shutil.copy(file, folder)
-        recipe = Recipe(kind="snapshot", payload={**sealed.payload, "note": "from a copy"})
-        again = shop.store.seal(folder, recipe)
+        for name in sealed.manifest["files"]:
+            shutil.copy(sealed.path / name, folder)
+        payload = {**sealed.payload, "note": "from a copy"}
+        return shop.store.seal(folder, Recipe(kind=kind, parents=sealed.parents, payload=payload))
+
+
+def test_what_is_in_no_ledger_is_looked_through_as_well(shop: Workshop) -> None:
+    """A worker was killed behind sealing, or the database is an earlier one than the folder."""
+    snapshot = newest(shop, "snapshot")
+    stray = copied(shop, "snapshot", snapshot)
+    with shop.store.draft() as folder:
+        harmless = shop.store.seal(folder, Recipe(kind="report", payload={"rows": []}))
+    broken = shop.store.root / "bundle" / ("b" * 64)
+    broken.mkdir()
+    certificate = erased(shop)
+    assert not stray.path.exists()
+    assert not broken.exists()
+    assert harmless.path.exists()
+    deleted = payload(shop, certificate)["deleted"]
+    assert {one["digest"] for one in deleted} == {stray.digest, broken.name}
+    shutil.copytree(shop.store.open("snapshot", snapshot).path, stray.path)
+    assert failed(shop, certificate) == ["what is in no ledger"], "its manifest is another one's"
+
+
+def test_an_artifact_that_has_them_and_is_in_the_ledger_is_found(shop: Workshop) -> None:
+    aside = shop.store.root.parent / "aside"
+    stray = copied(shop, "snapshot", newest(shop, "snapshot"))
+    shutil.copytree(stray.path, aside)
+    certificate = erased(shop)
+    shutil.copytree(aside, stray.path)
     with shop.database.transaction() as connection:
-        ledger.record(connection, again, job_id=None, now=1, erased_to=1)
-    assert failed(shop, certificate) == [f"ids of snapshot {again.digest[:8]}"]
-    # The next erasure does not trust the ledger's word for what it names, and looks anew.
+        ledger.record(connection, stray, job_id=None, now=1, erased_to=1)
+    assert failed(shop, certificate) == [f"ids of snapshot {stray.digest[:8]}"]
+
+
+def test_what_nobody_can_read_goes_and_stops_nobody(shop: Workshop) -> None:
+    """Of a layout of before, and an index whose bundle is gone."""
+    present = shop.store.open("snapshot", newest(shop, "snapshot")).payload
+    with shop.store.draft() as folder:
+        recipe = Recipe(kind="snapshot", payload={**present, "format": 1})
+        old = shop.store.seal(folder, recipe)
+    index = newest(shop, "index")
+    bundle = shop.store.open("index", index).parents["bundle"]
     with shop.database.transaction() as connection:
-        connection.exec_driver_sql("UPDATE artifacts SET erased_to = 0")
-    erased(shop, EntityId("user", "u6"))
+        ledger.record(connection, old, job_id=None, now=1)
+        live = ledger.live(connection)
+    assert live is not None
+    assert live.index != index, "the other trio"
+    shutil.rmtree(shop.store.path("bundle", bundle))
+    certificate = erased(shop)
+    deleted = {one["digest"] for one in payload(shop, certificate)["deleted"]}
+    assert deleted == {old.digest, index}
+    assert failed(shop, certificate) == []
+
+
+def newest(shop: Workshop, kind: str) -> str:
+    """Of those of a kind that are not live, if there are several."""
+    with shop.database.reading() as connection:
+        items = ledger.artifacts(connection, kind=kind).items
+    return min(items, key=lambda one: one.state == "live").digest
+
+
+def test_a_job_that_begins_behind_a_stopped_one_certifies_all_of_it(shop: Workshop) -> None:
+    with shop.database.transaction() as connection:
+        erasures.ask(connection, WHO, now=START + 100_000)
+    numbers = erasing_steps.tables(shop, silent)
+    made = erasing_steps.artifacts(shop, numbers, silent)
+    erasing_steps.switch(shop, numbers, made, tick=silent, job_id="job")
+    certificate = erased(shop)  # another job, from the start
+    assert len(payload(shop, certificate)["artifacts"]) == len(made["pairs"])
+    zeroed = [one for one in payload(shop, certificate)["artifacts"] if one["zeroed"]]
+    assert {one["kind"] for one in zeroed} == {"bundle", "ranker"}
+    assert failed(shop, certificate) == []
+
+
+def test_no_certificate_says_that_something_is_left(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shop.store, "remove", lambda _kind, _digest: None)
+    with pytest.raises(ErasureIncomplete, match="former bytes"):
+        erased(shop)
+    with shop.database.reading() as connection:
+        assert len(erasures.under_way(connection)) == 1
+    monkeypatch.undo()
+    assert failed(shop, erased(shop)) == []
 
 
 def test_a_second_person_and_digests_of_long_ago(shop: Workshop) -> None:
@@ -168,8 +238,9 @@ def test_steps_may_be_run_twice(shop: Workshop) -> None:
     assert erasing_steps.artifacts(shop, numbers, silent) == made
     switched = erasing_steps.switch(shop, numbers, made, tick=silent, job_id="job")
     assert erasing_steps.switch(shop, numbers, made, tick=silent, job_id="job") == switched
+    done = {"rewritten": True, "deleted": []}
     for _ in range(2):
-        assert erasing_steps.remove(shop, numbers, silent) == {"rewritten": True}
+        assert erasing_steps.remove(shop, numbers, switched, silent) == done
 
 
 def test_of_a_large_file_the_certificate_says_what_is_left(shop: Workshop) -> None:

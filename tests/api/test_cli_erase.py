@@ -69,6 +69,9 @@ def test_what_cannot_be_is_one_sentence(run, arguments, code, says) -> None:
     assert says in errors
 
 
+GOOD = f'{{"type": "user", "subject": "{"b" * 64}", "asked_at": 1, "returned_at": null}}'
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -79,12 +82,36 @@ def test_what_cannot_be_is_one_sentence(run, arguments, code, says) -> None:
         f'{{"type": "user", "subject": "{"a" * 64}", "asked_at": "now", "returned_at": null}}',
     ],
 )
-def test_a_list_that_is_none_erases_nobody(run, tmp_path: Path, line: str) -> None:
+def test_a_list_that_is_none_erases_nobody(run, trained, tmp_path: Path, line: str) -> None:
+    run("erase", "user", "u9", "--json")  # so that there is a list
+    first, *_ = (trained.settings.data_dir / "erasures.jsonl").read_text().splitlines()
     file = tmp_path / "list.jsonl"
-    good = f'{{"type": "user", "subject": "{"b" * 64}", "asked_at": 1, "returned_at": null}}'
-    file.write_text(f"{good}\n{line}\n")
+    file.write_text(f"{first}\n{GOOD}\n{line}\n")
     _, before, _ = run("erasures", "--json")
     code, _, errors = run("erase", "--replay", str(file))
     assert code == 1
-    assert "line 2 should be one of a list of erasures" in errors
+    assert "line 3 should be one of a list of erasures" in errors
     assert run("erasures", "--json")[1] == before
+
+
+@pytest.mark.parametrize(
+    ("first", "says"),
+    [
+        (GOOD, "line 1 should be that of a list of erasures"),
+        ("", "line 1 should be that of a list of erasures"),
+        (f'{{"key": "{"c" * 64}"}}', "is under the key of another one"),
+    ],
+)
+def test_a_list_of_another_database_is_refused(run, tmp_path: Path, first: str, says: str) -> None:
+    file = tmp_path / "list.jsonl"
+    file.write_text(f"{first}\n{GOOD}\n")
+    code, _, errors = run("erase", "--replay", str(file))
+    assert code == 1
+    assert says in errors
+
+
+def test_an_erasure_cannot_be_cancelled(run) -> None:
+    _, out, _ = run("erase", "user", "u8", "--json")
+    code, _, errors = run("jobs", orjson.loads(out)["job"], "--cancel")
+    assert code == 1
+    assert "have a right to it" in errors

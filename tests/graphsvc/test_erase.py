@@ -161,6 +161,18 @@ def test_nothing_of_them_comes_in_before_they_agree(database: Database) -> None:
     assert count(database, erasures_table) == 2
 
 
+def test_nobody_comes_back_before_they_are_gone(database: Database) -> None:
+    """Else the job would take out what they said, and the list would let the rest in."""
+    post(database, *OF_ANN)
+    with database.transaction() as connection:
+        one = erasures.ask(connection, ANN, now=NOW)
+    agrees = event("opt_in", "t1", "user/ann", event_time=NOW + 10)
+    assert statuses(post(database, agrees, now=NOW + 20)) == ["erased"]
+    with database.transaction() as connection:
+        erasures.took_out(connection, one.number, {})
+    assert statuses(post(database, agrees, now=NOW + 20)) == ["accepted"]
+
+
 def test_asking_again_is_harmless(database: Database) -> None:
     post(database, *OF_ANN)
     with database.transaction() as connection:
@@ -199,3 +211,10 @@ def test_who_came_back_elsewhere_is_let_in_here(database: Database) -> None:
         erasures.replay(connection, listed)
     told = [event("click", f"l{n}", "user/ann", "item/x", event_time=NOW + 9 + n) for n in range(2)]
     assert statuses(post(database, *told, now=NOW + 20)) == ["erased", "accepted"]
+    with database.transaction() as connection:
+        erasures.took_out(connection, 1, {})
+        assert list(erasures.gone(connection, watermark=10**12).types) == ["user"]
+    again = event("opt_in", "anew", "user/ann", event_time=NOW + 15)
+    assert statuses(post(database, again, now=NOW + 20)) == ["accepted"]
+    with database.reading() as connection:  # from here on they may be learned of
+        assert list(erasures.gone(connection, watermark=10**12).types) == []

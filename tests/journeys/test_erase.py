@@ -77,6 +77,7 @@ def test_nothing_is_left_of_somebody_who_was_erased(database_url: str, tmp_path:
 
             assert http.get(PATH).status_code == httpx.codes.NOT_FOUND
             assert near(http) == before  # everybody else is where they were
+            assert "" not in completing(http), "nobody is named where they were"
             assert forgotten.places(tmp_path / "data") == []
             assert (
                 http.get(f"/v1/artifacts/{trained['ranker']}").json()["digest"]
@@ -106,6 +107,18 @@ def test_somebody_whom_no_artifact_knows_is_gone_from_servers_too(tmp_path: Path
             eventually("they are gone", lambda: REF["id"] not in people(http), seconds=10)
             eventually("others are back", lambda: "newcomer" in people(http), seconds=10)
             assert forgotten.places(tmp_path / "data") == []
+
+
+def completing(http: httpx.Client) -> list[str]:
+    """Everybody who may have clicked a film, by the model's own score: all rows are compared."""
+    asked = "/v1/entities/film/c1/neighbors?k=100&type=user&relation=click&explain=true"
+    found = http.get(asked.replace("k=100", "k=50")).json()
+    assert len(found["items"]) == 50
+    anchors = [
+        one["anchor"]["id"] for item in found["items"] for one in item["explanation"]["anchors"]
+    ]
+    found = http.get(asked.replace("&explain=true", "")).json()
+    return [*(item["id"] for item in found["items"]), *anchors]
 
 
 def people(http: httpx.Client) -> set[str]:

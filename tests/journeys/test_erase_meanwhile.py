@@ -54,28 +54,26 @@ def test_killed_in_every_step_it_is_done_all_the_same(
 
 
 def test_what_a_retrain_seals_meanwhile_has_lost_them(tmp_path: Path) -> None:
-    """They are erased while a bundle is sealed, and in no ledger yet: its successor comes there."""
+    """They are erased while a bundle is trained: what is sealed of it has a successor at once."""
     with service(tmp_path, **DIALS) as running:
         running.start("serve")
         running.wait_ready()
         with HangingWorkers(running) as workers, running.client() as http:
             post_all(http, forgotten.events())
             job = http.post("/v1/retrains", json=RETRAIN).json()["job"]
-            workers.start("bundle", "recording", APPLICATION_VERSION)
+            workers.start("bundle", "sealing", APPLICATION_VERSION)
             asked = http.delete(PATH).json()
             done = wait_job(http, asked["job"])["result"]
             certified(http, done)
             assert [one["kind"] for one in told(http, done)["artifacts"]] == ["snapshot"]
-            [sealed] = (tmp_path / "data/artifacts/bundle").iterdir()
             (tmp_path / "data" / GO_ON).touch()
             result = wait_job(http, job)["result"]
-            assert sealed.name != result["bundle"]
             assert forgotten.places(tmp_path / "data/artifacts") == []
             snapshot = http.get(f"/v1/artifacts/{result['snapshot']}").json()
             assert snapshot["digest"] == result["snapshot"]
             lineage = http.get(f"/v1/artifacts/{result['bundle']}").json()
             assert lineage["parents"] == {"snapshot": result["snapshot"]}
-            assert lineage["payload"]["erased_from"] == sealed.name
+            assert "erased_from" in lineage["payload"]
             body = {"head": {"type": "user", "id": AS}, "candidates": ["c1"]}
             eventually(
                 "nobody knows them",
@@ -96,7 +94,7 @@ def test_a_retrain_between_two_steps_goes_on_with_successors(tmp_path: Path) -> 
             done = wait_job(http, http.delete(PATH).json()["job"])["result"]
             certified(http, done)
             kinds = [one["kind"] for one in told(http, done)["artifacts"]]
-            assert kinds == ["snapshot", "bundle"]
+            assert sorted(kinds) == ["bundle", "snapshot"]
             workers.kill()
             workers.start(version=APPLICATION_VERSION)
             result = wait_job(http, job)["result"]
@@ -139,7 +137,7 @@ def test_a_restored_backup_is_held_to_the_list(tmp_path: Path) -> None:
         running.wait_ready()
         with running.client() as http:
             again = eventually("it is done", lambda: finished(http), seconds=60)
-            assert again["subject"] == orjson.loads(listed)["subject"]
+            assert again["subject"] == orjson.loads(listed.splitlines()[1])["subject"]
             assert http.get(PATH).status_code == httpx.codes.NOT_FOUND
             assert forgotten.places(data) == []
             verified(running, again["erasure"])

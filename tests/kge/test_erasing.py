@@ -130,7 +130,7 @@ def test_nobody_finds_them_and_others_are_found_as_before(store, arrays, kind):
     for row in (5, 100):
         near = changed.search("film", many.vectors[[row]], 1, allowed=allowed).rows[0, 0]
         assert (near == row) == (row == 5)
-    assert found_by_probe(changed, queries=50, k=10, seed=0) == 0
+    assert found_by_probe(changed, queries=50, k=10, seed=0) == (0, 0.0)
 
 
 @pytest.mark.parametrize("kind", ["hnsw", "ivf_sq8", "ivf_pq"])
@@ -171,3 +171,13 @@ def test_distances_of_all_others_are_the_definitions(store, arrays):
     found = changed.search("film", bundle.vectors[[9]], 6)
     np.testing.assert_array_equal(found.rows[0], rows)
     np.testing.assert_allclose(found.distances[0], distances, atol=1e-6)
+
+
+def test_the_probe_finds_a_vector_that_was_left(store, arrays):
+    """Nobody's id, and a vector that is as it was."""
+    ids = arrays.ids.copy()
+    ids[2] = NOBODY
+    half = seal_bundle(store, "0" * 64, replace(arrays, ids=ids), dials={}, metrics={})
+    found, longest = found_by_probe(build_index(store, half), queries=20, k=5, seed=0)
+    assert found == 0, "no search names nobody"
+    assert longest == np.abs(half.vectors[2]).max()

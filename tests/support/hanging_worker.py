@@ -3,8 +3,8 @@
 A worker is told a step, a point and a version. At the step it writes `<data>/hanging` and sleeps,
 the point being `begun` (nothing was done yet) or `sealed` (the work is done and in the ledger, and
 the job does not know); or, the point being `broken`, it fails as no code of ours should. The point
-`recording` is of a kind of artifact: one that is sealed waits for `<data>/go-on` before the ledger
-has it. The version takes the place of the code's own, as if the steps had changed since.
+`sealing` is of a kind of artifact: what is to be sealed waits for `<data>/go-on`. The version takes
+the place of the code's own, as if the steps had changed since.
 """
 
 import sys
@@ -55,10 +55,10 @@ class HangingWorkers:
 def work() -> None:
     """Be a worker that hangs where the arguments say."""
     from api.jobs import queue
-    from api.jobs.steps import Workshop
     from api.jobs.walk import Walk
     from api.settings import read_settings
     from api.worker import run
+    from graphsvc.artifact import ArtifactStore
 
     step, point, queue.APPLICATION_VERSION = sys.argv[1:]
     walk, mark = Walk.step, read_settings().data_dir / MARK
@@ -78,13 +78,13 @@ def work() -> None:
 
         return walk(self, name, slow if name == step else work)
 
-    def record_or_wait(self, artifact, job_id):
-        if point == "recording" and artifact.kind == step:
+    def seal_or_wait(self, draft, recipe, known=None):
+        if point == "sealing" and recipe.kind == step:
             mark.write_text(step)
             while not mark.with_name(GO_ON).exists():
                 sleep(0.05)
-        return record(self, artifact, job_id)
+        return seal(self, draft, recipe, known)
 
     Walk.step = step_or_hang
-    record, Workshop.record = Workshop.record, record_or_wait
+    seal, ArtifactStore.seal = ArtifactStore.seal, seal_or_wait
     run(read_settings())
