@@ -152,7 +152,7 @@ def _erase(options: argparse.Namespace) -> Mapping[str, Any]:
     folder = options.work / "erased"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(made.folder / "data", folder / "data")
-    told: dict[str, Any] = {"entities": made.told()["entities"], "trained": _trained(made.folder)}
+    told: dict[str, Any] = {"trained": _trained(made.folder)}
     told |= {name: _mib(folder / "data" / name) for name in ("graph.sqlite", "artifacts")}
     with server(folder, "") as running, worker(folder) as beside:
         settle(running)
@@ -166,7 +166,8 @@ def _erase(options: argparse.Namespace) -> Mapping[str, Any]:
             ]
         told["failed"] = others.failed
         told["asked"] = sum(one["asked"] for one in told["people"])
-        told["events"] = sum(_get(running, "/v1/graph")["events"].values())
+        counted = _get(running, "/v1/graph")
+        told |= {name: sum(counted[name].values()) for name in ("entities", "events")}
         told["verify_seconds"] = [beside.verified(one["erasure"]) for one in told["people"]]
         told["compact_seconds"] = beside.compacted()
     shutil.rmtree(folder)
