@@ -5,7 +5,8 @@
 A table stands between `<!-- KIND SPLIT -->` and `<!-- end -->`; what is between is replaced, all
 other words stay. Kinds: `retrieval`, `ranking`, `differences` (of AUC) and `slices`, whose split is
 the beginning of those of the slices, e.g. `global_time/test/history=`. `made` is the run itself,
-`hybrid` what ID tables and upper model of the promoted ranker take.
+`hybrid` what ID tables and upper model of the promoted ranker take, `erasure` what became of the
+person who is erased at the end.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from api.demo import forget
 from api.demo.show import gpu_line
 from graphsvc.report import Row, rows_of
 
@@ -35,7 +37,7 @@ _METRICS = {
 def filled(page: str, report: Mapping[str, Any]) -> str:
     """The page with every table made anew. Raises `SystemExit` for a place without figures."""
     rows = rows_of(report)
-    whole = {"made": lambda told: made(told["header"]), "hybrid": hybrid}
+    whole = {"made": lambda told: made(told["header"]), "hybrid": hybrid, "erasure": erasure}
 
     def fill(place: re.Match[str]) -> str:
         kind, split = place.groups()
@@ -53,6 +55,13 @@ def made(header: Mapping[str, Any]) -> str:
         f"One run of `make demo` at commit `{header['commit']}`, seed 0, on {machine['cores']} "
         f"cores\n({machine['processor']}, {machine['memory_gib']} GiB), Python {machine['python']}."
     )
+
+
+def erasure(report: Mapping[str, Any]) -> str:
+    """What became of the person who was erased, a point for each sentence."""
+    if "erasure" not in report:
+        raise SystemExit("the report has no figures of erasure")
+    return "\n".join(f"- {sentence.strip()}" for sentence in forget.lines(report["erasure"]))
 
 
 def hybrid(report: Mapping[str, Any]) -> str:

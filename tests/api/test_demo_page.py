@@ -85,6 +85,7 @@ def test_the_hybrid_path_is_a_table_and_a_sentence(demo_page):
         ("table a/test", "retrieval, ranking"),
         ("ranking b/test", "no figures"),
         ("hybrid", "no figures"),
+        ("erasure", "no figures"),
     ],
 )
 def test_a_place_that_cannot_be_filled_is_named(demo_page, place: str, says: str):
@@ -97,5 +98,5 @@ def test_the_page_has_its_places(demo_page):
     kinds = [place.group(1) for place in demo_page._PLACE.finditer(text)]
     assert kinds.count("retrieval") == 3, "two protocols and the arms"
     assert kinds.count("slices") == 2
-    assert kinds.count("hybrid") == 1
+    assert kinds.count("hybrid") == kinds.count("erasure") == 1
     assert text.count("<!-- end -->") == len(kinds)
