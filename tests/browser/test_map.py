@@ -90,7 +90,7 @@ def _middle(tab: Page) -> tuple[float, float]:
 
 @pytest.mark.parametrize("colors", ["light", "dark"])
 @pytest.mark.parametrize("size", ["desktop", "phone"])
-def test_it_is_drawn_and_fits(open_map, picture, size: str, colors: str) -> None:
+def test_it_is_drawn_and_fits(open_map, picture, films: int, size: str, colors: str) -> None:
     tab = open_map(size, colors)
     tab.get_by_label("colored by").click()
     tab.get_by_role("option", name="film: genres").click()
