@@ -22,7 +22,10 @@ _BLOCK, _CELLS = 50, 1 << 24
 _ROUNDING = 1e-9
 
 #: Two-sided 97.5 % points of Student's t for 1, 2, ... degrees of freedom.
-_T_POINTS = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+_T_POINTS = (
+    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
+    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
+)
 
 
 class Interval(NamedTuple):
@@ -214,7 +217,7 @@ def holm(chances: Float64[np.ndarray, "m"]) -> Float64[np.ndarray, "m"]:
 def t_interval(values: Sequence[float]) -> Interval:
     """The mean over seeds, plus and minus t_{n-1} standard errors (n = 3: 4.30, n = 5: 2.78).
 
-    Raises `ConfigError` for fewer than 2 or more than 11 values.
+    Raises `ConfigError` for fewer than 2 or more than 21 values.
     """
     count = len(values)
     if not 2 <= count <= len(_T_POINTS) + 1:

@@ -3,6 +3,8 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import sem
+from scipy.stats import t as student_t
 
 from ranking.errors import ConfigError
 from ranking.intervals import (
@@ -112,6 +114,15 @@ def test_a_t_interval_by_hand():
     assert t_interval([1.0, 2.0, 3.0]) == pytest.approx((2.0, 2 - 2.4843, 2 + 2.4843), abs=1e-3)
     with pytest.raises(ConfigError, match="received 1"):
         t_interval([1.0])
+    with pytest.raises(ConfigError, match="received 22"):
+        t_interval([1.0] * 22)
+
+
+@pytest.mark.parametrize("count", range(2, 22))
+def test_a_t_interval_has_the_points_of_students_t(count: int):
+    values = np.random.default_rng(count).random(count)
+    expected = student_t.interval(0.95, count - 1, values.mean(), sem(values))
+    assert t_interval(values.tolist())[1:] == pytest.approx(expected, abs=1e-3)
 
 
 def test_a_row_that_stands_for_three_counts_as_three():
