@@ -3,6 +3,8 @@
 Takes a person or a number, prints what became of them; shows no id that it was not given.
 """
 
+from collections import Counter
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -13,10 +15,11 @@ import typer
 
 from api import erasure_list
 from api.errors import Invalid, UnknownName
-from api.opening import open_database
-from api.printing import AsJson, Output, Ticker, out
+from api.opening import open_database, open_store
+from api.printing import AsJson, Output, Ticker, moment, out
 from api.settings import read_settings
 from graphsvc import audit, erasures, versions
+from graphsvc.db import Connection
 from graphsvc.erasures import Erasure
 from graphsvc.ids import EntityId
 
@@ -31,6 +34,9 @@ def erase(
     verify: Annotated[
         int | None, typer.Option(help="Look again at what the certificate of this erasure says.")
     ] = None,
+    certificate: Annotated[
+        int | None, typer.Option(help="Show the certificate of this erasure.")
+    ] = None,
     replay: Annotated[
         Path | None,
         typer.Option(
@@ -43,12 +49,17 @@ def erase(
 ) -> None:
     """Erase a person from everything that is kept; there is no way back.
 
-    With --verify or --replay: of people who were erased before.
+    With --verify, --certificate or --replay: of people who were erased before.
     """
-    given = [type_ is not None or id_ is not None, verify is not None, replay is not None]
-    if sum(given) != 1 or (given[0] and id_ is None):
-        raise Invalid("say one of: TYPE and ID of a person, --verify NUMBER, --replay FILE")
-    if verify is not None:
+    others = [one is not None for one in (verify, certificate, replay)]
+    if sum([type_ is not None or id_ is not None, *others]) != 1 or (type_ and id_ is None):
+        raise Invalid(
+            "say one of: TYPE and ID of a person, --verify NUMBER, --certificate NUMBER, "
+            "--replay FILE"
+        )
+    if certificate is not None:
+        _certificate(certificate, as_json)
+    elif verify is not None:
         _verify(verify, as_json)
     elif replay is not None:
         _replay(replay, as_json)
@@ -57,11 +68,22 @@ def erase(
 
 
 @erase_app.command(name="erasures")
-def list_erasures(*, as_json: AsJson = False) -> None:
-    """Who was erased, by digest, newest first."""
+def list_erasures(
+    type_: Annotated[str | None, typer.Argument(metavar="[TYPE]", help="Of one person.")] = None,
+    id_: Annotated[str | None, typer.Argument(metavar="[ID]", help="Their id.")] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Who was erased, by digest, newest first; with TYPE and ID, the erasures of one person."""
+    if type_ is not None and id_ is None:
+        raise Invalid("say TYPE and ID of a person, or neither")
     with open_database().reading() as connection:
-        items = [_shown(one) for one in reversed(erasures.every(connection))]
-    columns = ("erasure", "type", "subject", "asked_at", "certificate", "returned_at")
+        if type_ is not None and id_ is not None:
+            found = erasures.find(connection, EntityId(type_, id_))
+        else:
+            found = list(reversed(erasures.every(connection)))
+    items = [_shown(one) for one in found]
+    columns = ("erasure", "type", "state", "asked_at", "rows", "certificate")
     out(Output({"items": items}, table=("items", columns)), as_json=as_json)
 
 
@@ -93,16 +115,17 @@ def _erase(entity: EntityId, as_json: bool) -> None:
     persons = [name for name, kind in known.items() if kind.person]
     if entity.type not in persons:
         raise UnknownName(
-            f"type should be one of persons ({', '.join(persons)}), received {entity.type!r}"
+            f"type should be one of persons ({', '.join(persons)}), received {entity.type!r}: "
+            "things are retired, by DELETE /v1/entities/{type}/{id}"
         )
     with database.transaction() as connection:
         about = {"type": entity.type, "subject": audit.subject(connection, entity)}
         audit.by_command(connection, "erase", about, now=int(time()))
     with closing(JobQueue(settings.jobs_url, database)) as queue:
         asked = ask(database, queue, entity, erasure_list.path_of(settings))
-    note = "a worker does it (`graphsvc up` runs one)"
+    note = f"done before: `graphsvc erase --certificate {asked.erasure}`"
     if asked.job is not None:
-        note += f"; how far: `graphsvc jobs {asked.job}`"
+        note = f"a worker does it (`graphsvc up` runs one); how far: `graphsvc jobs {asked.job}`"
     out(Output(asked._asdict(), note=note), as_json=as_json)
 
 
@@ -111,11 +134,9 @@ def _verify(number: int, as_json: bool) -> None:
     from api.jobs.steps import open_workshop
 
     with open_database().reading() as connection:
-        one = erasures.erasure(connection, number)
-    if one.certificate is None:
-        raise Invalid(f"erasure {number} should be done, and is under way: it has no certificate")
+        one = _done(connection, number)
     with Ticker("verify", quiet=as_json) as ticker:
-        checks = verify(open_workshop(read_settings()), one.certificate, ticker.tick)
+        checks = verify(open_workshop(read_settings()), str(one.certificate), ticker.tick)
     failed = sum(not check.ok for check in checks)
     told = {
         "certificate": one.certificate,
@@ -140,7 +161,45 @@ def _replay(file: Path, as_json: bool) -> None:
     out(Output({"erased_again": again}), as_json=as_json)
 
 
+def _certificate(number: int, as_json: bool) -> None:
+    """What a certificate says, for people who are not engineers."""
+    with open_database().reading() as connection:
+        one = _done(connection, number)
+    sealed = open_store(read_settings(), open_database()).open("erasure", str(one.certificate))
+    told = sealed.payload
+    kinds = Counter(made["kind"] for made in told["artifacts"])
+    failed = sum(not check["ok"] for check in told["checks"])
+    digest_words = "a keyed digest; `graphsvc erasures TYPE ID` finds the erasures of an id"
+    lines = [
+        f"certificate {sealed.digest} of erasure {number}",
+        f"person: {one.type}, subject {one.subject} ({digest_words})",
+        f"asked for: {moment(one.asked_at)} UTC; certified: {moment(told['certified_at'])} UTC",
+        f"rows removed: {_counted(one.removed or {})}",
+        f"models and data that lost them: {_counted(kinds)}",
+        f"checks: {len(told['checks'])}, of which {failed} failed",
+        f"look again: graphsvc erase --verify {number}",
+        "what remains: what is there, where, and until when",
+    ]
+    if as_json:
+        out(Output(dict(told)), as_json=True)
+    else:
+        typer.echo("\n".join(lines))
+        out(Output(dict(told), table=("remains", ("what", "where", "until"))), as_json=False)
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {n}" for name, n in counts.items()) or "none"
+
+
+def _done(connection: Connection, number: int) -> Erasure:
+    one = erasures.erasure(connection, number)
+    if one.certificate is None:
+        raise Invalid(f"erasure {number} should be done, and is under way: it has no certificate")
+    return one
+
+
 def _shown(one: Erasure) -> dict[str, Any]:
-    told = asdict(one)
-    told["erasure"] = told.pop("number")
-    return told
+    from api.routes.erasures import shown
+
+    told = shown(one).model_dump()
+    return {**told, "rows": sum((one.removed or {}).values())}

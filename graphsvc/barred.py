@@ -15,7 +15,7 @@ from graphsvc.ids import EntityId
 from graphsvc.schema import Schema
 from graphsvc.verdict import Verdict
 
-_EXPECTED = "somebody who was not erased, or who agreed again before this happened"
+_EXPECTED = "somebody who was not erased, or who has agreed again by an earlier opt_in event"
 
 
 class Said(NamedTuple):

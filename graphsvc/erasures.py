@@ -116,6 +116,13 @@ def as_listed(one: Erasure) -> dict[str, Any]:
     return {name: getattr(one, name) for name in names}
 
 
+def find(connection: Connection, entity: EntityId) -> list[Erasure]:
+    """Those of one id, the newest first."""
+    subject = Subjects.of(connection).digest(entity)
+    query = select(erasures).where(erasures.c.subject == subject)
+    return [_erasure(row) for row in connection.execute(query.order_by(erasures.c.number.desc()))]
+
+
 def erasure(connection: Connection, number: int) -> Erasure:
     """One of them. Raises `ErasureMissing`."""
     query = select(erasures).where(erasures.c.number == number)

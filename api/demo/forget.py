@@ -44,6 +44,7 @@ def measure(
     [verdict] = client.post_events([{**late, **_LATE}])["verdicts"]
     checks = verify(asked["erasure"])
     return {
+        "erasure": asked["erasure"],
         "certificate": job["result"]["certificate"],
         "seconds": job["updated_at"] - job["created_at"],
         "removed": certificate["people"][0]["removed"],
@@ -88,7 +89,11 @@ def lines(told: Mapping[str, Any]) -> Iterator[str]:
     )
     failed = [check["check"] for check in told["checks"] if not check["ok"]]
     said = f"{len(failed)} failed: {', '.join(failed)}" if failed else "all are well"
-    yield f"certificate {told['certificate'][:8]} verified: {len(told['checks'])} checks, {said}"
+    yield (
+        f"certificate {told['certificate'][:8]} verified: {len(told['checks'])} checks, {said}; "
+        f"`graphsvc erase --certificate {told['erasure']}` shows it, `--verify {told['erasure']}` "
+        "checks it again (docs/erasure.md)"
+    )
     for one in told["remains"]:
         yield f"  remains: {one['what']} ({one['where']}): {one['until']}"
 

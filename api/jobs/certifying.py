@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from api import erasure_list
 from api.jobs import erasing
 from api.jobs.steps import Tick, Workshop
 from graphsvc import dedupe, erasures, ledger, succession
@@ -101,8 +102,17 @@ def verify(shop: Workshop, digest: str, tick: Tick) -> list[Check]:
     return [
         Check("certificate", ok=True, looked_at="every byte of it is as it was sealed"),
         Check("list", ok=as_listed, looked_at=f"{len(people)} on the list, by the same digests"),
+        _listed_for_restores(shop, people),
         *_checks(shop, people, told["artifacts"], tick),
     ]
+
+
+def _listed_for_restores(shop: Workshop, people: Sequence[Erasure]) -> Check:
+    """The file that a restored backup is held to names all of them."""
+    file = erasure_list.path_of(shop.settings)
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    missing = sum(one.subject not in text for one in people)
+    return Check("list for restores", not missing, f"{file.name}: {missing} are missing")
 
 
 def _checks(
@@ -169,7 +179,7 @@ def _are_zero(file: Path, rows: Mapping[str, Sequence[int]]) -> bool:
 def _in_artifact(shop: Workshop, row: ArtifactRow, people: Sequence[Erasure]) -> Check | None:
     """Nobody is among the ids of an artifact but who had come back by then; None: it has none."""
     try:
-        artifact = shop.store.open(row.kind, row.digest, verify=False)
+        artifact = shop.store.open(row.kind, row.digest)
     except ArtifactMissing:
         return None
     except ArtifactDamaged as error:

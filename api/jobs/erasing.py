@@ -85,7 +85,7 @@ def strays(store: ArtifactStore, known: Collection[str], gone: Gone) -> Iterator
         try:
             artifact = store.open(kind, digest, verify=False)
             held = artifact.digest != digest or _holds(store, artifact, gone)
-        except (*_UNREADABLE, ArtifactDamaged):
+        except (*_UNREADABLE, ArtifactDamaged, OSError, ValueError):
             held = True  # nobody can read it, so nobody can say who is in it
         if held:
             yield kind, digest
@@ -142,7 +142,13 @@ def _present(connection: Connection, artifact: Artifact) -> Mapping[str, str]:
 def _succession(
     store: ArtifactStore, artifact: Artifact, gone: Gone, parents: Mapping[str, str]
 ) -> Succession | None:
-    rewriting = _without(store, artifact, gone, parents)
+    try:
+        rewriting = _without(store, artifact, gone, parents)
+    except (OSError, ValueError) as error:  # a file is cut, changed or missing
+        raise ArtifactDamaged(
+            f"{artifact.kind} {artifact.digest} cannot be read ({type(error).__name__}), so nobody "
+            "can be erased from it: restore it from a backup, or delete its folder, and resume"
+        ) from error
     if not rewriting.changes and parents == artifact.parents:
         return None
     made = renewed(store, artifact, rewriting.changes, parents)

@@ -176,6 +176,8 @@ class JobQueue:
         `WrongState` if the old one still waits or runs.
         """
         job = self.get(job_id)
+        if job.name == JobName.ERASE:
+            raise WrongState(f"job {job_id} erases people: resume it, or ask for it once more")
         if job.state in ("waiting", "running"):
             raise WrongState(f"job {job_id} is {job.state}; cancel it before it is retried")
         request = checked(job.name, job.request)

@@ -97,7 +97,8 @@ def _row(shown: Drawn, entity: EntityId) -> int:
 def _worth(shown: Drawn) -> str:
     """How far the picture can be believed."""
     metrics = shown.map.artifact.metrics
-    told = [f"map {short(shown.map.digest)} of {len(shown.trio.bundle.ids):,} entities"]
+    there = len(shown.trio.bundle.ids) - len(shown.trio.bundle.erased)
+    told = [f"map {short(shown.map.digest)} of {there:,} entities"]
     if "neighbors_kept@10" in metrics:
         told.append(
             f"of the ten nearest by vectors {number(metrics['neighbors_kept@10'] * 10)} are among "

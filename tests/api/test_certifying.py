@@ -10,11 +10,12 @@ import pytest
 from loops import silent
 from planted import START, click
 
+from api import erasure_list
 from api.jobs import certifying, erasing_steps
 from api.jobs.steps import Workshop, open_workshop
 from graphsvc import erasures, ledger, succession, versions
 from graphsvc.artifact import Artifact, Recipe
-from graphsvc.errors import ErasureIncomplete
+from graphsvc.errors import ArtifactDamaged, ErasureIncomplete
 from graphsvc.ids import EntityId
 from graphsvc.ingest import ingest
 
@@ -90,7 +91,11 @@ def test_what_is_there_again_is_found(shop: Workshop) -> None:
     whole = file.read_bytes()
     file.unlink()  # it may be linked
     file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    assert failed(shop, certificate) == [f"rows of bundle {present[:8]}", *probe_of(shop)]
+    assert failed(shop, certificate) == [
+        f"rows of bundle {present[:8]}",
+        f"ids of bundle {present[:8]}",
+        *probe_of(shop),
+    ]
     file.write_bytes(whole)
     assert failed(shop, certificate) == []
 
@@ -182,6 +187,30 @@ def newest(shop: Workshop, kind: str) -> str:
     with shop.database.reading() as connection:
         items = ledger.artifacts(connection, kind=kind).items
     return min(items, key=lambda one: one.state == "live").digest
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_a_damaged_artifact_is_named(shop: Workshop, cut: bool) -> None:
+    """While somebody is erased, and when it is looked at again: no traceback."""
+    digest = newest(shop, "snapshot")
+    file = shop.store.path("snapshot", digest) / "triples.parquet"
+    whole = file.read_bytes()
+    if cut:
+        file.write_bytes(whole[:500])
+    else:
+        file.unlink()
+    with pytest.raises(ArtifactDamaged, match=f"snapshot {digest} cannot be read"):
+        erased(shop)
+    file.write_bytes(whole)
+    certificate = erased(shop)
+    present = shop.store.open("snapshot", digest)
+    (present.path / "triples.parquet").unlink()
+    assert failed(shop, certificate) == [
+        f"rows of snapshot {present.digest[:8]}",
+        f"ids of snapshot {present.digest[:8]}",
+    ]
+    erasure_list.path_of(shop.settings).unlink()
+    assert "list for restores" in failed(shop, certificate)
 
 
 def test_a_job_that_begins_behind_a_stopped_one_certifies_all_of_it(shop: Workshop) -> None:

@@ -37,7 +37,9 @@ def test_an_erasure_is_asked_for_listed_and_written_down(run) -> None:
     assert asked["job"]
     _, out, _ = run("erasures", "--json")
     [one] = [item for item in orjson.loads(out)["items"] if item["erasure"] == asked["erasure"]]
-    assert (one["type"], one["certificate"]) == ("user", None)
+    assert (one["type"], one["state"], one["certificate"]) == ("user", "under_way", None)
+    assert orjson.loads(run("erasures", "user", "u9", "--json")[1])["items"] == [one]
+    assert orjson.loads(run("erasures", "user", "u1", "--json")[1])["items"] == []
     _, out, _ = run("audit", "--json")
     written = [row for row in orjson.loads(out)["audit"] if row["action"] == "graphsvc erase"]
     assert [row["about"] for row in written] == [{"type": "user", "subject": one["subject"]}]
@@ -55,12 +57,14 @@ def test_the_file_is_written_anew_when_somebody_says_so(run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (("erase",), 1, "say one of: TYPE and ID of a person, --verify NUMBER, --replay FILE"),
+        (("erase",), 1, "say one of: TYPE and ID of a person, --verify NUMBER, --certificate"),
         (("erase", "user"), 1, "say one of"),
         (("erase", "user", "u1", "--verify", "1"), 1, "say one of"),
         (("erase", "film", "d1"), 1, "type should be one of persons (user), received 'film'"),
         (("erase", "--verify", "77"), 1, "there is no erasure 77"),
+        (("erase", "--certificate", "77"), 1, "there is no erasure 77"),
         (("erase", "--replay", "no-such-file"), 2, "no-such-file"),
+        (("erasures", "user"), 1, "say TYPE and ID of a person, or neither"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(run, arguments, code, says) -> None:

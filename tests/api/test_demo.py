@@ -86,6 +86,7 @@ def test_what_is_printed_is_what_the_rows_say(capsys: pytest.CaptureFixture[str]
         "promoted": promoted,
         "hybrid": hybrid,
         "erasure": {
+            "erasure": 1,
             "certificate": "c" * 64,
             "seconds": 2,
             "removed": {"events": 12, "edges": 3},

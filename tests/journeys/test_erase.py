@@ -84,6 +84,7 @@ def test_nothing_is_left_of_somebody_who_was_erased(database_url: str, tmp_path:
                 == (served(http)["ranker"])
             )
             verified(running, told["erasure"])
+            in_words(running, told)
             comes_back_by_agreeing(http)
             verified(running, told["erasure"])
 
@@ -167,6 +168,21 @@ def verified(running: Service, erasure: int) -> None:
     )
     assert found.returncode == 0, found.stdout + found.stderr
     assert orjson.loads(found.stdout)["ok"]
+
+
+def in_words(running: Service, told: dict[str, Any]) -> None:
+    """The certificate as people read it."""
+    found = nursery().call(
+        *("erase", "--certificate", str(told["erasure"])),
+        environment=running.environment,
+        folder=running.folder,
+    )
+    said = found.stdout.decode()
+    assert f"certificate {told['certificate']} of erasure {told['erasure']}" in said
+    assert f"subject {told['subject']}" in said
+    assert "rows removed: " in said
+    assert "of which 0 failed" in said
+    assert "keyed digests of type and id" in said
 
 
 def comes_back_by_agreeing(http: httpx.Client) -> None:
