@@ -20,6 +20,7 @@ NEEDS: Mapping[tuple[str, str], str] = {
     ("POST", f"{_ENTITY}/merge"): INGEST,
     ("GET", _ENTITY): READ,
     ("GET", f"{_ENTITY}/history"): READ,
+    ("GET", f"{_ENTITY}/events"): READ,
     ("GET", f"{_ENTITY}/neighbors"): READ,
     ("GET", f"{_ENTITY}/edges"): READ,
     ("GET", "/v1/entities/{type}"): READ,

@@ -4,6 +4,7 @@ from fastapi import APIRouter
 
 from api.auth import KeyNeeded
 from api.routes import (
+    acts,
     answers,
     artifacts,
     audit,
@@ -38,6 +39,7 @@ KEYED: tuple[APIRouter, ...] = (
     # Before the entity itself, whose id may hold slashes.
     lifecycle.router,
     history.router,
+    acts.router,
     neighbors.router,
     entities.router,
     graph.router,

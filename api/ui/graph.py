@@ -1,5 +1,6 @@
 """Graph: one entity, with what is known of it, what it did, and what it agreed to."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -8,6 +9,7 @@ from starlette.responses import Response
 
 from api.deps import Services
 from api.printing import moment
+from api.routes.acts import ActOut, get_events
 from api.routes.entities import get_edges, get_entity
 from api.routes.history import get_history
 from api.ui.desk import ERRORS, Desk, say_in
@@ -17,7 +19,7 @@ from graphsvc import catalog
 from graphsvc.ids import EntityId
 
 _ROUTE = ("GET", "/v1/entities/{type}/{id}")
-_EDGES, _SAID = 200, 50
+_EDGES, _ACTS, _SAID = 200, 100, 50
 
 
 async def draw(desk: Desk) -> None:
@@ -49,6 +51,7 @@ def _found(services: Services, *, type_: str, id_: str) -> dict[str, Any]:
     """One entity, its edges, its history and its consent."""
     entity = get_entity(services, Response(), type_, id_)
     edges = get_edges(services, type_, id_, limit=_EDGES)
+    acts = get_events(services, type_, id_, limit=_ACTS)
     said = get_history(services, type_, id_, limit=_SAID)
     with services.database.reading() as connection:
         consent = catalog.consent(connection, EntityId(type_, id_))
@@ -56,6 +59,7 @@ def _found(services: Services, *, type_: str, id_: str) -> dict[str, Any]:
     return {
         "entity": entity,
         "edges": edges,
+        "acts": acts,
         "said": said.items,
         "consent": consent,
         "sources": sources,
@@ -97,6 +101,9 @@ def _show(found: dict[str, Any]) -> None:
     table(names, rows, key="n", empty="no edges")
     if edges.next:
         ui.label(f"It has more than {_EDGES}; GET .../edges pages through all.").classes("quiet")
+    _acts(found["acts"].items)
+    if found["acts"].next:
+        ui.label(f"It did more than {_ACTS}; GET .../events pages through all.").classes("quiet")
     ui.label("What was said of it").classes("font-medium")
     rows = [
         {
@@ -108,6 +115,23 @@ def _show(found: dict[str, Any]) -> None:
         for n, said in enumerate(found["said"])
     ]
     table(("when", "event", "attributes"), rows, key="n", empty="nothing was said of it")
+
+
+def _acts(items: Sequence[ActOut]) -> None:
+    ui.label("What it did, the newest first").classes("font-medium")
+    rows = [
+        {
+            "n": n,
+            "when": moment(act.event_time),
+            "event": act.event_name,
+            "where": act.action_source,
+            "other": f"{act.object.type}/{act.object.id}" if act.object else "",
+            "value": "" if act.value is None else f"{number(act.value)} {act.currency or ''}",
+        }
+        for n, act in enumerate(items)
+    ]
+    names = ("when", "event", "where", "other", "value")
+    table(names, rows, key="n", empty="it did nothing; edges tell what others did to it")
 
 
 def _states(entity: Any, consent: Any) -> list[str]:

@@ -18,6 +18,7 @@ LISTS = {
     "/v1/entities/film": lambda item: item["id"],
     "/v1/entities/film/d1/edges": lambda item: (item["relation"], str(item["other"])),
     "/v1/entities/film/d1/history": lambda item: item["event_id"],
+    "/v1/entities/user/u1/events": lambda item: (item["event_name"], item["event_id"]),
     "/v1/answers": lambda item: item["request_id"],
 }
 

@@ -187,7 +187,7 @@ def test_the_past_of_a_film(http: httpx.Client, problem, name: str) -> None:
 
 
 def test_ids_that_end_like_a_route_are_found_by_filter(http: httpx.Client, name: str) -> None:
-    for end in ("edges", "history", "neighbors", "restore"):
+    for end in ("edges", "events", "history", "neighbors", "restore"):
         odd = f"{name}/{end}"
         put(http, f"/v1/entities/film/{quote(odd, safe='')}", year=1)
         [found] = http.get("/v1/entities/film", params={"id": odd}).json()["items"]

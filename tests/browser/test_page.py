@@ -49,6 +49,7 @@ def test_an_entity_is_found(open_page, picture) -> None:
     tab.get_by_label("id", exact=True).press("Enter")
     expect(tab.get_by_text("What is known")).to_be_visible()
     expect(tab.get_by_role("cell", name="onsite").first).to_be_visible()
+    expect(tab.get_by_text("What it did, the newest first")).to_be_visible()
     picture(tab, "graph-found")
     assert "u1" not in tab.url
     tab.get_by_label("id", exact=True).fill("nobody")
