@@ -106,6 +106,10 @@ def check_ports(settings: Settings) -> None:
     """Raise `PortTaken` unless the ports are free, before anything is made or shown."""
     check_port(settings)
     if settings.page_apart:
+        if settings.page_port == settings.port:
+            raise PortTaken(
+                f"GRAPHSVC_PAGE_PORT should be another port than GRAPHSVC_PORT, {settings.port}"
+            )
         check_port(settings.model_copy(update={"port": settings.page_port}), "GRAPHSVC_PAGE_PORT")
 
 

@@ -21,7 +21,6 @@ from pydantic import (
     ValidationInfo,
     ValidatorFunctionWrapHandler,
     field_validator,
-    model_validator,
 )
 from pydantic_settings import (
     BaseSettings,
@@ -165,14 +164,6 @@ class Settings(BaseSettings):
     @property
     def page_here(self) -> bool:
         return self.page and self.processes == 1
-
-    @model_validator(mode="after")
-    def _two_ports(self) -> "Settings":
-        if self.page_port and self.page_port == self.port:
-            raise ValueError(
-                f"GRAPHSVC_PAGE_PORT should be another port than GRAPHSVC_PORT, {self.port}"
-            )
-        return self
 
     @property
     def page_apart(self) -> bool:

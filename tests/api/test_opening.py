@@ -10,7 +10,7 @@ import pytest
 
 from api.errors import NothingHere, PortTaken
 from api.opening import open_database
-from api.processes import check_port
+from api.processes import check_port, check_ports
 from api.settings import Settings, read_settings
 from api.setup import prepare
 from graphsvc import versions
@@ -125,3 +125,13 @@ def test_a_taken_port_ends_the_command_before_anything_is_made(tmp_path: Path, v
     assert len(done.stderr.splitlines()) == 1
     assert "GRAPHSVC_PORT" in done.stderr
     assert not (tmp_path / "data").exists(), "no key was made that nobody saw"
+
+
+def test_the_page_has_a_port_of_its_own() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    own = Settings(port=port, page_port=port, processes=2)
+    with pytest.raises(PortTaken, match=f"GRAPHSVC_PAGE_PORT should be another port .*, {port}"):
+        check_ports(own)
+    check_ports(own.model_copy(update={"processes": 1}))  # the page's own process

@@ -30,7 +30,8 @@ def kept(database: Database) -> Database:
     """A database whose ledger knows the artifacts that decisions name."""
     kinds = {RANKER: "ranker", OTHER: "ranker", BUNDLE: "bundle", NEWER: "bundle"}
     for digest, kind in (kinds | {SNAPSHOT: "snapshot"}).items():
-        manifest = {"parents": {}, "dials": {}, "payload": {}, "metrics": {}}
+        payload = {"watermark": {"seq": 0}} if kind == "snapshot" else {}
+        manifest = {"parents": {}, "dials": {}, "payload": payload, "metrics": {}}
         with database.transaction() as connection:
             sealed = Artifact(kind, digest, Path("unused"), manifest)
             ledger.record(connection, sealed, job_id=None, now=1)

@@ -7,7 +7,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def _would_run(chromium: str) -> str:
-    asked = ["make", "--dry-run", "test", f"CHROMIUM={chromium}"]
+    asked = ["make", "--no-print-directory", "--dry-run", "test", f"CHROMIUM={chromium}"]
     return subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
