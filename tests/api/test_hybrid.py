@@ -13,7 +13,7 @@ from api.demo.client import ServiceFailed
 from api.demo.show import hybrid_lines
 from api.jobs import steps
 from api.jobs.choices import RankerChoice
-from api.jobs.steps import open_workshop
+from api.jobs.steps import Workshop
 from graphsvc.report import Row
 from graphsvc.snapshot import Span
 from kge.bundle import open_bundle
@@ -48,8 +48,7 @@ def test_the_live_rankers_path_is_measured(trained) -> None:
     assert 0 < network < answer
 
 
-def test_rows_in_few_bits_and_tiers_are_told(trained) -> None:
-    shop = open_workshop(trained.settings)
+def test_rows_in_few_bits_and_tiers_are_told(trained, shop: Workshop) -> None:
     digest = steps.rank(
         shop,
         (trained.snapshot, trained.bundles[1]),
@@ -59,7 +58,6 @@ def test_rows_in_few_bits_and_tiers_are_told(trained) -> None:
         choice=RankerChoice(precision="int8", epochs=1),
     )
     bundle = open_bundle(shop.store, trained.bundles[1])
-    shop.database.dispose()
     alone = hybrid.parts(open_ranker(shop.store, digest, bundle))
     trained_bytes, served_bytes = (
         value(alone.rows, f"id_table_{how}_bytes", "tail_table") for how in ("trained", "served")
@@ -82,12 +80,10 @@ def test_rows_in_few_bits_and_tiers_are_told(trained) -> None:
 
 
 @pytest.mark.parametrize("where", ["tail_table", "norm"])
-def test_lookups_are_told_apart_from_what_reads_them(trained, where: str) -> None:
-    shop = open_workshop(trained.settings)
+def test_lookups_are_told_apart_from_what_reads_them(trained, shop: Workshop, where: str) -> None:
     bundle = open_bundle(shop.store, trained.bundles[1])
     ranker = open_ranker(shop.store, trained.rankers[1], bundle)
     rows = shop.examples(trained.snapshot, trained.bundles[1]).rows[Span.TEST]
-    shop.database.dispose()
     heads, tails = rows.heads.take(np.arange(1)), rows.tails.take(np.arange(5))
     plain = ranker.score(heads, tails)
     with hybrid.watched(ranker) as seen:
@@ -103,10 +99,8 @@ def test_lookups_are_told_apart_from_what_reads_them(trained, where: str) -> Non
     assert seen.lookups == seen.upper == 0, "nobody watches any more"
 
 
-def test_a_ranker_that_lies_nowhere_is_refused(trained) -> None:
-    shop = open_workshop(trained.settings)
+def test_a_ranker_that_lies_nowhere_is_refused(trained, shop: Workshop) -> None:
     bundle = open_bundle(shop.store, trained.bundles[1])
-    shop.database.dispose()
     ranker = replace(open_ranker(shop.store, trained.rankers[1], bundle), placement=None)
     with pytest.raises(ServiceFailed, match=ranker.digest):
         hybrid.parts(ranker)
