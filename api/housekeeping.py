@@ -52,23 +52,40 @@ class Housekeeping:
             return dedupe.forget(connection, now=int(time()), part=part)
 
     def prune(self, now: int) -> int:
-        """Remove answers that are too old or too many, a bounded piece of it: how many went."""
+        """Remove answers that are too old or too many, piece by piece: how many went."""
         before = now - round(self.answers_days * _DAY_SECONDS)
-        with self.database.transaction() as connection:
-            return answers.prune(connection, before=before, most=self.answers_rows)
+        with self.database.reading() as connection:
+            upto = max((before, ""), answers.last_beyond(connection, self.answers_rows))
+
+        def piece() -> int:
+            with self.database.transaction() as connection:
+                return answers.prune(connection, upto=upto)
+
+        return self._all(piece)
 
     def prune_keyed(self, now: int) -> int:
         """The same for answers to requests with an Idempotency-Key."""
         before = now - round(self.keyed_hours * _HOUR_SECONDS)
-        with self.database.transaction() as connection:
-            return idempotency.prune(
-                connection, before=before, most=self.keyed_rows, most_bytes=self.keyed_mib * _MIB
-            )
 
-    def prune_lines(self, _now: int) -> int:
+        def piece() -> int:
+            with self.database.transaction() as connection:
+                return idempotency.prune(
+                    connection,
+                    before=before,
+                    most=self.keyed_rows,
+                    most_bytes=self.keyed_mib * _MIB,
+                )
+
+        return self._all(piece)
+
+    def prune_lines(self) -> int:
         """The same for lines of jobs' logs beyond as many as are kept."""
-        with self.database.transaction() as connection:
-            return joblog.prune(connection, most=joblog.MOST)
+
+        def piece() -> int:
+            with self.database.transaction() as connection:
+                return joblog.prune(connection, most=joblog.MOST)
+
+        return self._all(piece)
 
     def start(self) -> None:
         """Begin, anywhere: servers that are started often must not clean the same part only."""
@@ -87,13 +104,19 @@ class Housekeeping:
             if self._tried(partial(self.clean, part)):
                 part = (part + 1) % dedupe.PARTS
             self._tried(self.write_used)
-            self._tried(partial(self._all, self.prune))
-            self._tried(partial(self._all, self.prune_keyed))
-            self._tried(partial(self._all, self.prune_lines))
+            now = int(time())
+            self._tried(partial(self.prune, now))
+            self._tried(partial(self.prune_keyed, now))
+            self._tried(self.prune_lines)
 
-    def _all(self, prune: Callable[[int], int]) -> None:
-        while prune(int(time())) and not self._stop.wait(_BREATH_SECONDS):
-            pass
+    def _all(self, prune: Callable[[], int]) -> int:
+        """Prune piece after piece until nothing is left, or until it ends: how many went."""
+        went = 0
+        while some := prune():
+            went += some
+            if self._stop.wait(_BREATH_SECONDS):
+                break
+        return went
 
     def _tried(self, work: Callable[[], object]) -> bool:
         """Whether it went well; where the database is away, the next round tries again."""

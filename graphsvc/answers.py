@@ -13,15 +13,15 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Connection, delete, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.sql import Select
 
 from graphsvc import erasures
 from graphsvc.errors import AnswerMissing, CursorInvalid
 from graphsvc.ids import EntityId, is_storable
 from graphsvc.tables import answers as answers_table
 
-#: Rows that one transaction prunes at most, so that no other writer waits for long.
-_PRUNED = 1_000
+#: Rows that one transaction prunes at most, so that no other writer waits for long, and that no
+#: more than a few MiB of pages are held for it: a row of a hundred items lies on pages of its own.
+_PRUNED = 250
 
 #: Items of all answers of a page, unless a single answer has more.
 MOST_ITEMS = 10_000
@@ -88,10 +88,12 @@ def write(connection: Connection, answers: Sequence[Answer]) -> int:
     if not answers:
         return 0
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement: Any = dialect.insert(answers_table).on_conflict_do_nothing()
-    before = _named(connection, answers)
-    connection.execute(statement, [_row(answer) for answer in answers])
-    return len({answer.request_id for answer in answers} - before)
+    fresh: Any = dialect.insert(answers_table).on_conflict_do_nothing()
+    # What the database counted, instead of a question that names every id: that one would hold on
+    # to itself, and to them, until Python looks for cycles, which is minutes.
+    counted = {"preserve_rowcount": True}
+    rows = [_row(answer) for answer in answers]
+    return connection.execute(fresh, rows, execution_options=counted).rowcount
 
 
 def answer(connection: Connection, request_id: str) -> Answer:
@@ -159,18 +161,38 @@ def to_heads(
     return (_answer(row) for row in rows)
 
 
-def prune(connection: Connection, *, before: int, most: int) -> int:
-    """Remove answers from before a time, and the oldest beyond a number: how many went.
+def last_beyond(connection: Connection, most: int) -> tuple[int, str]:
+    """When the newest of those beyond a number was given, and its request id; (0, "") if none is.
 
-    At most some thousand at once; call again, in a new transaction, until it says 0.
+    Reads a whole index: once for all pieces of a prune.
     """
     table = answers_table.c
-    oldest = select(table.request_id).order_by(table.asked_at, table.request_id)
-    removed = _remove(connection, oldest.where(table.asked_at < before).limit(_PRUNED))
     surplus = (connection.scalar(select(func.count()).select_from(answers_table)) or 0) - most
-    if surplus > 0:
-        removed += _remove(connection, oldest.limit(min(surplus, _PRUNED)))
-    return removed
+    if surplus <= 0:
+        return 0, ""
+    times = select(table.asked_at).order_by(table.asked_at)
+    time = connection.scalar(times.offset(surplus - 1).limit(1)) or 0
+    earlier = connection.scalar(select(func.count()).where(table.asked_at < time)) or 0
+    same = select(table.request_id).where(table.asked_at == time).order_by(table.request_id)
+    return time, connection.scalar(same.offset(surplus - 1 - earlier).limit(1)) or ""
+
+
+def prune(connection: Connection, *, upto: tuple[int, str]) -> int:
+    """Remove answers up to one, by time and then request id; `(time, "")`: those before a time.
+
+    At most some hundred at once, and how many; call again, in a new transaction, until it says 0.
+    However many do so at once, none removes more than that.
+    """
+    table, (time, last) = answers_table.c, upto
+    oldest = (
+        select(table.request_id)
+        .where(table.asked_at <= time, or_(table.asked_at < time, table.request_id <= last))
+        .order_by(table.asked_at, table.request_id)
+        .limit(_PRUNED)
+    )
+    # One statement: ids that came through here would stay, in the statement that names them.
+    gone = delete(answers_table).where(table.request_id.in_(oldest))
+    return connection.execute(gone).rowcount
 
 
 def _of_the_living(connection: Connection, answers: Sequence[Answer]) -> Sequence[Answer]:
@@ -191,19 +213,6 @@ def _of_the_living(connection: Connection, answers: Sequence[Answer]) -> Sequenc
         if not gone(answer.head)
         and not any(gone(EntityId(answer.tail_type, item.id)) for item in answer.items)
     ]
-
-
-def _remove(connection: Connection, query: Select[Any]) -> int:
-    chosen = list(connection.scalars(query))
-    if chosen:
-        connection.execute(delete(answers_table).where(answers_table.c.request_id.in_(chosen)))
-    return len(chosen)
-
-
-def _named(connection: Connection, answers: Sequence[Answer]) -> set[str]:
-    ids = [answer.request_id for answer in answers]
-    known = select(answers_table.c.request_id).where(answers_table.c.request_id.in_(ids))
-    return set(connection.scalars(known))
 
 
 def _row(answer: Answer) -> dict[str, Any]:

@@ -132,14 +132,17 @@ def test_what_is_old_or_too_much_goes_a_piece_at_a_time(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(answers, "_PRUNED", 3)
-    keep(database, *(answer(f"r{n:02}", 1000 + n) for n in range(12)))
+    keep(database, *(answer(f"r{n:02}", 1000 + n // 2) for n in range(12)))
 
-    def prune() -> int:
+    def prune(upto: tuple[int, str]) -> int:
         with database.transaction() as connection:
-            return answers.prune(connection, before=1004, most=5)
+            return answers.prune(connection, upto=upto)
 
-    # 12 rows, 4 of them too old, 7 too many: 3 by age, then 3 by number, ...
-    assert prune() == 6
-    assert prune() == 1
-    assert prune() == 0
-    assert listed(database) == ["r11", "r10", "r09", "r08", "r07"]
+    assert [prune((1002, "")) for _ in range(3)] == [3, 1, 0], "those before a time"
+    with database.reading() as connection:
+        upto = answers.last_beyond(connection, 5)
+        assert answers.last_beyond(connection, 8) == (0, "")
+    assert upto == (1003, "r06"), "of a second those of the first ids"
+    assert [prune(upto) for _ in range(2)] == [3, 0]
+    assert [prune(upto) for _ in range(2)] == [0, 0], "whoever else was told the same"
+    assert listed(database) == ["r10", "r11", "r08", "r09", "r07"]
