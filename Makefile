@@ -7,7 +7,7 @@ TESTS ?= tests
 # Compiled files are kept, whatever the environment says: tests start a hundred processes.
 PYTEST := env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup demo up up-demo check test browser slow soak overload bom audit format clean
+.PHONY: help setup demo up up-demo check test browser slow lives soak bom audit format clean
 
 help: ## What can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -60,10 +60,10 @@ slow: setup ## The slow tests: larger sizes, the other database, more ways to be
 	$(PYTEST) -m "slow$(if $(CHROMIUM),, and not browser)" $(TESTS)
 	@$(if $(CHROMIUM),:,echo "$(NO_CHROMIUM)")
 
-soak: setup ## 50,000 random operations with 320 kills against an oracle, on both databases; some 40 minutes
-	OMP_NUM_THREADS=1 PYTHONPATH=. $(BIN)/python tests/support/soak.py $(if $(OPERATIONS),--operations $(OPERATIONS)) $(if $(SEED),--seed $(SEED)) $(if $(FIRST),--first $(FIRST))
+lives: setup ## 50,000 random operations with 320 kills against an oracle, on both databases; some 40 minutes
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(BIN)/python tests/support/lives.py $(if $(OPERATIONS),--operations $(OPERATIONS)) $(if $(SEED),--seed $(SEED)) $(if $(FIRST),--first $(FIRST))
 
-overload: setup ## Ten minutes at twice the capacity: memory, refusals, what other callers wait
+soak: setup ## Ten minutes at twice the capacity: memory, refusals, what other callers wait
 	$(BIN)/python benchmarks/overload.py --out build/overload
 
 TOOLS := build/tools

@@ -4,7 +4,6 @@ Takes requests whose caller is known, appends rows; never holds up
 what it writes down, once that is asked for. Whoever does the write says what it was (`tell`).
 """
 
-import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,17 +16,14 @@ from anyio import CancelScope, to_thread
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.audit_rows import BROKEN, became
 from api.deps import Services
 from api.logs import trace_id
 from api.scopes import AUDITED
 from graphsvc import audit
 from graphsvc.db import Connection, Database
-from graphsvc.errors import GraphError
 from graphsvc.ids import NAME, EntityId
 
-_log = logging.getLogger("graphsvc.audit")
-#: Of a request that no answer came to.
-_BROKEN = 500
 #: Ids of keys and jobs, and digests: nobody's name has that form.
 _PLAIN = re.compile("[0-9a-f-]{16,64}")
 _OTHER = "(not kept)"
@@ -74,7 +70,7 @@ class AuditedRequests:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        status = _BROKEN
+        status = BROKEN
 
         async def noted(message: Message) -> None:
             nonlocal status
@@ -105,15 +101,6 @@ def asked(database: Database, key: str, route: tuple[str, str], path: Mapping[st
             now=int(time()),
             trace_id=trace_id.get() or None,
         )
-
-
-def became(database: Database, number: int, status: int, told: Mapping[str, Any]) -> None:
-    """Write down what became of it. It is done by now, so nothing is raised where that fails."""
-    try:
-        with database.transaction() as connection:
-            audit.became(connection, number, status, now=int(time()), told=told)
-    except GraphError as error:
-        _log.error("the outcome %d of row %d is not written: %s", status, number, error)
 
 
 def _about(connection: Connection, path: Mapping[str, Any]) -> dict[str, Any]:

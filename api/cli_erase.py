@@ -3,20 +3,20 @@
 Takes a person or a number, prints what became of them; shows no id that it was not given.
 """
 
-from collections import Counter
-from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from time import monotonic, time
-from typing import Annotated, Any
+from time import monotonic
+from typing import Annotated
 
 import typer
 
 from api import erasure_list
+from api.audit_rows import by_command
+from api.certified import words
 from api.errors import Invalid, UnknownName
 from api.opening import open_database, open_store
-from api.printing import AsJson, Output, Ticker, moment, out
+from api.printing import AsJson, Output, Ticker, out
 from api.settings import read_settings
 from graphsvc import audit, erasures, versions
 from graphsvc.db import Connection
@@ -77,12 +77,22 @@ def list_erasures(
     """Who was erased, by digest, newest first; with TYPE and ID, the erasures of one person."""
     if type_ is not None and id_ is None:
         raise Invalid("say TYPE and ID of a person, or neither")
-    with open_database().reading() as connection:
+    from api.jobs.queue import JobQueue
+    from api.routes.erasures import newest, shown
+
+    database = open_database()
+    with database.reading() as connection:
         if type_ is not None and id_ is not None:
             found = erasures.find(connection, EntityId(type_, id_))
         else:
             found = list(reversed(erasures.every(connection)))
-    items = [_shown(one) for one in found]
+    job = None
+    if not all(one.certificate for one in found):
+        with closing(JobQueue(read_settings().jobs_url, database)) as queue:
+            job = newest(queue, found)
+    items = [
+        shown(one, job).model_dump() | {"rows": sum((one.removed or {}).values())} for one in found
+    ]
     columns = ("erasure", "type", "state", "asked_at", "rows", "certificate")
     out(Output({"items": items}, table=("items", columns)), as_json=as_json)
 
@@ -94,10 +104,8 @@ def compact(*, as_json: AsJson = False) -> None:
     Nobody else writes meanwhile: a quiet hour is the time for a large one.
     """
     database = open_database()
-    with database.transaction() as connection:
-        audit.by_command(connection, "compact", {}, now=int(time()))
     start = monotonic()
-    with Ticker("compact", quiet=as_json):
+    with by_command(database, "compact", {}), Ticker("compact", quiet=as_json):
         done = database.rewrite()
     told = {"done": done, "seconds": round(monotonic() - start, 1)}
     out(Output(told, note=None if done else "somebody reads; do it again"), as_json=as_json)
@@ -120,8 +128,8 @@ def _erase(entity: EntityId, as_json: bool) -> None:
         )
     with database.transaction() as connection:
         about = {"type": entity.type, "subject": audit.subject(connection, entity)}
-        audit.by_command(connection, "erase", about, now=int(time()))
-    with closing(JobQueue(settings.jobs_url, database)) as queue:
+    written = by_command(database, "erase", about)
+    with written, closing(JobQueue(settings.jobs_url, database)) as queue:
         asked = ask(database, queue, entity, erasure_list.path_of(settings))
     note = f"done before: `graphsvc erase --certificate {asked.erasure}`"
     if asked.job is not None:
@@ -153,9 +161,8 @@ def _replay(file: Path, as_json: bool) -> None:
     from api.jobs.queue import JobQueue
 
     database, settings = open_database(), read_settings()
-    with database.transaction() as connection:
-        audit.by_command(connection, "erase --replay", {}, now=int(time()))
-    again = erasure_list.replay(database, file)
+    with by_command(database, "erase --replay", {}):
+        again = erasure_list.replay(database, file)
     with closing(JobQueue(settings.jobs_url, database)) as queue:
         see_to_it(database, queue)
     out(Output({"erased_again": again}), as_json=as_json)
@@ -167,28 +174,11 @@ def _certificate(number: int, as_json: bool) -> None:
         one = _done(connection, number)
     sealed = open_store(read_settings(), open_database()).open("erasure", str(one.certificate))
     told = sealed.payload
-    kinds = Counter(made["kind"] for made in told["artifacts"])
-    failed = sum(not check["ok"] for check in told["checks"])
-    digest_words = "a keyed digest; `graphsvc erasures TYPE ID` finds the erasures of an id"
-    lines = [
-        f"certificate {sealed.digest} of erasure {number}",
-        f"person: {one.type}, subject {one.subject} ({digest_words})",
-        f"asked for: {moment(one.asked_at)} UTC; certified: {moment(told['certified_at'])} UTC",
-        f"rows removed: {_counted(one.removed or {})}",
-        f"models and data that lost them: {_counted(kinds)}",
-        f"checks: {len(told['checks'])}, of which {failed} failed",
-        f"look again: graphsvc erase --verify {number}",
-        "what remains: what is there, where, and until when",
-    ]
     if as_json:
         out(Output(dict(told)), as_json=True)
     else:
-        typer.echo("\n".join(lines))
+        typer.echo("\n".join(words(one, sealed)))
         out(Output(dict(told), table=("remains", ("what", "where", "until"))), as_json=False)
-
-
-def _counted(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {n}" for name, n in counts.items()) or "none"
 
 
 def _done(connection: Connection, number: int) -> Erasure:
@@ -196,10 +186,3 @@ def _done(connection: Connection, number: int) -> Erasure:
     if one.certificate is None:
         raise Invalid(f"erasure {number} should be done, and is under way: it has no certificate")
     return one
-
-
-def _shown(one: Erasure) -> dict[str, Any]:
-    from api.routes.erasures import shown
-
-    told = shown(one).model_dump()
-    return {**told, "rows": sum((one.removed or {}).values())}

@@ -4,21 +4,19 @@ Takes digests and dials, prints the digest of what was sealed, or the job that w
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Sequence
+from contextlib import closing, nullcontext
 from dataclasses import asdict
-from time import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import TypeAdapter, ValidationError
 
+from api.audit_rows import by_command
 from api.errors import Invalid
 from api.opening import open_database, open_store
 from api.printing import AsJson, Output, Ticker, moment, out
 from api.settings import read_settings
-from graphsvc import audit
-from graphsvc.db import Database
 from graphsvc.joblog import Line
 from graphsvc.snapshot import open_snapshot
 
@@ -192,15 +190,16 @@ def promote(
     from api.jobs.promotion import promote_by_hand
 
     database = open_database()
-    _written_down(database, "promote", {"ranker": ranker, "bundle": bundle, "reason": reason})
-    live = promote_by_hand(
-        database,
-        ranker,
-        reason=reason,
-        by="command line",
-        bundle=bundle,
-        field="--reason",
-    )
+    about = {"ranker": ranker, "bundle": bundle, "reason": reason}
+    with by_command(database, "promote", about):
+        live = promote_by_hand(
+            database,
+            ranker,
+            reason=reason,
+            by="command line",
+            bundle=bundle,
+            field="--reason",
+        )
     out(Output(asdict(live)), as_json=as_json)
 
 
@@ -260,8 +259,8 @@ def retrain(  # noqa: PLR0913  (an option for each field of the request)
     moments.refuse_idle(request.ranker, settings.ranker)
     moments.refuse_conversions(database, request, settings.ranker)
     moments.refuse_training(database, request)
-    _written_down(database, "retrain", request.model_dump(mode="json"))
-    with closing(JobQueue(settings.jobs_url, database)) as queue:
+    written = by_command(database, "retrain", request.model_dump(mode="json"))
+    with written, closing(JobQueue(settings.jobs_url, database)) as queue:
         asked_for = asdict(queue.enqueue(JobName.RETRAIN, request))
     note = f"a worker does it (`graphsvc up` runs one); how far: `graphsvc jobs {asked_for['job']}`"
     out(Output(asked_for, note=note), as_json=as_json)
@@ -298,11 +297,11 @@ def jobs(
         if job:
             asked = {"cancel": cancel, "resume": resume, "retry": retry, "get": True}
             verb = next(name for name, wanted in asked.items() if wanted)
-            if verb != "get":
-                _written_down(database, f"jobs --{verb}", {"job": job})
-            act = getattr(queue, verb)
+            written = by_command(database, f"jobs --{verb}", {"job": job})
+            with nullcontext() if verb == "get" else written:
+                told = out_of(getattr(queue, verb)(job)).model_dump()
             steps = ("progress", ("step", "state", "done", "total", "note"))
-            out(Output(out_of(act(job)).model_dump(), table=steps), as_json=as_json)
+            out(Output(told, table=steps), as_json=as_json)
             return
         found = [out_of(item).model_dump() for item in queue.page(limit=limit).items]
         columns = ("id", "name", "state", "step", "error", "updated_at")
@@ -314,12 +313,6 @@ def _lines(log: Sequence[Line], *, as_json: bool) -> Output:
     if not as_json:
         rows = [row | {"at": moment(row["at"]), "step": row["step"] or ""} for row in rows]
     return Output({"log": rows}, table=("log", ("at", "level", "step", "message")))
-
-
-def _written_down(database: Database, verb: str, about: Mapping[str, Any]) -> None:
-    """In a transaction of its own, before it is done: jobs lie in another database."""
-    with database.transaction() as connection:
-        audit.by_command(connection, verb, about, now=int(time()))
 
 
 def _moment(as_of: str | None) -> int | str | None:

@@ -1,7 +1,8 @@
 """Cleaning up behind ingestion and scoring, a little at a time, whether or not there is traffic.
 
 Takes a database, deletes ids of events that can no longer be asked for, and answers, kept to be
-joined or to be given again, and lines of jobs, that are too old or too many; never anything else.
+joined or to be given again, and lines of jobs, that are too old or too many, and gives back the
+room in memory that nobody has any more; never anything else.
 Each server process does it: the parts are small, and twice is harmless.
 """
 
@@ -13,6 +14,7 @@ from functools import partial
 from random import randrange
 from time import time
 
+from api import garbage
 from graphsvc import answers, dedupe, idempotency, joblog
 from graphsvc.db import Database
 from graphsvc.errors import GraphError
@@ -108,6 +110,7 @@ class Housekeeping:
             self._tried(partial(self.prune, now))
             self._tried(partial(self.prune_keyed, now))
             self._tried(self.prune_lines)
+            garbage.give_back()
 
     def _all(self, prune: Callable[[], int]) -> int:
         """Prune piece after piece until nothing is left, or until it ends: how many went."""

@@ -91,6 +91,13 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(kind, _known_error)
 
 
+def status_of(error: Exception) -> int:
+    """The status of an error's answer; 0 where it is none that was foreseen."""
+    if isinstance(error, ApiError):
+        return error.status
+    return next((status for kind, status, _ in STATUS if isinstance(error, kind)), 0)
+
+
 def answer_to(error: Exception) -> JSONResponse:
     """The problem document of an error that has a status; any other is raised again."""
     if isinstance(error, HTTPException):

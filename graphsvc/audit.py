@@ -75,9 +75,12 @@ def asked(
     return _append(connection, told | {"at": now, "trace_id": trace_id})
 
 
-def by_command(connection: Connection, verb: str, about: Mapping[str, Any], *, now: int) -> None:
-    """Write down a verb of the command line, in the transaction that does it."""
-    asked(connection, COMMAND_LINE, f"graphsvc {verb}", about, now=now)
+def by_command(connection: Connection, verb: str, about: Mapping[str, Any], *, now: int) -> int:
+    """Write down a verb of the command line: the row's number.
+
+    Whoever does it in another transaction writes down what became of it as well.
+    """
+    return asked(connection, COMMAND_LINE, f"graphsvc {verb}", about, now=now)
 
 
 def became(

@@ -30,6 +30,9 @@ class ArtifactOut(BaseModel):
     state: Literal["sealed", "live", "retired"]
     parents: dict[str, str]
     metrics: dict[str, Any]
+    summary: dict[str, Any] = Field(
+        examples=[{"arm": "attention"}], description="the short values of its payload"
+    )
     job: str | None
     created_at: int = Field(examples=[1767225600])
 
@@ -114,6 +117,7 @@ def _columns(row: ledger.ArtifactRow) -> dict[str, Any]:
         "state": row.state,
         "parents": dict(row.parents),
         "metrics": dict(row.metrics),
+        "summary": dict(row.summary),
         "job": row.job_id,
         "created_at": row.created_at,
     }

@@ -1,11 +1,15 @@
 """Erasures: who was erased, by digest, and what became of it."""
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
 from api.deps import ServicesOf
+from api.jobs.job import Job
+from api.jobs.queue import JobQueue
+from api.jobs.requests import JobName
 from api.routes import cursors
 from graphsvc import erasures
 from graphsvc.erasures import Erasure
@@ -13,7 +17,7 @@ from graphsvc.erasures import Erasure
 router = APIRouter(prefix="/v1/erasures", tags=["erasures"])
 
 
-State = Literal["under_way", "done", "returned"]
+State = Literal["under_way", "failed", "done", "returned"]
 
 
 class ErasureOut(BaseModel):
@@ -23,7 +27,11 @@ class ErasureOut(BaseModel):
     type: str = Field(examples=["user"])
     subject: str = Field(examples=["9a" * 32], description="a keyed digest of type and id")
     state: State = Field(
-        description="returned: the person has agreed again since, and is somebody new"
+        description="failed: its job has, and is tried again within the hour; returned: the person "
+        "has agreed again since, and is somebody new"
+    )
+    job: str | None = Field(
+        examples=["4c1f2a1e"], description="the newest that is to do it; null once it is done"
     )
     asked_at: int = Field(examples=[1767225600])
     removed: dict[str, int] | None = Field(
@@ -50,7 +58,9 @@ def get_erasures(
 ) -> ErasurePage:
     with services.database.reading() as connection:
         page = erasures.page(connection, limit=limit, after=cursors.decode(cursor))
-    return ErasurePage(items=[shown(one) for one in page.items], next=cursors.encode(page.next))
+    job = newest(services.jobs, page.items)
+    items = [shown(one, job) for one in page.items]
+    return ErasurePage(items=items, next=cursors.encode(page.next))
 
 
 @router.get("/{number}", summary="One erasure and its certificate")
@@ -58,17 +68,30 @@ def get_erasure(
     services: ServicesOf, number: Annotated[int, Path(ge=1, le=2**53, examples=[1])]
 ) -> ErasureOut:
     with services.database.reading() as connection:
-        return shown(erasures.erasure(connection, number))
+        one = erasures.erasure(connection, number)
+    return shown(one, newest(services.jobs, [one]))
 
 
-def shown(one: Erasure) -> ErasureOut:
-    """An erasure as it is answered."""
+def newest(jobs: JobQueue, listed: Iterable[Erasure]) -> Job | None:
+    """The newest job that erases, where somebody listed waits for one: it does all that wait."""
+    if all(one.certificate for one in listed):
+        return None
+    last = jobs.last(JobName.ERASE)
+    return None if last is None else jobs.get(last.workflow_id)
+
+
+def shown(one: Erasure, job: Job | None) -> ErasureOut:
+    """An erasure as it is answered; `job`: as `newest` gave it."""
+    job = None if one.certificate else job
     state: State = "done" if one.certificate else "under_way"
+    if job is not None and job.state in ("failed", "cancelled"):
+        state = "failed"
     return ErasureOut(
         erasure=one.number,
         type=one.type,
         subject=one.subject,
         state=state if one.returned_at is None else "returned",
+        job=job.id if job else None,
         asked_at=one.asked_at,
         removed=None if one.removed is None else dict(one.removed),
         certificate=one.certificate,

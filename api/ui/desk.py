@@ -16,6 +16,7 @@ from nicegui import ui
 from pydantic import ValidationError
 
 from api import auditing, problems
+from api.audit_rows import BROKEN, DONE, became
 from api.deps import Services
 from api.errors import ApiError, Forbidden, TooMany, Unauthorized
 from api.scopes import AUDITED, needed
@@ -31,7 +32,7 @@ Found = TypeVar("Found")
 #: What a caller can cause; all else is a fault here.
 ERRORS = (ApiError, GraphError, KgeError, RankingError, ValidationError)
 #: Of an act that ended well, and of one that nobody foresaw.
-_OK, _BROKEN, _INVALID = 200, 500, 422
+_INVALID = 422
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +87,16 @@ class Desk:
             if route not in AUDITED:
                 return work(self.services, key)
             database = self.services.database
-            number, status = auditing.asked(database, key, route, path), _BROKEN
+            number, status = auditing.asked(database, key, route, path), BROKEN
             with auditing.telling() as told:
                 try:
                     found = work(self.services, key)
-                    status = _OK
+                    status = DONE
                 except ERRORS as error:
                     status = _status(error)
                     raise
                 finally:
-                    auditing.became(database, number, status, told)
+                    became(database, number, status, told)
             return found
 
         return await to_thread.run_sync(done)
@@ -177,4 +178,4 @@ def say_in(
 def _status(error: Exception) -> int:
     if isinstance(error, ValidationError):
         return _INVALID
-    return problems.answer_to(error).status_code
+    return problems.status_of(error) or BROKEN

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -91,9 +91,19 @@ def _list(where: ui.column, items: list[Any], choose: Any) -> None:
             ):
                 ui.badge(job.state, color=_COLORS.get(job.state, "secondary"))
                 ui.label(job.name)
-                ui.label(job.step or "").classes("quiet")
+                ui.label(_stage(job)).classes("quiet")
                 ui.space()
                 ui.label(age(job.created_at)).classes("quiet")
+
+
+def _stage(job: routes.JobOut) -> str:
+    """The step it is in; of one that asked the gate, what that said."""
+    result = job.result if isinstance(job.result, Mapping) else {}
+    decided = result.get("decision")
+    if not isinstance(decided, Mapping):
+        return job.step or ""
+    said = str(decided["decision"]).replace("_", " ")
+    return f"the gate: {said}, {'promoted' if result.get('promoted') else 'not promoted'}"
 
 
 def _note(curves: Curves, job: routes.JobOut) -> None:

@@ -9,7 +9,7 @@ from nicegui.events import GenericEventArguments
 
 from api.errors import UnknownName
 from api.ui.coloring import hidden
-from api.ui.desk import ERRORS, Desk, tell
+from api.ui.desk import ERRORS, Desk, tell, told
 from api.ui.points import COLORS, POINTS, ROUTE, Drawn, choices, drawn
 from api.ui.titles import titles
 from api.ui.words import number, short
@@ -37,6 +37,7 @@ async def draw(desk: Desk) -> None:
         type_ = ui.select(types, label="type", value=types[0]).classes("w-32")
         id_ = ui.input("id").classes("w-40")
         go = ui.button("Find", icon="search")
+    missed = ui.label().props("role=alert").classes("text-negative")
     chart = Chart(shown.map.digest)
     ui.label(_worth(shown)).classes("quiet")
 
@@ -48,8 +49,9 @@ async def draw(desk: Desk) -> None:
         try:
             row = await desk.see(ROUTE, lambda _services: _row(shown, entity))
         except ERRORS as error:
-            tell(error)
+            missed.set_text(told(error))
             return
+        missed.set_text("")
         chart.run_method("mark", *shown.place(row))
 
     async def look(event: GenericEventArguments) -> None:

@@ -2,6 +2,8 @@
 
 from time import time
 
+from graphsvc.report import Row
+
 _STEPS = ((86_400, "d"), (3600, "h"), (60, "min"))
 _SHORT = 8
 
@@ -25,3 +27,10 @@ def short(digest: str | None) -> str:
 def number(value: float) -> str:
     """Five digits that count, whole numbers whole."""
     return f"{value:,}" if isinstance(value, int) else f"{value:,.5g}"
+
+
+def interval(row: Row) -> str:
+    """The bounds of a figure's 95 % interval; nothing where it has none."""
+    if row.lo is None or row.hi is None:
+        return ""
+    return f"{number(row.lo)} to {number(row.hi)}"

@@ -349,6 +349,8 @@ def test_a_promotion_says_why_and_is_listed(run, trained) -> None:
     first, second = trained.rankers
     code, _, errors = run("promote", first, "--bundle", trained.bundles[1])
     assert (code, errors.startswith("error: --reason should say why this is promoted")) == (1, True)
+    newest = orjson.loads(run("audit", "--limit", "1", "--json")[1])["audit"][0]
+    assert (newest["action"], newest["status"]) == ("graphsvc promote", 422), "it is not done"
     assert run("promote", first, "--reason", "from the shell")[0] == 0
     listed = orjson.loads(run("promotions", "--limit", "1", "--json")[1])["promotions"]
     [told] = listed

@@ -42,7 +42,8 @@ def test_an_erasure_is_asked_for_listed_and_written_down(run) -> None:
     assert orjson.loads(run("erasures", "user", "u1", "--json")[1])["items"] == []
     _, out, _ = run("audit", "--json")
     written = [row for row in orjson.loads(out)["audit"] if row["action"] == "graphsvc erase"]
-    assert [row["about"] for row in written] == [{"type": "user", "subject": one["subject"]}]
+    assert [row["about"] for row in written] == [{"type": "user", "subject": one["subject"]}] * 2
+    assert [row["status"] for row in written] == [200, None], "asked for first, and then done"
     code, _, errors = run("erase", "--verify", str(asked["erasure"]))
     assert code == 1
     assert "should be done, and is under way" in errors

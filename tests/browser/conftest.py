@@ -14,7 +14,7 @@ from running import Service, post_all, service, wait_job
 #: Where people have a browser; Playwright's own is downloaded, which not every network allows.
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
-#: Where pictures of the page go; docs/ui shows them.
+#: Where pictures of the page go; docs/page shows them.
 PICTURES = Path(os.environ.get("PAGE_PICTURES", "build/pictures"))
 
 

@@ -113,6 +113,7 @@ def test_a_retrain_is_started_and_watched(open_page, http: httpx.Client, picture
     log = tab.get_by_role("log")
     expect(log.get_by_text(re.compile("cancelled, as was asked"))).to_be_visible()
     expect(tab.get_by_role("progressbar", name=re.compile(": running"))).to_have_count(0)
+    expect(tab.get_by_text("the gate: passed, promoted").first).to_be_visible()
     picture(tab, "jobs-one")
 
 
@@ -131,6 +132,11 @@ def test_a_ranker_is_promoted_with_a_reason(open_page, http: httpx.Client, pictu
     expect(tab.get_by_role("cell", name="logloss", exact=True).first).to_be_visible()
     expect(tab.get_by_role("cell", name="auc", exact=True)).to_have_count(0)
     expect(tab.locator("svg").first).to_be_visible()
+    for shown in ("Calibration", "Training of the ranker", "Training of the embeddings"):
+        drawn = tab.get_by_role("img", name=re.compile(f"^{shown}"))
+        assert drawn.evaluate("image => image.naturalWidth") > 300
+    tab.get_by_label("by", exact=True).focus()
+    expect(tab.locator("canvas")).to_be_visible()
     picture(tab, "models-one")
     tab.get_by_role("button", name="Promote").click()
     tab.get_by_label(re.compile("^reason")).fill("looked at it")

@@ -104,6 +104,31 @@ def test_a_retrain_between_two_steps_goes_on_with_successors(tmp_path: Path) -> 
         assert forgotten.places(tmp_path / "data/artifacts") == []
 
 
+def test_one_whose_job_has_failed_says_so_and_goes_on(tmp_path: Path) -> None:
+    with service(tmp_path, **DIALS) as running:
+        running.start("serve")
+        running.start("worker")
+        running.wait_ready()
+        with running.client() as http:
+            post_all(http, forgotten.events())
+            retrained(http)
+            [weights] = (tmp_path / "data/artifacts/ranker").glob("*/weights.safetensors")
+            whole = weights.read_bytes()
+            weights.write_bytes(whole[:-1])
+            asked = http.delete(PATH).json()
+            one, job = f"/v1/erasures/{asked['erasure']}", f"/v1/jobs/{asked['job']}"
+            eventually("it fails", lambda: http.get(job).json()["state"] == "failed", seconds=60)
+            assert weights.parent.name[:8] in http.get(job).json()["error"]
+            told = http.get(one).json()
+            assert (told["state"], told["job"]) == ("failed", asked["job"])
+            weights.write_bytes(whole)
+            http.post(f"{job}/resume")
+            wait_job(http, asked["job"])
+            told = http.get(one).json()
+            assert (told["state"], told["job"]) == ("done", None)
+            assert forgotten.places(tmp_path / "data") == []
+
+
 def test_a_restored_backup_is_held_to_the_list(tmp_path: Path) -> None:
     data, backup = tmp_path / "data", tmp_path / "backup"
     with service(tmp_path, **DIALS) as running:

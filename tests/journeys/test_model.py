@@ -1,6 +1,6 @@
 """Nothing is lost: random lives of a real service, killed again and again, against an oracle.
 
-Together 1,000 operations and 16 kills; `make soak` lives longer. To live one again:
+Together 1,000 operations and 16 kills; `make lives` lives longer. To live one again:
 `MODEL_SEED=<seed> pytest tests/journeys/test_model.py`.
 """
 

@@ -1,7 +1,7 @@
-"""`make soak`: many long random lives, one after the other, on both databases by turns.
+"""`make lives`: many long random lives, one after the other, on both databases by turns.
 
 Takes how many operations, and a seed; prints each life and writes a JSON summary. Life n has the
-seed `seed + n` and, if n is odd, PostgreSQL. So a soak that was stopped goes on with `--first n`,
+seed `seed + n` and, if n is odd, PostgreSQL. So a run that was stopped goes on with `--first n`,
 and life n alone is lived again with `--first n` and 1,250 * (n + 1) operations.
 """
 
@@ -42,7 +42,7 @@ def main() -> int:
 def _live(server: postgres_server.Postgres, seed: int, number: int) -> dict[str, Any]:
     kind = ("sqlite", "postgresql")[number % 2]
     url = server.create() if number % 2 else ""
-    folder = Path(tempfile.mkdtemp(prefix="soak-"))
+    folder = Path(tempfile.mkdtemp(prefix="lives-"))
     told: dict[str, Any] = {"life": number, "seed": seed, "database": kind, "failed": None}
     try:
         summary = play(folder, url, seed=seed, operations=LIFE, kills=KILLS, retrains=RETRAINS)
@@ -83,7 +83,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--operations", type=int, default=50_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first", type=int, default=0, help="begin with this life")
-    parser.add_argument("--json", type=Path, default=Path("soak.json"))
+    parser.add_argument("--json", type=Path, default=Path("lives.json"))
     return parser.parse_args()
 
 
