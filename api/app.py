@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 
-from api import garbage, logs, openapi, placing, problems, threads
+from api import garbage, heap, logs, openapi, placing, problems, threads
 from api.admitting import AdmittedRequests
 from api.answer_log import AnswerLog
 from api.auditing import AuditedRequests
@@ -86,6 +86,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 def from_environment() -> FastAPI:
     """The application for the environment's settings; what uvicorn's processes call."""
+    heap.share()
     settings = read_settings()
     app = create_app(settings)
     if settings.page_here:

@@ -14,7 +14,7 @@ from functools import partial
 from random import randrange
 from time import time
 
-from api import garbage
+from api import heap
 from graphsvc import answers, dedupe, idempotency, joblog
 from graphsvc.db import Database
 from graphsvc.errors import GraphError
@@ -110,7 +110,7 @@ class Housekeeping:
             self._tried(partial(self.prune, now))
             self._tried(partial(self.prune_keyed, now))
             self._tried(self.prune_lines)
-            garbage.give_back()
+            heap.give_back()
 
     def _all(self, prune: Callable[[], int]) -> int:
         """Prune piece after piece until nothing is left, or until it ends: how many went."""

@@ -1,0 +1,28 @@
+"""The C library's heap in a server: one for all threads, and what is free of it goes back.
+
+Takes nothing, sets a dial of this process; frees nothing that somebody has. Other C libraries than
+glibc have no such dials, and are not asked.
+"""
+
+import ctypes
+
+#: `M_ARENA_MAX` of glibc's malloc.h: heaps at most.
+_HEAPS = -8
+
+
+def share() -> None:
+    """Let all threads have one heap. For a server, before there are many threads.
+
+    glibc gives threads heaps of their own, up to eight a core, and each keeps in pieces what its
+    largest crowd of requests so far has needed. Python's lock lets one thread at a time ask anyway.
+    """
+    set_dial = getattr(ctypes.CDLL(None), "mallopt", None)
+    if set_dial is not None:
+        set_dial(_HEAPS, 1)
+
+
+def give_back() -> None:
+    """Let the system have the pages that nobody has any more: for every now and then, 1 to 3 ms."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
