@@ -27,6 +27,7 @@ def test_an_erasure_is_seen_and_nobodys_id_is(open_page, http: httpx.Client, pic
     expect(tab.get_by_text(f"certificate {certificate} of erasure")).to_be_visible()
     expect(tab.get_by_text(re.compile("^checks: [0-9]+, of which 0 failed"))).to_be_visible()
     expect(tab.get_by_role("cell", name=re.compile("^what networks")).first).to_be_visible()
+    expect(tab.get_by_role("option")).to_have_count(0)
     picture(tab, "models-erased")
     to(tab, "Jobs")
     expect(tab.get_by_text("certify").first).to_be_visible()
