@@ -92,7 +92,7 @@ def from_environment() -> FastAPI:
     if settings.page_here:
         from api.ui.mount import mount  # it takes a fifth of a second
 
-        mount(app)
+        mount(app, settings.page_origin)
     elif settings.page:
         from api.ui import elsewhere
 

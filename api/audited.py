@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from api.printing import moment
-from graphsvc.audit import COMMAND_LINE, Write
+from graphsvc.audit import Write
 
 COLUMNS = ("number", "at", "actor", "action", "about", "outcome")
 #: From there on it was refused, and from there on it failed.
@@ -32,9 +32,7 @@ def line(write: Write) -> dict[str, Any]:
 def _outcome(write: Write) -> str:
     status = write.became.status if write.became else None
     if status is None:
-        # A command is written down with what it does, or before it is queued.
-        known = write.asked.actor == COMMAND_LINE
-        return "by command" if known else "not known: under way, or the server ended"
+        return "not known: under way, or it ended before it could say"
     word = "failed" if status >= _BROKEN else "refused" if status >= _REFUSED else "done"
     return f"{word} ({status})"
 

@@ -39,7 +39,7 @@ def key_create(
     with open_database().transaction() as connection:
         key = keys.create(connection, name=name, now=now, scopes=scope, expires_at=ends)
         told = {"name": name, "scopes": list(keys.checked_scopes(scope)), "expires_at": ends}
-        audit.by_command(connection, "key create", told | {"key": key.split("_")[1]}, now=now)
+        audit.done_by_command(connection, "key create", told | {"key": key.split("_")[1]}, now=now)
     out(Output({**told, "key": key}), as_json=as_json)
 
 
@@ -76,7 +76,7 @@ def key_rotate(
     with open_database().transaction() as connection:
         key = keys.rotate(connection, key_id, now=now, grace=grace)
         about = {"rotated": key_id, "key": key.split("_")[1]}
-        audit.by_command(connection, "key rotate", about, now=now)
+        audit.done_by_command(connection, "key rotate", about, now=now)
     out(Output({"rotated": key_id, "ends_at": now + grace, "key": key}), as_json=as_json)
 
 
@@ -87,5 +87,5 @@ def key_revoke(
     """Make a key worthless, in running servers within a second."""
     with open_database().transaction() as connection:
         keys.revoke(connection, key_id)
-        audit.by_command(connection, "key revoke", {"key": key_id}, now=int(time()))
+        audit.done_by_command(connection, "key revoke", {"key": key_id}, now=int(time()))
     out(Output({"revoked": key_id}), as_json=as_json)

@@ -63,7 +63,7 @@ def set_schema(
                 connection, wanted, reason="graphsvc schema set", now=int(time()), patient=replay
             )
             about = {"version": changed.schema.version}
-            audit.by_command(connection, "schema set", about, now=int(time()))
+            audit.done_by_command(connection, "schema set", about, now=int(time()))
     finally:
         database.dispose()
     out(

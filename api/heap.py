@@ -5,7 +5,9 @@ glibc have no such dials, and are not asked.
 """
 
 import ctypes
+import logging
 
+_log = logging.getLogger("graphsvc.heap")
 #: `M_ARENA_MAX` of glibc's malloc.h: heaps at most.
 _HEAPS = -8
 
@@ -14,11 +16,12 @@ def share() -> None:
     """Let all threads have one heap. For a server, before there are many threads.
 
     glibc gives threads heaps of their own, up to eight a core, and each keeps in pieces what its
-    largest crowd of requests so far has needed. Python's lock lets one thread at a time ask anyway.
+    largest crowd of requests so far has needed. Few threads ask at the same moment: those of
+    requests under Python's lock, libraries for arrays that are mapped apart when they are large.
     """
     set_dial = getattr(ctypes.CDLL(None), "mallopt", None)
-    if set_dial is not None:
-        set_dial(_HEAPS, 1)
+    if set_dial is not None and not set_dial(_HEAPS, 1):
+        _log.warning("the C library refuses one heap for all threads: memory may grow")
 
 
 def give_back() -> None:

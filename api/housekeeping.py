@@ -110,7 +110,7 @@ class Housekeeping:
             self._tried(partial(self.prune, now))
             self._tried(partial(self.prune_keyed, now))
             self._tried(self.prune_lines)
-            heap.give_back()
+            self._tried(heap.give_back)
 
     def _all(self, prune: Callable[[], int]) -> int:
         """Prune piece after piece until nothing is left, or until it ends: how many went."""

@@ -83,6 +83,9 @@ class Settings(BaseSettings):
     page: bool = True
     #: Where there are several: the port of one more process, which has the page; 0: there is none.
     page_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    #: How browsers reach the page through a proxy, e.g. https://graphs.example.com: with https its
+    #: cookie goes over TLS alone, and forms may come from there. Empty: as they reach the server.
+    page_origin: Annotated[str, Field(pattern=r"^(https?://[A-Za-z0-9.:\[\]-]+)?$")] = ""
     #: Threads that training uses in the worker. Servers use one per request.
     threads: Annotated[int, Field(ge=1, le=256)] = 2
     #: Scores and recommendations that a server process computes at once, while others wait; 0: one

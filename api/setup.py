@@ -43,7 +43,7 @@ def prepare(settings: Settings) -> str | None:
             now = int(time())
             key = keys.create_first(connection, name="first", now=now)
             if key:
-                audit.by_command(connection, "init", {"key": key.split("_")[1]}, now=now)
+                audit.done_by_command(connection, "init", {"key": key.split("_")[1]}, now=now)
             return key
     finally:
         database.dispose()

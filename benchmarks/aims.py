@@ -50,6 +50,11 @@ class Aim:
         return OPEN if len(set(kept)) > 1 else REACHED if kept[0] else MISSED
 
 
+def missed(aims: Sequence[Aim], rows: Sequence[Row]) -> bool:
+    """Whether any figure misses an aim of its."""
+    return any(aim.verdict(row) == MISSED for aim in aims for row in told(rows) if aim.is_of(row))
+
+
 def section(aims: Sequence[Aim], rows: Sequence[Row]) -> str:
     """What a page says of them; nothing where nothing of theirs was measured."""
     lines = [

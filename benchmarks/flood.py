@@ -14,15 +14,18 @@ from collections import Counter
 from http.client import HTTPConnection
 from typing import Any
 
+#: What a server says that has too much to do.
+_BUSY = 503
+
 
 def flood(asked: dict[str, Any]) -> dict[str, int]:
     """Status -> how often, of connections that ask together so often, for some seconds."""
-    told: Counter[int] = Counter()
+    told: Counter[str] = Counter()
     lock, ends = threading.Lock(), time.monotonic() + asked["seconds"]
     each = asked["connections"] / asked["rate"]
 
     def work(number: int) -> None:
-        own: Counter[int] = Counter()
+        own: Counter[str] = Counter()
         connection = HTTPConnection("127.0.0.1", asked["port"], timeout=60)
         due = time.monotonic() + each * number / asked["connections"]
         while (now := time.monotonic()) < ends:
@@ -33,7 +36,8 @@ def flood(asked: dict[str, Any]) -> dict[str, int]:
             connection.request("POST", asked["path"], asked["body"], asked["headers"])
             answer = connection.getresponse()
             answer.read()
-            own[answer.status] += 1
+            bare = answer.status == _BUSY and answer.getheader("Retry-After") is None
+            own[f"{answer.status} without Retry-After" if bare else str(answer.status)] += 1
         with lock:
             told.update(own)
 
@@ -42,7 +46,7 @@ def flood(asked: dict[str, Any]) -> dict[str, int]:
         thread.start()
     for thread in threads:
         thread.join()
-    return {str(status): count for status, count in told.items()}
+    return dict(told)
 
 
 if __name__ == "__main__":

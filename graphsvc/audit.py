@@ -20,6 +20,8 @@ from graphsvc.tables import audit
 
 #: Who writes without a key.
 COMMAND_LINE = "command line"
+#: What became of what is written down in the transaction that does it.
+_DONE = 200
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,11 +78,15 @@ def asked(
 
 
 def by_command(connection: Connection, verb: str, about: Mapping[str, Any], *, now: int) -> int:
-    """Write down a verb of the command line: the row's number.
-
-    Whoever does it in another transaction writes down what became of it as well.
-    """
+    """Write down that the command line asks for something, before it is done: the row's number."""
     return asked(connection, COMMAND_LINE, f"graphsvc {verb}", about, now=now)
+
+
+def done_by_command(
+    connection: Connection, verb: str, about: Mapping[str, Any], *, now: int
+) -> None:
+    """Write down what the command line does, in the transaction that does it: both rows at once."""
+    became(connection, by_command(connection, verb, about, now=now), _DONE, now=now)
 
 
 def became(

@@ -31,7 +31,8 @@ class ErasureOut(BaseModel):
         "has agreed again since, and is somebody new"
     )
     job: str | None = Field(
-        examples=["4c1f2a1e"], description="the newest that is to do it; null once it is done"
+        examples=["4c1f2a1e"],
+        description="the one that is to do it, or that failed at it; null where there is none",
     )
     asked_at: int = Field(examples=[1767225600])
     removed: dict[str, int] | None = Field(
@@ -77,20 +78,23 @@ def newest(jobs: JobQueue, listed: Iterable[Erasure]) -> Job | None:
     if all(one.certificate for one in listed):
         return None
     last = jobs.last(JobName.ERASE)
-    return None if last is None else jobs.get(last.workflow_id)
+    # Where the newest is done, whoever waits was listed since, and one is about to be asked for.
+    return None if last is None or last.status == "SUCCESS" else jobs.get(last.workflow_id)
 
 
 def shown(one: Erasure, job: Job | None) -> ErasureOut:
     """An erasure as it is answered; `job`: as `newest` gave it."""
     job = None if one.certificate else job
-    state: State = "done" if one.certificate else "under_way"
-    if job is not None and job.state in ("failed", "cancelled"):
+    state: State = "under_way"
+    if one.certificate:
+        state = "done" if one.returned_at is None else "returned"
+    elif job is not None and job.state == "failed":
         state = "failed"
     return ErasureOut(
         erasure=one.number,
         type=one.type,
         subject=one.subject,
-        state=state if one.returned_at is None else "returned",
+        state=state,
         job=job.id if job else None,
         asked_at=one.asked_at,
         removed=None if one.removed is None else dict(one.removed),

@@ -52,9 +52,14 @@ class Desk:
         found: Services = self.app.state.services
         return found
 
-    async def see(self, route: tuple[str, str], work: Callable[[Services], Found]) -> Found:
-        """What a route would show them. Raises what it would answer."""
-        key = self._admitted(route)
+    async def see(
+        self, route: tuple[str, str], work: Callable[[Services], Found], *, unasked: bool = False
+    ) -> Found:
+        """What a route would show them. Raises what it would answer.
+
+        `unasked`: a view looks again by itself, which is no use of a session or a key.
+        """
+        key = self._admitted(route, unasked=unasked)
 
         def seen() -> Found:
             self._check(key, route)
@@ -110,14 +115,16 @@ class Desk:
         found: EntityId | None = self.app.state.sessions.handed(self.session)
         return found
 
-    def _admitted(self, route: tuple[str, str]) -> str:
+    def _admitted(self, route: tuple[str, str], *, unasked: bool = False) -> str:
         """The id of their key, as often as it may; asked in the event loop, as both want it.
 
         Raises `Unauthorized` where their session has ended.
         """
-        key: str | None = self.app.state.sessions.key(self.session)
+        key: str | None = self.app.state.sessions.key(self.session, used=not unasked)
         if key is None:
             raise Unauthorized("your session has ended; sign in again")
+        if not unasked:
+            self.services.known_keys.used(key)
         seconds = self.services.rates.wait(key, needed(route))
         if seconds:
             raise TooMany("that is too often; wait a moment", retry_after=math.ceil(seconds))

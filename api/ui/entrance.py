@@ -31,9 +31,10 @@ _NO_SESSION, _ELSEWHERE = 4401, 4403
 class Entrance:
     """Pure ASGI middleware in front of the page."""
 
-    def __init__(self, app: ASGIApp, sessions: Sessions) -> None:
+    def __init__(self, app: ASGIApp, sessions: Sessions, origin: str) -> None:
         self.app = app
         self.sessions = sessions
+        self.origin = origin
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
@@ -42,7 +43,7 @@ class Entrance:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        if not _from_here(headers):
+        if not _from_here(headers, self.origin):
             await _refuse(scope, receive, send, _ELSEWHERE)
             return
         scope.setdefault("state", {})["session"] = self.sessions.find(token_of(headers))
@@ -61,8 +62,8 @@ def token_of(headers: Headers) -> str:
     return found.value if found else ""
 
 
-def router(sessions: Sessions) -> APIRouter:
-    """The routes of signing in and out."""
+def router(sessions: Sessions, origin: str) -> APIRouter:
+    """The routes of signing in and out; `origin`: of a proxy in front, or empty."""
     made = APIRouter(include_in_schema=False)
 
     @made.get(LOGIN)
@@ -76,7 +77,8 @@ def router(sessions: Sessions) -> APIRouter:
             headers = {"Retry-After": "1"} if status == _TOO_MANY else {}
             return HTMLResponse(plain.sign_in(wrong), status_code=status, headers=headers)
         answer = RedirectResponse(ROOT + "/", status_code=303)
-        secure = request.url.scheme == "https"
+        # There is no TLS of ours: whether there is any is known of the proxy alone.
+        secure = origin.startswith("https:")
         how: dict[str, Any] = {"httponly": True, "samesite": "strict", "secure": secure}
         answer.set_cookie(COOKIE, sessions.begin(key), path=ROOT, **how)
         return answer
@@ -115,10 +117,12 @@ async def _key_of(request: Request) -> tuple[str, int, str]:
     return "", 0, caller.id
 
 
-def _from_here(headers: Headers) -> bool:
+def _from_here(headers: Headers, ours: str) -> bool:
     """Whether a browser sends this from one of our own pages; only browsers say where from."""
     origin = headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == headers.get("host", "")
+    if origin is None or (ours and origin == ours):
+        return True
+    return urlsplit(origin).netloc == headers.get("host", "")
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, why: int) -> None:

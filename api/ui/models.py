@@ -1,5 +1,6 @@
 """Models: what is live and what could be, by which figures, certificates and decisions."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -9,7 +10,7 @@ from api.printing import moment
 from api.routes import artifacts as routes
 from api.routes.decisions import get_decisions
 from api.routes.erasures import get_erasures
-from api.routes.promotions import ByHand, get_promotions
+from api.routes.promotions import ByHand, PromotionOut, get_promotions
 from api.ui import erased, ranker
 from api.ui.desk import ERRORS, Desk, tell
 from api.ui.shell import table
@@ -108,32 +109,41 @@ def _promotions(desk: Desk, items: list[Any], again: Any) -> None:
             "generation": item.generation,
             "when": moment(item.created_at),
             "ranker": short(item.ranker),
+            "bundle": short(item.bundle),
             "reason": item.reason,
             "by": item.promoted_by or "",
         }
         for item in items
     ]
-    names = ("generation", "when", "ranker", "reason", "by")
+    names = ("generation", "when", "ranker", "bundle", "reason", "by")
     table(names, rows, key="generation", empty="Nothing was promoted yet.")
-    # An erasure promotes what is live once more, as its successor.
-    former = next((item.ranker for item in items if item.ranker != items[0].ranker), None)
+    former = before(items)
     if former is not None:
         ui.button(
-            f"Roll back to {short(former)}",
+            f"Roll back to ranker {short(former.ranker)}, bundle {short(former.bundle)}",
             icon="undo",
-            on_click=lambda: _ask_why(desk, former, again).open(),
+            on_click=lambda: _ask_why(desk, former.ranker, again, former.bundle).open(),
         ).props("outline")
 
 
-def _ask_why(desk: Desk, digest: str, again: Any) -> ui.dialog:
-    """A reason first, as on the command line."""
+def before(items: Sequence[PromotionOut]) -> PromotionOut | None:
+    """The newest promotion of something else than what is live: where one rolls back to.
+
+    A refresh keeps the ranker and has another bundle; an erasure promotes what is live once more.
+    """
+    live = (items[0].ranker, items[0].bundle) if items else None
+    return next((item for item in items if (item.ranker, item.bundle) != live), None)
+
+
+def _ask_why(desk: Desk, digest: str, again: Any, bundle: str | None = None) -> ui.dialog:
+    """A reason first, as on the command line. `bundle`: another one than it was trained on."""
     with ui.dialog() as dialog, ui.card():
         ui.label(f"Make ranker {short(digest)} live").classes("font-medium")
         why = ui.input("reason; not needed where the gate let it pass").classes("w-80")
 
         async def act() -> None:
             try:
-                body = ByHand(reason=(why.value or "").strip() or None)
+                body = ByHand(reason=(why.value or "").strip() or None, bundle=bundle)
                 await desk.act(
                     _PROMOTE,
                     {"digest": digest},

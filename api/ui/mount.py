@@ -38,10 +38,10 @@ async def _no_view(request: Request, _error: Exception) -> Response:
     return HTMLResponse(plain.no_view(views), status_code=404)
 
 
-def mount(app: FastAPI) -> None:
-    """The page on this app, before it starts."""
+def mount(app: FastAPI, origin: str) -> None:
+    """The page on this app, before it starts; `origin`: of a proxy in front of it, or empty."""
     sessions = Sessions()
-    app.include_router(router(sessions))
+    app.include_router(router(sessions, origin))
     app.include_router(points.router())
     install(app, VIEWS)
     ui.run_with(
@@ -55,4 +55,4 @@ def mount(app: FastAPI) -> None:
     nicegui.add_exception_handler(404, _no_view)
     app.state.sessions = sessions
     # Innermost: what it answers is traced, bounded and has its headers like all else.
-    app.user_middleware.append(Middleware(Entrance, sessions=sessions))
+    app.user_middleware.append(Middleware(Entrance, sessions=sessions, origin=origin))

@@ -47,7 +47,10 @@ def whole(services: Services, *, digest: str) -> Whole:
         one, depth = waiting.pop()
         if one in lineage or depth > _DEPTH:
             continue
-        lineage[one] = found = routes.get_artifact(services, one)
+        try:
+            lineage[one] = found = routes.get_artifact(services, one)
+        except (ApiError, GraphError):
+            continue  # older versions may have been deleted: it is drawn as far as it goes
         waiting += [(parent, depth + 1) for parent in found.parents.values()]
     try:
         certificate: dict[str, Any] | None = dict(routes.get_certificate(services, digest).root)

@@ -48,12 +48,16 @@ class Sessions:
         """The session that a token was given for, by its digest, or None."""
         return _digest(token) if self.key(_digest(token)) else None
 
-    def key(self, session: str) -> str | None:
-        """The id of the key of a session, which is used by that; None: it has ended."""
+    def key(self, session: str, *, used: bool = True) -> str | None:
+        """The id of the key of a session, which is used by that; None: it has ended.
+
+        `used` is False where nobody did anything: a view that is left open asks by itself.
+        """
         held, now = self._held.get(session), self.clock()
         if held is None or not self._alive(held, now):
             return None
-        held.used = now
+        if used:
+            held.used = now
         return held.key
 
     def hand(self, session: str, entity: EntityId) -> None:

@@ -24,7 +24,7 @@ def _row(**told: object) -> Written:
         (403, "refused (403)"),
         (404, "refused (404)"),
         (500, "failed (500)"),
-        (None, "not known: under way, or the server ended"),
+        (None, "not known: under way, or it ended before it could say"),
     ],
 )
 def test_what_became_of_it(status: int | None, word: str) -> None:
@@ -55,8 +55,9 @@ def test_what_it_was_about_is_told_with_what_was_told_meanwhile() -> None:
     }
 
 
-def test_a_command_has_one_row() -> None:
-    assert line(Write(_row(actor=COMMAND_LINE), None))["outcome"] == "by command"
+@pytest.mark.parametrize("actor", [COMMAND_LINE, "5f" * 8])
+def test_what_was_only_asked_for_does_not_look_done(actor: str) -> None:
+    assert line(Write(_row(actor=actor), None))["outcome"].startswith("not known")
 
 
 def test_people_get_a_line_a_write_and_machines_both_rows(tmp_path: Path) -> None:

@@ -1,14 +1,8 @@
 """The C library's heap, in a process of its own: one for all threads, and room that goes back."""
 
-import platform
 import subprocess
 import sys
 
-import pytest
-
-pytestmark = pytest.mark.skipif(
-    platform.libc_ver()[0] != "glibc", reason="other C libraries have no such dials"
-)
 #: Heaps of the process, once eight threads have asked for memory at the same time.
 _COUNT = """
 import ctypes, tempfile, threading

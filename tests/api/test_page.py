@@ -97,6 +97,18 @@ def test_other_sites_can_ask_for_nothing(browser: httpx.Client, running: Service
     assert browser.get("/ui/").status_code == 200, "still signed in"
 
 
+def test_behind_a_proxy_the_cookie_goes_over_tls_alone(tmp_path: Path) -> None:
+    with service(tmp_path, GRAPHSVC_PAGE_ORIGIN="https://graphs.example") as made:
+        made.start("serve")
+        made.wait_ready()
+        with httpx.Client(base_url=f"http://127.0.0.1:{made.port}") as proxy:
+            let_in = _sign_in(proxy, made.key, Origin="https://graphs.example", Host="inner")
+            assert let_in.status_code == 303
+            assert "secure" in let_in.headers["set-cookie"].lower()
+            evil = _sign_in(proxy, made.key, Origin="https://evil.example", Host="inner")
+            assert evil.status_code == 403
+
+
 def test_a_websocket_wants_a_session_and_our_own_page(
     browser: httpx.Client, running: Service
 ) -> None:
@@ -220,8 +232,12 @@ def test_sessions_end_by_themselves() -> None:
     now[0] = LONGEST_SECONDS
     assert _key(sessions, token) is None, "for a day"
     idle = sessions.begin("k")
-    now[0] += IDLE_SECONDS
-    assert _key(sessions, idle) is None
+    looked_at = sessions.find(idle)
+    assert looked_at
+    now[0] += IDLE_SECONDS - 1
+    assert sessions.key(looked_at, used=False) == "k", "a view that looks again by itself"
+    now[0] += 1
+    assert sessions.key(looked_at, used=False) is None, "does not keep it"
     other = sessions.begin("k")
     open_page = sessions.find(other)
     assert open_page

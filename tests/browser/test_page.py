@@ -144,6 +144,14 @@ def test_a_ranker_is_promoted_with_a_reason(open_page, http: httpx.Client, pictu
     expect(tab.get_by_text(re.compile(r"ranker \w+ is live"))).to_be_visible()
     newest = http.get("/v1/promotions", params={"limit": 1}).json()["items"][0]
     assert newest["reason"] == "looked at it"
+    tab.get_by_role("button", name="Roll back to ranker").click()
+    tab.get_by_label(re.compile("^reason")).fill("it was better before")
+    tab.get_by_role("button", name="Make it live").click()
+    expect(tab.get_by_text(re.compile("it was better before"))).to_be_visible()
+    [back, _, first] = http.get("/v1/promotions", params={"limit": 3}).json()["items"]
+    assert [back[part] for part in ("ranker", "bundle")] == [
+        first[part] for part in ("ranker", "bundle")
+    ]
 
 
 def _opens(http: httpx.Client, key: str) -> int:

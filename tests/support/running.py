@@ -21,6 +21,8 @@ from quiet_logs import refuse
 SMALL = {
     "GRAPHSVC_SCHEMA": "film",
     "GRAPHSVC_THREADS": "1",
+    # Every line that a server could write is looked at for keys and people.
+    "GRAPHSVC_LOG_REQUESTS": "all",
     # Tests ask as fast as they can.
     "GRAPHSVC_RATES__TRAIN": "0",
     "GRAPHSVC_RATES__ADMIN": "0",
