@@ -43,6 +43,9 @@ async def draw(desk: Desk) -> None:
         listed.clear()
         with listed:
             _rankers(page.items, choose)
+            if page.next:
+                told = f"These are the newest {_RANKERS}; GET /v1/artifacts pages through all."
+                ui.label(told).classes("quiet")
         below.clear()
         with below:
             _decisions(said.items)

@@ -3,7 +3,6 @@
 Takes a desk, asks for a job as `POST /v1/retrains` would; never knows what a field means.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from starlette.responses import Response
 from api.jobs.requests import RetrainRequest
 from api.routes.retrains import post_retrain
 from api.ui.desk import ERRORS, Desk, told
+from api.ui.fields import field, filled
 from graphsvc.wording import causes
 
 _ROUTE = ("POST", "/v1/retrains")
@@ -37,27 +37,26 @@ _REST = "Everything else"
 
 def form(desk: Desk) -> ui.dialog:
     """A field for each of the request, as its schema has it, with what each is for."""
-    properties = RetrainRequest.model_json_schema()["properties"]
+    schema = RetrainRequest.model_json_schema()
+    properties, kinds = schema["properties"], schema["$defs"]
     plain = RetrainRequest().model_dump(mode="json")
     fields: dict[str, Any] = {}
     folded: dict[str, ui.expansion] = {}
     with ui.dialog() as dialog, ui.card().classes("w-full max-w-2xl"):
         ui.label("Start a retrain").classes("text-lg font-medium")
         for name in _USUAL:
-            fields[name] = _field(name, properties[name], plain[name])
+            fields[name] = field(name, properties[name], plain[name], kinds)
         for title, names in _grouped(properties).items():
             with ui.expansion(title).classes("w-full") as group:
                 for name in names:
                     folded[name] = group
-                    fields[name] = _field(name, properties[name], plain[name])
+                    fields[name] = field(name, properties[name], plain[name], kinds)
         wrong = ui.label().classes("text-negative").props("role=alert")
 
         async def ask() -> None:
             wrong.set_text("")
             try:
-                given = {name: _value(fields[name], plain[name]) for name in fields}
-                changed = {name: value for name, value in given.items() if value != plain[name]}
-                request = RetrainRequest.model_validate(changed)
+                request = RetrainRequest.model_validate(filled(fields, plain))
                 made = await desk.act(_ROUTE, {}, lambda s, _: post_retrain(s, Response(), request))
             except ERRORS as error:
                 wrong.set_text(told(error))
@@ -87,37 +86,3 @@ def _place(error: Exception) -> str:
     if not isinstance(error, ValidationError):
         return ""
     return next(iter(map(str, causes(error.errors())[0]["loc"])), "")
-
-
-def _field(name: str, about: Mapping[str, Any], value: Any) -> Any:
-    """What a person fills in for one field; of what is nested, JSON."""
-    choices = about.get("enum") or about.get("items", {}).get("enum")
-    if isinstance(value, bool):
-        made: Any = ui.switch(name, value=value)
-    elif choices:
-        made = ui.select(choices, label=name, value=value, multiple=isinstance(value, list))
-    else:
-        called = name if _is_plain(about) else f"{name}, as JSON"
-        made = ui.input(called, value="" if value is None else json.dumps(value))
-    made.classes("w-full")
-    ui.label(about.get("description", "")).classes("quiet text-xs -mt-3")
-    return made
-
-
-def _is_plain(about: Mapping[str, Any]) -> bool:
-    """Whether a field is a number or a text, which everybody writes alike."""
-    kinds = {one.get("type") for one in about.get("anyOf", (about,))}
-    return kinds <= {"string", "integer", "number", "null"}
-
-
-def _value(field: Any, plain: Any) -> Any:
-    """What was filled in; of text that is no JSON, the text."""
-    if not isinstance(field, ui.input):
-        return field.value
-    text = (field.value or "").strip()
-    if not text:
-        return None if plain is None else plain
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

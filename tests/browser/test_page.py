@@ -100,10 +100,16 @@ def test_a_retrain_is_started_and_watched(open_page, http: httpx.Client, picture
     expect(tab.get_by_text(re.compile("conversion_days: should be"))).to_be_visible()
     expect(days).to_be_visible()
     days.fill("7")
+    tab.get_by_text("How rankers are made").click()
+    tab.get_by_text(re.compile("^Dials of the rankers")).click()
+    tab.get_by_label("calibration", exact=True).fill("isotonic")
+    expect(tab.get_by_text("`platt` or `isotonic`.")).to_be_visible()
     tab.get_by_role("button", name="Start", exact=True).click()
     expect(tab.get_by_text(re.compile("waits for the worker"))).to_be_visible()
     newest = http.get("/v1/jobs", params={"limit": 1}).json()["items"][0]
     assert newest["request"]["seed"] == 5
+    assert newest["request"]["ranker"]["calibration"] == "isotonic"
+    assert newest["request"]["training"] is None
     rows = http.get("/v1/audit", params={"limit": 2}).json()["items"]
     assert {row["action"] for row in rows} == {"POST /v1/retrains"}
     tab.get_by_role("button", name=f"job {newest['id']}").click()
