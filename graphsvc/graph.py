@@ -78,31 +78,29 @@ def edges(
     """
     both = _both_directions(key_of(connection, entity_id)).subquery()
     place = tuple_(both.c.inverse, both.c.relation, both.c.other)
-    query = (
-        select(both, entities.c.type, entities.c.id)
-        .join(entities, entities.c.key == both.c.other)
-        .order_by(both.c.inverse, both.c.relation, both.c.other)
-        .limit(limit + 1)
-    )
+    query = _named(both).order_by(both.c.inverse, both.c.relation, both.c.other).limit(limit + 1)
     if after is not None:
         query = query.where(place > tuple_(*(literal(part) for part in _read_cursor(after))))
     rows = list(connection.execute(query))
-    items = [
-        EdgeView(
-            relation=row.relation,
-            direction="in" if row.inverse else "out",
-            other=EntityId(row.type, row.id),
-            count=row.n,
-            weight=weight_at(schema, row.relation, row.decayed, as_of - row.last_time),
-            first_time=row.first_time,
-            last_time=row.last_time,
-        )
-        for row in rows[:limit]
-    ]
+    items = [_view(schema, row, as_of) for row in rows[:limit]]
     if len(rows) <= limit:
         return EdgePage(items, None)
     last = rows[limit - 1]
     return EdgePage(items, json.dumps([last.inverse, last.relation, last.other]))
+
+
+def newest_edges(
+    connection: Connection, schema: Schema, entity_id: EntityId, *, as_of: int, limit: int = 100
+) -> list[EdgeView]:
+    """The edges of an entity that were seen last, both directions, the newest first.
+
+    Of the same second, in the order of `edges`. It reads all that the entity has, and names the
+    other ends of these alone. Raises `EntityMissing`.
+    """
+    both = _both_directions(key_of(connection, entity_id)).subquery()
+    first = select(both).order_by(*_newest_first(both)).limit(limit).subquery()
+    rows = connection.execute(_named(first).order_by(*_newest_first(first)))
+    return [_view(schema, row, as_of) for row in rows]
 
 
 def counts(connection: Connection) -> dict[str, Any]:
@@ -204,6 +202,29 @@ def _both_directions(key: int) -> Any:
         ).where(own == key)
 
     return union_all(seen_from(table.head, table.tail, 0), seen_from(table.tail, table.head, 1))
+
+
+def _newest_first(found: Any) -> tuple[Any, ...]:
+    return found.c.last_time.desc(), found.c.inverse, found.c.relation, found.c.other
+
+
+def _named(found: Any) -> Select[Any]:
+    """Edges of `_both_directions`, each with the type and id of its other end."""
+    named = select(found, entities.c.type, entities.c.id)
+    return named.join(entities, entities.c.key == found.c.other)
+
+
+def _view(schema: Schema, row: Any, as_of: int) -> EdgeView:
+    """A row of `_named`, as of a time."""
+    return EdgeView(
+        relation=row.relation,
+        direction="in" if row.inverse else "out",
+        other=EntityId(row.type, row.id),
+        count=row.n,
+        weight=weight_at(schema, row.relation, row.decayed, as_of - row.last_time),
+        first_time=row.first_time,
+        last_time=row.last_time,
+    )
 
 
 def _count_by(column: Any) -> Select[Any]:

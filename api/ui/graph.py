@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from time import time
 from typing import Any
 
 from nicegui import ui
@@ -10,12 +11,14 @@ from starlette.responses import Response
 from api.deps import Services
 from api.printing import moment
 from api.routes.acts import ActOut, get_events
-from api.routes.entities import get_edges, get_entity
+from api.routes.entities import get_entity
 from api.routes.history import get_history
+from api.ui import edges
 from api.ui.desk import ERRORS, Desk, say_in
 from api.ui.shell import table
 from api.ui.words import number
 from graphsvc import catalog
+from graphsvc.graph import newest_edges
 from graphsvc.ids import EntityId
 
 _ROUTE = ("GET", "/v1/entities/{type}/{id}")
@@ -50,15 +53,16 @@ async def draw(desk: Desk) -> None:
 def _found(services: Services, *, type_: str, id_: str) -> dict[str, Any]:
     """One entity, its edges, its history and its consent."""
     entity = get_entity(services, Response(), type_, id_)
-    edges = get_edges(services, type_, id_, limit=_EDGES)
     acts = get_events(services, type_, id_, limit=_ACTS)
     said = get_history(services, type_, id_, limit=_SAID)
+    schema, named, now = services.schema, EntityId(type_, id_), int(time())
     with services.database.reading() as connection:
-        consent = catalog.consent(connection, EntityId(type_, id_))
-    sources = {name: event.source for name, event in services.schema.events.items()}
+        consent = catalog.consent(connection, named)
+        newest = newest_edges(connection, schema, named, as_of=now, limit=_EDGES + 1)
+    sources = {name: event.source for name, event in schema.events.items()}
     return {
         "entity": entity,
-        "edges": edges,
+        "edges": newest,
         "acts": acts,
         "said": said.items,
         "consent": consent,
@@ -67,7 +71,7 @@ def _found(services: Services, *, type_: str, id_: str) -> dict[str, Any]:
 
 
 def _show(found: dict[str, Any]) -> None:
-    entity, edges = found["entity"], found["edges"]
+    entity = found["entity"]
     with ui.grid().classes("w-full grid-cols-1 md:grid-cols-2 gap-4"):
         with ui.card().classes("w-full"):
             ui.label("What is known").classes("font-medium")
@@ -82,24 +86,8 @@ def _show(found: dict[str, Any]) -> None:
             ui.label("How often").classes("font-medium")
             counted = [{"event": n, "times": v} for n, v in (entity.counters or {}).items()]
             table(("event", "times"), counted, key="event", empty="no events")
-    ui.label("Edges, the newest first").classes("font-medium")
-    rows = [
-        {
-            "n": n,
-            "relation": edge.relation,
-            "direction": edge.direction,
-            "other": f"{edge.other.type}/{edge.other.id}",
-            "where": found["sources"].get(edge.relation, ""),
-            "times": edge.count,
-            "weight": number(edge.weight),
-            "first": moment(edge.first_time),
-            "last": moment(edge.last_time),
-        }
-        for n, edge in enumerate(sorted(edges.items, key=lambda one: -one.last_time))
-    ]
-    names = ("relation", "direction", "other", "where", "times", "weight", "first", "last")
-    table(names, rows, key="n", empty="no edges")
-    if edges.next:
+    edges.draw(found["edges"][:_EDGES], found["sources"], most=_EDGES)
+    if len(found["edges"]) > _EDGES:
         ui.label(f"It has more than {_EDGES}; GET .../edges pages through all.").classes("quiet")
     _acts(found["acts"].items)
     if found["acts"].next:

@@ -1,7 +1,6 @@
 """Jobs: every step with how far it is, what became of it, the way to start, stop or repeat one."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -12,15 +11,13 @@ from starlette.responses import Response
 from api.errors import Unauthorized
 from api.printing import moment
 from api.routes import jobs as routes
+from api.ui import curves
 from api.ui.desk import ERRORS, Desk, tell
 from api.ui.retrain import form
 from api.ui.words import age
 
-#: Step and figure -> how far it was, and what it was then.
-Curves = dict[str, list[tuple[int, float]]]
-#: A figure in what a step says of itself: `loss 2.31`.
-_FIGURE = re.compile(r"(\w+) (-?\d+\.\d+)")
-_SECONDS = 1.0
+#: Between two looks: while something that is listed moves, and while nothing does.
+_BUSY_SECONDS, _CALM_SECONDS = 1.0, 5.0
 _LIST, _ONE = ("GET", "/v1/jobs"), ("GET", "/v1/jobs/{id}")
 _LOG = ("GET", "/v1/jobs/{id}/log")
 _COLORS = {"done": "positive", "failed": "negative", "running": "primary", "cancelled": "warning"}
@@ -31,20 +28,22 @@ _ACTS = {"cancel": routes.post_cancel, "resume": routes.post_resume}
 async def draw(desk: Desk) -> None:
     """The list, the job that is chosen, and the form."""
     chosen: dict[str, str] = {}
-    ui.button("Start a retrain", icon="play_arrow", on_click=lambda: form(desk).open())
+    start = ui.button("Start a retrain", icon="play_arrow")
     stale = ui.label().props("role=status")
     listed = ui.column().classes("w-full gap-2")
     shown = ui.column().classes("w-full gap-2")
     seen: dict[str, Any] = {}
 
-    async def again() -> None:
+    async def again(*, unasked: bool = False) -> None:
         try:
-            page = await desk.see(_LIST, partial(routes.get_jobs, limit=20))
+            page = await desk.see(_LIST, partial(routes.get_jobs, limit=20), unasked=unasked)
             one, log = None, []
             if chosen:
-                one = await desk.see(_ONE, partial(routes.get_job, id_=chosen["id"]))
+                get = partial(routes.get_job, id_=chosen["id"])
+                one = await desk.see(_ONE, get, unasked=unasked)
                 if seen.get("one") != one:
-                    log = (await desk.see(_LOG, partial(routes.get_log, id_=one.id))).items
+                    lines = partial(routes.get_log, id_=one.id)
+                    log = (await desk.see(_LOG, lines, unasked=unasked)).items
         except Unauthorized as error:
             timer.deactivate()
             tell(error)
@@ -53,17 +52,19 @@ async def draw(desk: Desk) -> None:
             stale.set_text(f"this is of a while ago: {error}")
             return
         stale.set_text("")
+        moving = any(job.state not in _ENDED for job in (*page.items, *filter(None, [one])))
+        timer.interval = _BUSY_SECONDS if moving else _CALM_SECONDS
         if seen.get("list") != page.items:
             seen["list"] = page.items
             _list(listed, page.items, choose)
         if one is not None and seen.get("one") != one:
             seen["one"] = one
-            curves = seen.setdefault(one.id, {})
-            _note(curves, one)
+            said = seen.setdefault(one.id, {})
+            curves.note(said, one.progress)
             shown.clear()
             with shown, ui.card().classes("w-full"):
                 _one(desk, one, again)
-                _curves(curves)
+                curves.draw(said)
                 _log(log)
                 _asked(one, seen)
 
@@ -71,7 +72,8 @@ async def draw(desk: Desk) -> None:
         chosen["id"] = job
         await again()
 
-    timer = ui.timer(_SECONDS, again, immediate=False)
+    start.on_click(lambda: form(desk, then=again).open())
+    timer = ui.timer(_BUSY_SECONDS, lambda: again(unasked=True), immediate=False)
     await again()
 
 
@@ -104,34 +106,6 @@ def _stage(job: routes.JobOut) -> str:
         return job.step or ""
     said = str(decided["decision"]).replace("_", " ")
     return f"the gate: {said}, {'promoted' if result.get('promoted') else 'not promoted'}"
-
-
-def _note(curves: Curves, job: routes.JobOut) -> None:
-    """Add what a step says of itself now to what it said while somebody looked."""
-    for step in job.progress:
-        said = _FIGURE.search(step.note)
-        if said:
-            points = curves.setdefault(f"{step.step}: {said.group(1)}", [])
-            if not points or points[-1][0] != step.done:
-                points.append((step.done, float(said.group(2))))
-
-
-def _curves(curves: Curves) -> None:
-    """What was seen of each step's figure, over how far it was."""
-    for name, points in curves.items():
-        if len(points) > 1:
-            ui.label(name).classes("quiet text-sm")
-            ui.echart(
-                {
-                    "backgroundColor": "transparent",
-                    "grid": {"left": 60, "right": 10, "top": 10, "bottom": 25},
-                    "xAxis": {"type": "value", "min": "dataMin", "max": "dataMax"},
-                    "yAxis": {"type": "value", "scale": True},
-                    "tooltip": {"trigger": "axis"},
-                    "series": [{"type": "line", "data": [list(point) for point in points]}],
-                    "animation": False,
-                }
-            ).classes("w-full h-40")
 
 
 def _one(desk: Desk, job: routes.JobOut, again: Any) -> None:

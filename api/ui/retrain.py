@@ -3,7 +3,7 @@
 Takes a desk, asks for a job as `POST /v1/retrains` would; never knows what a field means.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from nicegui import ui
@@ -35,8 +35,11 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
 _REST = "Everything else"
 
 
-def form(desk: Desk) -> ui.dialog:
-    """A field for each of the request, as its schema has it, with what each is for."""
+def form(desk: Desk, *, then: Callable[[], Awaitable[None]]) -> ui.dialog:
+    """A field for each of the request, as its schema has it, with what each is for.
+
+    `then` is called once a job was asked for.
+    """
     schema = RetrainRequest.model_json_schema()
     properties, kinds = schema["properties"], schema["$defs"]
     plain = RetrainRequest().model_dump(mode="json")
@@ -66,6 +69,7 @@ def form(desk: Desk) -> ui.dialog:
                 return
             ui.notify(f"job {made.job} waits for the worker", type="positive")
             dialog.close()
+            await then()
 
         with ui.row().classes("w-full justify-end"):
             ui.button("Close", on_click=dialog.close).props("flat")

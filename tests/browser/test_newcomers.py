@@ -1,12 +1,15 @@
 """What people stumble over who are here for the first time, in a real browser."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from time import time
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
-from running import Service, free_port
-from views import to
+from running import Service, free_port, post_all, service
+from views import choose, to
 
 pytestmark = pytest.mark.browser
 
@@ -71,3 +74,70 @@ def test_a_view_that_was_too_much_fills_by_itself(
         expect(tab.get_by_role("alert")).to_have_count(0)
     finally:
         running.kill("slow")
+
+
+def _said(name: str, user: str, seconds_ago: int) -> dict[str, Any]:
+    return {
+        "event_id": f"{name}-{user}",
+        "event_name": name,
+        "event_time": int(time()) - seconds_ago,
+        "action_source": "onsite",
+        "actor": {"type": "user", "id": user},
+    }
+
+
+def _did(name: str, user: str, seconds_ago: int, type_: str, source: str) -> dict[str, Any]:
+    where = {"action_source": source, "object": {"type": type_, "id": f"{type_}1"}}
+    agreed = {"consent": True} if source == "offsite" else {}
+    return _said(name, user, seconds_ago) | where | agreed
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A server without a model: of two people one has agreed to offsite events, one refused."""
+    with service(tmp_path_factory.mktemp("shop"), GRAPHSVC_SCHEMA="ads") as made:
+        made.start("serve")
+        made.wait_ready()
+        events = [
+            _said("opt_in", "agrees", 900),
+            _did("click", "agrees", 800, "ad", "onsite"),
+            _did("add_to_cart", "agrees", 600, "product", "offsite"),
+            _did("click", "refuses", 500, "ad", "onsite"),
+            _said("opt_out", "refuses", 400),
+        ]
+        with made.client() as http:
+            post_all(http, events)
+        yield made
+
+
+def _edge(tab: Page, relation: str) -> Any:
+    """The row of an edge, in Overview's table of relations or in Graph's of edges."""
+    cell = tab.get_by_role("cell", name=relation, exact=True)
+    return tab.get_by_role("row").filter(has=cell)
+
+
+def test_offsite_events_and_what_was_said_of_them(
+    open_page: Callable[..., Page], picture: Callable[[Page, str], None], shop: Service
+) -> None:
+    tab = open_page(at=shop)
+    expect(tab.get_by_text("There are events, and nothing was trained yet")).to_be_visible()
+    expect(tab.get_by_text("scores: nothing is live that could answer")).to_be_visible()
+    for relation, where in (("add_to_cart", "offsite"), ("click", "onsite")):
+        expect(_edge(tab, relation).get_by_role("cell", name=where, exact=True)).to_be_visible()
+    picture(tab, "overview-shop")
+    to(tab, "Graph")
+    choose(tab, "type", "user")
+    tab.get_by_label("id", exact=True).fill("agrees")
+    tab.get_by_label("id", exact=True).press("Enter")
+    agreed = tab.get_by_text(re.compile("^agreed to the use of offsite events at "))
+    expect(agreed).to_be_visible()
+    for relation, where in (("add_to_cart", "offsite"), ("click", "onsite")):
+        row = _edge(tab, relation).filter(has_text="out").first
+        expect(row.get_by_role("cell", name=where, exact=True)).to_be_visible()
+    picture(tab, "graph-shop")
+    tab.get_by_label("id", exact=True).fill("refuses")
+    tab.get_by_label("id", exact=True).press("Enter")
+    expect(tab.get_by_text(re.compile("^refused the use of offsite events at "))).to_be_visible()
+    expect(agreed).to_have_count(0)
+    expect(tab.get_by_role("cell", name="offsite", exact=True)).to_have_count(0)
+    expect(tab.get_by_role("cell", name="opt_out", exact=True).first).to_be_visible()

@@ -37,6 +37,9 @@ def test_overview_tells_what_there_is(open_page, http: httpx.Client) -> None:
     live = http.get("/health/ready").json()["generation"]
     expect(tab.get_by_text(re.compile(rf"generation {live}, live since"))).to_be_visible()
     expect(tab.get_by_text(re.compile(r"events in the last hour"))).to_be_visible()
+    for kind in ("bundle", "index", "ranker"):
+        expect(tab.get_by_text(re.compile(rf"^{kind}, sealed .* ago$"))).to_be_visible()
+    expect(tab.get_by_text("scores: ready to answer")).to_be_visible()
     expect(tab.locator("canvas")).to_be_visible()
     expect(tab.get_by_role("cell", name="film", exact=True)).to_be_visible()
 
@@ -52,6 +55,8 @@ def test_an_entity_is_found(open_page, picture) -> None:
     expect(tab.get_by_role("cell", name="onsite").first).to_be_visible()
     # It was shown, and never clicked: an event, and no edge.
     expect(tab.get_by_role("cell", name="film/d16", exact=True)).to_be_visible()
+    chart = tab.get_by_role("img", name="edges by relation over time")
+    expect(chart.locator("canvas")).to_be_visible()
     picture(tab, "graph-found")
     assert "u1" not in tab.url
     tab.get_by_label("id", exact=True).fill("nobody")
@@ -125,6 +130,10 @@ def test_a_retrain_is_started_and_watched(open_page, http: httpx.Client, picture
 
 def test_a_ranker_is_promoted_with_a_reason(open_page, http: httpx.Client, picture) -> None:
     tab = open_page()
+    watching = tab.context.new_page()
+    watching.goto("/ui/")
+    watching.get_by_text("What answers").wait_for()
+    tab.bring_to_front()
     to(tab, "Models")
     tab.get_by_label("look at one").focus()
     tab.keyboard.press("Enter")
@@ -150,6 +159,9 @@ def test_a_ranker_is_promoted_with_a_reason(open_page, http: httpx.Client, pictu
     expect(tab.get_by_text(re.compile(r"ranker \w+ is live"))).to_be_visible()
     newest = http.get("/v1/promotions", params={"limit": 1}).json()["items"][0]
     assert newest["reason"] == "looked at it"
+    live = watching.get_by_text(re.compile(rf"^generation {newest['generation']}, live since"))
+    expect(live).to_be_visible(timeout=20_000)
+    expect(watching.get_by_text(newest["ranker"][:8])).to_be_visible()
     tab.get_by_role("button", name="Roll back to ranker").click()
     tab.get_by_label(re.compile("^reason")).fill("it was better before")
     tab.get_by_role("button", name="Make it live").click()

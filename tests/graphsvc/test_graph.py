@@ -73,6 +73,31 @@ def test_edges_in_both_directions_page_by_page(database: Database) -> None:
     assert seen[0].weight == pytest.approx(1.0)
 
 
+def test_the_newest_edges_are_those_of_all(database: Database) -> None:
+    """The order of pages begins with old ones here, so its first page holds none of these."""
+    batch = [("ad_of_product", "a1", f"p{n:02}", 100 + n) for n in range(12)]
+    batch += [("click", f"u{n:02}", "a1", 50 - n) for n in range(12)]
+    batch += [("save", "u00", "a1", 39), ("save", "u01", "a2", 0)]
+    post(database, *batch)
+    with database.reading() as connection:
+        newest = graph.newest_edges(connection, ADS, A1, as_of=NOW, limit=3)
+        most = graph.newest_edges(connection, ADS, A1, as_of=NOW, limit=13)
+        every = graph.newest_edges(connection, ADS, A1, as_of=NOW, limit=99)
+        page = graph.edges(connection, ADS, A1, as_of=NOW, limit=99)
+        with pytest.raises(EntityMissing):
+            graph.newest_edges(connection, ADS, EntityId("ad", "a9"), as_of=NOW)
+    told = [(e.direction, e.relation, e.other.id, NOW - e.last_time) for e in newest]
+    # Of the same day the click comes first, as in pages.
+    assert told == [
+        ("in", "click", "u11", 39 * DAY),
+        ("in", "save", "u00", 39 * DAY),
+        ("in", "click", "u10", 40 * DAY),
+    ]
+    assert {e.direction for e in most} == {"in"}
+    assert every[:13] == most
+    assert every == sorted(page.items, key=lambda e: -e.last_time)
+
+
 @pytest.mark.parametrize(
     "odd",
     [
