@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 from pydantic import TypeAdapter, ValidationError
@@ -17,6 +17,7 @@ from api.errors import Invalid
 from api.opening import open_database, open_store
 from api.printing import AsJson, Output, Ticker, moment, out
 from api.settings import read_settings
+from graphsvc.ids import DIGEST
 from graphsvc.joblog import Line
 from graphsvc.snapshot import open_snapshot
 
@@ -70,6 +71,8 @@ DaysOption = Annotated[
     float | None, typer.Option(help="Days after a click that a conversion still belongs to it.")
 ]
 Digest = Annotated[str, typer.Argument(help="64 hexadecimal digits.")]
+#: What the audit log has in place of a word that may be somebody's name.
+_NOT_KEPT = "(not kept)"
 
 
 @jobs_app.command()
@@ -97,7 +100,8 @@ def snapshot(
         asked |= {"split": then.split["protocol"], "shares": then.split["shares"]}
         asked |= requests.conversions_of(then.interaction)
     request = RetrainRequest.model_validate(asked)
-    with Ticker("snapshot", quiet=as_json) as ticker:
+    about = request.model_dump(mode="json", include=set(asked))
+    with by_command(shop.database, "snapshot", about), Ticker("snapshot", quiet=as_json) as ticker:
         digest = steps.snapshot(shop, request, ticker.tick)
     out(Output({"snapshot": digest}), as_json=as_json)
 
@@ -115,10 +119,10 @@ def embed(
     """Train TransRA on a snapshot."""
     from api.jobs import embedding
 
-    with Ticker("embed", quiet=as_json) as ticker:
-        digest = embedding.embed(
-            _workshop(), snapshot, seed=seed, tick=ticker.tick, item_only=item_only
-        )
+    shop = _workshop()
+    about = {"snapshot": _plain(snapshot), "seed": seed, "item_only": item_only}
+    with by_command(shop.database, "embed", about), Ticker("embed", quiet=as_json) as ticker:
+        digest = embedding.embed(shop, snapshot, seed=seed, tick=ticker.tick, item_only=item_only)
     out(Output({"bundle": digest}), as_json=as_json)
 
 
@@ -127,8 +131,10 @@ def index(bundle: Digest, *, as_json: AsJson = False) -> None:
     """Build the FAISS index of a bundle."""
     from api.jobs import steps
 
-    with Ticker("index", quiet=as_json) as ticker:
-        digest = steps.index(_workshop(), bundle, ticker.tick)
+    shop = _workshop()
+    written = by_command(shop.database, "index", {"bundle": _plain(bundle)})
+    with written, Ticker("index", quiet=as_json) as ticker:
+        digest = steps.index(shop, bundle, ticker.tick)
     out(Output({"index": digest}), as_json=as_json)
 
 
@@ -137,8 +143,10 @@ def draw_map(bundle: Digest, *, as_json: AsJson = False) -> None:
     """Make the map of a bundle, which the page shows when the bundle is live."""
     from api.jobs import map as step
 
-    with Ticker("map", quiet=as_json) as ticker:
-        digest = step.draw_map(_workshop(), bundle, ticker.tick)
+    shop = _workshop()
+    written = by_command(shop.database, "map", {"bundle": _plain(bundle)})
+    with written, Ticker("map", quiet=as_json) as ticker:
+        digest = step.draw_map(shop, bundle, ticker.tick)
     out(Output({"map": digest}), as_json=as_json)
 
 
@@ -157,6 +165,7 @@ def rank(
     from api.jobs import steps
     from api.jobs.choices import RankerChoice
     from api.jobs.moments import refuse_idle
+    from api.jobs.requests import ArmName
     from api.jobs.training import TrainingChoice
 
     asked = None if training is None else _json("--training", training)
@@ -168,8 +177,15 @@ def rank(
         choice,
         None if asked is None else TrainingChoice.model_validate(asked),
     )
-    with Ticker(f"rank {arm}", quiet=as_json) as ticker:
-        digest = steps.rank_as(_workshop(), (snapshot, bundle), how, tick=ticker.tick)
+    shop = _workshop()
+    about: dict[str, Any] = {"snapshot": _plain(snapshot), "bundle": _plain(bundle), "seed": seed}
+    about |= {"arm": arm if arm in get_args(ArmName) else _NOT_KEPT}
+    about |= {"ranker": choice.model_dump(mode="json", exclude_none=True)}
+    if how.training is not None:
+        about |= {"training": how.training.model_dump(mode="json", exclude_none=True)}
+    written = by_command(shop.database, "rank", about)
+    with written, Ticker(f"rank {arm}", quiet=as_json) as ticker:
+        digest = steps.rank_as(shop, (snapshot, bundle), how, tick=ticker.tick)
     out(Output({"ranker": digest}), as_json=as_json)
 
 
@@ -337,6 +353,11 @@ def _json(name: str, text: str) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise Invalid(f"{name} should be a JSON object, received {text[:80]!r}: {error}") from error
+
+
+def _plain(digest: str) -> str:
+    """What the audit log says of an argument: a digest, which is nobody's name."""
+    return digest if DIGEST.fullmatch(digest) else _NOT_KEPT
 
 
 def _workshop() -> "Workshop":

@@ -6,6 +6,7 @@ packed on the way, and only its end waits: who has seen the end can count on a r
 """
 
 import json
+import re
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from dataclasses import dataclass, field
@@ -30,6 +31,9 @@ MOST_ANSWER_BYTES = 1024 * 1024
 _LEVEL = 1
 #: Some answers unpack to much more than their size, so they are unpacked in pieces.
 _PIECE_BYTES = 64 * 1024
+#: A text in JSON, and a word of a sentence without what quotes it or ends it.
+_TEXT = re.compile(rb'"((?:[^"\\\x00-\x1f]|\\["\\/bfnrt]|\\u[0-9A-Fa-f]{4})*)"')
+_WORD = re.compile(r"""[^\s'"`,;()\[\]]+(?<![.:?!])""")
 #: What was not even begun, and may be let in a moment later.
 _NOT_RUN = frozenset({401, 403, 429})
 #: These belong to one sending of the answer.
@@ -155,6 +159,22 @@ def mentioned(packed: bytes, ids: Collection[str]) -> bool:
         for id_ in ids
         for needle in {json.dumps(id_)[1:-1].encode(), orjson.dumps(id_)[1:-1]}
     )
+
+
+def texts(packed: bytes) -> set[str]:
+    """Every text of a kept answer, and every word of its sentences: what may be an id."""
+    whole = b"".join(_unpacked(packed))
+    found = {_read(text) for text in set(_TEXT.findall(whole))}
+    return found | {word for text in found if " " in text for word in _WORD.findall(text)}
+
+
+def _read(text: bytes) -> str:
+    """What a text in JSON says; half of a character, which no id has, becomes a question mark."""
+    plain = text.decode(errors="replace")
+    if "\\" not in plain:
+        return plain
+    said: str = json.loads(f'"{plain}"')
+    return said.encode(errors="replace").decode()
 
 
 def _head_of(start: Message) -> bytes:

@@ -1,8 +1,9 @@
-"""Taking an entity out of every table, as if no event had ever named it.
+"""Taking an entity out of every table, as if no event had ever named it; and a look again.
 
 Takes ids that stand for one entity, gives how many rows went; never commits, so all of it happens
 or none. What others have of it goes too: its edges, its part of their counters, its place in
-answers. The projections are what a replay of the rest of the log gives.
+answers. The projections are what a replay of the rest of the log gives. Who looks again later
+knows digests alone, and gets counts.
 """
 
 import json
@@ -12,9 +13,10 @@ from collections.abc import Collection, Mapping, Sequence
 from sqlalchemy import Connection, bindparam, delete, select, update
 
 from graphsvc.builtin import MERGE
-from graphsvc.bulk import rows_among
+from graphsvc.bulk import fetch, rows_among
 from graphsvc.db import wait_for_writers
 from graphsvc.dedupe import digest_of
+from graphsvc.gone import Gone
 from graphsvc.logread import canonical
 from graphsvc.removal import delete_events, lower
 from graphsvc.schema import Schema
@@ -28,6 +30,13 @@ _HELD: Mapping[str, tuple[str, ...]] = {
     "counters": ("entity",),
     "consents": ("entity",),
     "entities": ("key",),
+}
+#: Where else a key stands, and leads to nobody once its entity is gone; see also `_keys`.
+_LEADING: Mapping[str, tuple[str, ...]] = {"entities": ("merged_into",), "events": ("actor",)}
+#: The ids in answers, each once; where persons can be no tails there are none to be looked at.
+_ITEMS = {
+    "sqlite": "json_extract(item.value, '$[0]') FROM answers, json_each(answers.items) item",
+    "postgresql": "item.value ->> 0 FROM answers, json_array_elements(answers.items::json) item",
 }
 
 
@@ -50,6 +59,46 @@ def erase(
             removed[table] += len(rows_among(connection, statement, keys))
     removed["answers"] = _erase_answers(connection, type_, names)
     return {table: n for table, n in sorted(removed.items()) if n}
+
+
+def left(connection: Connection, gone: Gone) -> dict[str, tuple[int, int]]:
+    """Where ids stand: how many of some people are there, and of how many ids."""
+    found = {}
+    for name, query in {
+        "entities": "id FROM entities WHERE type = ?",
+        "answers": "DISTINCT head_id FROM answers WHERE head_type = ?",
+        "answers, items": f"DISTINCT {_ITEMS[connection.dialect.name]} WHERE tail_type = ?",
+    }.items():
+        there = of = 0
+        for type_ in gone.types:
+            ids = [row[0] for row in fetch(connection, f"SELECT {query}", (type_,))]
+            there, of = there + len(gone.among(type_, ids)), of + len(ids)
+        found[name] = there, of
+    return found
+
+
+def keys_of_nobody(connection: Connection, schema: Schema, gone: Gone) -> dict[str, int]:
+    """Of each column that holds keys: how many rows have one that no entity has.
+
+    A person's row of `entities` may be gone while others that hang on it are there: no foreign key
+    forbids it (see `tables/graph.py`). Whose they were nobody can tell, so there may be none. The
+    database looks at each row, through an index but for objects in the log, which has none.
+    """
+    found = {}
+    for table, column in _keys(schema, gone):
+        nobody = f"NOT EXISTS (SELECT 1 FROM entities e WHERE e.key = t.{column})"  # noqa: S608
+        query = f"SELECT count(*) FROM {table} t WHERE t.{column} IS NOT NULL AND {nobody}"  # noqa: S608
+        found[f"{table}.{column}"] = fetch(connection, query)[0][0]
+    return found
+
+
+def _keys(schema: Schema, gone: Gone) -> list[tuple[str, str]]:
+    """The columns that may have keys of some people; objects only where these may be tails."""
+    held = [(table, names) for table, names in _HELD.items() if table != "entities"]
+    pairs = [(table, name) for table, names in (*held, *_LEADING.items()) for name in names]
+    if any(event.tail in gone.types for event in schema.events.values()):
+        pairs.append(("events", "object"))
+    return pairs
 
 
 def _erase_events(

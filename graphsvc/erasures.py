@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 
 from graphsvc.bulk import rows_among
 from graphsvc.db import wait_for_writers
@@ -20,7 +20,7 @@ from graphsvc.ids import EntityId, canonical_json
 from graphsvc.ledger import read_number
 from graphsvc.logread import aliases
 from graphsvc.subjects import Digested, Subjects
-from graphsvc.tables import answers, entities, erasures
+from graphsvc.tables import entities, erasures
 
 #: Of who came back in another database: nothing that is here is of later.
 _NEVER_SEEN = 2**62
@@ -252,23 +252,6 @@ def those(connection: Connection, some: Iterable[Erasure]) -> Gone:
     for one in some:
         subjects.setdefault(one.type, set()).add(one.subject)
     return Digested(Subjects.of(connection), subjects)
-
-
-def left_in_tables(connection: Connection, gone: Gone) -> dict[str, tuple[int, int]]:
-    """Of those tables that hold ids: how many of some people are there, and of how many ids."""
-    table = answers.c
-    columns = {
-        "entities": select(entities.c.id).where(entities.c.type == bindparam("type")),
-        "answers": select(table.head_id).where(table.head_type == bindparam("type")).distinct(),
-    }
-    found = {}
-    for name, query in columns.items():
-        there = of = 0
-        for type_ in gone.types:
-            ids = connection.scalars(query, {"type": type_}).all()
-            there, of = there + len(gone.among(type_, ids)), of + len(ids)
-        found[name] = there, of
-    return found
 
 
 def ids_left(connection: Connection, numbers: Collection[int]) -> int:

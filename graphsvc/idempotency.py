@@ -6,7 +6,7 @@ renewed, so one whose holder died is taken over. Our design, after the IETF draf
 Idempotency-Key HTTP Header Field".
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -123,6 +123,15 @@ def mentioning(connection: Connection, mentions: Callable[[bytes], bool]) -> lis
     query = select(table.api_key, table.name, table.answer).where(table.answer.is_not(None))
     rows = connection.execute(query.execution_options(yield_per=_READ))
     return [(row.api_key, row.name) for row in rows if mentions(row.answer)]
+
+
+def answers_of_before(connection: Connection, moment: int) -> Iterator[tuple[int, bytes]]:
+    """When answers were kept, and what the caller packed: all of before a moment."""
+    table = idempotency.c
+    query = select(table.created_at, table.answer)
+    query = query.where(table.answer.is_not(None), table.created_at < moment)
+    for row in connection.execute(query.execution_options(yield_per=_READ)):
+        yield row.created_at, row.answer
 
 
 def forget(connection: Connection, names: Iterable[tuple[str, str]]) -> int:

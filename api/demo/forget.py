@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from api.demo.client import Client, ServiceFailed
+from api.demo.searching import places
 
 #: The last one by id, and the last one under the new name: no row of anybody else moves.
 WHO, RENAMED = "99", "forget-me@example.org"
@@ -37,7 +36,7 @@ def measure(
     verify: Callable[[int], Sequence[Mapping[str, Any]]],
 ) -> dict[str, Any]:
     """Erase them, look for them, and post something about them that comes too late."""
-    held = list(_places(folder))
+    held = list(places(folder, RENAMED))
     asked = client.erase(_TYPE, RENAMED)
     job = follow(asked["job"])
     certificate = client.report(job["result"]["certificate"])
@@ -53,28 +52,9 @@ def measure(
         "remains": certificate["remains"],
         "checks": [dict(one) for one in checks],
         "files_before": len(held),
-        "files_after": len(list(_places(folder))),
+        "files_after": len(list(places(folder, RENAMED))),
         "late": verdict["code"],
     }
-
-
-def _places(folder: Path) -> Iterator[Path]:
-    """The files in which their name stands."""
-    for file in sorted(folder.rglob("*")):
-        if file.is_file() and _holds(file):
-            yield file
-
-
-def _holds(file: Path) -> bool:
-    if file.suffix == ".parquet":  # packed
-        return any(RENAMED in map(str, column.to_pylist()) for column in _texts(file))
-    return RENAMED.encode() in file.read_bytes()
-
-
-def _texts(file: Path) -> Iterator[Any]:
-    for field, column in zip(pq.read_schema(file), pq.read_table(file).columns, strict=True):
-        if str(field.type) == "string":
-            yield column
 
 
 def lines(told: Mapping[str, Any]) -> Iterator[str]:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from api import erasure_list
 from api.jobs import erasing
 from api.jobs.steps import Tick, Workshop
-from graphsvc import dedupe, erasures, ledger, succession
+from api.kept import texts
+from graphsvc import dedupe, erase, erasures, idempotency, ledger, succession, versions
 from graphsvc.artifact import Artifact, Recipe
 from graphsvc.db import Connection
 from graphsvc.erasures import Erasure
@@ -36,6 +37,8 @@ FORMAT = 1
 #: Questions of the k-NN probe, and neighbors that each wants.
 _QUERIES, _NEIGHBORS, _SEED = 100, 10, 7
 _PAGE = 1000
+#: So many seconds clocks of servers may differ: what was kept so shortly before may be of after.
+_CLOCKS = 60
 #: Ids of events are remembered so much longer than events may be late.
 _SLACK_DAYS = dedupe.SLACK_SECONDS / 86_400
 
@@ -122,6 +125,7 @@ def _checks(
     tick: Tick,
 ) -> Iterator[Check]:
     yield from _in_tables(shop, people)
+    yield _in_kept_answers(shop, people, tick)
     there = [pair for pair in pairs if shop.store.path(pair["kind"], pair["before"]).exists()]
     yield Check("former bytes", not there, f"{len(pairs)} artifacts of before")
     with shop.database.reading() as connection:
@@ -148,10 +152,39 @@ def _in_tables(shop: Workshop, people: Sequence[Erasure]) -> Iterator[Check]:
     """Nobody stands in the tables but who came back."""
     with shop.database.reading() as connection:
         gone = erasures.those(connection, [one for one in people if one.returned_at is None])
-        for table, (there, of) in erasures.left_in_tables(connection, gone).items():
+        for table, (there, of) in erase.left(connection, gone).items():
             yield Check(f"table {table}", not there, f"{of} ids")
+        schema = versions.current(connection)
+        for column, there in erase.keys_of_nobody(connection, schema, gone).items():
+            yield Check(f"keys in {column}", not there, f"{there} rows lead to no entity")
         left = erasures.ids_left(connection, [one.number for one in people])
         yield Check("list without ids", not left, f"{len(people)} rows of it")
+
+
+def _in_kept_answers(shop: Workshop, people: Sequence[Erasure], tick: Tick) -> Check:
+    """No answer that is kept for repetitions names them, of those of before they were to be erased.
+
+    Of later ones some do, as what came in of them was refused; they go by themselves.
+    """
+    some = [one for one in people if one.returned_at is None]
+    named: list[tuple[int, str, str]] = []
+    of = 0
+    with shop.database.reading() as connection:
+        gone = erasures.those(connection, some)
+        last = max((one.asked_at for one in some), default=0)
+        kept = idempotency.answers_of_before(connection, last - _CLOCKS)
+        for at, packed in kept:
+            of += 1
+            tick(of, 0, "kept answers")
+            said = list(texts(packed))
+            for kind in gone.types:
+                named += [(at, kind, said[place]) for place in gone.among(kind, said)]
+        there = 0
+        for one in some if named else ():
+            before = one.asked_at - _CLOCKS
+            ids = [id_ for at, kind, id_ in named if kind == one.type and at < before]
+            there += len(erasures.those(connection, [one]).among(one.type, ids))
+    return Check("kept answers", not there, f"{of} of before they were asked for")
 
 
 def _zeroed(shop: Workshop, told: Mapping[str, Any]) -> Check:

@@ -26,8 +26,10 @@ export default {
         </div>
         <div class="gs-map-tools">
           <button type="button" aria-label="Closer" title="Closer (+)" @click="zoom(1.5)">+</button>
-          <button type="button" aria-label="Farther" title="Farther (-)" @click="zoom(1 / 1.5)">&minus;</button>
-          <button type="button" aria-label="All of it" title="All of it (0)" @click="all">&#x2922;</button>
+          <button type="button" aria-label="Farther" title="Farther (-)"
+            @click="zoom(1 / 1.5)">&minus;</button>
+          <button type="button" aria-label="All of it" title="All of it (0)"
+            @click="all">&#x2922;</button>
         </div>
         <div class="gs-map-said" v-if="said" role="alert">{{ said }}</div>
       </div>
@@ -36,7 +38,8 @@ export default {
         <li v-for="entry in legend" :key="entry.label">
           <button type="button" :aria-pressed="String(!off[entry.label])" @click="toggle(entry)">
             <span class="gs-map-swatch" :style="swatch(entry)"></span>
-            <span>{{ entry.label }}</span> <span class="gs-map-count">{{ entry.count.toLocaleString() }}</span>
+            <span>{{ entry.label }}</span> <span
+              class="gs-map-count">{{ entry.count.toLocaleString() }}</span>
           </button>
         </li>
       </ul>
@@ -125,13 +128,14 @@ export default {
         this.aim(this.plot.nearest(...here, REACH.mouse));
         return;
       }
-      if (this.pressed && Math.hypot(here[0] - this.pressed[0], here[1] - this.pressed[1]) > CLICK_PIXELS) {
+      const from = this.pressed;
+      if (from && Math.hypot(here[0] - from[0], here[1] - from[1]) > CLICK_PIXELS) {
         this.pressed = null;
       }
       if (this.pointers.size === 1 && !this.pressed) {
         this.plot.move(here[0] - before[0], here[1] - before[1]);
       } else if (this.pointers.size === 2) {
-        const [other] = [...this.pointers].filter(([id]) => id !== event.pointerId).map(([, at]) => at);
+        const [[, other]] = [...this.pointers].filter(([id]) => id !== event.pointerId);
         const apart = (a) => Math.max(1, Math.hypot(a[0] - other[0], a[1] - other[1]));
         const middle = [(here[0] + other[0]) / 2, (here[1] + other[1]) / 2];
         this.plot.move((here[0] - before[0]) / 2, (here[1] - before[1]) / 2);
@@ -147,7 +151,8 @@ export default {
       this.pressed = null;
       if (!clicked) return this.remember();
       const touch = event.pointerType !== "mouse";
-      const point = this.plot.nearest(event.offsetX, event.offsetY, touch ? REACH.touch : REACH.mouse);
+      const reach = touch ? REACH.touch : REACH.mouse;
+      const point = this.plot.nearest(event.offsetX, event.offsetY, reach);
       // A finger first shows what it has met, and picks it when it comes again.
       if (point >= 0 && (!touch || point === this.aimed)) this.pick(point);
       else this.aim(point);

@@ -19,7 +19,8 @@ from graphsvc.tables.naming import ApplicationId, Key, Name, metadata
 
 # The projections (edges, counters, attributes, retractions, consents) can be rebuilt from the log
 # at any time, so they do without foreign keys, which would double the work of a write; so does the
-# log, whose keys ingest hands out itself. On SQLite they are stored in their primary key.
+# log, whose keys ingest hands out itself. A row may therefore be there without its entity: whoever
+# certifies an erasure looks for such (`erase.py`). On SQLite they are stored in their primary key.
 
 #: The last number given to an event and to an entity. Only ever grows: rows of the log may go.
 sequences = Table(

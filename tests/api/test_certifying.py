@@ -1,6 +1,8 @@
 """What a certificate says is so, and what is there again is found."""
 
+import json
 import shutil
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 from loops import silent
 from planted import START, click
+from sqlalchemy import delete, insert
 
 from api import erasure_list
 from api.jobs import certifying, erasing_steps
@@ -18,6 +21,7 @@ from graphsvc.artifact import Artifact, Recipe
 from graphsvc.errors import ArtifactDamaged, ErasureIncomplete
 from graphsvc.ids import EntityId
 from graphsvc.ingest import ingest
+from graphsvc.tables import answers, idempotency
 
 WHO = EntityId("user", "u5")
 
@@ -121,6 +125,72 @@ def test_who_stands_in_a_table_again_is_found(shop: Workshop) -> None:
         subject = payload(shop, certificate)["people"][0]["subject"]
         connection.exec_driver_sql("UPDATE erasures SET subject = ?", (subject,))
     assert failed(shop, certificate) == ["table entities"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "checks"),
+    [
+        ("INSERT INTO edges VALUES (?, 'click', 1, 1, 1, 1, 1)", ["edges.head"]),
+        ("INSERT INTO edges VALUES (1, 'click', ?, 1, 1, 1, 1)", ["edges.tail"]),
+        ("INSERT INTO retractions VALUES (?, 'click', 1)", ["retractions.head"]),
+        ("INSERT INTO retractions VALUES (1, 'click', ?)", ["retractions.tail"]),
+        ("INSERT INTO attributes VALUES (?, 'age', '40', 1, 'a')", ["attributes.entity"]),
+        ("INSERT INTO counters VALUES (?, 'click', 3)", ["counters.entity"]),
+        ("INSERT INTO consents VALUES (?, 'out', 1, 1)", ["consents.entity"]),
+        ("UPDATE entities SET merged_into = ? WHERE key = 1", ["entities.merged_into"]),
+        ("UPDATE events SET actor = ? WHERE seq = 1", ["events.actor"]),
+        # No person is a tail in this schema.
+        ("UPDATE events SET object = ? WHERE seq = 1", []),
+    ],
+)
+def test_rows_without_an_entity_are_found(
+    shop: Workshop, statement: str, checks: list[str]
+) -> None:
+    """As a restore by hand may leave them: nobody could tell whose they were."""
+    with shop.database.reading() as connection:
+        entity = (WHO.type, WHO.id)
+        query = "SELECT key FROM entities WHERE type = ? AND id = ?"
+        key = connection.exec_driver_sql(query, entity).scalar_one()
+    certificate = erased(shop)
+    assert failed(shop, certificate) == []
+    with shop.database.transaction() as connection:
+        connection.exec_driver_sql(statement, (key,))
+    assert failed(shop, certificate) == [f"keys in {column}" for column in checks]
+
+
+def test_who_is_an_item_of_an_answer_is_found(shop: Workshop) -> None:
+    certificate = erased(shop)
+    ids = ("bundle", "index", "ranker")
+    row = {"request_id": "r1", "asked_at": 1, "head_type": "film", "head_id": "d1"}
+    row |= {"tail_type": "user", "state": "learned", **dict.fromkeys(ids, "0" * 64)}
+    for items, found in (([["u4", 0.5]], []), ([["u4", 0.5], ["u5", 0.4]], ["answers, items"])):
+        with shop.database.transaction() as connection:
+            connection.execute(delete(answers))
+            connection.execute(insert(answers).values(row | {"items": json.dumps(items)}))
+        assert failed(shop, certificate) == [f"table {name}" for name in found]
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ('{"results": [{"actor": {"id": "u5"}}]}', True),
+        ('{"detail": "nothing is known of \'u5\'."}', True),
+        ('{"id": "\\u00755"}', True),
+        ('{"id": "u50", "half": "\\ud800", "of": "u5\\\\"}', False),
+    ],
+)
+def test_kept_answers_of_before_are_looked_through(shop: Workshop, said: str, found: bool) -> None:
+    certificate = erased(shop)
+    asked = START + 100_000
+    row = {"api_key": "k", "request": "0" * 64, "status": 200, "media_type": "application/json"}
+    row |= {"answer": zlib.compress(b"[]\n" + said.encode())}
+    with shop.database.transaction() as connection:
+        for name, at in (("before", asked - 3600), ("after", asked + 10)):
+            connection.execute(insert(idempotency).values(row | {"name": name, "created_at": at}))
+    assert failed(shop, certificate) == (["kept answers"] if found else [])
+    with shop.database.transaction() as connection:
+        connection.execute(delete(idempotency).where(idempotency.c.name == "before"))
+    assert failed(shop, certificate) == [], "what was answered later is theirs who asked"
 
 
 def copied(shop: Workshop, kind: str, digest: str) -> Artifact:

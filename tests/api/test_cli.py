@@ -10,6 +10,7 @@ import pytest
 from nursery import nursery
 from planted import COMEDIES, START, click
 from running import SMALL, eventually
+from sealed_by_hand import see_who_sealed
 
 from api.jobs.choices import PretrainingChoice, RankerChoice
 from api.jobs.gate import Candidate, gate
@@ -60,6 +61,7 @@ def test_the_walk_from_snapshot_to_promotion_verb_by_verb(run, trained) -> None:
     assert code == 0
     live = orjson.loads(out)
     assert (live["bundle"], live["index"], live["ranker"]) == (bundle, index, ranker)
+    see_who_sealed(run, {"snapshot": snapshot, "bundle": bundle, "ranker": ranker})
 
     code, out, _ = run("score", "user", "u2", "d3", "c3", "--json")
     assert code == 0

@@ -2,17 +2,18 @@
 
 import pytest
 from semantics import DAY, NOW, SMALL_SCHEMA, event, post, statuses, tables
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select, update
 
 from graphsvc import answers, erasures
 from graphsvc.answers import Answer, Item
 from graphsvc.db import Database
-from graphsvc.erase import erase
+from graphsvc.erase import erase, keys_of_nobody, left
 from graphsvc.errors import ErasureMissing
 from graphsvc.ids import EntityId
 from graphsvc.ingest import rebuild
+from graphsvc.tables import answers as answers_table
+from graphsvc.tables import counters, entities, events, seen
 from graphsvc.tables import erasures as erasures_table
-from graphsvc.tables import seen
 
 ANN, BEN = EntityId("user", "ann"), EntityId("user", "ben")
 OF_BEN = (
@@ -122,6 +123,36 @@ def test_answers_about_them_go_and_they_go_from_others(database: Database) -> No
         # And none comes again: who asks for a score of her is answered, and nobody writes it down.
         again = [answer("n1", ANN, "item", "x"), answer("n2", BEN, "user", "ann")]
         assert answers.write(connection, again) == 0
+
+
+def test_who_stands_there_again_is_counted(database: Database) -> None:
+    """Each place by itself, on both databases: persons may be tails here."""
+    post(database, *OF_BEN, *OF_ANN)
+    with database.reading() as connection:
+        query = select(entities.c.key).where(entities.c.type == "user", entities.c.id == "ann")
+        key = connection.scalar(query)
+    gone(database, ANN)
+    about = {"request_id": "r", "asked_at": 1, "head_type": "item", "head_id": "x"}
+    about |= {"state": "learned", **dict.fromkeys(("bundle", "index", "ranker"), "0" * 64)}
+    with database.transaction() as connection:
+        who = erasures.gone(connection)
+
+        def found() -> dict[str, int]:
+            ids = {name: there for name, (there, _) in left(connection, who).items()}
+            counted = ids | keys_of_nobody(connection, SMALL_SCHEMA, who)
+            return {name: n for name, n in counted.items() if n}
+
+        assert found() == {}
+        connection.execute(update(events).values(object=key))
+        assert found() == {"events.object": 2}
+        connection.execute(update(events).values(object=None, actor=key))
+        assert found() == {"events.actor": 2}
+        connection.execute(insert(counters).values(entity=key, event_name="click", n=3))
+        assert found() == {"events.actor": 2, "counters.entity": 1}
+        row = about | {"tail_type": "user", "items": '[["dan",0.5],["ann",0.4]]'}
+        connection.execute(insert(answers_table).values(row))
+        connection.execute(insert(entities).values(key=key, type="user", id="ann", first_seq=1))
+        assert found() == {"entities": 1, "answers, items": 1}
 
 
 def test_nothing_of_them_comes_in_before_they_agree(database: Database) -> None:

@@ -12,6 +12,8 @@ ROOMS = ("graphsvc", "kge", "ranking", "api", "migrations")
 SOURCES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 BENCHMARKS = sorted((ROOT / "benchmarks").rglob("*.py"))
+#: What browsers run; of Python the linter counts the letters of a line.
+SCRIPTS = sorted((ROOT / "api" / "ui").rglob("*.js"))
 HOMELESS = {"utils", "helpers", "common", "base", "manager", "handler", "misc"}
 
 
@@ -26,6 +28,7 @@ def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
 
 
 def test_the_rooms_are_there() -> None:
+    assert SCRIPTS
     assert len(SOURCES) > 60, "a wrong root would make every rule below pass"
 
 
@@ -41,6 +44,14 @@ def test_files_of_tests_and_benchmarks_are_small() -> None:
     lines = {path: len(path.read_text().splitlines()) for path in [*TESTS, *BENCHMARKS]}
     assert len(lines) > 200
     assert not [name_of(path) for path, count in lines.items() if count > 400]
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=name_of)
+def test_a_script_is_small_and_has_a_sign_and_short_lines(path: Path) -> None:
+    lines = path.read_text().splitlines()
+    assert len(lines) <= 400
+    assert lines[0].startswith("// "), "a comment is its sign"
+    assert not [at for at, line in enumerate(lines, start=1) if len(line) > 100]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)

@@ -3,13 +3,12 @@
 Their id stands in no other text, so that bytes on disk can be searched for it.
 """
 
-import zlib
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from planted import START, planted_events
+
+from api.demo import searching
 
 WHO, AS = "u5", "forgotten-5f3a@example.org"
 REF = {"type": "user", "id": AS}
@@ -36,38 +35,10 @@ def said(event_id: str, name: str, *, time: int = START + 40_000, **rest: Any) -
 
 def places(folder: Path) -> list[str]:
     """The files in which their id stands, whether plain or packed."""
-    return [str(file.relative_to(folder)) for file in _files(folder) if _holds(file)]
+    return [str(file.relative_to(folder)) for file in searching.places(folder, AS)]
 
 
 def _named(event: dict[str, Any]) -> dict[str, Any]:
     if event["actor"]["id"] != WHO:
         return event
     return {**event, "actor": REF, "event_id": event["event_id"].replace(WHO, AS)}
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    return (file for file in sorted(folder.rglob("*")) if file.is_file())
-
-
-def _holds(file: Path) -> bool:
-    content = file.read_bytes()
-    needle = AS.encode()
-    if needle in content:
-        return True
-    if file.suffix == ".parquet":  # its columns are packed
-        import pyarrow.parquet as pq
-
-        columns = pq.read_table(file).columns
-        return any(AS in map(str, column.to_pylist()) for column in columns)
-    return needle in _unpacked(content)
-
-
-def _unpacked(content: bytes) -> bytes:
-    """What zlib makes of every place where something packed may begin."""
-    found, at = [], content.find(b"\x78\x01")
-    while at >= 0:
-        unpacker = zlib.decompressobj()
-        with suppress(zlib.error):
-            found.append(unpacker.decompress(content[at : at + 65536]))
-        at = content.find(b"\x78\x01", at + 1)
-    return b"".join(found)

@@ -130,7 +130,8 @@ export class Plot {
     if (!this.count) return EMPTY;
     const [x, y] = this.at(left, top);
     const far = reach / this.scale;
-    const from = (value) => Math.max(0, Math.min(CELLS - 1, Math.floor((value * CELLS) / (FULL + 1))));
+    const from = (value) =>
+      Math.max(0, Math.min(CELLS - 1, Math.floor((value * CELLS) / (FULL + 1))));
     let found = EMPTY;
     let best = far * far;
     for (let row = from(y - far); row <= from(y + far); row++) {
@@ -189,7 +190,8 @@ export class Plot {
       const plain = LARGEST * Math.min(1, Math.max(SMALLEST, (FEW / alike) ** 0.3));
       const radius = Math.min(MOST_LARGE, plain * this.zoom ** 0.3);
       const covered = (many * 3 * radius ** 2) / room;
-      return stampOf(radius * this.sharp, width, Math.min(1, Math.max(FAINTEST, 0.55 / covered ** 0.5)));
+      const strength = Math.min(1, Math.max(FAINTEST, 0.55 / covered ** 0.5));
+      return stampOf(radius * this.sharp, width, strength);
     });
   }
 
