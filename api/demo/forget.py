@@ -79,6 +79,8 @@ def lines(told: Mapping[str, Any]) -> Iterator[str]:
 
 
 def require(told: Mapping[str, Any]) -> None:
-    """Raise `ServiceFailed` where something is left."""
+    """Raise `ServiceFailed` where something is left, or where nothing was there to be found."""
+    if not told["files_before"]:
+        raise ServiceFailed(f"nobody was found before the erasure, so it shows nothing: {told}")
     if told["files_after"] or told["late"] != "erased" or not all(c["ok"] for c in told["checks"]):
         raise ServiceFailed(f"somebody was erased, and this is left: {told}")

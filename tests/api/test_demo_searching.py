@@ -1,16 +1,19 @@
-"""The demo finds a name in each kind of file that a data folder may have."""
+"""The demo finds a name in each kind of file of a data folder, and fails where it does so late."""
 
 import json
 import sqlite3
 import zlib
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from api.demo.client import ServiceFailed
+from api.demo.forget import require
 from api.demo.searching import holds, places
 
 NAME = "forget-me@example.org"
@@ -78,3 +81,17 @@ def test_a_row_that_is_gone_and_not_yet_written_over(tmp_path: Path) -> None:
         assert holds(file, NAME)
         database.execute("VACUUM")
     assert not holds(file, NAME)
+
+
+DONE = {"files_before": 9, "files_after": 0, "late": "erased", "checks": [{"ok": True}]}
+
+
+@pytest.mark.parametrize(
+    "left",
+    [{"files_before": 0}, {"files_after": 1}, {"late": None}, {"checks": [{"ok": False}]}],
+    ids=lambda left: next(iter(left)),
+)
+def test_a_demo_that_leaves_something_fails(left: dict[str, Any]) -> None:
+    require(DONE)
+    with pytest.raises(ServiceFailed):
+        require(DONE | left)
