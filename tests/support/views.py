@@ -20,6 +20,8 @@ def to(tab: Page, view: str, *, phone: bool = False) -> None:
         tab.get_by_role("button", name="Views").click()
     tab.get_by_role("link", name=view).click()
     tab.get_by_role("heading", name=view, exact=True).wait_for()
+    # What is typed before the view is connected is known to the browser alone.
+    tab.wait_for_function("() => window.did_handshake")
 
 
 def choose(tab: Page, label: str, option: str) -> None:
