@@ -1,4 +1,4 @@
-"""An erasure that is killed in every step; one beside a retrain; and one behind a restore."""
+"""An erasure that is killed in every step; one beside a retrain; one that fails; a restore."""
 
 import shutil
 from pathlib import Path
@@ -104,31 +104,6 @@ def test_a_retrain_between_two_steps_goes_on_with_successors(tmp_path: Path) -> 
         assert forgotten.places(tmp_path / "data/artifacts") == []
 
 
-def test_one_whose_job_has_failed_says_so_and_goes_on(tmp_path: Path) -> None:
-    with service(tmp_path, **DIALS) as running:
-        running.start("serve")
-        running.start("worker")
-        running.wait_ready()
-        with running.client() as http:
-            post_all(http, forgotten.events())
-            retrained(http)
-            [weights] = (tmp_path / "data/artifacts/ranker").glob("*/weights.safetensors")
-            whole = weights.read_bytes()
-            weights.write_bytes(whole[:-1])
-            asked = http.delete(PATH).json()
-            one, job = f"/v1/erasures/{asked['erasure']}", f"/v1/jobs/{asked['job']}"
-            eventually("it fails", lambda: http.get(job).json()["state"] == "failed", seconds=60)
-            assert weights.parent.name[:8] in http.get(job).json()["error"]
-            told = http.get(one).json()
-            assert (told["state"], told["job"]) == ("failed", asked["job"])
-            weights.write_bytes(whole)
-            http.post(f"{job}/resume")
-            wait_job(http, asked["job"])
-            told = http.get(one).json()
-            assert (told["state"], told["job"]) == ("done", None)
-            assert forgotten.places(tmp_path / "data") == []
-
-
 def test_a_restored_backup_is_held_to_the_list(tmp_path: Path) -> None:
     data, backup = tmp_path / "data", tmp_path / "backup"
     with service(tmp_path, **DIALS) as running:
@@ -145,8 +120,7 @@ def test_a_restored_backup_is_held_to_the_list(tmp_path: Path) -> None:
         running.start("worker")
         running.wait_ready()
         with running.client() as http:
-            first = http.delete(PATH).json()
-            wait_job(http, first["job"])
+            failed_and_went_on(http, data)
         running.stop()
         assert forgotten.places(data) == []
         listed = (data / "erasures.jsonl").read_text()
@@ -166,6 +140,24 @@ def test_a_restored_backup_is_held_to_the_list(tmp_path: Path) -> None:
             assert http.get(PATH).status_code == httpx.codes.NOT_FOUND
             assert forgotten.places(data) == []
             verified(running, again["erasure"])
+
+
+def failed_and_went_on(http: httpx.Client, data: Path) -> None:
+    """An erasure whose job has failed says so, and is done once what it names is mended."""
+    [weights] = (data / "artifacts/ranker").glob("*/weights.safetensors")
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1])
+    asked = http.delete(PATH).json()
+    one, job = f"/v1/erasures/{asked['erasure']}", f"/v1/jobs/{asked['job']}"
+    eventually("it fails", lambda: http.get(job).json()["state"] == "failed", seconds=60)
+    assert weights.parent.name[:8] in http.get(job).json()["error"]
+    told = http.get(one).json()
+    assert (told["state"], told["job"]) == ("failed", asked["job"])
+    weights.write_bytes(whole)
+    http.post(f"{job}/resume")
+    wait_job(http, asked["job"])
+    told = http.get(one).json()
+    assert (told["state"], told["job"]) == ("done", None)
 
 
 def retrained(http: httpx.Client) -> None:
