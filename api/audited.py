@@ -8,10 +8,12 @@ from typing import Any
 
 from api.printing import moment
 from graphsvc.audit import Write
+from graphsvc.ids import DIGEST
 
-COLUMNS = ("number", "at", "actor", "action", "about", "outcome")
+COLUMNS = ("number", "at", "actor", "action", "outcome", "about")
 #: From there on it was refused, and from there on it failed.
 _REFUSED, _BROKEN = 400, 500
+_SHORT = 8
 
 
 def line(write: Write) -> dict[str, Any]:
@@ -46,4 +48,7 @@ def _named(values: Mapping[str, Any], mark: str) -> str:
 def _text(value: Any) -> str:
     if isinstance(value, Mapping):
         return _named(value, " ")
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return " ".join(map(_text, value))
+    # Of a digest, as much as people compare; machines get all of it.
+    return value[:_SHORT] if isinstance(value, str) and DIGEST.fullmatch(value) else str(value)

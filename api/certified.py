@@ -10,6 +10,9 @@ from api.printing import moment
 from graphsvc.artifact import Artifact
 from graphsvc.erasures import Erasure
 
+#: What is looked at once there is a certificate.
+_MORE = "it looks at the certificate, the list of erasures and kept answers as well"
+
 
 def words(one: Erasure, sealed: Artifact) -> list[str]:
     """Who, when, what went, how it was checked, and how to check it again."""
@@ -24,7 +27,7 @@ def words(one: Erasure, sealed: Artifact) -> list[str]:
         f"rows removed: {_counted(one.removed or {})}",
         f"models and data that lost them: {_counted(kinds)}",
         f"checks: {len(told['checks'])}, of which {failed} failed",
-        f"look again: graphsvc erase --verify {one.number}",
+        f"look again: graphsvc erase --verify {one.number} ({_MORE})",
         "what remains: what is there, where, and until when",
     ]
 

@@ -52,7 +52,8 @@ def up(*, as_json: AsJson = False) -> None:
 
     key = prepare(settings)
     where = f"http://{settings.host}:{settings.port}"
-    out(Output({"url": where, "docs": f"{where}/docs", "key": key}), as_json=as_json)
+    told = {"url": where, "page": f"{where}/ui" if settings.page else None}
+    out(Output({**told, "docs": f"{where}/docs", "key": key}), as_json=as_json)
     raise typer.Exit(run_pair(settings))
 
 

@@ -90,11 +90,12 @@ def list_erasures(
     if not all(one.certificate for one in found):
         with closing(JobQueue(read_settings().jobs_url, database)) as queue:
             job = newest(queue, found)
+    note = None if found or type_ is None else "nobody of this type and id was erased"
     items = [
         shown(one, job).model_dump() | {"rows": sum((one.removed or {}).values())} for one in found
     ]
     columns = ("erasure", "type", "state", "asked_at", "rows", "certificate")
-    out(Output({"items": items}, table=("items", columns)), as_json=as_json)
+    out(Output({"items": items}, table=("items", columns), note=note), as_json=as_json)
 
 
 @erase_app.command()
@@ -151,7 +152,9 @@ def _verify(number: int, as_json: bool) -> None:
         "ok": not failed,
         "checks": [asdict(check) for check in checks],
     }
-    out(Output(told, table=("checks", ("check", "ok", "looked_at"))), as_json=as_json)
+    note = f"{len(checks)} checks, of which {failed} failed"
+    table = ("checks", ("check", "ok", "looked_at"))
+    out(Output(told, table=table, note=note), as_json=as_json)
     if failed:
         raise typer.Exit(1)
 
@@ -178,7 +181,8 @@ def _certificate(number: int, as_json: bool) -> None:
         out(Output(dict(told)), as_json=True)
     else:
         typer.echo("\n".join(words(one, sealed)))
-        out(Output(dict(told), table=("remains", ("what", "where", "until"))), as_json=False)
+        remains = {"remains": told["remains"]}
+        out(Output(remains, table=("remains", ("what", "where", "until"))), as_json=False)
 
 
 def _done(connection: Connection, number: int) -> Erasure:

@@ -71,8 +71,8 @@ def lines(told: Mapping[str, Any]) -> Iterator[str]:
     said = f"{len(failed)} failed: {', '.join(failed)}" if failed else "all are well"
     yield (
         f"certificate {told['certificate'][:8]} verified: {len(told['checks'])} checks, {said}; "
-        f"`graphsvc erase --certificate {told['erasure']}` shows it, `--verify {told['erasure']}` "
-        "checks it again (docs/erasure.md)"
+        f"`GRAPHSVC_DATA_DIR=.demo/data .venv/bin/graphsvc erase --certificate {told['erasure']}` "
+        f"shows it, `--verify {told['erasure']}` checks it again (docs/erasure.md)"
     )
     for one in told["remains"]:
         yield f"  remains: {one['what']} ({one['where']}): {one['until']}"

@@ -58,7 +58,7 @@ def draw(desk: Desk, items: Sequence[ErasureOut]) -> None:
         shown.clear()
         with shown, ui.card().classes("w-full"):
             for line in found.lines:
-                ui.label(line).classes("break-all")
+                ui.label(line).classes("break-words max-w-full")
             table(("what", "where", "until"), found.remains, key="what", empty="nothing")
 
     async def clicked(number: int) -> None:

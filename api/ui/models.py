@@ -27,6 +27,8 @@ async def draw(desk: Desk) -> None:
     shown = ui.column().classes("w-full")
     below = ui.column().classes("w-full")
 
+    looked_at: dict[str, str] = {}
+
     async def again(*, first: bool = False) -> None:
         try:
             page = await desk.see(
@@ -51,6 +53,8 @@ async def draw(desk: Desk) -> None:
             _decisions(said.items)
             _promotions(desk, done.items, again)
             erased.draw(desk, gone.items)
+        if looked_at:
+            await choose(looked_at["ranker"])  # it may be live now, or no longer
 
     async def choose(digest: str) -> None:
         try:
@@ -58,6 +62,7 @@ async def draw(desk: Desk) -> None:
         except ERRORS as error:
             tell(error)
             return
+        looked_at["ranker"] = digest
         shown.clear()
         with shown:
             ranker.draw(found, promote=lambda: _ask_why(desk, digest, again).open())
@@ -142,7 +147,10 @@ def _ask_why(desk: Desk, digest: str, again: Any, bundle: str | None = None) -> 
     """A reason first, as on the command line. `bundle`: another one than it was trained on."""
     with ui.dialog() as dialog, ui.card():
         ui.label(f"Make ranker {short(digest)} live").classes("font-medium")
-        why = ui.input("reason; not needed where the gate let it pass").classes("w-80")
+        if bundle is not None:
+            ui.label(f"with bundle {short(bundle)}").classes("quiet")
+        why = ui.input("reason").classes("w-80")
+        ui.label("Not needed where the gate let it pass.").classes("quiet text-xs -mt-3")
 
         async def act() -> None:
             try:
