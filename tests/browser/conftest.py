@@ -119,6 +119,7 @@ def picture(pictures: Path) -> Callable[[Page, str], None]:
     """Keep what a tab looks like under a name."""
 
     def keep(tab: Page, name: str) -> None:
+        tab.evaluate("window.scrollTo(0, 0)")  # else its head is in the middle
         tab.screenshot(path=pictures / f"{name}.png", full_page=True)
 
     return keep
