@@ -93,9 +93,7 @@ def install(app: FastAPI) -> None:
 
 def status_of(error: Exception) -> int:
     """The status of an error's answer; 0 where it is none that was foreseen."""
-    if isinstance(error, ApiError):
-        return error.status
-    return next((status for kind, status, _ in STATUS if isinstance(error, kind)), 0)
+    return _known(error)[0]
 
 
 def answer_to(error: Exception) -> JSONResponse:
@@ -103,10 +101,7 @@ def answer_to(error: Exception) -> JSONResponse:
     if isinstance(error, HTTPException):
         title = str(error.detail)
         return problem(error.status_code, title, title, headers=error.headers)
-    if isinstance(error, ApiError):
-        status, title = error.status, error.title
-    else:
-        status, title = next(((s, t) for kind, s, t in STATUS if isinstance(error, kind)), (0, ""))
+    status, title = _known(error)
     if not status:
         raise error
     headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}.get(status, {})
@@ -114,6 +109,12 @@ def answer_to(error: Exception) -> JSONResponse:
         headers = {"Retry-After": str(error.retry_after)}
     errors = getattr(error, "errors", ())
     return problem(status, title, str(error), errors=errors, headers=headers)
+
+
+def _known(error: Exception) -> tuple[int, str]:
+    if isinstance(error, ApiError):
+        return error.status, error.title
+    return next(((s, t) for kind, s, t in STATUS if isinstance(error, kind)), (0, ""))
 
 
 def _known_error(_request: Request, error: Exception) -> JSONResponse:
