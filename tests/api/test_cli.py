@@ -358,8 +358,7 @@ def test_a_promotion_says_why_and_is_listed(run, trained) -> None:
     [told] = listed
     assert (told["reason"], told["promoted_by"]) == ("from the shell", "command line")
     assert run("promote", second, "--reason", "back")[0] == 0
-    # What other tests promoted may be told at length: nothing is folded at this width.
-    assert "from the shell" in run("promotions", COLUMNS="400")[1]
+    assert "from the shell" in run("promotions", COLUMNS="400")[1]  # so wide that nothing folds
 
 
 def test_decisions_are_listed_and_shown(run, trained) -> None:
